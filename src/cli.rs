@@ -1,0 +1,243 @@
+//! The command line: arguments to a command, and what each command says and returns.
+
+// Part of the shell: it reads the environment and the clock.
+#![allow(clippy::disallowed_methods)]
+
+mod args;
+mod test_action;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::config::mask;
+use crate::daemon::{Daemon, Start};
+use crate::event::Severity;
+use crate::external::Family;
+use crate::load::{Loaded, Source};
+use crate::sys::files::{Runtime, RuntimeError};
+use crate::sys::log::Logger;
+use crate::sys::notify::Notify;
+use crate::sys::ping::OpenError;
+use crate::sys::signal::{self, Signals};
+use crate::sys::{self, clock, files};
+use args::{Command, Parsed, Selection};
+
+/// Everything went well, or the daemon was asked to stop.
+const OK: u8 = 0;
+/// The configuration is wrong, or imon lacks a permission: trying again does not help. The unit does not.
+const CONFIGURATION: u8 = 1;
+/// Usage.
+const USAGE: u8 = 2;
+/// Something failed that may work the next time.
+const FAILURE: u8 = 3;
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Signals are blocked until it is clear who handles them (see main.rs).
+    clock::adopt_openwrt_zone();
+    files::close_inherited_on_exec();
+    let notify = Notify::from_environment();
+    let mut words = Vec::new();
+    for word in std::env::args_os().skip(1) {
+        match word.into_string() {
+            Ok(word) => words.push(word),
+            Err(word) => return usage(&format!("Argument {word:?} is not UTF-8")),
+        }
+    }
+    let code = match args::parse(&words) {
+        Parsed::Show(text) => {
+            print(&text);
+            OK
+        }
+        Parsed::Wrong(text) => return usage(&text),
+        Parsed::Command(command) => match command {
+            Command::Run { selection, nosyslog } => {
+                with_signals(|signals| run(&selection, nosyslog, signals, notify, &words))
+            }
+            Command::TestAction { selection, event } => {
+                with_signals(|signals| test_action::run(&selection, event.as_deref(), signals))
+            }
+            // These do one thing: Ctrl-C ends them at once.
+            Command::CheckConfig(selection) => {
+                signal::unblock();
+                check_config(&selection)
+            }
+            Command::ExternalIp { source, family } => {
+                signal::unblock();
+                external_ip(&source, family)
+            }
+        },
+    };
+    ExitCode::from(code)
+}
+
+/// For a command that handles signals.
+fn with_signals(command: impl FnOnce(Signals) -> u8) -> u8 {
+    match Signals::install() {
+        Ok(signals) => command(signals),
+        Err(e) => fail(FAILURE, &[format!("Signals cannot be handled: {e}")]),
+    }
+}
+
+/// The monitors.
+fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, words: &[String]) -> u8 {
+    let source = match source(selection) {
+        Ok((source, warning)) => {
+            warning.into_iter().for_each(|w| complain(&format!("Warning: {w}")));
+            source
+        }
+        Err(e) => return fail(CONFIGURATION, &[e]),
+    };
+    let loaded = source.load();
+    let instance = source.name(loaded.config.as_ref());
+    let mut log = Logger::new(&instance, !nosyslog);
+    if let Some(config) = &loaded.config {
+        log.configure(&instance, &config.global.datefmt, false);
+    }
+    let program = std::env::args_os().next().unwrap_or_default();
+    let line = std::iter::once(program.to_string_lossy().into_owned()).chain(words.iter().cloned());
+    log.line(Severity::Info, None, format_args!("Starting"));
+    log.line(Severity::Info, None, format_args!("Version V{}", env!("CARGO_PKG_VERSION")));
+    log.line(Severity::Info, None, format_args!("Command line: {}", line.collect::<Vec<_>>().join(" ")));
+    if loaded.found {
+        log.line(Severity::Info, None, format_args!("Configuration file {}", source.file));
+    }
+    echo(&loaded, &mut log);
+    let Some(config) = loaded.config else {
+        return refuse(CONFIGURATION, &loaded.errors, &mut log, &notify);
+    };
+    let runtime = match Runtime::open(&instance) {
+        Ok(runtime) => Some(runtime),
+        Err(RuntimeError::Running(lock)) => {
+            let text = format!("Instance '{instance}' is already running ({} is locked)", lock.display());
+            return refuse(FAILURE, &[text], &mut log, &notify);
+        }
+        Err(RuntimeError::Unusable(directory, e)) => {
+            let (directory, why) = (directory.display(), sys::error_text(&e));
+            let text = format_args!("No status file and no lock: {directory} cannot be used: {why}");
+            log.line(Severity::Warning, None, text);
+            None
+        }
+    };
+    match Daemon::new(Start { source, config, instance, signals, log, notify, runtime }) {
+        Ok(daemon) => match daemon.run() {
+            Ok(()) => OK,
+            Err(e) => fail(FAILURE, &[format!("Waiting for events failed: {e}")]),
+        },
+        Err(refused) => {
+            let (e, mut log, notify) = *refused;
+            refuse(CONFIGURATION, &[no_permission(&e)], &mut log, &notify)
+        }
+    }
+}
+
+/// What the file says, as V2.99 logged it, and what is odd about it.
+fn echo(loaded: &Loaded, log: &mut Logger) {
+    for section in &loaded.echo {
+        log.line(Severity::Info, None, format_args!("** [{}] ** ", section.name));
+        for (key, value) in &section.lines {
+            log.line(Severity::Info, None, format_args!("    {key:<17} {value}"));
+        }
+    }
+    for warning in &loaded.warnings {
+        log.line(Severity::Warning, None, format_args!("Warning: {warning}"));
+    }
+}
+
+fn check_config(selection: &Selection) -> u8 {
+    let (source, warning) = match source(selection) {
+        Ok(found) => found,
+        Err(e) => return fail(CONFIGURATION, &[e]),
+    };
+    let loaded = source.load();
+    for warning in warning.iter().chain(&loaded.warnings) {
+        complain(&format!("Warning: {warning}"));
+    }
+    let Some(config) = loaded.config else { return fail(CONFIGURATION, &loaded.errors) };
+    let enabled = [
+        ("ddns", config.ddns_enabled),
+        ("updown", config.updown.is_some()),
+        ("failover", config.failover_enabled),
+        ("ping", config.ping.is_some()),
+    ];
+    let names: Vec<_> = enabled.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
+    let warnings = match loaded.warnings.len() + usize::from(warning.is_some()) {
+        0 => String::new(),
+        1 => ", 1 warning".to_owned(),
+        n => format!(", {n} warnings"),
+    };
+    print(&format!("{}: valid, enables {}{warnings}\n", source.file, names.join(", ")));
+    OK
+}
+
+/// One provider's word on the external address.
+fn external_ip(source: &str, family: Family) -> u8 {
+    match sys::http::external_address(source, family) {
+        Ok(address) => {
+            print(&format!("{address}\n"));
+            OK
+        }
+        Err(why) => {
+            fail(CONFIGURATION, &[format!("No external address from {}: {why}", mask::masked("source", source))])
+        }
+    }
+}
+
+/// Which file is meant; a warning if the instance's name is an odd one.
+fn source(selection: &Selection) -> Result<(Source, Option<String>), String> {
+    let addping = selection.addping.clone();
+    if let Some(file) = &selection.config {
+        return Ok((Source::file(file, addping), None));
+    }
+    let name = selection.instance.as_deref().unwrap_or("main");
+    let warning = crate::config::instance::check(name)?;
+    Ok((Source::instance(name, addping), warning))
+}
+
+/// What is missing, and the commands that grant it.
+fn no_permission(e: &OpenError) -> String {
+    let program = std::env::current_exe().map_or_else(|_| "imon".to_owned(), |p| p.display().to_string());
+    format!(
+        "No permission to send ICMP echo requests (raw socket: {}; datagram socket: {}): imon needs the capability \
+         CAP_NET_RAW. One of these grants it:\n\
+         \x20 sudo setcap cap_net_raw+ep {program}\n\
+         \x20 sudo sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"\n\
+         \x20 sudo systemctl start imon@NAME   (the unit runs it as root)",
+        sys::error_text(&e.raw),
+        sys::error_text(&e.datagram),
+    )
+}
+
+/// Says why the service cannot run: on standard error, in the log, and to the service manager.
+fn refuse(code: u8, errors: &[String], log: &mut Logger, notify: &Notify) -> u8 {
+    // Where there is no system log, its lines go to standard error as well: once is enough.
+    if log.reaches_syslog() {
+        for line in errors.iter().flat_map(|e| e.lines()) {
+            log.line(Severity::Error, None, format_args!("? {line}"));
+        }
+    }
+    log.finish();
+    if let Some(first) = errors.first().and_then(|e| e.lines().next()) {
+        notify.send(&format!("STATUS=? {first}"));
+    }
+    fail(code, errors)
+}
+
+fn fail(code: u8, errors: &[String]) -> u8 {
+    errors.iter().for_each(|e| complain(&format!("? {e}")));
+    code
+}
+
+fn usage(text: &str) -> ExitCode {
+    complain(text);
+    ExitCode::from(USAGE)
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,397 @@
+//! Reading the arguments. argh does the work; around it, for people who come from V2.99 (Python's argparse):
+//! `--option=value`, unique abbreviations of options, and errors that name what was probably meant.
+
+use argh::FromArgs;
+
+use crate::external::Family;
+use crate::text::nearest;
+
+/// Which configuration, for every command.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Selection {
+    /// `--instance`.
+    pub(super) instance: Option<String>,
+    /// `--config`.
+    pub(super) config: Option<String>,
+    /// `--addping`.
+    pub(super) addping: Option<String>,
+}
+
+/// What to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Command {
+    /// Monitor.
+    Run {
+        /// What.
+        selection: Selection,
+        /// Log to the terminal.
+        nosyslog: bool,
+    },
+    /// Check the configuration.
+    CheckConfig(Selection),
+    /// Ask a provider for the external address.
+    ExternalIp {
+        /// Its page.
+        source: String,
+        /// Over which protocol.
+        family: Family,
+    },
+    /// Call the action script.
+    TestAction {
+        /// Whose.
+        selection: Selection,
+        /// For which event.
+        event: Option<String>,
+    },
+}
+
+/// What the arguments mean.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Parsed {
+    /// Do it.
+    Command(Command),
+    /// Print this and end well.
+    Show(String),
+    /// They are wrong: this goes to standard error.
+    Wrong(String),
+}
+
+/// imon, an internet monitor: reads /etc/default/imon-NAME and runs what it enables.
+#[derive(FromArgs)]
+struct Run {
+    /// instance
+    #[argh(option)]
+    instance: Option<String>,
+    /// terminal
+    #[argh(switch)]
+    nosyslog: bool,
+    /// file
+    #[argh(option)]
+    config: Option<String>,
+    /// addresses
+    #[argh(option)]
+    addping: Option<String>,
+}
+
+/// checks a configuration.
+#[derive(FromArgs)]
+struct CheckConfig {
+    /// instance
+    #[argh(option)]
+    instance: Option<String>,
+    /// file
+    #[argh(option)]
+    config: Option<String>,
+}
+
+/// calls the action script once.
+#[derive(FromArgs)]
+struct TestAction {
+    /// instance
+    #[argh(option)]
+    instance: Option<String>,
+    /// file
+    #[argh(option)]
+    config: Option<String>,
+    /// event
+    #[argh(positional)]
+    event: Option<String>,
+}
+
+/// asks for the external address.
+#[derive(FromArgs)]
+struct ExternalIp {
+    /// page
+    #[argh(option)]
+    source: Option<String>,
+    /// family
+    #[argh(option)]
+    family: Option<String>,
+}
+
+const HELP: &str = "\
+Usage: imon [--instance NAME | --config FILE] [--nosyslog] [--addping A,B]
+       imon check-config [--instance NAME | --config FILE]
+       imon test-action EVENT [--instance NAME | --config FILE]
+       imon external-ip --source URL [--family 4|6]
+
+Monitors internet connections as /etc/default/imon-NAME says: statistics of
+addresses (ping), and outages of an address (updown). Logs to the system log
+and calls the action script of the configuration.
+
+Options:
+  --instance NAME   use /etc/default/imon-NAME [default: main]
+  --config FILE     use this configuration file instead
+  --nosyslog        log to the terminal [default: to the system log]
+  --addping A,B     addresses to look at when the monitored one changes, for
+                    instance your routers [default: updown.addping of the file]
+  --version         print the version
+  -h, --help        print this
+
+Commands, each with its own --help:
+  check-config      say whether a configuration is valid, or all that is wrong
+  test-action       call the action script once and show what it did
+  external-ip       ask one web page for this system's external address
+
+Signals: TERM and INT stop it, HUP reloads the configuration, USR1 checks now.
+Exit status: 0 stopped, 1 configuration or permission, 2 usage, 3 other failure.
+
+Example: sudo imon --instance main --nosyslog
+";
+
+const HELP_CHECK_CONFIG: &str = "\
+Usage: imon check-config [--instance NAME | --config FILE]
+
+Reads a configuration as imon itself does, and starts nothing. Prints one line
+and exits with 0 if it is valid, else prints everything that is wrong with it,
+with file and line, and exits with 1. Warnings do not count.
+
+Options:
+  --instance NAME   check /etc/default/imon-NAME [default: main]
+  --config FILE     check this file instead
+  -h, --help        print this
+
+Example: imon check-config --instance main
+";
+
+const HELP_EXTERNAL_IP: &str = "\
+Usage: imon external-ip --source URL [--family 4|6]
+
+Asks a web page that answers with nothing but the address it is asked from,
+and prints that address. Anything else is refused: another text, two addresses,
+the other family, more than 256 bytes, a redirect, a status other than 2xx. No
+proxy is used, and the whole takes at most 5 seconds.
+
+Options:
+  --source URL      the page, https:// or http://
+  --family 4|6      over IPv4 or IPv6 [default: 4]
+  -h, --help        print this
+
+Example: imon external-ip --source https://icanhazip.com/
+";
+
+/// Completed by the list of events.
+const HELP_TEST_ACTION: &str = "\
+Usage: imon test-action EVENT [--instance NAME | --config FILE]
+
+Calls the action script of a configuration once, as the event would, with
+example arguments, and shows the call, what the script printed, and how it
+ended. Exits with 0 if the script did.
+
+Options:
+  --instance NAME   the script of /etc/default/imon-NAME [default: main]
+  --config FILE     the script of this file instead
+  -h, --help        print this
+
+Events: ";
+
+const COMMANDS: [&str; 3] = ["check-config", "test-action", "external-ip"];
+
+/// Reads the arguments (without the program's name).
+pub(super) fn parse(words: &[String]) -> Parsed {
+    let first = words.iter().position(|w| !w.starts_with('-'));
+    // An option's value is not a command.
+    let command = first.filter(|at| *at == 0).and_then(|at| words.get(at)).map(String::as_str);
+    match command {
+        Some("check-config") => check_config(words.get(1..).unwrap_or_default()),
+        Some("test-action") => test_action(words.get(1..).unwrap_or_default()),
+        Some("external-ip") => external_ip(words.get(1..).unwrap_or_default()),
+        Some("help") => Parsed::Show(HELP.to_owned()),
+        Some(other) => {
+            let hint = nearest(other, COMMANDS).map_or_else(String::new, |near| format!(" Did you mean '{near}'?"));
+            Parsed::Wrong(format!("Unknown command '{other}'.{hint} See 'imon --help'."))
+        }
+        None => run(words),
+    }
+}
+
+fn run(words: &[String]) -> Parsed {
+    let options = ["--instance", "--config", "--addping"];
+    let parsed = read::<Run>(words, &options, &["--nosyslog", "--version"], HELP, "imon --help");
+    parsed.unwrap_or_else(|r| {
+        let selection = Selection { instance: r.instance, config: r.config, addping: r.addping };
+        checked(selection, |selection| Command::Run { selection, nosyslog: r.nosyslog })
+    })
+}
+
+fn check_config(words: &[String]) -> Parsed {
+    let parsed =
+        read::<CheckConfig>(words, &["--instance", "--config"], &[], HELP_CHECK_CONFIG, "imon check-config --help");
+    parsed.unwrap_or_else(|c| {
+        checked(Selection { instance: c.instance, config: c.config, addping: None }, Command::CheckConfig)
+    })
+}
+
+fn test_action(words: &[String]) -> Parsed {
+    let names = super::test_action::names().join(", ");
+    let help = format!("{HELP_TEST_ACTION}{names}\n\nExample: sudo imon test-action updown-offline --instance main\n");
+    let parsed = read::<TestAction>(words, &["--instance", "--config"], &[], &help, "imon test-action --help");
+    parsed.unwrap_or_else(|t| {
+        let selection = Selection { instance: t.instance, config: t.config, addping: None };
+        checked(selection, |selection| Command::TestAction { selection, event: t.event })
+    })
+}
+
+fn external_ip(words: &[String]) -> Parsed {
+    const SEE: &str = "imon external-ip --help";
+    let parsed = read::<ExternalIp>(words, &["--source", "--family"], &[], HELP_EXTERNAL_IP, SEE);
+    parsed.unwrap_or_else(|e| {
+        let family = match e.family.as_deref() {
+            None | Some("4") => Family::V4,
+            Some("6") => Family::V6,
+            Some(other) => return Parsed::Wrong(format!("--family is 4 or 6, not '{other}'. See '{SEE}'.")),
+        };
+        match e.source {
+            Some(source) => Parsed::Command(Command::ExternalIp { source, family }),
+            None => Parsed::Wrong(format!("Which page? Give its --source URL. See '{SEE}'.")),
+        }
+    })
+}
+
+fn checked(selection: Selection, command: impl FnOnce(Selection) -> Command) -> Parsed {
+    if selection.instance.is_some() && selection.config.is_some() {
+        return Parsed::Wrong("--instance and --config exclude each other: each names a configuration".to_owned());
+    }
+    Parsed::Command(command(selection))
+}
+
+/// Reads the words of one command. `Ok` is what to say instead of running it.
+fn read<T: FromArgs>(
+    words: &[String],
+    with_value: &[&str],
+    without: &[&str],
+    help: &str,
+    see: &str,
+) -> Result<Parsed, T> {
+    let known: Vec<&str> = with_value.iter().chain(without).copied().collect();
+    let mut plain = Vec::new();
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.next() {
+        if word == "-h" || word == "--help" {
+            return Ok(Parsed::Show(help.to_owned()));
+        }
+        if !word.starts_with('-') {
+            plain.push(word.clone());
+            continue;
+        }
+        let (name, value) = word.split_once('=').map_or((word.as_str(), None), |(n, v)| (n, Some(v.to_owned())));
+        let Some(name) = complete(name, &known) else {
+            let near = nearest(name.trim_start_matches('-'), known.iter().map(|k| k.trim_start_matches('-')));
+            let hint = near.map_or_else(String::new, |near| format!(" Did you mean '--{near}'?"));
+            return Ok(Parsed::Wrong(format!("Unknown option '{name}'.{hint} See '{see}'.")));
+        };
+        if name == "--version" {
+            return Ok(Parsed::Show(format!("imon {}\n", env!("CARGO_PKG_VERSION"))));
+        }
+        plain.push(name.to_owned());
+        if with_value.contains(&name) {
+            // `--instance --nosyslog` forgets the name. A name that begins so can be given with `=`.
+            let Some(value) = value.or_else(|| words.next_if(|next| !next.starts_with('-')).cloned()) else {
+                return Ok(Parsed::Wrong(format!("Option '{name}' needs a value. See '{see}'.")));
+            };
+            plain.push(value);
+        } else if value.is_some() {
+            return Ok(Parsed::Wrong(format!("Option '{name}' takes no value. See '{see}'.")));
+        }
+    }
+    let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
+    match T::from_args(&["imon"], &plain) {
+        Ok(value) => Err(value),
+        Err(early) => {
+            let first = early.output.lines().find(|l| !l.trim().is_empty()).unwrap_or("The arguments are wrong");
+            Ok(Parsed::Wrong(format!("{}. See '{see}'.", first.trim_end_matches('.'))))
+        }
+    }
+}
+
+/// The option that is meant: itself, or the only one that begins so, as argparse had it.
+fn complete<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let mut begins = known.iter().copied().filter(|k| k.starts_with(word) && word.len() > 2);
+    let exact = known.iter().copied().find(|k| *k == word);
+    exact.or_else(|| begins.next().filter(|_| begins.next().is_none()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').filter(|w| !w.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn instance(name: Option<&str>, nosyslog: bool) -> Parsed {
+        let selection = Selection { instance: name.map(str::to_owned), ..Selection::default() };
+        Parsed::Command(Command::Run { selection, nosyslog })
+    }
+
+    fn wrong(line: &str) -> String {
+        match parse(&words(line)) {
+            Parsed::Wrong(text) => text,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_ways_to_name_an_instance() {
+        assert_eq!(parse(&[]), instance(None, false));
+        assert_eq!(parse(&words("--instance demo --nosyslog")), instance(Some("demo"), true));
+        assert_eq!(parse(&words("--nosyslog --instance=demo")), instance(Some("demo"), true));
+        assert_eq!(parse(&words("--inst demo --nosys")), instance(Some("demo"), true));
+        assert_eq!(parse(&words("--instance=")), instance(Some(""), false));
+        assert_eq!(parse(&["--instance".to_owned(), "check-config".to_owned()]), instance(Some("check-config"), false));
+        assert_eq!(parse(&words("--instance=-x")), instance(Some("-x"), false));
+    }
+
+    #[test]
+    fn commands_and_their_options() {
+        let selection = Selection { config: Some("/x".to_owned()), ..Selection::default() };
+        assert_eq!(parse(&words("check-config --config /x")), Parsed::Command(Command::CheckConfig(selection.clone())));
+        let event = Some("updown-offline".to_owned());
+        let command = Command::TestAction { selection, event };
+        assert_eq!(parse(&words("test-action updown-offline --config=/x")), Parsed::Command(command));
+    }
+
+    #[test]
+    fn errors_name_what_was_meant() {
+        assert_eq!(wrong("--instnce x"), "Unknown option '--instnce'. Did you mean '--instance'? See 'imon --help'.");
+        assert_eq!(
+            wrong("chek-config"),
+            "Unknown command 'chek-config'. Did you mean 'check-config'? See 'imon --help'."
+        );
+        assert_eq!(wrong("--instance"), "Option '--instance' needs a value. See 'imon --help'.");
+        assert_eq!(wrong("--instance --nosyslog"), "Option '--instance' needs a value. See 'imon --help'.");
+        assert_eq!(wrong("--nosyslog=1"), "Option '--nosyslog' takes no value. See 'imon --help'.");
+        assert!(wrong("--instance a --config b").contains("exclude each other"));
+        assert!(wrong("--nosyslog extra").contains("extra"));
+        assert!(wrong("check-config --nosyslog").contains("'imon check-config --help'"));
+        assert!(wrong("--").contains("Unknown option"));
+        assert!(wrong("--instance a --instance b").contains("instance"));
+    }
+
+    #[test]
+    fn help_and_version() {
+        assert_eq!(parse(&words("--version")), Parsed::Show(format!("imon {}\n", env!("CARGO_PKG_VERSION"))));
+        for line in ["-h", "--help", "--nosyslog -h", "help"] {
+            assert_eq!(parse(&words(line)), Parsed::Show(HELP.to_owned()), "{line}");
+        }
+        assert_eq!(parse(&words("check-config -h")), Parsed::Show(HELP_CHECK_CONFIG.to_owned()));
+        assert!(HELP.lines().count() <= 32 && HELP.lines().all(|l| l.len() <= 80));
+    }
+
+    /// Whatever the arguments, there is an answer.
+    #[test]
+    fn random_arguments_never_panic() {
+        let pieces =
+            ["-", "--", "--i", "=", "--instance", "--instance=", "é", "\u{0}", "check-config", "test-action", ""];
+        let mut seed = 7_u32;
+        for _ in 0..20_000 {
+            let mut line = Vec::new();
+            for _ in 0..seed % 5 {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                line.push(pieces[(seed >> 16) as usize % pieces.len()].to_owned());
+            }
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let _ = parse(&line);
+        }
+    }
+}

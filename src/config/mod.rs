@@ -1,0 +1,396 @@
+//! Configuration: the text of a file in, checked settings out, or everything that is wrong with it at once.
+//!
+//! Files written for imon V2.99 are read with all its sloppiness about types. What V2.99 died of later (an interval of
+//! 0, a missing section, a list where text belongs) is an error here, at start, that names file, line and key. Nothing
+//! in this module opens a file.
+
+mod echo;
+pub mod instance;
+mod json;
+pub mod mask;
+mod schema;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub use echo::Section;
+pub use json::MAX_BYTES;
+pub use schema::{Key, Kind, MONITORS, schema};
+
+use crate::host::Host;
+use crate::monitor::check::Plan;
+use crate::opinion;
+use crate::text::{Clean, nearest};
+use json::Document;
+use settings::{Report, Settings};
+use value::{Reading, Setting};
+
+/// What the command line says about settings. It wins over the file.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Overrides<'a> {
+    /// `--addping a,b`: replaces `updown.addping`; empty text for none.
+    pub addping: Option<&'a str>,
+}
+
+/// What became of a file.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The settings, if and only if there is no error.
+    pub config: Option<Config>,
+    /// What keeps the file from being used, in the order of its lines.
+    pub errors: Vec<Problem>,
+    /// What is odd but not fatal, in the order of its lines.
+    pub warnings: Vec<Problem>,
+    /// The file's contents for the log, as far as they could be read.
+    pub echo: Vec<Section>,
+    /// The action script, also when something else is wrong: whether there is such a file is a problem like the others.
+    pub action: Option<Located<String>>,
+    /// The monitors that are enabled, as far as that could be read.
+    pub enabled: Vec<&'static str>,
+}
+
+/// Checked settings. A monitor that is not enabled is `None`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// What concerns all monitors.
+    pub global: Global,
+    /// The updown monitor.
+    pub updown: Option<Updown>,
+    /// The ping monitor.
+    pub ping: Option<Ping>,
+    /// Whether the ddns monitor is enabled.
+    pub ddns_enabled: bool,
+    /// Whether the failover monitor is enabled.
+    pub failover_enabled: bool,
+}
+
+/// What concerns all monitors.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Global {
+    /// The action script's path, as configured; whether there is such a file has not been looked at.
+    pub action: Option<Located<String>>,
+    /// How long an action script may run, 1 s to 1 h.
+    pub action_timeout: Duration,
+    /// `strftime` format of the date on lines printed to the terminal; may be empty.
+    pub datefmt: String,
+    /// Instance name for scripts when a configuration file is named directly.
+    pub instance: Option<String>,
+}
+
+/// When a monitor checks, and how long a check takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// From the start of one check to the start of the next, 0.1 s to 1 day.
+    pub interval: Duration,
+    /// Probes in a check, 1 to 100.
+    pub pingcount: u16,
+    /// How long each probe waits for its reply, 10 ms to 60 s.
+    pub pingwait: Duration,
+}
+
+/// Settings of the updown monitor.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Updown {
+    /// When it checks.
+    pub timing: Timing,
+    /// The monitored host.
+    pub target: Host,
+    /// Hosts to check when the target goes online or offline, at most 16.
+    pub addping: Vec<Host>,
+    /// Who is asked before an offline is believed.
+    pub dns: Option<Opinion>,
+    /// Bad checks in a row that make it offline, 1 to 100.
+    pub fall: u32,
+    /// Good checks in a row that make it online again, 1 to 100.
+    pub rise: u32,
+}
+
+/// A DNS query that tells whether the internet works although a host does not answer.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Opinion {
+    /// The DNS server.
+    pub server: Host,
+    /// The name to ask it for.
+    pub name: String,
+}
+
+/// Settings of the ping monitor.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ping {
+    /// When it checks.
+    pub timing: Timing,
+    /// The hosts to ping, 1 to 1,000.
+    pub targets: Vec<Host>,
+}
+
+/// A value and where it is written.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// Where something is written. Shown as `FILE:LINE, section.key`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The file, as it was named; for the command line the option.
+    pub file: Rc<str>,
+    /// The line, counted from 1; `None` for the command line.
+    pub line: Option<usize>,
+    /// `section.key`, the section alone, or nothing.
+    pub key: String,
+}
+
+/// Something wrong or odd, in one line: `MESSAGE (FILE:LINE, section.key)`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// What is wrong and what is allowed. Secrets are masked.
+    pub message: String,
+    /// Where.
+    pub place: Place,
+}
+
+impl Config {
+    /// How many monitors are enabled.
+    #[must_use]
+    pub fn monitors(&self) -> usize {
+        let enabled = [self.ddns_enabled, self.updown.is_some(), self.failover_enabled, self.ping.is_some()];
+        enabled.into_iter().filter(|on| *on).count()
+    }
+}
+
+impl Timing {
+    /// How that becomes probes.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        Plan::new(self.interval, self.pingcount, self.pingwait)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Clean(&self.file))?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ", {}", Clean(&self.key))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", Clean(&self.message), self.place)
+    }
+}
+
+/// A monitor that would send more than this many probes a second is a mistake.
+const MAX_RATE: f64 = 10_000.0;
+
+/// Most probes of one monitor that may wait for a reply at once: each takes memory.
+const MAX_UNDER_WAY: f64 = 20_000.0;
+
+/// Reads a configuration. `file` is its name for messages and `text` its contents, of which anything beyond
+/// [`MAX_BYTES`] need not be read.
+#[must_use]
+pub fn parse(file: &str, text: &[u8], overrides: &Overrides<'_>) -> Parsed {
+    let mut report = Report { file: file.into(), errors: Vec::new(), warnings: Vec::new() };
+    let (errors, warnings) = (Vec::new(), Vec::new());
+    let mut parsed = Parsed { config: None, errors, warnings, echo: Vec::new(), action: None, enabled: Vec::new() };
+    match Document::new(text) {
+        Ok(document) => parsed.config = read(&document, overrides, &mut report, &mut parsed),
+        Err(fault) => report.fault("", fault),
+    }
+    (parsed.errors, parsed.warnings) = (report.errors, report.warnings);
+    parsed.errors.sort_by_key(|problem| problem.place.line);
+    parsed.warnings.sort_by_key(|problem| problem.place.line);
+    parsed.config = parsed.config.filter(|_| parsed.errors.is_empty());
+    parsed
+}
+
+fn read(document: &Document, overrides: &Overrides<'_>, report: &mut Report, parsed: &mut Parsed) -> Option<Config> {
+    let root = match document.root() {
+        Ok(root) => report.last_of_each("", root),
+        Err(fault) => {
+            report.fault("", fault);
+            return None;
+        }
+    };
+    let mut sections = Vec::new();
+    for entry in root {
+        let known = section_names().find(|name| *name == entry.key);
+        match document.entries(entry.value) {
+            Ok(Some(entries)) => {
+                let entries = report.last_of_each(&entry.key, entries);
+                parsed.echo.push(echo::section(&entry.key, &entries));
+                sections.extend(known.map(|name| (name, entry.line, entries)));
+            }
+            Ok(None) if known.is_some() => {
+                report.error(entry.line, &entry.key, format!("Section {} must be an object in braces {{ }}", entry.key))
+            }
+            Ok(None) => {}
+            Err(fault) => report.fault(&entry.key, fault),
+        }
+        if known.is_none() {
+            report.unknown("section", &entry, "", nearest(&entry.key, section_names()));
+        }
+    }
+    let mut settings = |name: &'static str| match sections.iter().find(|(section, ..)| *section == name) {
+        Some((_, line, entries)) => Settings::read(name, *line, entries, report),
+        None => Settings::read(name, 1, &[], report),
+    };
+    let [global, ddns, updown, failover, ping] = ["global", "ddns", "updown", "failover", "ping"].map(&mut settings);
+    // A section that is wrong as a whole might have enabled its monitor.
+    let unclear = report.errors.iter().any(|error| MONITORS.contains(&error.place.key.as_str()));
+    if !unclear && [&ddns, &updown, &failover, &ping].iter().all(|monitor| monitor.flag("enable") == Some(false)) {
+        let todo = "set enable to true in a section ddns, updown, failover or ping";
+        report.error(1, "", format!("No monitors are enabled. See documentation: {todo}"));
+    }
+    let monitors = [&ddns, &updown, &failover, &ping];
+    parsed.enabled = MONITORS.into_iter().zip(monitors).filter(|(_, m)| m.enabled()).map(|(name, _)| name).collect();
+    parsed.action = read_action(&global, report);
+    let addping = overrides.addping.and_then(|text| read_addping(text, &updown, report));
+    // Each of them is read before one that failed ends this, so that the problems of all are reported.
+    let global = read_global(&global, parsed.action.clone(), report);
+    let updown = updown.enabled().then(|| read_updown(&updown, addping, report));
+    let ping = ping.enabled().then(|| read_ping(&ping, report));
+    Some(Config {
+        global: global?,
+        updown: if let Some(updown) = updown { Some(updown?) } else { None },
+        ping: if let Some(ping) = ping { Some(ping?) } else { None },
+        ddns_enabled: ddns.enabled(),
+        failover_enabled: failover.enabled(),
+    })
+}
+
+fn read_action(settings: &Settings, report: &mut Report) -> Option<Located<String>> {
+    let path = settings.text("action").filter(|path| !path.is_empty())?;
+    if !path.starts_with('/') {
+        let message = "action is not a full path: which file it means depends on the directory imon is started in";
+        settings.warn(report, "action", message.to_owned());
+    }
+    Some(Located { value: path.to_owned(), place: settings.place(report, "action") })
+}
+
+fn read_global(settings: &Settings, action: Option<Located<String>>, report: &mut Report) -> Option<Global> {
+    if settings.line_of("debug").is_some() {
+        settings.warn(report, "debug", "debug does nothing any more; the key can be removed".to_owned());
+    }
+    let set = |name: &str| settings.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
+    Some(Global {
+        action,
+        action_timeout: settings.seconds("action-timeout")?,
+        datefmt: settings.text("datefmt")?.to_owned(),
+        instance: set("instance"),
+    })
+}
+
+fn read_updown(settings: &Settings, addping: Option<Vec<Host>>, report: &mut Report) -> Option<Updown> {
+    let dns = read_opinion(settings, report);
+    let timing = settings.timing()?;
+    // While offline it checks every second, so that is what it must be able to keep up.
+    let every = timing.interval.min(Duration::from_secs(1));
+    check_load(settings, &timing, every, 1, report);
+    Some(Updown {
+        timing,
+        target: settings.hosts("monitorip")?.first()?.clone(),
+        addping: match addping {
+            Some(hosts) => hosts,
+            None => settings.hosts("addping")?.to_vec(),
+        },
+        dns: dns?,
+        fall: settings.count("fall")?,
+        rise: settings.count("rise")?,
+    })
+}
+
+/// The inner `None` is a second opinion that is not wanted, or not possible.
+fn read_opinion(settings: &Settings, report: &mut Report) -> Option<Option<Opinion>> {
+    let server = settings.hosts("dnsserver")?.first().cloned();
+    let name = settings.text("dnslookup")?.to_owned();
+    match (server, name.is_empty()) {
+        (Some(server), false) => {
+            if server.address().is_some_and(opinion::is_private) {
+                let message = format!(
+                    "dnsserver {server} is on the local network: it answers from its cache and cannot tell whether the \
+                     internet works"
+                );
+                settings.warn(report, "dnsserver", message);
+            }
+            return Some(Some(Opinion { server, name }));
+        }
+        (Some(_), true) => {
+            let message = "dnsserver is not used: dnslookup, the name to ask it for, is not set".to_owned();
+            settings.warn(report, "dnsserver", message);
+        }
+        (None, false) => {
+            let message = "dnslookup is not used: dnsserver, the server to ask, is not set".to_owned();
+            settings.warn(report, "dnslookup", message);
+        }
+        (None, true) => {}
+    }
+    Some(None)
+}
+
+/// `--addping`, which replaces what the file says.
+fn read_addping(text: &str, updown: &Settings, report: &mut Report) -> Option<Vec<Host>> {
+    let key = schema().iter().find(|key| key.section == "updown" && key.name == "addping")?;
+    let Reading { setting, errors, mut warnings } = value::read_hosts(key, text);
+    if !updown.enabled() {
+        warnings.push("--addping does nothing: the updown monitor is not enabled".to_owned());
+    }
+    let problem = |message| {
+        let place = Place { file: "--addping".into(), line: None, key: String::new() };
+        Problem { message, place }
+    };
+    report.errors.extend(errors.into_iter().map(problem));
+    report.warnings.extend(warnings.into_iter().map(problem));
+    match setting {
+        Some(Setting::Hosts(hosts)) => Some(hosts),
+        _ => None,
+    }
+}
+
+fn read_ping(settings: &Settings, report: &mut Report) -> Option<Ping> {
+    let timing = settings.timing()?;
+    let targets = settings.hosts("monitorip")?.to_vec();
+    check_load(settings, &timing, timing.interval, targets.len(), report);
+    Some(Ping { timing, targets })
+}
+
+/// Refuses settings that are good one by one and together flood a network or fill the memory.
+fn check_load(settings: &Settings, timing: &Timing, every: Duration, targets: usize, report: &mut Report) {
+    let targets = f64::from(u32::try_from(targets).unwrap_or(u32::MAX));
+    let probes = targets * f64::from(timing.pingcount);
+    let (every, check) = (every.as_secs_f64(), timing.plan().span().as_secs_f64());
+    let (rate, under_way) = (probes / every, probes * (check / every).ceil());
+    // Both at their limit is still fine, whatever the last bit of a quotient is.
+    let beyond = |n: f64, max: f64| n > max * 1.000_001;
+    let section = settings.section;
+    if beyond(rate, MAX_RATE) {
+        let message = format!(
+            "{section} would send {rate:.0} probes a second, at most {MAX_RATE:.0} are allowed: raise interval, or lower \
+             pingcount or the number of addresses"
+        );
+        settings.error(report, "interval", message);
+    } else if beyond(under_way, MAX_UNDER_WAY) {
+        let message = format!(
+            "{section} would have {under_way:.0} probes under way at once, at most {MAX_UNDER_WAY:.0} are allowed: raise \
+             interval, or lower pingwait, pingcount or the number of addresses"
+        );
+        settings.error(report, "interval", message);
+    }
+}
+
+fn section_names() -> impl Iterator<Item = &'static str> {
+    std::iter::once("global").chain(MONITORS)
+}

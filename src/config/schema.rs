@@ -1,0 +1,289 @@
+//! The table of all settings. Reading, error messages, suggestions for mistyped keys and the table in the README follow
+//! from it.
+
+/// One setting.
+#[derive(Debug)]
+pub struct Key {
+    /// The section it stands in: `global` or the name of a monitor.
+    pub section: &'static str,
+    /// Its name in that section.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// Its value when it is missing, as it would be written in the file. Empty text means that it is not set.
+    pub default: &'static str,
+    /// Whether its monitor cannot be enabled without it.
+    pub required: bool,
+    /// What it is for, with its unit, in a sentence or two.
+    pub doc: &'static str,
+}
+
+/// The kinds of values, with their limits.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Kind {
+    /// True or false, in many spellings.
+    Flag,
+    /// A time in seconds, fractions allowed, from `min` to `max`.
+    Seconds {
+        /// Smallest value, in seconds.
+        min: f64,
+        /// Largest value, in seconds.
+        max: f64,
+    },
+    /// A whole number from `min` to `max`.
+    Count {
+        /// Smallest value.
+        min: u32,
+        /// Largest value.
+        max: u32,
+    },
+    /// Text of at most `max` bytes, without control characters.
+    Text {
+        /// Largest length in bytes.
+        max: usize,
+    },
+    /// A path, without control characters.
+    Path,
+    /// The name of a network interface (at most 15 bytes).
+    Device,
+    /// An address or a DNS name.
+    Host,
+    /// Addresses or DNS names: text separated by commas, or a list of texts; at most `max` of them.
+    Hosts {
+        /// Largest number of hosts.
+        max: usize,
+    },
+    /// A DNS name.
+    Name,
+    /// An IP address.
+    Address,
+    /// An instance name, see [`super::instance`].
+    Instance,
+    /// A remark for people. imon does not use it, so nothing about it is an error.
+    Remark,
+}
+
+/// Longest path that the kernel takes, without the final NUL.
+pub(super) const MAX_PATH: usize = 4095;
+
+/// Longest remark that is not commented on.
+pub(super) const MAX_REMARK: usize = 4096;
+
+impl Key {
+    /// What values it takes, for a person: `a number of seconds from 0.1 to 86400`.
+    #[must_use]
+    pub fn allowed(&self) -> String {
+        match self.kind {
+            Kind::Flag => "true or false".to_owned(),
+            Kind::Seconds { min, max } => format!("a number of seconds from {min} to {max}"),
+            Kind::Count { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::Text { max } => format!("text of at most {max} bytes without control characters"),
+            Kind::Path => format!("a path of at most {MAX_PATH} bytes without control characters"),
+            Kind::Device => "the name of a network interface (at most 15 bytes, no blank, no / and no :)".to_owned(),
+            Kind::Host => "an IP address or a DNS name".to_owned(),
+            Kind::Hosts { max } => {
+                format!("a list of IP addresses or DNS names, at most {max} (\"a, b\" or [\"a\", \"b\"])")
+            }
+            Kind::Name => "a DNS name".to_owned(),
+            Kind::Address => "an IP address".to_owned(),
+            Kind::Instance => "an instance name of at most 200 bytes without / and control characters".to_owned(),
+            Kind::Remark => format!("any text of at most {MAX_REMARK} bytes"),
+        }
+    }
+
+    const fn new(
+        section: &'static str,
+        name: &'static str,
+        kind: Kind,
+        default: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Self { section, name, kind, default, required: false, doc }
+    }
+
+    const fn required(section: &'static str, name: &'static str, kind: Kind, doc: &'static str) -> Self {
+        Self { section, name, kind, default: UNSET, required: true, doc }
+    }
+}
+
+/// The monitors, in the order in which they start.
+pub const MONITORS: [&str; 4] = ["ddns", "updown", "failover", "ping"];
+
+/// All settings: the sections in the order in which they are written, the keys within each as well.
+#[must_use]
+pub fn schema() -> &'static [Key] {
+    SCHEMA
+}
+
+const UNSET: &str = "\"\"";
+const INTERVAL: Kind = Kind::Seconds { min: 0.1, max: 86_400.0 };
+const PINGCOUNT: Kind = Kind::Count { min: 1, max: 100 };
+const PINGWAIT: Kind = Kind::Seconds { min: 0.01, max: 60.0 };
+const STREAK: Kind = Kind::Count { min: 1, max: 100 };
+const WAN_NAME: Kind = Kind::Text { max: 128 };
+
+const ENABLE_DOC: &str = "Whether this monitor runs.";
+const PINGCOUNT_DOC: &str = "Probes in a check, sent 1 s or a tenth of the interval apart, whichever is less.";
+const PINGWAIT_DOC: &str = "How many seconds to wait for the answer to a probe.";
+
+static SCHEMA: &[Key] = &[
+    Key::new(
+        "global",
+        "action",
+        Kind::Path,
+        UNSET,
+        "Full path of the action script. Without one, events are only logged.",
+    ),
+    Key::new(
+        "global",
+        "action-timeout",
+        Kind::Seconds { min: 1.0, max: 3600.0 },
+        "60",
+        "Seconds after which an action script and all it started is ended.",
+    ),
+    Key::new(
+        "global",
+        "datefmt",
+        Kind::Text { max: 128 },
+        "\"%Y-%m-%d %H:%M:%S\"",
+        "Date in front of each line printed with --nosyslog, in the notation of strftime.",
+    ),
+    Key::new(
+        "global",
+        "instance",
+        Kind::Instance,
+        UNSET,
+        "Instance name given to the action script with --config. Not used with --instance.",
+    ),
+    Key::new("global", "note", Kind::Remark, UNSET, "A remark of yours. Not used."),
+    Key::new("global", "debug", Kind::Flag, "false", "Accepted for V2.99's sake. Does nothing."),
+    Key::new("global", "imon-configure-version", Kind::Remark, UNSET, "What wrote this file. Not used."),
+    Key::new("global", "imon-configure-created", Kind::Remark, UNSET, "When this file was written. Not used."),
+    //
+    Key::new("ddns", "enable", Kind::Flag, "false", ENABLE_DOC),
+    Key::new("ddns", "interval", INTERVAL, "10", "Seconds from one look at the external address to the next."),
+    Key::new(
+        "ddns",
+        "pingcount",
+        PINGCOUNT,
+        "2",
+        "Accepted for V2.99's sake. Does nothing: no ping goes before a look.",
+    ),
+    Key::new("ddns", "pingwait", PINGWAIT, "1", "Accepted for V2.99's sake. Does nothing: no ping goes before a look."),
+    //
+    Key::new("updown", "enable", Kind::Flag, "false", ENABLE_DOC),
+    Key::new(
+        "updown",
+        "interval",
+        INTERVAL,
+        "10",
+        "Seconds from one check to the next. While the address is offline, at most 1.",
+    ),
+    Key::new("updown", "pingcount", PINGCOUNT, "2", PINGCOUNT_DOC),
+    Key::new("updown", "pingwait", PINGWAIT, "1", PINGWAIT_DOC),
+    Key::required("updown", "monitorip", Kind::Host, "The address or name to monitor."),
+    Key::new(
+        "updown",
+        "addping",
+        Kind::Hosts { max: 16 },
+        UNSET,
+        "Further addresses or names to check when the monitored one goes online or offline.",
+    ),
+    Key::new(
+        "updown",
+        "dnsserver",
+        Kind::Host,
+        UNSET,
+        "DNS server, out in the internet, that is asked for dnslookup before an offline is believed.",
+    ),
+    Key::new("updown", "dnslookup", Kind::Name, UNSET, "Name that dnsserver is asked for."),
+    Key::new("updown", "fall", STREAK, "1", "Bad checks in a row after which the address is offline."),
+    Key::new("updown", "rise", STREAK, "1", "Good checks in a row after which the address is online again."),
+    //
+    Key::new("failover", "enable", Kind::Flag, "false", ENABLE_DOC),
+    Key::new("failover", "interval", INTERVAL, "10", "Seconds from one check to the next."),
+    Key::new("failover", "pingcount", PINGCOUNT, "2", PINGCOUNT_DOC),
+    Key::new("failover", "pingwait", PINGWAIT, "1", PINGWAIT_DOC),
+    Key::new(
+        "failover",
+        "prefer-primary",
+        Kind::Flag,
+        "false",
+        "True: use the primary network whenever it is up. False: stay on the standby network until it fails.",
+    ),
+    Key::new(
+        "failover",
+        "metric",
+        Kind::Count { min: 0, max: u32::MAX },
+        "201",
+        "Metric of the default routes. The lowest metric on the machine wins.",
+    ),
+    Key::required("failover", "primary-if", Kind::Device, "Interface of the primary network."),
+    Key::new("failover", "primary-name", WAN_NAME, UNSET, "Your name for the primary network."),
+    Key::required("failover", "primary-gw", Kind::Address, "Gateway of the primary network."),
+    Key::new(
+        "failover",
+        "primary-ping",
+        Kind::Host,
+        UNSET,
+        "Address or name that tells whether the primary network is up, instead of its gateway.",
+    ),
+    Key::new(
+        "failover",
+        "primary-postping",
+        Kind::Host,
+        UNSET,
+        "Address or name to ping after a switch to the primary network.",
+    ),
+    Key::required("failover", "standby-if", Kind::Device, "Interface of the standby network."),
+    Key::new("failover", "standby-name", WAN_NAME, UNSET, "Your name for the standby network."),
+    Key::required("failover", "standby-gw", Kind::Address, "Gateway of the standby network."),
+    Key::new(
+        "failover",
+        "standby-ping",
+        Kind::Host,
+        UNSET,
+        "Address or name that tells whether the standby network is up, instead of its gateway.",
+    ),
+    Key::new(
+        "failover",
+        "standby-postping",
+        Kind::Host,
+        UNSET,
+        "Address or name to ping after a switch to the standby network.",
+    ),
+    //
+    Key::new("ping", "enable", Kind::Flag, "false", ENABLE_DOC),
+    Key::new("ping", "interval", INTERVAL, "10", "Seconds from one check to the next."),
+    Key::new("ping", "pingcount", PINGCOUNT, "2", PINGCOUNT_DOC),
+    Key::new("ping", "pingwait", PINGWAIT, "1", PINGWAIT_DOC),
+    Key::required("ping", "monitorip", Kind::Hosts { max: 1000 }, "The addresses or names to ping."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::mask;
+
+    #[test]
+    fn every_key_is_there_once_with_a_sentence_and_its_section_known() {
+        for (i, key) in schema().iter().enumerate() {
+            assert!(key.section == "global" || MONITORS.contains(&key.section), "{key:?}");
+            assert!(key.doc.ends_with('.'), "{key:?}");
+            let same = |other: &&Key| other.section == key.section && other.name == key.name;
+            assert_eq!(schema().iter().position(|k| same(&k)), Some(i), "{key:?}");
+        }
+        for monitor in MONITORS {
+            for name in ["enable", "interval", "pingcount", "pingwait"] {
+                assert!(schema().iter().any(|k| k.section == monitor && k.name == name), "{monitor} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_known_key_is_taken_for_a_secret() {
+        for key in schema() {
+            assert!(!mask::is_secret(key.name), "{key:?}");
+        }
+    }
+}

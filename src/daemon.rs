@@ -1,0 +1,621 @@
+//! The loop: one thread, one poll(). It brings the monitors what was seen, carries out what they want, and decides
+//! nothing itself.
+
+// Part of the shell: it reads the clock and opens sockets, by way of `sys`.
+#![allow(clippy::disallowed_methods)]
+
+mod ask;
+mod hosts;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::action::{Actions, Job, LAST_GRACE};
+use crate::config::{Config, Timing};
+use crate::event::{Event, Monitor, Severity, What};
+use crate::load::Source;
+use crate::monitor::ping::Ping;
+use crate::monitor::updown::{self, Updown};
+use crate::monitor::{Effect, Owner, ProbeId, Progress, Reason, Seen};
+use crate::opinion;
+use crate::status::{self, Sources};
+use crate::sys::clock;
+use crate::sys::error_text;
+use crate::sys::files::Runtime;
+use crate::sys::log::Logger;
+use crate::sys::memory;
+use crate::sys::notify::Notify;
+use crate::sys::ping::{OpenError, Pinger};
+use crate::sys::poll::Poll;
+use crate::sys::signal::Signals;
+use crate::time::{Instant, Wall};
+use crate::wire::icmp::{Heard, Token};
+use ask::Questions;
+use hosts::Hosts;
+
+/// The status is written at most this often after a change of state,
+const STATUS_CHANGED: Duration = Duration::from_secs(1);
+/// and for the numbers' sake not sooner than this (with one probe a second, every 10 s was 8 % of all processor time),
+const STATUS_NUMBERS: Duration = Duration::from_secs(30);
+/// but at a wake-up that comes anyway, if one comes until then.
+const STATUS_AT_LAST: Duration = Duration::from_secs(40);
+/// A jump of the time spent suspended that is one: the two clocks are not read at the same instant.
+const SUSPENDED: Duration = Duration::from_millis(500);
+/// From this many probes a second on, replies are collected for a few milliseconds instead of waking for each. The
+/// kernel's time stamps keep the round-trip times exact.
+const BULK_RATE: f64 = 200.0;
+const BULK_MILLIS: i32 = 8;
+
+/// What the program brings to the loop.
+pub struct Start {
+    /// Where the configuration came from, for reloading it.
+    pub source: Source,
+    /// It.
+    pub config: Config,
+    /// `$1` of scripts.
+    pub instance: String,
+    /// Installed handlers.
+    pub signals: Signals,
+    /// The log.
+    pub log: Logger,
+    /// The service manager.
+    pub notify: Notify,
+    /// Lock and status file, where they can be had.
+    pub runtime: Option<Runtime>,
+}
+
+/// The running program.
+pub struct Daemon {
+    source: Source,
+    instance: String,
+    signals: Signals,
+    log: Logger,
+    notify: Notify,
+    runtime: Option<Runtime>,
+    monitors: Monitors,
+    hosts: Hosts,
+    questions: Questions,
+    pinger: Pinger,
+    actions: Actions,
+    effects: Vec<Effect>,
+    poll: Poll,
+    heard: Vec<(Heard, Duration)>,
+    started: Wall,
+    suspended: Duration,
+    status: StatusFile,
+    /// When the watchdog is to be fed.
+    feed: Option<Instant>,
+    bulk: bool,
+    /// The name server's private address has been warned about.
+    warned_of_server: bool,
+}
+
+struct Monitors {
+    updown: Option<Updown>,
+    ping: Option<Ping>,
+}
+
+/// What hearing leads to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing but waiting again.
+    Wait,
+    /// A whole turn of the loop.
+    Turn,
+    Stop,
+}
+
+#[derive(Default)]
+struct StatusFile {
+    content: Vec<u8>,
+    written: Option<Instant>,
+    /// A state has changed since.
+    changed: bool,
+    /// Numbers may have changed since.
+    stale: bool,
+}
+
+impl Daemon {
+    /// Opens the sockets and makes the monitors.
+    ///
+    /// # Errors
+    /// When no ICMP echo request may be sent. The log and the service manager come back, to say so.
+    pub fn new(start: Start) -> Result<Self, Box<(OpenError, Logger, Notify)>> {
+        let Start { source, config, instance, signals, log, notify, runtime } = start;
+        let now = clock::monotonic();
+        let mut hosts = Hosts::new();
+        let mut monitors = Monitors::new(&config, &mut hosts, now);
+        let pinger = match Pinger::open(hosts.families()) {
+            Ok(pinger) => pinger,
+            Err(e) => return Err(Box::new((e, log, notify))),
+        };
+        monitors.begin(&mut hosts, now);
+        let mut daemon = Self {
+            source,
+            instance,
+            signals,
+            log,
+            runtime,
+            monitors,
+            hosts,
+            questions: Questions::new(),
+            pinger,
+            actions: Actions::new(),
+            effects: Vec::new(),
+            poll: Poll::default(),
+            heard: Vec::new(),
+            started: clock::wall(),
+            suspended: clock::suspended(),
+            status: StatusFile::default(),
+            feed: notify.watchdog().map(|_| now),
+            notify,
+            bulk: false,
+            warned_of_server: false,
+        };
+        daemon.settle(&config);
+        Ok(daemon)
+    }
+
+    /// Runs until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// When poll(2) itself fails, which nothing sensible can follow.
+    pub fn run(mut self) -> std::io::Result<()> {
+        self.announce();
+        self.notify.send("READY=1");
+        memory::release_code();
+        loop {
+            self.turn(clock::monotonic());
+            let next = loop {
+                let timeout = self.timeout();
+                self.wait(timeout)?;
+                match self.hear() {
+                    // What is due is not put off, also when replies come without end.
+                    Next::Wait if timeout != 0 => {}
+                    next => break next,
+                }
+            };
+            if next == Next::Stop {
+                self.stop();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does all that is due.
+    fn turn(&mut self, now: Instant) {
+        self.notice_suspend(now);
+        // What nobody waits for any more is closed before new questions are asked.
+        self.questions.tick(now, &mut self.hosts);
+        self.hosts.tick(now, &mut self.questions);
+        self.release(now);
+        self.tell(now, &Seen::Tick, None);
+        self.perform(now);
+        self.actions.tick(now, &mut self.log);
+        self.write_status(now);
+        self.feed_watchdog(now);
+        self.log.flush();
+    }
+
+    /// What follows from a configuration, new or reloaded, once its monitors exist.
+    fn settle(&mut self, config: &Config) {
+        let targets = config.ping.as_ref().map_or(0, |p| p.targets.len());
+        let script = config.global.action.as_ref().map(|a| a.value.clone());
+        self.actions.configure(script, &self.instance, config.global.action_timeout, targets);
+        self.log.configure(&self.instance, &config.global.datefmt, config.monitors() > 1);
+        let rate = |timing: &Timing, n: usize| {
+            n as f64 * f64::from(timing.pingcount) / timing.interval.as_secs_f64().max(0.001)
+        };
+        self.bulk = config.ping.as_ref().is_some_and(|p| rate(&p.timing, p.targets.len()) >= BULK_RATE);
+    }
+
+    fn announce(&mut self) {
+        if let Some(updown) = &self.monitors.updown {
+            let text = format_args!("Start Updown Monitor for IP Address {}", updown.target().1);
+            self.log.line(Severity::Info, Some(Monitor::Updown), text);
+        }
+        if self.monitors.ping.is_some() {
+            self.log.line(Severity::Info, Some(Monitor::Ping), format_args!("Start Ping Monitor"));
+        }
+    }
+
+    /// Gives an observation to the monitor of this host, or to all.
+    fn tell(&mut self, now: Instant, seen: &Seen<'_>, only: Option<Monitor>) {
+        self.status.stale |= !matches!(seen, Seen::Tick);
+        self.monitors.on(now, seen, only, &mut self.effects);
+    }
+
+    /// Carries out what the monitors want. That may make them want more: a probe that cannot be sent is lost at once.
+    fn perform(&mut self, now: Instant) {
+        let mut at = 0;
+        while let Some(effect) = self.effects.get(at).cloned() {
+            at += 1;
+            match effect {
+                Effect::Probe(id) => self.probe(id),
+                Effect::Ask(id, name) => {
+                    self.warn_of_private_server(id.server);
+                    self.questions.opinion(now, id, &name, &self.hosts);
+                }
+                Effect::Refresh(owner) => self.hosts.refresh(owner, now),
+                Effect::Emit(event) => self.emit(&event),
+            }
+            while let Some((id, answer)) = self.questions.failed() {
+                let seen = Seen::Answer { id, answer: &answer, own: &[] };
+                self.monitors.on(now, &seen, Some(Monitor::Updown), &mut self.effects);
+            }
+        }
+        self.effects.clear();
+    }
+
+    /// A private address of the name server is warned about when the configuration is read; behind a name it shows
+    /// only now.
+    fn warn_of_private_server(&mut self, server: Owner) {
+        let Some(name) = self.hosts.name(server).filter(|_| !self.warned_of_server) else { return };
+        let Some(address) = self.hosts.address(server).ok().filter(|a| opinion::is_private(*a)) else { return };
+        self.warned_of_server = true;
+        let text = format_args!(
+            "Warning: dnsserver {name} is {address}, in your own network: it answers from its cache and cannot tell \
+             whether the internet works"
+        );
+        self.log.line(Severity::Warning, Some(Monitor::Updown), text);
+    }
+
+    fn probe(&mut self, id: ProbeId) {
+        let sent = clock::monotonic();
+        let reason = match self.hosts.address(id.owner) {
+            Ok(to) => {
+                let token = Token { owner: id.owner, check: id.check, index: id.index, sent };
+                match self.pinger.send(to, &token) {
+                    Ok(()) => return,
+                    Err(e) => Reason::Send(e.raw_os_error().unwrap_or(0)),
+                }
+            }
+            Err(why) => Reason::Unresolved(why),
+        };
+        let monitor = self.hosts.monitor(id.owner);
+        self.tell(sent, &Seen::Lost(id, reason), monitor);
+    }
+
+    fn emit(&mut self, event: &Event) {
+        let log = &mut self.log;
+        event.log(self.actions.has_script(), &mut |severity, line| log.line(severity, Some(event.monitor), line));
+        self.status.changed |= match event.what {
+            What::PingResult { .. } => self.monitors.ping.as_mut().is_some_and(|p| p.take_changed(event.owner)),
+            _ => true,
+        };
+        if !self.actions.has_script() {
+            return;
+        }
+        let Some(action) = event.action() else { return };
+        let clock = clock::both();
+        let json = event.json(&self.instance, clock, self.hosts.address(event.owner).ok());
+        let env = environment(action.name, &self.instance, event.monitor, &clock.wall, json);
+        self.actions.push(event.monitor, Job { action, env }, &mut self.log);
+    }
+
+    /// Lets monitors begin whose host's name has been looked up for the first time, with whatever result.
+    fn release(&mut self, now: Instant) {
+        while let Some((owner, monitor)) = self.hosts.take_ready() {
+            self.tell(now, &Seen::Ready(owner), Some(monitor));
+        }
+    }
+
+    fn notice_suspend(&mut self, now: Instant) {
+        let suspended = clock::suspended().max(self.suspended);
+        let slept = suspended - self.suspended;
+        self.suspended = suspended;
+        if slept > SUSPENDED {
+            let secs = slept.as_secs();
+            let text =
+                format_args!("This system was suspended for {secs} s; checks that were under way are not judged");
+            self.log.line(Severity::Notice, None, text);
+            self.tell(now, &Seen::Resumed, None);
+        }
+    }
+
+    fn timeout(&self) -> i32 {
+        let m = &self.monitors;
+        let status = self.runtime.as_ref().and_then(|_| self.status.wake_at());
+        let at = [
+            m.updown.as_ref().and_then(Updown::poll_at),
+            m.ping.as_ref().and_then(Ping::poll_at),
+            self.hosts.poll_at(),
+            self.questions.poll_at(),
+            self.actions.poll_at(),
+            status,
+            self.feed,
+        ];
+        let now = clock::monotonic();
+        let timeout = clock::poll_timeout(now, at.into_iter().flatten().min());
+        // Times are kept to the millisecond, but a thousand targets need not be served one by one.
+        if self.bulk && (0..BULK_MILLIS).contains(&timeout) { BULK_MILLIS } else { timeout }
+    }
+
+    fn wait(&mut self, timeout: i32) -> std::io::Result<()> {
+        self.poll.clear();
+        self.poll.add(self.signals.fd());
+        if !self.bulk {
+            for fd in self.pinger.fds() {
+                self.poll.add(fd);
+            }
+        }
+        self.questions.add_to(&mut self.poll);
+        self.actions.add_to(&mut self.poll);
+        if let Some(fd) = self.log.waits_for() {
+            self.poll.add_write(fd);
+        }
+        self.poll.wait(timeout)
+    }
+
+    /// Takes in everything that has arrived.
+    fn hear(&mut self) -> Next {
+        let now = clock::monotonic();
+        let sockets = 1..=self.pinger.fds().count();
+        if self.bulk {
+            self.hear_pings(now);
+        } else if sockets.clone().any(|place| self.poll.ready(place)) {
+            self.hear_pings(now);
+            // Every second wake-up is that of a reply, from which nothing follows but a new time for the next one.
+            if self.effects.is_empty() && !self.poll.any_ready_outside(sockets) {
+                return Next::Wait;
+            }
+        }
+        self.hear_answers(now);
+        self.actions.after(&self.poll, &mut self.log);
+        if !self.poll.ready(0) {
+            return Next::Turn;
+        }
+        let arrived = self.signals.take();
+        if arrived.child {
+            self.actions.reap(&mut self.log);
+        }
+        if arrived.reload {
+            self.reload(now);
+        }
+        if arrived.check_now {
+            self.log.line(Severity::Info, None, format_args!("Checking now (SIGUSR1)"));
+            self.status.changed = true;
+            self.tell(now, &Seen::CheckNow, None);
+        }
+        if arrived.stop { Next::Stop } else { Next::Turn }
+    }
+
+    fn hear_pings(&mut self, now: Instant) {
+        let mut heard = std::mem::take(&mut self.heard);
+        self.pinger.receive(|message, rtt| heard.push((message, rtt)));
+        let id = |t: &Token| ProbeId { owner: t.owner, check: t.check, index: t.index };
+        for (message, rtt) in heard.drain(..) {
+            match message {
+                Heard::Reply(t) => self.tell(now, &Seen::Reply(id(&t), rtt), self.hosts.monitor(t.owner)),
+                Heard::Failed(t, error) => {
+                    self.tell(now, &Seen::Lost(id(&t), Reason::Icmp(error)), self.hosts.monitor(t.owner));
+                }
+                Heard::Hint(to, error) => {
+                    for owner in self.hosts.at(to) {
+                        self.monitors.on(now, &Seen::Hint(owner, error), self.hosts.monitor(owner), &mut self.effects);
+                    }
+                }
+            }
+        }
+        self.heard = heard;
+    }
+
+    fn hear_answers(&mut self, now: Instant) {
+        self.questions.after(&self.poll, now, &mut self.hosts);
+        let mut own = None;
+        while let Some((id, answer)) = self.questions.answered() {
+            let own = own.get_or_insert_with(crate::sys::net::own_addresses);
+            self.tell(now, &Seen::Answer { id, answer: &answer, own }, Some(Monitor::Updown));
+        }
+    }
+
+    /// SIGHUP: takes a new configuration over, or says why not and goes on with the old one.
+    fn reload(&mut self, now: Instant) {
+        let stamp = format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_nanos() / 1000);
+        self.notify.send(&stamp);
+        let loaded = self.source.load();
+        for warning in &loaded.warnings {
+            self.log.line(Severity::Warning, None, format_args!("Warning: {warning}"));
+        }
+        let result = match loaded.config {
+            Some(config) => self.adopt(now, &config),
+            None => Err(loaded.errors),
+        };
+        match result {
+            Ok(()) => self.log.line(Severity::Notice, None, format_args!("Reloaded {}", self.source.file)),
+            Err(errors) => {
+                for error in errors {
+                    self.log.line(Severity::Error, None, format_args!("? {error}"));
+                }
+                let text = format_args!("{} is not taken over, the old configuration goes on", self.source.file);
+                self.log.line(Severity::Error, None, text);
+            }
+        }
+        self.notify.send("READY=1");
+    }
+
+    fn adopt(&mut self, now: Instant, config: &Config) -> Result<(), Vec<String>> {
+        // What the old monitors have just found out is still to be told.
+        self.perform(now);
+        let mut hosts = Hosts::after(&mut self.hosts);
+        let mut monitors = Monitors::new(config, &mut hosts, now);
+        // New sockets have new cookies: a reply to a probe of the old monitors is nobody's.
+        match Pinger::open(hosts.families()) {
+            Ok(pinger) => self.pinger = pinger,
+            Err(e) => {
+                self.hosts.take_back(hosts);
+                return Err(vec![format!("No ICMP socket: {}", e.raw)]);
+            }
+        }
+        monitors.begin(&mut hosts, now);
+        monitors.inherit(std::mem::replace(&mut self.monitors, Monitors { updown: None, ping: None }), now);
+        self.monitors = monitors;
+        self.hosts = hosts;
+        self.questions.forget_opinions();
+        if self.source.instance.is_none() {
+            self.instance = self.source.name(Some(config));
+        }
+        self.settle(config);
+        self.warned_of_server = false;
+        self.status.changed = true;
+        Ok(())
+    }
+
+    fn write_status(&mut self, now: Instant) {
+        let Some(runtime) = &mut self.runtime else { return };
+        self.status.changed |= self.monitors.updown.as_mut().is_some_and(Updown::take_changed);
+        if self.status.due().is_some_and(|due| due > now) {
+            return;
+        }
+        let (waiting, running) = self.actions.load();
+        let sources = Sources {
+            instance: &self.instance,
+            pid: std::process::id(),
+            started: self.started,
+            clock: clock::both(),
+            address: &|owner| self.hosts.address(owner).ok(),
+            updown: self.monitors.updown.as_ref(),
+            ping: self.monitors.ping.as_ref(),
+            actions: (waiting, running, self.actions.failed),
+        };
+        status::write(&sources, &mut self.status.content);
+        self.status.written = Some(now);
+        (self.status.changed, self.status.stale) = (false, false);
+        if let Err((path, e)) = runtime.write_status(&self.status.content) {
+            let (path, why) = (path.display(), error_text(&e));
+            let text = format_args!("The status file {path} cannot be written: {why}");
+            self.log.line(Severity::Warning, None, text);
+        }
+    }
+
+    /// Feeds the watchdog, but only while every monitor makes progress: a monitor that stands still is worth a restart.
+    fn feed_watchdog(&mut self, now: Instant) {
+        let Some(every) = self.notify.watchdog() else { return };
+        if self.feed.is_some_and(|at| at <= now) {
+            self.feed = Some(now + every / 3);
+            if self.monitors.keep_up(now) {
+                self.notify.send("WATCHDOG=1");
+            }
+        }
+    }
+
+    /// Ends: what runs is asked to end and then killed, so that no child is left.
+    fn stop(&mut self) {
+        self.notify.send("STOPPING=1");
+        let now = clock::monotonic();
+        self.actions.stop(now, &mut self.log);
+        let last = now + LAST_GRACE + Duration::from_millis(500);
+        loop {
+            self.actions.reap(&mut self.log);
+            let now = clock::monotonic();
+            self.actions.tick(now, &mut self.log);
+            if self.actions.load().1 == 0 || now > last {
+                break;
+            }
+            self.poll.clear();
+            self.poll.add(self.signals.fd());
+            self.actions.add_to(&mut self.poll);
+            let until = self.actions.poll_at().map_or(last, |at| at.min(last));
+            if self.poll.wait(clock::poll_timeout(now, Some(until))).is_err() {
+                break;
+            }
+            self.signals.take();
+            self.actions.after(&self.poll, &mut self.log);
+        }
+        self.log.line(Severity::Info, None, format_args!("Stopped"));
+        self.log.finish();
+        if let Some(runtime) = &mut self.runtime {
+            runtime.close();
+        }
+    }
+}
+
+/// What a script finds in its environment, beside what imon itself was started with.
+#[must_use]
+pub fn environment(
+    event: &str,
+    instance: &str,
+    monitor: Monitor,
+    time: &Wall,
+    json: String,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("IMON_EVENT", event.to_owned()),
+        ("IMON_INSTANCE", instance.to_owned()),
+        ("IMON_MONITOR", monitor.name().to_owned()),
+        ("IMON_TIME", time.to_string()),
+        ("IMON_JSON", json),
+    ]
+}
+
+impl StatusFile {
+    /// When it has to be written next; `None`: now.
+    fn due(&self) -> Option<Instant> {
+        self.written.map(|at| at + if self.changed { STATUS_CHANGED } else { STATUS_NUMBERS })
+    }
+
+    /// When that is worth a wake-up of its own.
+    fn wake_at(&self) -> Option<Instant> {
+        match (self.changed, self.stale) {
+            (true, _) => self.due(),
+            (false, true) => self.written.map(|at| at + STATUS_AT_LAST),
+            (false, false) => None,
+        }
+    }
+}
+
+impl Monitors {
+    fn new(config: &Config, hosts: &mut Hosts, now: Instant) -> Self {
+        let updown = config.updown.as_ref().map(|u| {
+            let mut add = |host| (hosts.add(host, Monitor::Updown), Rc::clone(host.text()));
+            let setup = updown::Setup {
+                target: add(&u.target),
+                plan: u.timing.plan(),
+                fall: u.fall,
+                rise: u.rise,
+                secondaries: u.addping.iter().map(&mut add).collect(),
+                dns: u.dns.as_ref().map(|d| updown::Dns { server: add(&d.server), name: d.name.as_str().into() }),
+            };
+            Updown::new(setup, now)
+        });
+        let ping = config.ping.as_ref().map(|p| {
+            let owners: Vec<_> = p.targets.iter().map(|host| hosts.add(host, Monitor::Ping)).collect();
+            let texts: Vec<_> = p.targets.iter().map(|host| Rc::clone(host.text())).collect();
+            Ping::new(owners.first().copied().unwrap_or(0), &texts, p.timing.plan(), now)
+        });
+        Self { updown, ping }
+    }
+
+    /// Begins with their names; a monitor waits for the first lookup of its host's.
+    fn begin(&mut self, hosts: &mut Hosts, now: Instant) {
+        hosts.begin(now);
+        for (owner, monitor) in hosts.waiting() {
+            self.on(now, &Seen::Hold(owner), Some(monitor), &mut Vec::new());
+        }
+    }
+
+    fn on(&mut self, now: Instant, seen: &Seen<'_>, only: Option<Monitor>, out: &mut Vec<Effect>) {
+        let wanted = |m| only.is_none_or(|only| only == m);
+        let tick = matches!(seen, Seen::Tick);
+        let due = |at: Option<Instant>| !tick || at.is_some_and(|at| at <= now);
+        if let Some(u) = self.updown.as_mut().filter(|u| wanted(Monitor::Updown) && due(u.poll_at())) {
+            u.on(now, seen, out);
+        }
+        if let Some(p) = self.ping.as_mut().filter(|p| wanted(Monitor::Ping) && due(p.poll_at())) {
+            p.on(now, seen, out);
+        }
+    }
+
+    fn inherit(&mut self, old: Self, now: Instant) {
+        if let (Some(new), Some(old)) = (&mut self.updown, old.updown) {
+            new.inherit(old, now);
+        }
+        if let (Some(new), Some(old)) = (&mut self.ping, old.ping) {
+            new.inherit(old);
+        }
+    }
+
+    fn keep_up(&self, now: Instant) -> bool {
+        self.updown.as_ref().is_none_or(|u| u.keeps_up(now)) && self.ping.as_ref().is_none_or(|p| p.keeps_up(now))
+    }
+}

@@ -1,0 +1,200 @@
+//! Questions to name servers that are under way: a socket each, an unpredictable id and port each.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::hosts::Hosts;
+use crate::monitor::{About, AskId};
+use crate::opinion;
+use crate::resolve::{Ask, AskError, Server};
+use crate::sys::error_text;
+use crate::sys::net::interface_index;
+use crate::sys::poll::Poll;
+use crate::sys::udp;
+use crate::time::Instant;
+use crate::wire::dns::{self, Answer, Class, Kind, MAX_MESSAGE, Name, Question, Reject};
+
+const PORT: u16 = 53;
+/// A second opinion's socket is closed this long after its question; the monitor has mostly given up before. The
+/// resolver says itself how long it waits.
+const KEEP: Duration = Duration::from_secs(15);
+/// Questions of the second opinion under way at a time; one of the oldest gives way.
+const MOST_OPINIONS: usize = 64;
+
+/// An answer for a monitor.
+pub(super) type Opinion = (AskId, Result<Answer, Rc<str>>);
+
+/// All questions under way.
+pub(super) struct Questions {
+    asked: Vec<Asked>,
+    answered: Vec<Opinion>,
+    /// Could not even be sent.
+    failed: Vec<Opinion>,
+    random: RandomState,
+    counter: u64,
+    packet: Vec<u8>,
+}
+
+struct Asked {
+    socket: udp::Question,
+    id: u16,
+    question: Question,
+    purpose: Purpose,
+    until: Instant,
+    place: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Purpose {
+    /// The resolver's, with its token.
+    Lookup(u32),
+    /// A second opinion.
+    Opinion(AskId),
+}
+
+impl Questions {
+    pub(super) fn new() -> Self {
+        Self {
+            asked: Vec::new(),
+            answered: Vec::new(),
+            failed: Vec::new(),
+            random: RandomState::new(),
+            counter: 0,
+            packet: Vec::new(),
+        }
+    }
+
+    /// Asks for the resolver.
+    pub(super) fn lookup(&mut self, ask: Ask) -> Result<(), AskError> {
+        let unreachable = |e: io::Error| AskError::Unreachable(error_text(&e));
+        let purpose = Purpose::Lookup(ask.token);
+        self.send(ask.until, socket_address(&ask.server), ask.question, purpose).map_err(unreachable)
+    }
+
+    /// Asks for a second opinion. What cannot be sent comes back by [`Questions::failed`].
+    pub(super) fn opinion(&mut self, now: Instant, id: AskId, name: &str, hosts: &Hosts) {
+        let name = match id.about {
+            About::Name => name.to_owned(),
+            About::Invalid => opinion::invalid_label(self.random()),
+        };
+        let result = hosts.address(id.server).and_then(|server| {
+            let name = Name::parse(&name).map_err(|_| Rc::from("the name cannot be asked for"))?;
+            let question = Question { name, kind: Kind::A, class: Class::In };
+            let opinions = |a: &Asked| matches!(a.purpose, Purpose::Opinion(_));
+            if self.asked.iter().filter(|a| opinions(a)).count() >= MOST_OPINIONS {
+                let oldest = self.asked.iter().position(opinions);
+                oldest.map(|at| self.asked.remove(at));
+            }
+            self.send(now + KEEP, SocketAddr::new(server, PORT), question, Purpose::Opinion(id))
+                .map_err(|e| error_text(&e).into())
+        });
+        if let Err(why) = result {
+            self.failed.push((id, Err(why)));
+        }
+    }
+
+    /// A second opinion's question that could not be sent, with the reason.
+    pub(super) fn failed(&mut self) -> Option<Opinion> {
+        self.failed.pop()
+    }
+
+    /// A second opinion's answer.
+    pub(super) fn answered(&mut self) -> Option<Opinion> {
+        self.answered.pop()
+    }
+
+    /// Forgets what the old configuration's monitors asked.
+    pub(super) fn forget_opinions(&mut self) {
+        self.asked.retain(|a| matches!(a.purpose, Purpose::Lookup(_)));
+        self.answered.clear();
+        self.failed.clear();
+    }
+
+    pub(super) fn poll_at(&self) -> Option<Instant> {
+        self.asked.iter().map(|a| a.until).min()
+    }
+
+    /// Closes what nobody waits for any more.
+    pub(super) fn tick(&mut self, now: Instant, hosts: &mut Hosts) {
+        self.asked.retain(|a| a.until > now);
+        hosts.send(now, self);
+    }
+
+    pub(super) fn add_to(&mut self, poll: &mut Poll) {
+        for asked in &mut self.asked {
+            asked.place = poll.add(asked.socket.fd());
+        }
+    }
+
+    /// Takes the answers that have arrived.
+    pub(super) fn after(&mut self, poll: &Poll, now: Instant, hosts: &mut Hosts) {
+        // Mostly nothing is asked, and this is called at every turn of the loop.
+        if self.asked.is_empty() {
+            return;
+        }
+        let mut buffer = [0; MAX_MESSAGE];
+        let mut at = 0;
+        while let Some(asked) = self.asked.get_mut(at) {
+            if !poll.ready(asked.place) {
+                at += 1;
+                continue;
+            }
+            let answer = match asked.socket.receive(&mut buffer) {
+                Ok(None) => None,
+                Ok(Some(bytes)) => match dns::response(bytes, asked.id, &asked.question) {
+                    Ok(answer) => Some(Ok(answer)),
+                    Err(Reject::Malformed(why)) => Some(Err(AskError::Malformed(why))),
+                    // Not an answer to this question: a forger's try, or an echo of an earlier one. The true one may
+                    // still come.
+                    Err(Reject::Mismatch(_)) => None,
+                },
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Some(Err(AskError::PortClosed)),
+                Err(e) => Some(Err(AskError::Unreachable(error_text(&e)))),
+            };
+            let Some(answer) = answer else {
+                at += 1;
+                continue;
+            };
+            match self.asked.swap_remove(at).purpose {
+                Purpose::Lookup(token) => hosts.answer(now, token, answer),
+                Purpose::Opinion(id) => self.answered.push((id, answer.map_err(|e| told(e).into()))),
+            }
+        }
+        hosts.send(now, self);
+    }
+
+    fn send(&mut self, until: Instant, to: SocketAddr, question: Question, purpose: Purpose) -> io::Result<()> {
+        let id = (self.random() & 0xffff) as u16;
+        dns::query(id, &question, &mut self.packet);
+        let socket = udp::Question::send(to, &self.packet)?;
+        self.asked.push(Asked { socket, id, question, purpose, until, place: usize::MAX });
+        Ok(())
+    }
+
+    /// Unpredictable without the key, which the kernel's random numbers seed.
+    fn random(&mut self) -> u64 {
+        self.counter += 1;
+        self.random.hash_one(self.counter)
+    }
+}
+
+fn socket_address(server: &Server) -> SocketAddr {
+    match (server.address, &server.zone) {
+        (IpAddr::V6(address), Some(zone)) => {
+            let index = zone.parse().unwrap_or_else(|_| interface_index(zone));
+            SocketAddrV6::new(address, PORT, 0, index).into()
+        }
+        (address, _) => SocketAddr::new(address, PORT),
+    }
+}
+
+fn told(e: AskError) -> String {
+    match e {
+        AskError::PortClosed => "its DNS port is closed".to_owned(),
+        AskError::Unreachable(why) => why,
+        AskError::Malformed(why) => format!("broken answer: {why}"),
+    }
+}

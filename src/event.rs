@@ -1,0 +1,327 @@
+//! The event catalogue. An event knows its log text, its action arguments and its JSON; nothing is spelled twice, so
+//! log, script and JSON cannot drift apart. Texts and argument positions are those of imon V2.99.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::monitor::stats::{Fraction, Millis, Stats};
+use crate::monitor::{Owner, Reason};
+use crate::time::{self, Clock, Instant, Wall};
+
+/// Severity of a log line, as syslog numbers them (RFC 5424).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    /// Something does not work and somebody must act.
+    Error = 3,
+    /// Something is wrong that may pass.
+    Warning = 4,
+    /// A change worth knowing.
+    Notice = 5,
+    /// Everything else.
+    Info = 6,
+    /// Output of action scripts.
+    Debug = 7,
+}
+
+/// Which monitor speaks. Its name tags log lines when several run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Monitor {
+    /// Outages of an address.
+    Updown,
+    /// Statistics at intervals.
+    Ping,
+}
+
+impl Monitor {
+    /// As in the configuration and in log tags.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Updown => "updown",
+            Self::Ping => "ping",
+        }
+    }
+}
+
+/// Something worth telling.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Event {
+    /// Who noticed it.
+    pub monitor: Monitor,
+    /// The host it is about.
+    pub owner: Owner,
+    /// What it is.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Debug)]
+pub enum What {
+    /// The monitored address answers: for the first time, or again after an outage.
+    Online {
+        /// As configured.
+        target: Rc<str>,
+        /// The outage that ended, `None` at the first check.
+        outage: Option<Outage>,
+        /// It is DNS that says so, the address itself does not answer.
+        by_dns: bool,
+    },
+    /// The monitored address does not answer.
+    Offline {
+        /// As configured.
+        target: Rc<str>,
+        /// When the first lost probe was sent.
+        began: Instant,
+        /// Why.
+        reason: Reason,
+    },
+    /// One of the additional addresses, looked at because of a change of the monitored one, or itself changed.
+    Secondary {
+        /// As configured.
+        target: Rc<str>,
+        /// Whether it answers.
+        online: bool,
+    },
+    /// What the additional addresses say about where the fault is.
+    Conclusion(Rc<str>),
+    /// The monitored address does not answer, but DNS does.
+    Refuted {
+        /// As configured.
+        target: Rc<str>,
+        /// The name that was looked up.
+        name: Rc<str>,
+        /// Who answered.
+        server: Rc<str>,
+    },
+    /// Result of one check of the ping monitor.
+    PingResult {
+        /// As configured.
+        target: Rc<str>,
+        /// The numbers.
+        stats: Stats,
+        /// Why there was no reply.
+        reason: Option<Reason>,
+    },
+    /// A change in what keeps probes from being sent; `None`: they are sent again.
+    Sending {
+        /// As configured.
+        target: Rc<str>,
+        /// What keeps them.
+        problem: Option<Reason>,
+    },
+}
+
+/// An outage from the first lost probe to the first reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outage {
+    /// When the first lost probe was sent.
+    pub began: Instant,
+    /// On the monotonic clock: a stepped wall clock does not bend it.
+    pub lasted: Duration,
+}
+
+/// A call of the action script.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Action {
+    /// `$3`.
+    pub name: &'static str,
+    /// `$4` and on.
+    pub args: Vec<String>,
+}
+
+impl Event {
+    /// The log lines, in order, each given to `line`. `has_action`: a script is configured, which then gets the ping
+    /// results instead of the log.
+    pub fn log(&self, has_action: bool, line: &mut dyn FnMut(Severity, fmt::Arguments<'_>)) {
+        use Severity::{Info, Notice, Warning};
+        match &self.what {
+            What::Online { target, outage, .. } => {
+                line(Notice, format_args!("Monitored IP {target} online"));
+                if let Some(outage) = outage {
+                    line(Notice, format_args!("Outage Duration: {}", time::in_words(outage.lasted)));
+                }
+            }
+            What::Offline { target, reason, .. } => {
+                // V2.99 never said why. Nothing comes between the offline line and those about the secondary addresses.
+                if *reason != Reason::Silent {
+                    line(Warning, format_args!("Probe of {target}: {reason}"));
+                }
+                line(Warning, format_args!("Monitored IP {target} offline"));
+            }
+            What::Secondary { target, online } => {
+                line(Notice, format_args!("Secondary IP {target} {}", on_off(*online)));
+            }
+            What::Conclusion(text) => line(Notice, format_args!("{text}")),
+            What::Refuted { target, name, server } => line(
+                Notice,
+                format_args!("Offline of {target} refuted by DNS query of '{name}' on DNS server '{server}'"),
+            ),
+            What::PingResult { target, stats: s, .. } if !has_action => line(
+                Info,
+                format_args!(
+                    "Ping Result: IP:{target} State:{} minrtt:{} avgrtt:{} maxrtt:{} loss:{} jitter:{}",
+                    python_bool(s.alive),
+                    Millis(s.min),
+                    Millis(s.avg),
+                    Millis(s.max),
+                    Fraction(s.loss),
+                    Millis(s.jitter)
+                ),
+            ),
+            What::PingResult { .. } => {}
+            What::Sending { target, problem: Some(why) } => line(Warning, format_args!("Probe of {target}: {why}")),
+            What::Sending { target, problem: None } => line(Notice, format_args!("Probes of {target} are sent again")),
+        }
+    }
+
+    /// The call of the action script, for events that have one. `None` for the first "online", for secondary
+    /// addresses, and for everything else that V2.99 only logged.
+    #[must_use]
+    pub fn action(&self) -> Option<Action> {
+        let (name, args) = match &self.what {
+            What::Online { target, outage: Some(outage), .. } => {
+                ("updown-online", vec![target.to_string(), time::for_script(outage.lasted)])
+            }
+            What::Offline { target, .. } => ("updown-offline", vec![target.to_string()]),
+            What::PingResult { target, stats: s, .. } => (
+                "ping-result",
+                vec![format!(
+                    "{target}:{}:{}:{}:{}:{}:{}",
+                    python_bool(s.alive),
+                    Millis(s.min),
+                    Millis(s.avg),
+                    Millis(s.max),
+                    Fraction(s.loss),
+                    Millis(s.jitter)
+                )],
+            ),
+            What::Online { .. }
+            | What::Secondary { .. }
+            | What::Conclusion(_)
+            | What::Refuted { .. }
+            | What::Sending { .. } => return None,
+        };
+        Some(Action { name, args })
+    }
+
+    /// The whole event as one line of JSON, for `IMON_JSON`. Its fields are documented in the README.
+    #[must_use]
+    pub fn json(&self, instance: &str, clock: Clock, address: Option<IpAddr>) -> String {
+        let mut j = Json {
+            schema: 1,
+            event: self.action().map_or("", |a| a.name),
+            monitor: self.monitor,
+            instance,
+            time: clock.wall,
+            target: None,
+            address,
+            since: None,
+            outage_seconds: None,
+            by_dns: None,
+            reason: None,
+            ping: None,
+        };
+        match &self.what {
+            What::Online { target, outage, by_dns } => {
+                j.target = Some(target);
+                j.since = outage.map(|o| clock.wall_of(o.began));
+                j.outage_seconds = outage.map(|o| Millis(o.lasted.as_secs_f64()));
+                j.by_dns = Some(*by_dns);
+            }
+            What::Offline { target, began, reason } => {
+                j.target = Some(target);
+                j.since = Some(clock.wall_of(*began));
+                j.reason = Some(reason.to_string());
+            }
+            What::PingResult { target, stats, reason } => {
+                j.target = Some(target);
+                j.reason = reason.as_ref().map(Reason::to_string);
+                j.ping = Some(PingJson::from(stats));
+            }
+            What::Secondary { target, .. } | What::Refuted { target, .. } | What::Sending { target, .. } => {
+                j.target = Some(target);
+            }
+            What::Conclusion(_) => {}
+        }
+        serde_json::to_string(&j).unwrap_or_default()
+    }
+
+    /// One example of each event that calls the action script, by its name, for `imon test-action` and the README.
+    #[must_use]
+    pub fn examples(now: Instant) -> [Self; 3] {
+        let target: Rc<str> = "1.1.1.1".into();
+        let outage = Outage { began: now - Duration::from_secs(18), lasted: Duration::from_secs(18) };
+        let rtts = [0.142, 0.368].map(|ms: f64| Duration::from_secs_f64(ms / 1000.0));
+        let event = |monitor, what| Self { monitor, owner: 0, what };
+        [
+            event(Monitor::Updown, What::Online { target: target.clone(), outage: Some(outage), by_dns: false }),
+            event(
+                Monitor::Updown,
+                What::Offline { target: target.clone(), began: outage.began, reason: Reason::Silent },
+            ),
+            event(Monitor::Ping, What::PingResult { target, stats: Stats::of(rtts.into_iter(), 3), reason: None }),
+        ]
+    }
+}
+
+/// The fields of an event. Those that an event does not have are left out.
+#[derive(Serialize)]
+struct Json<'a> {
+    schema: u8,
+    event: &'static str,
+    monitor: Monitor,
+    instance: &'a str,
+    time: Wall,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Wall>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outage_seconds: Option<Millis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_dns: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    ping: Option<PingJson>,
+}
+
+/// The numbers of a check, as in the log.
+#[derive(Serialize, Clone, Copy, Debug)]
+pub struct PingJson {
+    alive: bool,
+    min_ms: Millis,
+    avg_ms: Millis,
+    max_ms: Millis,
+    loss: Fraction,
+    jitter_ms: Millis,
+}
+
+impl From<&Stats> for PingJson {
+    fn from(s: &Stats) -> Self {
+        Self {
+            alive: s.alive,
+            min_ms: Millis(s.min),
+            avg_ms: Millis(s.avg),
+            max_ms: Millis(s.max),
+            loss: Fraction(s.loss),
+            jitter_ms: Millis(s.jitter),
+        }
+    }
+}
+
+fn on_off(online: bool) -> &'static str {
+    if online { "online" } else { "offline" }
+}
+
+/// V2.99 was Python, and its scripts compare with this.
+fn python_bool(b: bool) -> &'static str {
+    if b { "True" } else { "False" }
+}

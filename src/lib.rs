@@ -1,0 +1,22 @@
+//! imon, an internet monitor for small routers.
+//!
+//! One picture: pure monitors in the middle ([`monitor`]), one poll loop around them ([`daemon`]), a thin layer of
+//! system calls outside ([`sys`]). The core has no clock, socket, file or process: time and everything seen are
+//! arguments, everything wanted is a returned effect. `clippy.toml` and the lints in `Cargo.toml` hold that line.
+
+pub mod action;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod event;
+pub mod external;
+pub mod host;
+pub mod load;
+pub mod monitor;
+pub mod opinion;
+pub mod resolve;
+pub mod status;
+pub mod sys;
+pub mod text;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,125 @@
+//! Finding and checking a configuration: the file, what it says, and what of that can be checked on this machine.
+
+use crate::config::{self, Config, Located, Overrides, Problem, Section};
+use crate::sys::error_text;
+use crate::sys::files::{self, ScriptFault};
+
+/// Longest configuration file that is read, in bytes.
+const LONGEST: u64 = 1024 * 1024;
+
+/// Which configuration is meant.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file.
+    pub file: String,
+    /// The instance's name, when it was given. With `--config` the file names it, or its own name does.
+    pub instance: Option<String>,
+    /// `--addping`.
+    pub addping: Option<String>,
+}
+
+/// What became of it.
+pub struct Loaded {
+    /// The settings, if nothing is wrong.
+    pub config: Option<Config>,
+    /// What is wrong, each in one line.
+    pub errors: Vec<String>,
+    /// What is odd, each in one line.
+    pub warnings: Vec<String>,
+    /// The contents, for the log.
+    pub echo: Vec<Section>,
+    /// Whether there is such a file at all.
+    pub found: bool,
+}
+
+impl Source {
+    /// `/etc/default/imon-NAME`.
+    #[must_use]
+    pub fn instance(name: &str, addping: Option<String>) -> Self {
+        Self { file: format!("/etc/default/imon-{name}"), instance: Some(name.to_owned()), addping }
+    }
+
+    /// A file of any name.
+    #[must_use]
+    pub fn file(file: &str, addping: Option<String>) -> Self {
+        Self { file: file.to_owned(), instance: None, addping }
+    }
+
+    /// `$1` of action scripts, and the name in logs.
+    #[must_use]
+    pub fn name(&self, config: Option<&Config>) -> String {
+        let named = self.instance.clone().or_else(|| config.and_then(|c| c.global.instance.clone()));
+        named.filter(|name| config::instance::check(name).is_ok()).unwrap_or_else(|| self.stem())
+    }
+
+    /// The file's name without directory and ending; without V2.99's `imon-` as well.
+    fn stem(&self) -> String {
+        let stem = std::path::Path::new(&self.file).file_stem().and_then(|s| s.to_str()).unwrap_or("main");
+        let stem = stem.strip_prefix("imon-").unwrap_or(stem);
+        if config::instance::check(stem).is_ok() { stem.to_owned() } else { "main".to_owned() }
+    }
+
+    /// Reads and checks it.
+    #[must_use]
+    pub fn load(&self) -> Loaded {
+        let text = match files::read(&self.file, LONGEST) {
+            Ok(text) => text,
+            Err(e) => return self.unreadable(&e),
+        };
+        let parsed = config::parse(&self.file, &text, &Overrides { addping: self.addping.as_deref() });
+        let lines = |problems: &[Problem]| problems.iter().map(Problem::to_string).collect::<Vec<_>>();
+        let (mut errors, mut warnings) = (lines(&parsed.errors), lines(&parsed.warnings));
+        warnings.extend(files::writable_by_others(&self.file).map(|why| format!("Configuration file: {why}")));
+        if let Some(action) = &parsed.action {
+            check_script(action, &mut errors, &mut warnings);
+        }
+        check_monitors(&parsed.enabled, &mut errors, &mut warnings);
+        let config = parsed.config.filter(|_| errors.is_empty());
+        Loaded { config, errors, warnings, echo: parsed.echo, found: true }
+    }
+
+    fn unreadable(&self, e: &std::io::Error) -> Loaded {
+        let missing = e.kind() == std::io::ErrorKind::NotFound;
+        let error = match (&self.instance, missing) {
+            (Some(name), true) => format!(
+                "Instance configuration file '{name}' not found: there is no {}; 'imon-configure' of V2.99 or an editor makes it",
+                self.file
+            ),
+            (None, true) => format!("Configuration file '{}' not found", self.file),
+            _ => format!("Configuration file '{}' cannot be read: {}", self.file, error_text(e)),
+        };
+        Loaded { config: None, errors: vec![error], warnings: Vec::new(), echo: Vec::new(), found: !missing }
+    }
+}
+
+/// The script must be there and executable now, so that a typo is not found out in the first outage.
+fn check_script(action: &Located<String>, errors: &mut Vec<String>, warnings: &mut Vec<String>) {
+    let (path, place) = (&action.value, &action.place);
+    let (fault, todo) = match files::check_script(path) {
+        Ok(()) => {
+            let others = files::writable_by_others(path);
+            return warnings.extend(others.map(|why| format!("Action script '{path}': {why} ({place})")));
+        }
+        Err(ScriptFault::Missing) => ("not found", "write it, or leave action empty".to_owned()),
+        Err(ScriptFault::NoFile) => ("not executable", "it is a directory or a device".to_owned()),
+        Err(ScriptFault::NotExecutable) => ("not executable", format!("use 'chmod 755 {path}'")),
+    };
+    errors.push(format!("Action script '{path}' {fault}: {todo} ({place})"));
+}
+
+/// This version watches with updown and ping only.
+fn check_monitors(enabled: &[&str], errors: &mut Vec<String>, warnings: &mut Vec<String>) {
+    let on = |name| enabled.contains(&name);
+    let missing = match (on("ddns"), on("failover")) {
+        (false, false) => return,
+        (true, false) => "The ddns monitor is",
+        (false, true) => "The failover monitor is",
+        (true, true) => "The ddns and failover monitors are",
+    };
+    let text = format!("{missing} not in imon {} yet", env!("CARGO_PKG_VERSION"));
+    if !on("updown") && !on("ping") {
+        errors.push(format!("{text}: enable updown or ping, or keep V2.99 for this instance"));
+    } else {
+        warnings.push(format!("{text}, the other monitors run"));
+    }
+}

@@ -1,0 +1,215 @@
+//! Files: bounded reading, atomic writing, locks, and who may write to them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Reads a regular file of at most `limit` bytes.
+///
+/// # Errors
+/// As for [`read_start`]; `InvalidData` when it is too long.
+pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
+    let bytes = read_start(path, limit + 1)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Reads the first `most` bytes of a regular file. Never blocks on a FIFO, never reads a device.
+///
+/// # Errors
+/// As open(2) and read(2); `InvalidData` when it is no regular file.
+pub fn read_start(path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Replaces a file in one step: a reader sees the old content or the new, whole. For files in a runtime directory, so
+/// it does not wait for a disk.
+///
+/// # Errors
+/// As open(2), write(2), rename(2). A temporary file is not left behind.
+pub fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
+    let write = || {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o644).custom_flags(libc::O_NOFOLLOW);
+        options.open(temporary)?.write_all(content)?;
+        fs::rename(temporary, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(temporary);
+    })
+}
+
+/// Removes a file, if it is there.
+pub fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
+}
+
+/// Makes a directory that everybody may read and only we may write to, whatever the umask, with its parents.
+///
+/// # Errors
+/// As mkdir(2), but for one that exists.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
+}
+
+/// A lock on a file, held until it is dropped or the process ends, however that happens.
+pub struct Lock(#[allow(dead_code)] File);
+
+/// Locks a file, creating it if need be. Nobody else may read it: who can open a file can also lock it, and keep us out.
+///
+/// # Errors
+/// `WouldBlock` when another process holds it; else as open(2).
+pub fn lock(path: &Path) -> io::Result<Lock> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let mut file = options.open(path)?;
+    // SAFETY: the descriptor is open for as long as `file` lives.
+    super::cerr(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })?;
+    // For people who look; the lock itself is what counts, also when there is no room to write.
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(Lock(file))
+}
+
+/// When a file was last changed, and which one it is: tells whether it must be read again.
+#[must_use]
+pub fn stamp(path: &str) -> Option<(u64, i64, i64, u64)> {
+    let m = fs::metadata(path).ok()?;
+    Some((m.ino(), m.mtime(), m.mtime_nsec(), m.size()))
+}
+
+/// What keeps a script from being run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ScriptFault {
+    /// No such file.
+    Missing,
+    /// A directory or a device.
+    NoFile,
+    /// A file that nobody may execute.
+    NotExecutable,
+}
+
+/// Checks that a script is there and executable.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_script(path: &str) -> Result<(), ScriptFault> {
+    let meta = fs::metadata(path).map_err(|_| ScriptFault::Missing)?;
+    match (meta.is_file(), meta.permissions().mode() & 0o111 != 0) {
+        (true, true) => Ok(()),
+        (true, false) => Err(ScriptFault::NotExecutable),
+        (false, _) => Err(ScriptFault::NoFile),
+    }
+}
+
+/// Who else may change a file that imon, mostly root, believes: `None` if nobody but its owner, who must be root or
+/// the user imon runs as.
+#[must_use]
+pub fn writable_by_others(path: &str) -> Option<String> {
+    let meta = fs::metadata(path).ok()?;
+    // SAFETY: takes nothing, cannot fail.
+    let me = unsafe { libc::geteuid() };
+    let mode = meta.mode();
+    if mode & 0o002 != 0 {
+        Some(format!("everybody may write to it (mode {:04o}); use 'chmod o-w {path}'", mode & 0o7777))
+    } else if mode & 0o020 != 0 && meta.gid() != 0 {
+        Some(format!("group {} may write to it (mode {:04o}); use 'chmod g-w {path}'", meta.gid(), mode & 0o7777))
+    } else if meta.uid() != 0 && meta.uid() != me {
+        Some(format!("it belongs to user {}, who may write to it; use 'chown root {path}'", meta.uid()))
+    } else {
+        None
+    }
+}
+
+/// Keeps descriptors that were inherited from the caller to ourselves: a script gets 0 to 2 and no others.
+pub fn close_inherited_on_exec() {
+    let fds: Vec<i32> = match fs::read_dir("/proc/self/fd") {
+        Ok(dir) => dir.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect(),
+        Err(_) => (3..256).collect(),
+    };
+    for fd in fds.into_iter().filter(|fd| *fd > 2) {
+        // SAFETY: sets a flag; on a descriptor that is not open it fails and nothing happens.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+/// The lock and status files of an instance.
+pub struct Runtime {
+    /// The lock of the instance, while it is held.
+    pub lock: Option<Lock>,
+    status: PathBuf,
+    temporary: PathBuf,
+    problem_said: bool,
+}
+
+/// Why an instance cannot have its runtime files.
+pub enum RuntimeError {
+    /// Another process runs this instance.
+    Running(PathBuf),
+    /// The directory or a file in it cannot be made.
+    Unusable(PathBuf, io::Error),
+}
+
+impl Runtime {
+    /// Takes the lock of an instance in `$RUNTIME_DIRECTORY`, else `/run/imon`.
+    ///
+    /// # Errors
+    /// See [`RuntimeError`].
+    pub fn open(instance: &str) -> Result<Self, RuntimeError> {
+        let directory = directory("RUNTIME_DIRECTORY", "/run/imon");
+        let lock_file = directory.join(format!("{instance}.lock"));
+        let unusable = |e| RuntimeError::Unusable(directory.clone(), e);
+        make_directory(&directory).map_err(unusable)?;
+        let lock = match lock(&lock_file) {
+            Ok(lock) => lock,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(RuntimeError::Running(lock_file)),
+            Err(e) => return Err(unusable(e)),
+        };
+        Ok(Self {
+            lock: Some(lock),
+            status: directory.join(format!("{instance}.json")),
+            temporary: directory.join(format!(".{instance}.json.new")),
+            problem_said: false,
+        })
+    }
+
+    /// Writes the status. The first failure is returned, those after it are known.
+    ///
+    /// # Errors
+    /// As [`replace`].
+    pub fn write_status(&mut self, content: &[u8]) -> Result<(), (&Path, io::Error)> {
+        match replace(&self.status, &self.temporary, content) {
+            Ok(()) => {
+                self.problem_said = false;
+                Ok(())
+            }
+            Err(_) if self.problem_said => Ok(()),
+            Err(e) => {
+                self.problem_said = true;
+                Err((&self.status, e))
+            }
+        }
+    }
+
+    /// Removes the status: nobody runs who keeps it true. The lock's file stays, an unlink would race with the next
+    /// imon.
+    pub fn close(&mut self) {
+        remove(&self.status);
+        self.lock = None;
+    }
+}
+
+/// A directory that systemd names in the environment (the first, when it names several), or the usual one.
+fn directory(variable: &str, otherwise: &str) -> PathBuf {
+    let named = super::env(variable).and_then(|all| all.split(':').next().map(str::to_owned));
+    named.filter(|d| d.starts_with('/')).unwrap_or_else(|| otherwise.to_owned()).into()
+}

@@ -1,0 +1,47 @@
+//! The thin layer of system calls: one file per kind of resource. Everything `unsafe` lives here, and nothing here
+//! decides anything.
+
+// The only place with clocks, sockets, files, processes and the environment (see clippy.toml), and with `unsafe`.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, unsafe_code)]
+
+pub mod clock;
+pub mod files;
+pub mod http;
+pub mod log;
+pub mod memory;
+pub mod net;
+pub mod notify;
+pub mod ping;
+pub mod poll;
+pub mod process;
+pub mod signal;
+pub mod udp;
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// Turns the `-1` of a C call into the error in `errno`.
+fn cerr<T: PartialEq + From<i8>>(result: T) -> io::Result<T> {
+    if result == T::from(-1) { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Switches a socket option on.
+fn set_option(socket: &socket2::Socket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the value is a c_int that lives through the call, and its length is given.
+    cerr(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), length) }).map(|_| ())
+}
+
+/// The text of an environment variable, when it is set and UTF-8.
+#[must_use]
+pub fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// An error's text without the number that Rust adds: `Network is unreachable`.
+#[must_use]
+pub fn error_text(e: &io::Error) -> String {
+    let text = e.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,115 @@
+//! Running an action script: never through a shell, in its own process group, with its output in a pipe.
+
+use std::ffi::OsStr;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// A script that runs.
+pub struct Script {
+    child: Child,
+    group: i32,
+}
+
+/// What a script prints. It may outlive the script, when that leaves something running in the background.
+pub struct Output(PipeReader);
+
+/// Starts `path` with these arguments and additions to the environment. Standard input is empty, standard output and
+/// error are one pipe, all other descriptors are closed (they are close-on-exec).
+///
+/// # Errors
+/// As execve(2): missing, not executable, no interpreter, no memory.
+pub fn start(path: &str, args: &[String], env: &[(&str, String)]) -> io::Result<(Script, Output)> {
+    let (read, write) = io::pipe()?;
+    // SAFETY: sets a flag of a descriptor that is open.
+    super::cerr(unsafe { libc::fcntl(read.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+    let spawn = |program: &OsStr, first: Option<&str>| {
+        let mut command = Command::new(program);
+        command.args(first).args(args).envs(env.iter().map(|(k, v)| (k, v)));
+        command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write.try_clone()?);
+        command.process_group(0).spawn()
+    };
+    let child = match spawn(path.as_ref(), None) {
+        // No `#!`: V2.99's shell would have run it.
+        Err(e) if e.raw_os_error() == Some(libc::ENOEXEC) => spawn("/bin/sh".as_ref(), Some(path)),
+        other => other,
+    }?;
+    let group = i32::try_from(child.id()).unwrap_or(0);
+    Ok((Script { child, group }, Output(read)))
+}
+
+impl Script {
+    /// Asks the script and all it started to end.
+    pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    /// Ends the script and all it started.
+    pub fn kill(&self) {
+        self.signal(libc::SIGKILL);
+    }
+
+    /// Whether the script itself has ended. It is not reaped yet, so that its group's number is not used again.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        // SAFETY: integers and a union of them, for which zero is valid.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: `info` is valid to write to; the child is ours and not reaped.
+        let r = unsafe { libc::waitid(libc::P_PID, self.child.id(), &raw mut info, flags) };
+        // SAFETY: si_pid is valid after waitid, zero when nothing has ended.
+        r != 0 || unsafe { info.si_pid() } != 0
+    }
+
+    /// How it ended. To be called once it has.
+    pub fn reap(&mut self) -> Option<Ending> {
+        self.child.try_wait().ok().flatten().map(Ending)
+    }
+
+    fn signal(&self, signal: i32) {
+        if self.group > 1 {
+            // SAFETY: sends a signal to the group of a child that is not reaped yet, so the number is still its.
+            unsafe { libc::kill(-self.group, signal) };
+        }
+    }
+}
+
+/// How a script ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ending(ExitStatus);
+
+impl Ending {
+    /// With status 0.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self.0.success()
+    }
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.0.code(), self.0.signal()) {
+            (Some(code), _) => write!(f, "exit status {code}"),
+            (None, Some(signal)) => write!(f, "signal {signal}"),
+            (None, None) => f.write_str("unknown status"),
+        }
+    }
+}
+
+impl Output {
+    /// The descriptor to wait for.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Reads what is there: `Some(0)` at its end, `None` when there is nothing now.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        match self.0.read(buffer) {
+            Ok(n) => Some(n),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => None,
+            Err(_) => Some(0),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! A socket for one DNS question: connected, so the kernel drops what comes from elsewhere and tells a closed port.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// One question's socket, with a random port of the kernel's choosing.
+pub struct Question(Socket);
+
+impl Question {
+    /// Sends `packet` to `server`.
+    ///
+    /// # Errors
+    /// As socket(2), connect(2), send(2): no route, no permission.
+    pub fn send(server: SocketAddr, packet: &[u8]) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(server), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        // Without this Linux tells a closed port, but keeps "host unreachable" to itself (udp(7)).
+        let (level, option) =
+            if server.is_ipv4() { (libc::SOL_IP, libc::IP_RECVERR) } else { (libc::SOL_IPV6, libc::IPV6_RECVERR) };
+        let _ = super::set_option(&socket, level, option);
+        socket.connect(&server.into())?;
+        socket.send(packet)?;
+        Ok(Self(socket))
+    }
+
+    /// The descriptor to wait for.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Takes one datagram. `None`: nothing there after all.
+    ///
+    /// # Errors
+    /// As recv(2): port or host unreachable.
+    pub fn receive<'a>(&mut self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        match io::Read::read(&mut self.0, buffer) {
+            Ok(n) => Ok(buffer.get(..n)),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}

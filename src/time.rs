@@ -1,0 +1,174 @@
+//! Time as a value: the core gets it as an argument and never asks a clock.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A moment of the monotonic clock, in nanoseconds since an arbitrary origin (`CLOCK_MONOTONIC`: since boot, without
+/// the time spent suspended). Intervals and outage durations are differences of these, so a stepped wall clock or the
+/// end of daylight saving time cannot bend them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The origin of the clock.
+    pub const ZERO: Self = Self(0);
+
+    /// From nanoseconds since the clock's origin.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the clock's origin.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Time passed since `earlier`; zero when `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl std::ops::Add<Duration> for Instant {
+    type Output = Self;
+    /// Saturates at the end of the clock (584 years after boot).
+    fn add(self, d: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl std::ops::Sub<Duration> for Instant {
+    type Output = Self;
+    /// Saturates at the origin.
+    fn sub(self, d: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// A wall-clock time (UTC): seconds since 1970-01-01 and nanoseconds. 64 bits on every platform, so 2038 is a year
+/// like any other. Only for people to read; nothing is ever computed from two of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Wall {
+    /// Seconds since 1970-01-01T00:00:00Z, negative before.
+    pub secs: i64,
+    /// Nanoseconds within the second, below 1,000,000,000.
+    pub nanos: u32,
+}
+
+impl Wall {
+    /// The wall-clock time `d` before this one.
+    #[must_use]
+    pub fn before(self, d: Duration) -> Self {
+        let mut secs = self.secs.saturating_sub(i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+        let mut nanos = i64::from(self.nanos) - i64::from(d.subsec_nanos());
+        if nanos < 0 {
+            secs = secs.saturating_sub(1);
+            nanos += 1_000_000_000;
+        }
+        Self { secs, nanos: u32::try_from(nanos).unwrap_or(0) }
+    }
+}
+
+/// One moment on both clocks, to tell people when something of the monotonic clock was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Clock {
+    /// On the monotonic clock.
+    pub now: Instant,
+    /// On the wall clock.
+    pub wall: Wall,
+}
+
+impl Clock {
+    /// The wall-clock time of an earlier moment, by the wall clock as it is set now.
+    #[must_use]
+    pub fn wall_of(&self, then: Instant) -> Wall {
+        self.wall.before(self.now.since(then))
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-22T06:48:27.123Z`.
+impl fmt::Display for Wall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, second) = (self.secs.div_euclid(86_400), self.secs.rem_euclid(86_400));
+        let (y, m, d) = civil(days);
+        let (hh, mm, ss) = (second / 3600, second % 3600 / 60, second % 60);
+        write!(f, "{y:04}-{m:02}-{d:02}T{hh:02}:{mm:02}:{ss:02}.{:03}Z", self.nanos / 1_000_000)
+    }
+}
+
+impl serde::Serialize for Wall {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+/// Year, month and day of a day number (0 = 1970-01-01) in the proleptic Gregorian calendar. The method is Howard
+/// Hinnant's `civil_from_days`: years begin in March, so that the leap day comes last.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let z = days.saturating_add(719_468);
+    let (era, doe) = (z.div_euclid(146_097), z.rem_euclid(146_097));
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (d, m) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    (yoe + era * 400 + i64::from(m <= 2), m, d)
+}
+
+/// A duration as V2.99 logs it: `0 days 0 hours, 0 minutes 13 seconds`. Whole seconds, cut off, not rounded.
+#[must_use]
+pub fn in_words(d: Duration) -> String {
+    let (days, h, m, s) = split(d);
+    format!("{days} days {h} hours, {m} minutes {s} seconds")
+}
+
+/// A duration as V2.99 passes it to the action script: `d:h:m:s` without padding, `0:0:0:18`.
+#[must_use]
+pub fn for_script(d: Duration) -> String {
+    let (days, h, m, s) = split(d);
+    format!("{days}:{h}:{m}:{s}")
+}
+
+fn split(d: Duration) -> (u64, u64, u64, u64) {
+    let s = d.as_secs();
+    (s / 86_400, s % 86_400 / 3600, s % 3600 / 60, s % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc3339_of_known_days() {
+        let t = |secs, nanos| Wall { secs, nanos }.to_string();
+        assert_eq!(t(0, 0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(t(1_795_330_107, 123_456_789), "2026-11-22T06:48:27.123Z");
+        assert_eq!(t(951_827_696, 0), "2000-02-29T12:34:56.000Z");
+        assert_eq!(t(4_102_444_800, 0), "2100-01-01T00:00:00.000Z");
+        assert_eq!(t(-1, 999_000_000), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn a_time_before_borrows_from_the_seconds() {
+        let t = Wall { secs: 10, nanos: 1 }.before(Duration::new(3, 2));
+        assert_eq!(t, Wall { secs: 6, nanos: 999_999_999 });
+    }
+
+    #[test]
+    fn durations_are_written_as_v299_did() {
+        let d = Duration::from_secs(2 * 86_400 + 3 * 3600 + 4 * 60 + 5);
+        assert_eq!(in_words(d), "2 days 3 hours, 4 minutes 5 seconds");
+        assert_eq!(for_script(d), "2:3:4:5");
+        assert_eq!(in_words(Duration::from_millis(13_999)), "0 days 0 hours, 0 minutes 13 seconds");
+        assert_eq!(for_script(Duration::from_secs(18)), "0:0:0:18");
+    }
+
+    #[test]
+    fn instants_saturate() {
+        assert_eq!(Instant::ZERO - Duration::from_secs(1), Instant::ZERO);
+        assert_eq!((Instant::from_nanos(u64::MAX) + Duration::from_secs(1)).as_nanos(), u64::MAX);
+        assert_eq!(Instant::ZERO.since(Instant::from_nanos(5)), Duration::ZERO);
+    }
+}

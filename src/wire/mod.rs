@@ -1,0 +1,4 @@
+//! Wire formats: pure functions from bytes to values and back.
+
+pub mod dns;
+pub mod icmp;

@@ -1,0 +1,77 @@
+//! End to end: the real binary in real network namespaces, with its own sockets and real routes. Needs root or an
+//! unprivileged user namespace; where neither is to be had every test fails with the sentence that says what to do.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code, not imon's core"
+)]
+
+mod actions;
+mod cli;
+mod cost;
+mod external;
+mod logging;
+mod names;
+mod opinion;
+mod ping;
+mod probes;
+mod routers;
+mod service;
+mod support;
+mod timing;
+mod tools;
+mod updown;
+
+use std::time::Duration;
+
+use imon_lab::Lab;
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    imon_lab::roles::intercept();
+    let mut arguments = Arguments::from_args();
+    // Tests mostly wait for the network: more of them at a time than there are cores.
+    arguments.test_threads.get_or_insert(6);
+    let suites = [
+        cli::tests(),
+        probes::tests(),
+        timing::tests(),
+        names::tests(),
+        updown::tests(),
+        opinion::tests(),
+        ping::tests(),
+        actions::tests(),
+        external::tests(),
+        logging::tests(),
+        routers::tests(),
+        service::tests(),
+        cost::tests(),
+    ];
+    libtest_mimic::run(&arguments, suites.into_iter().flatten().collect()).exit();
+}
+
+/// How long anything may take that should take no time, on a machine that is busy with other tests.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// A lab that runs the program under test.
+pub(crate) fn lab() -> Lab {
+    Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).up()
+}
+
+/// A test that fails by panicking.
+pub(crate) fn trial(name: &str, test: fn()) -> Trial {
+    Trial::test(name, move || {
+        test();
+        Ok(())
+    })
+}
+
+/// Tests named like their functions, module and all: `cargo test --test e2e updown::` runs one module's.
+macro_rules! trials {
+    ($($test:ident),* $(,)?) => { vec![$(crate::trial(concat!(module_path!(), "::", stringify!($test)), $test)),*] };
+}
+pub(crate) use trials;
