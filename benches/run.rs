@@ -260,7 +260,8 @@ fn costs(table: &mut Table, load: &str, imons: &[Cost], fpings: &[Cost]) {
 /// first load has nothing to log, so its figure is that of the probes alone.
 fn system_calls(table: &mut Table, bench: &Bench) {
     let [_, many] = loads();
-    let few = (10, updown(0.1, IMONS), ["-c", "100000", "-p", "100", FPINGS].map(str::to_owned).to_vec());
+    // Two seconds in: the first state is written to the status file one second after the start, by a wake-up of its own.
+    let few = (20, updown(0.1, IMONS), ["-c", "100000", "-p", "100", FPINGS].map(str::to_owned).to_vec());
     for (name, (warm, imon, fping)) in [("10 a second", few), (many.name, (many.warm, many.imon, many.fping))] {
         progress(&format!("system calls, {name}"));
         let count = |program: &str, args: &[String]| {

@@ -197,6 +197,10 @@ fn source(selection: &Selection) -> Result<(Source, Option<String>), String> {
 
 /// What is missing, and the commands that grant it.
 fn no_permission(e: &OpenError) -> String {
+    let forbidden = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
+    if !forbidden(&e.raw) && !forbidden(&e.datagram) {
+        return format!("No socket for ICMP echo requests can be opened: {}", sys::error_text(&e.raw));
+    }
     let program = std::env::current_exe().map_or_else(|_| "imon".to_owned(), |p| p.display().to_string());
     format!(
         "No permission to send ICMP echo requests (raw socket: {}; datagram socket: {}): imon needs the capability \

@@ -207,6 +207,11 @@ impl Daemon {
             n as f64 * f64::from(timing.pingcount) / timing.interval.as_secs_f64().max(0.001)
         };
         self.bulk = config.ping.as_ref().is_some_and(|p| rate(&p.timing, p.targets.len()) >= BULK_RATE);
+        // Now, and not in the middle of the first burst that is larger than those before.
+        if self.bulk {
+            self.effects.reserve(targets * 2);
+            self.heard.reserve(targets);
+        }
     }
 
     fn announce(&mut self) {
@@ -382,7 +387,7 @@ impl Daemon {
 
     fn hear_pings(&mut self, now: Instant) {
         let mut heard = std::mem::take(&mut self.heard);
-        self.pinger.receive(|message, rtt| heard.push((message, rtt)));
+        self.pinger.receive(self.bulk, |message, rtt| heard.push((message, rtt)));
         let id = |t: &Token| ProbeId { owner: t.owner, check: t.check, index: t.index };
         for (message, rtt) in heard.drain(..) {
             match message {
@@ -479,6 +484,11 @@ impl Daemon {
             actions: (waiting, running, self.actions.failed),
         };
         status::write(&sources, &mut self.status.content);
+        // Numbers get longer: room for that is made once, at the first.
+        let length = self.status.content.len();
+        if self.status.content.capacity() < length + length / 8 {
+            self.status.content.reserve(length / 2);
+        }
         self.status.written = Some(now);
         (self.status.changed, self.status.stale) = (false, false);
         if let Err((path, e)) = runtime.write_status(&self.status.content) {

@@ -63,11 +63,11 @@ impl Pinger {
     /// Opens the sockets. A family that this kernel does not have is left out; its targets then fail with the reason.
     ///
     /// # Errors
-    /// When neither raw nor datagram sockets are allowed.
+    /// When neither raw nor datagram sockets are allowed, or there is no descriptor or memory left for one.
     pub fn open(families: Families) -> Result<Self, OpenError> {
         let channel = |wanted, v6| match wanted {
             true => match Channel::open(v6) {
-                Err(e) if !is_forbidden(&e.raw) && !is_forbidden(&e.datagram) => Ok(None),
+                Err(e) if is_missing(&e.raw) && is_missing(&e.datagram) => Ok(None),
                 other => other.map(Some),
             },
             false => Ok(None),
@@ -94,13 +94,16 @@ impl Pinger {
         result.map(|_| ())
     }
 
-    /// Takes what has arrived, in a flood only a part of it. `heard` gets each message and, for a reply, its round-trip
-    /// time: the kernel's time stamp tells how long the reply waited for us, which does not count.
-    pub fn receive(&mut self, mut heard: impl FnMut(Heard, Duration)) {
+    /// Takes what has arrived: with `many` as much as there is, in a flood only a part of it, else one message of each
+    /// socket. Where replies come one by one, asking for more costs more than it brings, and what is left is waited for
+    /// in vain by nobody: poll(2) says so at once. `heard` gets each message and, for a reply, its round-trip time: the
+    /// kernel's time stamp tells how long the reply waited for us, which does not count.
+    pub fn receive(&mut self, many: bool, mut heard: impl FnMut(Heard, Duration)) {
+        let (most, times) = if many { (BATCH, BATCHES) } else { (1, 1) };
         for channel in [&self.v4, &self.v6].into_iter().flatten() {
             for flags in if channel.raw { &[0][..] } else { &[0, libc::MSG_ERRQUEUE] } {
-                let full = |_: &usize| self.batch.receive(channel, *flags, &mut heard) == BATCH;
-                (0..BATCHES).take_while(full).for_each(drop);
+                let full = |_: &usize| self.batch.receive(channel, *flags, most, &mut heard) == most;
+                (0..times).take_while(full).for_each(drop);
             }
         }
     }
@@ -159,8 +162,9 @@ fn prepare(socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-fn is_forbidden(e: &io::Error) -> bool {
-    matches!(e.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+/// Whether the kernel does not have this kind of socket, which is no fault of ours or of the moment.
+fn is_missing(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ESOCKTNOSUPPORT))
 }
 
 /// A classic BPF program that passes echo replies with our identifier, and ICMP errors that quote an ICMP message with
@@ -219,14 +223,14 @@ impl Batch {
         Box::new(Self { bytes: [[0; MESSAGE]; BATCH], control: [Control([0; CONTROL]); BATCH], names })
     }
 
-    /// Returns how many messages were taken.
-    fn receive(&mut self, from: &Channel, flags: c_int, heard: &mut dyn FnMut(Heard, Duration)) -> usize {
+    /// Returns how many messages were taken, at most [`BATCH`] and as many as asked for.
+    fn receive(&mut self, from: &Channel, flags: c_int, most: usize, heard: &mut dyn FnMut(Heard, Duration)) -> usize {
         // SAFETY: integers and pointers, for which zero is valid.
         let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
         // SAFETY: as above; zero also fills musl's padding fields.
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
         let parts = self.bytes.iter_mut().zip(&mut self.control).zip(&mut self.names);
-        for (((bytes, control), name), (vector, header)) in parts.zip(vectors.iter_mut().zip(&mut headers)) {
+        for (((bytes, control), name), (vector, header)) in parts.zip(vectors.iter_mut().zip(&mut headers)).take(most) {
             vector.iov_base = bytes.as_mut_ptr().cast();
             vector.iov_len = MESSAGE;
             let header = &mut header.msg_hdr;
@@ -240,7 +244,7 @@ impl Batch {
         let flags = (flags | libc::MSG_DONTWAIT) as _;
         let (fd, list) = (from.socket.as_raw_fd(), headers.as_mut_ptr());
         // SAFETY: every header points to memory of this batch or this frame with its length; no timeout is passed.
-        let n = unsafe { libc::recvmmsg(fd, list, BATCH as libc::c_uint, flags, std::ptr::null_mut()) };
+        let n = unsafe { libc::recvmmsg(fd, list, most.min(BATCH) as libc::c_uint, flags, std::ptr::null_mut()) };
         let n = usize::try_from(n).unwrap_or(0).min(BATCH);
         // Read together: the one tells how long ago the stamp of the other was.
         let Clock { now, wall } = super::clock::both();
