@@ -13,6 +13,7 @@ pub mod external;
 pub mod host;
 pub mod load;
 pub mod monitor;
+pub mod net;
 pub mod opinion;
 pub mod resolve;
 pub mod status;

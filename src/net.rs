@@ -1,0 +1,217 @@
+//! What the kernel's network looks like to the failover monitor: links, addresses, routes and rules, as values. The
+//! netlink messages behind it are in `wire::rtnetlink`; nothing here talks to the kernel.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+/// The mark on every route and rule of ours (`RTA_PROTOCOL`, `FRA_PROTOCOL`). Not taken in iproute2's `rt_protos`.
+pub const PROTOCOL: u8 = 171;
+/// The table that everything uses that nobody told otherwise (`RT_TABLE_MAIN`).
+pub const MAIN: u32 = 254;
+
+/// A network interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Link {
+    /// Its number, which changes when it is unplugged and plugged in again.
+    pub index: u32,
+    /// Its name, at most 15 bytes.
+    pub name: String,
+    /// Set up by the administrator (`IFF_UP`).
+    pub up: bool,
+    /// The cable is in and the other end answers (`IFF_LOWER_UP`).
+    pub carrier: bool,
+    /// One peer and no neighbours to ask for: PPP, tunnels (`IFF_POINTOPOINT`).
+    pub point_to_point: bool,
+}
+
+/// An IPv4 address of an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Address {
+    /// The interface's number.
+    pub index: u32,
+    /// The address (`IFA_LOCAL`).
+    pub address: Ipv4Addr,
+    /// The other end of a point-to-point link (`IFA_ADDRESS`, where it differs).
+    pub peer: Option<Ipv4Addr>,
+    /// Length of its network's prefix, 0 to 32.
+    pub prefix: u8,
+    /// Of this machine or this link only: not for the internet (`ifa_scope` is not `RT_SCOPE_UNIVERSE`).
+    pub local: bool,
+    /// A further address in the network of an earlier one (`IFA_F_SECONDARY`).
+    pub secondary: bool,
+}
+
+/// One way out: a gateway, a device, or both.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hop {
+    /// The interface's number; 0 where there is none (a next-hop object, or a gateway of the other family).
+    pub index: u32,
+    /// The gateway; `None`: everything is on the link.
+    pub gateway: Option<Ipv4Addr>,
+    /// The gateway is taken to be on the link, whatever the addresses say (`RTNH_F_ONLINK`).
+    pub onlink: bool,
+    /// It cannot be used: `RTNH_F_DEAD`. (`RTNH_F_LINKDOWN` alone is no carrier; the kernel still uses it.)
+    pub dead: bool,
+}
+
+/// An IPv4 unicast route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// The table it is in.
+    pub table: u32,
+    /// Its destination,
+    pub destination: Ipv4Addr,
+    /// and the length of that prefix, 0 for a default route.
+    pub prefix: u8,
+    /// The lower one wins within a table.
+    pub metric: u32,
+    /// Who made it (`rtm_protocol`).
+    pub protocol: u8,
+    /// The type of service it is for; ours have 0.
+    pub tos: u8,
+    /// The source address it prefers.
+    pub source: Option<Ipv4Addr>,
+    /// Its ways out; several for a multipath route.
+    pub hops: Vec<Hop>,
+}
+
+/// An IPv4 routing policy rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// Rules are tried from the lowest priority number on.
+    pub priority: u32,
+    /// The table it leads to; 0 for a rule that does something else.
+    pub table: u32,
+    /// Who made it.
+    pub protocol: u8,
+    /// Only for this source,
+    pub source: Option<Ipv4Addr>,
+    /// of which this many bits count.
+    pub source_length: u8,
+    /// Routes of at most this prefix length are not taken from the table (`FRA_SUPPRESS_PREFIXLEN`).
+    pub suppress: Option<u32>,
+    /// It has further conditions (marks, interfaces, ports, destination), which ours never have.
+    pub special: bool,
+}
+
+impl Route {
+    /// Whether it is for everything.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.prefix == 0
+    }
+
+    /// Whether it bears our mark.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.protocol == PROTOCOL
+    }
+
+    /// The only hop of an ordinary route.
+    #[must_use]
+    pub fn hop(&self) -> Option<&Hop> {
+        if let [hop] = self.hops.as_slice() { Some(hop) } else { None }
+    }
+}
+
+/// The name of a route's maker, as `ip route` prints it: from the kernel's `rtnetlink.h` and iproute2's `rt_protos`.
+#[must_use]
+pub fn protocol_name(protocol: u8) -> Option<&'static str> {
+    Some(match protocol {
+        1 => "redirect",
+        2 => "kernel",
+        3 => "boot",
+        4 => "static",
+        8 => "gated",
+        9 => "ra",
+        11 => "zebra",
+        12 => "bird",
+        14 => "xorp",
+        15 => "ntk",
+        16 => "dhcp",
+        18 => "keepalived",
+        42 => "babel",
+        PROTOCOL => "imon",
+        186 => "bgp",
+        187 => "isis",
+        188 => "ospf",
+        189 => "rip",
+        192 => "eigrp",
+        _ => return None,
+    })
+}
+
+/// Something to change. Each is one message to the kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// Put the route there, in the place of one of the same table, destination, metric and type of service.
+    Replace(Route),
+    /// Take the route away; only one with exactly these properties.
+    RemoveRoute(Route),
+    /// Add the rule, unless there is one like it.
+    AddRule(Rule),
+    /// Take the rule away.
+    RemoveRule(Rule),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Replace(r) => write!(f, "ip route replace {r}"),
+            Self::RemoveRoute(r) => write!(f, "ip route del {r}"),
+            Self::AddRule(r) => write!(f, "ip rule add {r}"),
+            Self::RemoveRule(r) => write!(f, "ip rule del {r}"),
+        }
+    }
+}
+
+/// As a person would write it for `ip route`; interfaces by their numbers (`dev #3`).
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix {
+            0 => f.write_str("default")?,
+            prefix => write!(f, "{}/{prefix}", self.destination)?,
+        }
+        for hop in &self.hops {
+            if let Some(gateway) = hop.gateway {
+                write!(f, " via {gateway}")?;
+            }
+            if hop.index != 0 {
+                write!(f, " dev #{}", hop.index)?;
+            }
+            if hop.onlink {
+                f.write_str(" onlink")?;
+            }
+        }
+        if self.table != MAIN {
+            write!(f, " table {}", self.table)?;
+        }
+        if self.metric != 0 {
+            write!(f, " metric {}", self.metric)?;
+        }
+        match protocol_name(self.protocol) {
+            Some(name) => write!(f, " proto {name}"),
+            None => write!(f, " proto {}", self.protocol),
+        }
+    }
+}
+
+/// As a person would write it for `ip rule`.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pref {}", self.priority)?;
+        match self.source {
+            Some(source) if self.source_length == 32 => write!(f, " from {source}")?,
+            Some(source) => write!(f, " from {source}/{}", self.source_length)?,
+            None => f.write_str(" from all")?,
+        }
+        match self.table {
+            MAIN => f.write_str(" lookup main")?,
+            table => write!(f, " lookup {table}")?,
+        }
+        if let Some(length) = self.suppress {
+            write!(f, " suppress_prefixlength {length}")?;
+        }
+        Ok(())
+    }
+}
