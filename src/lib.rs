@@ -16,6 +16,7 @@ pub mod monitor;
 pub mod net;
 pub mod opinion;
 pub mod resolve;
+pub mod routing;
 pub mod status;
 pub mod sys;
 pub mod text;

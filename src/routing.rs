@@ -1,0 +1,373 @@
+//! Which routes and rules there should be, and what has to change for that: a pure function of what the kernel has and
+//! of the road that was chosen. It is asked again whenever something changes, so what somebody removed comes back, what
+//! a killed imon left is taken over, and nothing is ever added twice.
+//!
+//! ```text
+//! pref N      from all         lookup main suppress_prefixlength 0   everything but default routes, as always
+//! pref N+1+i  from ADDRESS(i)  lookup BASE+1+i                       what has the address of WAN i leaves by WAN i
+//! pref N+9    from all         lookup BASE                           all else: by the chosen WAN
+//! ```
+//!
+//! So traffic follows the choice whatever other defaults the table main holds, and none of those is touched (the way of
+//! wg-quick(8)). The default in main at the configured metric is there as well, as it was with V2.99: for people, for
+//! programs that look for it, and for the moment in which imon is not there.
+
+use std::net::Ipv4Addr;
+
+use crate::net::{Address, Change, Hop, Link, MAIN, PROTOCOL, Route, Rule};
+
+/// Highest number of WANs: each has a rule between the first and the last.
+pub const MOST_WANS: usize = 8;
+/// Where our rules begin. mwan3 and Tailscale are before, NetworkManager and main (32766) behind.
+const FIRST_PREFERENCE: u32 = 20_000;
+/// Rules of an instance.
+const PREFERENCES: u32 = 10;
+/// Metrics above share their rules' preference.
+const LARGEST_METRIC: u32 = 999;
+/// Our tables are `TABLES` and above, ten for an instance.
+const TABLES: u32 = 171_000_000;
+const INSTANCES: u32 = 99_999;
+
+/// A road to the internet, as configured.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wan {
+    /// The interface's name.
+    pub device: String,
+    /// Its gateway.
+    pub gateway: Gateway,
+}
+
+/// Where the gateway's address is from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gateway {
+    /// The configuration.
+    Fixed(Ipv4Addr),
+    /// The default route that a DHCP client or PPP puts on the interface.
+    Auto,
+}
+
+/// What the kernel has, as far as it matters here.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// All interfaces.
+    pub links: &'a [Link],
+    /// All IPv4 addresses.
+    pub addresses: &'a [Address],
+    /// The default routes of all tables, and everything of ours.
+    pub routes: &'a [Route],
+    /// All rules.
+    pub rules: &'a [Rule],
+}
+
+/// What a road is like at the moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// There is no such interface.
+    Missing,
+    /// It is set down.
+    Down,
+    /// The cable is out, or the other end is off.
+    NoCarrier,
+    /// It has no address for the internet.
+    NoAddress,
+    /// Nobody has told yet who the gateway is.
+    NoGateway,
+    /// All there; whether it works is another question.
+    Ready(Road),
+}
+
+/// A road that can be taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Road {
+    /// The interface's number.
+    pub index: u32,
+    /// Our address on it.
+    pub address: Ipv4Addr,
+    /// The gateway; a point-to-point link needs none.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// The routes and rules of one instance.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    wans: Vec<Wan>,
+    metric: u32,
+    base: u32,
+    preference: u32,
+}
+
+impl Policy {
+    /// For an instance with these WANs, of which at most [`MOST_WANS`] count, and this metric.
+    #[must_use]
+    pub fn new(instance: &str, mut wans: Vec<Wan>, metric: u32) -> Self {
+        wans.truncate(MOST_WANS);
+        // FNV-1a: any hash will do as long as it is the same after a restart.
+        let hash = instance.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+        Self {
+            wans,
+            metric,
+            base: TABLES + (hash % INSTANCES) * 10,
+            preference: FIRST_PREFERENCE + metric.min(LARGEST_METRIC) * PREFERENCES,
+        }
+    }
+
+    /// The table with the road that was chosen, and nothing else.
+    #[must_use]
+    pub fn table(&self) -> u32 {
+        self.base
+    }
+
+    /// The table with the road of this WAN, and nothing else.
+    #[must_use]
+    pub fn table_of(&self, wan: usize) -> u32 {
+        self.base + 1 + small(wan)
+    }
+
+    /// The priority numbers of our rules.
+    #[must_use]
+    pub fn preferences(&self) -> std::ops::Range<u32> {
+        self.preference..self.preference + PREFERENCES
+    }
+
+    /// What the WAN is like. `None`: there is no such WAN.
+    #[must_use]
+    pub fn state(&self, wan: usize, view: &View<'_>) -> Option<State> {
+        let configured = self.wans.get(wan)?;
+        let Some(link) = view.links.iter().find(|l| l.name == configured.device) else { return Some(State::Missing) };
+        if !link.up {
+            return Some(State::Down);
+        }
+        if !link.carrier {
+            return Some(State::NoCarrier);
+        }
+        let gateway = match configured.gateway {
+            Gateway::Fixed(gateway) => Some(gateway),
+            Gateway::Auto => self.learnt(wan, link, view),
+        };
+        let Some(address) = address(link, gateway, view) else { return Some(State::NoAddress) };
+        if gateway.is_none() && !link.point_to_point {
+            return Some(State::NoGateway);
+        }
+        Some(State::Ready(Road { index: link.index, address, gateway }))
+    }
+
+    /// The gateway of the default that others put on the interface, in any table; the one with the lowest metric. While
+    /// there is none, a renewal for example, the one we used last, which the kernel keeps for us as long as the address
+    /// stays.
+    fn learnt(&self, wan: usize, link: &Link, view: &View<'_>) -> Option<Ipv4Addr> {
+        let through = |r: &&Route| r.is_default() && r.hops.iter().any(|h| h.index == link.index);
+        let gateway = |r: &Route| r.hops.iter().find(|h| h.index == link.index).and_then(|h| h.gateway);
+        let foreign = view.routes.iter().filter(through).filter(|r| !r.is_ours()).min_by_key(|r| r.metric);
+        match foreign {
+            Some(route) => gateway(route),
+            None => view.routes.iter().filter(through).find(|r| self.is_wan_table(r, wan)).and_then(gateway),
+        }
+    }
+
+    /// The metric of our default in main: the configured one, or the next that nobody else uses.
+    #[must_use]
+    pub fn free_metric(&self, view: &View<'_>) -> u32 {
+        let taken = |metric: u32| self.foreign_at(metric, view).is_some();
+        let metrics = (0..=1000).filter_map(|n| self.metric.checked_add(n));
+        metrics.into_iter().find(|m| !taken(*m)).unwrap_or(self.metric)
+    }
+
+    /// Somebody else's default in main at this metric.
+    #[must_use]
+    pub fn foreign_at<'a>(&self, metric: u32, view: &View<'a>) -> Option<&'a Route> {
+        view.routes
+            .iter()
+            .find(|r| r.table == MAIN && r.is_default() && r.metric == metric && !self.is_our_default(r, view))
+    }
+
+    /// Whether a default in main is ours: it has our mark and goes over one of our WANs, or it is what V2.99 has left,
+    /// at the configured metric over a configured interface and gateway.
+    #[must_use]
+    pub fn is_our_default(&self, route: &Route, view: &View<'_>) -> bool {
+        if route.table != MAIN || !route.is_default() {
+            return false;
+        }
+        let Some(hop) = route.hop() else { return false };
+        self.wan_of(hop, view).is_some_and(|wan| {
+            route.is_ours()
+                || (route.metric == self.metric
+                    && self.wans.get(wan).is_some_and(|w| hop.gateway.is_some_and(|g| w.gateway == Gateway::Fixed(g))))
+        })
+    }
+
+    /// The WAN over which a default of ours in main goes at the moment: what an earlier imon left.
+    #[must_use]
+    pub fn adopted(&self, view: &View<'_>) -> Option<usize> {
+        let ours = view.routes.iter().find(|r| self.is_our_default(r, view))?;
+        self.wan_of(ours.hop()?, view)
+    }
+
+    /// The best default of others in main that would win over ours if there were no rules.
+    #[must_use]
+    pub fn rival<'a>(&self, view: &View<'a>) -> Option<&'a Route> {
+        let metric = self.free_metric(view);
+        view.routes
+            .iter()
+            .filter(|r| r.table == MAIN && r.is_default() && r.tos == 0 && !self.is_our_default(r, view))
+            .filter(|r| r.metric < metric && !r.hops.iter().all(|h| h.dead))
+            .min_by_key(|r| r.metric)
+    }
+
+    /// A default of lower metric through a tunnel that is none of our WANs. Somebody wants all traffic in a VPN: to lead
+    /// it around that would be a leak, so our choice then stays behind it.
+    #[must_use]
+    pub fn tunnel<'a>(&self, view: &View<'a>) -> Option<&'a Route> {
+        let is_tunnel = |hop: &Hop| {
+            let link = view.links.iter().find(|l| l.index == hop.index);
+            link.is_some_and(|l| l.up && l.point_to_point && !self.wans.iter().any(|w| w.device == l.name))
+        };
+        self.rival(view).filter(|r| r.hops.iter().any(is_tunnel))
+    }
+
+    /// What has to change, in this order, so that the kernel has what it should have. Empty when it has.
+    ///
+    /// A WAN that is not ready keeps what it has: the last road is never taken away. Roads come before the rules that
+    /// lead to them, and what is no longer wanted goes last, so that there is no moment without a road.
+    #[must_use]
+    pub fn changes(&self, chosen: Option<usize>, view: &View<'_>) -> Vec<Change> {
+        let mut out = Vec::new();
+        let roads: Vec<Option<Road>> = (0..self.wans.len()).map(|wan| self.road(wan, view)).collect();
+        let chosen_road = chosen.and_then(|wan| roads.get(wan).copied().flatten());
+        let metric = self.free_metric(view);
+        if let Some(road) = chosen_road {
+            let onlink = needs_onlink(&road, view);
+            for wanted in [default(self.base, 0, &road, onlink), default(MAIN, metric, &road, onlink)] {
+                put(&mut out, wanted, view);
+            }
+        }
+        for (wan, road) in roads.iter().enumerate() {
+            if let Some(road) = road {
+                put(&mut out, default(self.table_of(wan), 0, road, needs_onlink(road, view)), view);
+            }
+        }
+        let rules = self.rules(&roads, chosen.is_some(), view);
+        out.extend(rules.iter().filter(|rule| !view.rules.contains(rule)).cloned().map(Change::AddRule));
+        let stale = view.rules.iter().filter(|rule| self.is_our_rule(rule) && !self.keeps(rule, &rules, &roads, view));
+        out.extend(stale.cloned().map(Change::RemoveRule));
+        // Of an earlier metric. V2.99's own has been replaced, or is at the metric that is in use.
+        let old = |r: &&Route| r.is_ours() && r.metric != metric && self.is_our_default(r, view);
+        if chosen_road.is_some() {
+            out.extend(view.routes.iter().filter(old).cloned().map(Change::RemoveRoute));
+        }
+        out
+    }
+
+    /// What has to go at the end: rules first, then the roads of our tables; with `all` the default in main as well.
+    #[must_use]
+    pub fn farewell(&self, all: bool, view: &View<'_>) -> Vec<Change> {
+        let rules = view.rules.iter().filter(|rule| self.is_our_rule(rule)).cloned().map(Change::RemoveRule);
+        let ours = |r: &&Route| r.is_ours() && (self.is_our_table(r.table) || (all && self.is_our_default(r, view)));
+        rules.chain(view.routes.iter().filter(ours).cloned().map(Change::RemoveRoute)).collect()
+    }
+
+    fn road(&self, wan: usize, view: &View<'_>) -> Option<Road> {
+        if let Some(State::Ready(road)) = self.state(wan, view) { Some(road) } else { None }
+    }
+
+    fn rules(&self, roads: &[Option<Road>], chosen: bool, view: &View<'_>) -> Vec<Rule> {
+        let rule = |place: u32, source: Option<Ipv4Addr>, table, suppress| Rule {
+            priority: self.preference + place,
+            table,
+            protocol: PROTOCOL,
+            source,
+            source_length: if source.is_some() { 32 } else { 0 },
+            suppress,
+            special: false,
+        };
+        let mut rules = vec![rule(0, None, MAIN, Some(0))];
+        for (wan, road) in roads.iter().enumerate() {
+            if let Some(road) = road {
+                rules.push(rule(1 + small(wan), Some(road.address), self.table_of(wan), None));
+            }
+        }
+        if chosen && self.tunnel(view).is_none() {
+            rules.push(rule(PREFERENCES - 1, None, self.base, None));
+        }
+        rules
+    }
+
+    /// Whether a rule of ours may stay: it is wanted, or it belongs to a WAN that is only not ready at the moment and
+    /// still has the address.
+    fn keeps(&self, rule: &Rule, wanted: &[Rule], roads: &[Option<Road>], view: &View<'_>) -> bool {
+        let waits = |wan: usize| roads.get(wan).is_some_and(Option::is_none);
+        let has = |source: Ipv4Addr| view.addresses.iter().any(|a| a.address == source);
+        wanted.contains(rule)
+            || ((0..self.wans.len()).any(|wan| rule.table == self.table_of(wan) && waits(wan))
+                && rule.source.is_some_and(has))
+    }
+
+    fn is_our_rule(&self, rule: &Rule) -> bool {
+        let ours = self.is_our_table(rule.table) || (rule.table == MAIN && self.preferences().contains(&rule.priority));
+        rule.protocol == PROTOCOL && ours
+    }
+
+    fn is_our_table(&self, table: u32) -> bool {
+        (self.base..self.base + PREFERENCES).contains(&table)
+    }
+
+    fn is_wan_table(&self, route: &Route, wan: usize) -> bool {
+        route.is_ours() && route.table == self.table_of(wan)
+    }
+
+    fn wan_of(&self, hop: &Hop, view: &View<'_>) -> Option<usize> {
+        let link = view.links.iter().find(|l| l.index == hop.index)?;
+        self.wans.iter().position(|w| w.device == link.name)
+    }
+}
+
+fn small(wan: usize) -> u32 {
+    u32::try_from(wan).unwrap_or(0)
+}
+
+/// Our address on the link: one in the gateway's network, else the first that is good for the internet.
+fn address(link: &Link, gateway: Option<Ipv4Addr>, view: &View<'_>) -> Option<Ipv4Addr> {
+    let mut usable = view.addresses.iter().filter(|a| a.index == link.index && !a.local && !a.address.is_link_local());
+    let near = usable.clone().find(|a| gateway.is_some_and(|g| reaches(a, g)));
+    near.or_else(|| usable.clone().find(|a| !a.secondary)).or_else(|| usable.next()).map(|a| a.address)
+}
+
+/// Whether the gateway is in the address's network, or its peer.
+fn reaches(a: &Address, gateway: Ipv4Addr) -> bool {
+    let mask = u32::MAX.checked_shl(32 - u32::from(a.prefix.min(32))).unwrap_or(0);
+    let network = a.peer.unwrap_or(a.address);
+    (u32::from(network) ^ u32::from(gateway)) & mask == 0
+}
+
+/// A gateway in none of the link's networks: the kernel takes it only when told that it is on the link all the same.
+fn needs_onlink(road: &Road, view: &View<'_>) -> bool {
+    road.gateway.is_some_and(|g| !view.addresses.iter().any(|a| a.index == road.index && reaches(a, g)))
+}
+
+fn default(table: u32, metric: u32, road: &Road, onlink: bool) -> Route {
+    Route {
+        table,
+        destination: Ipv4Addr::UNSPECIFIED,
+        prefix: 0,
+        metric,
+        protocol: PROTOCOL,
+        tos: 0,
+        source: None,
+        hops: vec![Hop { index: road.index, gateway: road.gateway, onlink, dead: false }],
+    }
+}
+
+fn put(out: &mut Vec<Change>, wanted: Route, view: &View<'_>) {
+    if !view.routes.iter().any(|r| same(r, &wanted)) {
+        out.push(Change::Replace(wanted));
+    }
+}
+
+/// Whether the kernel has the route. It notes by itself what has died, and whether the gateway is on the link.
+fn same(have: &Route, wanted: &Route) -> bool {
+    let way = |r: &Route| r.hop().map(|h| (h.index, h.gateway));
+    let place = |r: &Route| (r.table, r.prefix, r.metric, r.protocol, r.tos, r.source);
+    place(have) == place(wanted) && way(have).is_some() && way(have) == way(wanted)
+}
+
+#[cfg(test)]
+mod tests;
