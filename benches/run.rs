@@ -60,10 +60,10 @@ fn bench(parts: &[String]) -> ExitCode {
         sizes(&mut table, &imon, &nano);
     }
     if wanted("memory") {
-        memory_and_slow_probes(&mut table, &imon, &nano);
+        memory(&mut table, &imon, &nano);
     }
     if wanted("load") {
-        fast_probes(&mut table, &Bench::new(&imon));
+        probes(&mut table, &Bench::new(&imon));
     }
     if wanted("calls") {
         system_calls(&mut table, &Bench::new(&imon));
@@ -128,11 +128,21 @@ struct Load {
 }
 
 /// The loads. imon's probes are spread evenly over the second, as fping's are, and go to the same addresses.
-fn loads() -> [Load; 2] {
+fn loads() -> [Load; 3] {
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let targets: Vec<_> = (0..1000).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
     let eleven = targets[..11].join(", ");
     [
+        // One at a time: a process that wakes up just after another one finds the kernel's code in the caches, and with
+        // the same period that would go on for ever.
+        Load {
+            name: "1 a second",
+            warm: 3,
+            window: Duration::from_secs(20),
+            runs: 5,
+            imon: updown(1.0, IMONS),
+            fping: words("-c 100000 -p 1000").into_iter().chain([FPINGS.to_owned()]).collect(),
+        },
         Load {
             name: "100 a second",
             warm: 60,
@@ -188,34 +198,22 @@ impl Cost {
     }
 }
 
-/// One probe a second, both peers side by side for two minutes; meanwhile the memory of imon with both monitors on.
-/// Each has a lab of its own: fping's socket hears all replies that come to its machine, and wakes up for them.
-fn memory_and_slow_probes(table: &mut Table, program: &Path, nano: &Path) {
-    const RUNS: usize = 3;
+/// The memory of imon with both monitors on, while the status is written at least once.
+fn memory(table: &mut Table, program: &Path, nano: &Path) {
+    progress("memory");
     let both = r#"{"updown": {"enable": true, "interval": 1, "monitorip": "9.9.9.9"},
         "ping": {"enable": true, "monitorip": "198.18.0.80"}}"#;
-    let [bench, imons_bench, fpings_bench] = [(); 3].map(|()| Bench::new(program));
+    let [bench, fpings_bench] = [(); 2].map(|()| Bench::new(program));
     bench.lab.write("/etc/default/imon-nano", both);
     let nano = bench.lab.spawn("router", nano, ["--instance", "nano"]);
     let both = bench.imon("both", both);
-    let imon = imons_bench.imon("slow", &updown(1.0, IMONS));
     let fping = fpings_bench.fping(["-c", "100000", "-p", "1000", FPINGS]);
-    let look = |proc: &Proc, bench: &Bench| (proc.usage(), bench.internet.count());
-    let (mut imons, mut fpings, mut samples) = (Vec::new(), Vec::new(), Vec::new());
-    sleep(Duration::from_secs(2));
-    for run in 0..RUNS {
-        progress(&format!("1 probe a second, and memory: run {} of {RUNS}", run + 1));
-        let before = (look(&imon, &imons_bench), look(&fping, &fpings_bench));
-        // The status is written once in each.
-        for second in 0..30 {
-            sleep(Duration::from_secs(1));
-            if run > 0 || second > 28 {
-                samples.push([&both, &nano, &fping].map(Proc::usage));
-            }
-        }
-        imons.push(Cost::between(&before.0, &look(&imon, &imons_bench)));
-        fpings.push(Cost::between(&before.1, &look(&fping, &fpings_bench)));
+    let mut samples = Vec::new();
+    for _ in 0..50 {
+        sleep(Duration::from_secs(1));
+        samples.push([&both, &nano, &fping].map(Proc::usage));
     }
+    samples.drain(..20);
     let most = |of: fn(&Usage) -> u64, who: usize| samples.iter().map(|s| of(&s[who])).max().unwrap_or(0) as f64;
     let rss = |u: &Usage| u.rss_kib;
     let anonymous = |u: &Usage| u.anonymous_kib;
@@ -224,11 +222,10 @@ fn memory_and_slow_probes(table: &mut Table, program: &Path, nano: &Path) {
     table.add("    nano, KiB", most(rss, 1));
     table.add("    nano, of it anonymous, KiB", most(anonymous, 1));
     table.add("threads", most(|u| u.threads as u64, 0)).peer(most(|u| u.threads as u64, 2)).limit(1.0);
-    costs(table, "1 a second", &imons, &fpings);
 }
 
 /// The loads, one peer after the other in turn.
-fn fast_probes(table: &mut Table, bench: &Bench) {
+fn probes(table: &mut Table, bench: &Bench) {
     for load in loads() {
         let (mut imons, mut fpings) = (Vec::new(), Vec::new());
         for run in 0..load.runs {
@@ -259,7 +256,7 @@ fn costs(table: &mut Table, load: &str, imons: &[Cost], fpings: &[Cost]) {
 /// By strace, between two probes, without those that write the status file every 30 s however many probes there are. The
 /// first load has nothing to log, so its figure is that of the probes alone.
 fn system_calls(table: &mut Table, bench: &Bench) {
-    let [_, many] = loads();
+    let [.., many] = loads();
     // Two seconds in: the first state is written to the status file one second after the start, by a wake-up of its own.
     let few = (20, updown(0.1, IMONS), ["-c", "100000", "-p", "100", FPINGS].map(str::to_owned).to_vec());
     for (name, (warm, imon, fping)) in [("10 a second", few), (many.name, (many.warm, many.imon, many.fping))] {

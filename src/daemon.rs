@@ -86,6 +86,9 @@ pub struct Daemon {
     /// When the watchdog is to be fed.
     feed: Option<Instant>,
     bulk: bool,
+    quiet: Option<Quiet>,
+    /// The list of descriptors is the one for quiet times.
+    listed: bool,
     /// The name server's private address has been warned about.
     warned_of_server: bool,
 }
@@ -103,6 +106,16 @@ enum Next {
     /// A whole turn of the loop.
     Turn,
     Stop,
+}
+
+/// Nobody but the monitors has anything to do, as long as nothing but replies arrives. Between two probes a small
+/// processor's caches forget the code: what need not run costs more than it seems.
+#[derive(Clone, Copy)]
+struct Quiet {
+    /// Until then, if not for ever.
+    until: Option<Instant>,
+    /// When to wake up for the others.
+    wake: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -150,6 +163,8 @@ impl Daemon {
             feed: notify.watchdog().map(|_| now),
             notify,
             bulk: false,
+            quiet: None,
+            listed: false,
             warned_of_server: false,
         };
         daemon.settle(&config);
@@ -185,6 +200,13 @@ impl Daemon {
     /// Does all that is due.
     fn turn(&mut self, now: Instant) {
         self.notice_suspend(now);
+        if self.quiet.is_some_and(|quiet| quiet.until.is_none_or(|at| now < at)) {
+            self.tell(now, &Seen::Tick, None);
+            self.perform(now);
+            if self.quiet.is_some() {
+                return;
+            }
+        }
         // What nobody waits for any more is closed before new questions are asked.
         self.questions.tick(now, &mut self.hosts);
         self.hosts.tick(now, &mut self.questions);
@@ -195,6 +217,18 @@ impl Daemon {
         self.write_status(now);
         self.feed_watchdog(now);
         self.log.flush();
+        self.quiet = self.rest();
+        self.listed = false;
+    }
+
+    /// Whether the others are at rest, and until when.
+    fn rest(&self) -> Option<Quiet> {
+        if self.actions.load() != (0, 0) || self.questions.poll_at().is_some() || self.log.waits_for().is_some() {
+            return None;
+        }
+        let wake = [self.hosts.poll_at(), self.actions.poll_at(), self.feed].into_iter().flatten().min();
+        let status = self.runtime.as_ref().and_then(|_| self.status.due());
+        Some(Quiet { until: [wake, status].into_iter().flatten().min(), wake })
     }
 
     /// What follows from a configuration, new or reloaded, once its monitors exist.
@@ -235,6 +269,9 @@ impl Daemon {
         let mut at = 0;
         while let Some(effect) = self.effects.get(at).cloned() {
             at += 1;
+            if !matches!(effect, Effect::Probe(_)) {
+                (self.quiet, self.listed) = (None, false);
+            }
             match effect {
                 Effect::Probe(id) => self.probe(id),
                 Effect::Ask(id, name) => {
@@ -319,24 +356,25 @@ impl Daemon {
     }
 
     fn timeout(&self) -> i32 {
+        let others = match self.quiet {
+            Some(quiet) => quiet.wake,
+            None => {
+                let at = [self.hosts.poll_at(), self.questions.poll_at(), self.actions.poll_at(), self.feed];
+                at.into_iter().flatten().min()
+            }
+        };
         let m = &self.monitors;
         let status = self.runtime.as_ref().and_then(|_| self.status.wake_at());
-        let at = [
-            m.updown.as_ref().and_then(Updown::poll_at),
-            m.ping.as_ref().and_then(Ping::poll_at),
-            self.hosts.poll_at(),
-            self.questions.poll_at(),
-            self.actions.poll_at(),
-            status,
-            self.feed,
-        ];
-        let now = clock::monotonic();
-        let timeout = clock::poll_timeout(now, at.into_iter().flatten().min());
+        let at = [m.updown.as_ref().and_then(Updown::poll_at), m.ping.as_ref().and_then(Ping::poll_at), status, others];
+        let timeout = clock::poll_timeout(clock::monotonic(), at.into_iter().flatten().min());
         // Times are kept to the millisecond, but a thousand targets need not be served one by one.
         if self.bulk && (0..BULK_MILLIS).contains(&timeout) { BULK_MILLIS } else { timeout }
     }
 
     fn wait(&mut self, timeout: i32) -> std::io::Result<()> {
+        if std::mem::replace(&mut self.listed, self.quiet.is_some()) {
+            return self.poll.wait(timeout);
+        }
         self.poll.clear();
         self.poll.add(self.signals.fd());
         if !self.bulk {
@@ -361,10 +399,14 @@ impl Daemon {
         } else if sockets.clone().any(|place| self.poll.ready(place)) {
             self.hear_pings(now);
             // Every second wake-up is that of a reply, from which nothing follows but a new time for the next one.
-            if self.effects.is_empty() && !self.poll.any_ready_outside(sockets) {
+            if self.effects.is_empty() && !self.poll.any_ready_outside(sockets.clone()) {
                 return Next::Wait;
             }
         }
+        if self.quiet.is_some() && !self.poll.any_ready_outside(sockets) {
+            return Next::Turn;
+        }
+        (self.quiet, self.listed) = (None, false);
         self.hear_answers(now);
         self.actions.after(&self.poll, &mut self.log);
         if !self.poll.ready(0) {
