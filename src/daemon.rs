@@ -495,6 +495,9 @@ impl Daemon {
             }
         }
         monitors.begin(&mut hosts, now);
+        let target = |m: &Monitors| m.updown.as_ref().map(|u| Rc::clone(&u.target().1));
+        let same =
+            (target(&monitors), monitors.ping.is_some()) == (target(&self.monitors), self.monitors.ping.is_some());
         monitors.inherit(std::mem::replace(&mut self.monitors, Monitors { updown: None, ping: None }), now);
         self.monitors = monitors;
         self.hosts = hosts;
@@ -503,6 +506,9 @@ impl Daemon {
             self.instance = self.source.name(Some(config));
         }
         self.settle(config);
+        if !same {
+            self.announce();
+        }
         self.warned_of_server = false;
         self.status.changed = true;
         Ok(())
@@ -555,6 +561,8 @@ impl Daemon {
     fn stop(&mut self) {
         self.notify.send("STOPPING=1");
         let now = clock::monotonic();
+        // What was seen together with the signal is still told.
+        self.perform(now);
         self.actions.stop(now, &mut self.log);
         let last = now + LAST_GRACE + Duration::from_millis(500);
         loop {

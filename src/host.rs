@@ -19,7 +19,8 @@ impl Host {
     /// characters or label lengths that RFC 1035 does not allow (an underscore is accepted, as resolvers do).
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self { text: text.into(), address: Some(address) });
+            // `::ffff:192.0.2.1` is an IPv4 address: the kernel would send nothing to it over IPv6.
+            return Ok(Self { text: text.into(), address: Some(address.to_canonical()) });
         }
         check_name(text)?;
         Ok(Self { text: text.into(), address: None })
@@ -91,6 +92,7 @@ mod tests {
     fn addresses_and_names() {
         assert_eq!(Host::parse("1.1.1.1").unwrap().address(), Some("1.1.1.1".parse().unwrap()));
         assert_eq!(Host::parse("2606:4700::1111").unwrap().address(), Some("2606:4700::1111".parse().unwrap()));
+        assert_eq!(Host::parse("::ffff:1.1.1.1").unwrap().address(), Some("1.1.1.1".parse().unwrap()));
         for name in ["localhost", "one.one.one.one", "_x.example", "a-b.c.", "1e100.net", "xn--bcher-kva.example"] {
             assert_eq!(Host::parse(name).unwrap().address(), None, "{name}");
         }

@@ -22,7 +22,14 @@ fn get(clock: libc::clockid_t) -> Time64 {
         unsafe { libc::clock_gettime(clock, &raw mut ts) };
         (t.secs, t.nanos) = (ts.tv_sec, ts.tv_nsec);
     }
-    #[cfg(not(target_pointer_width = "64"))]
+    #[cfg(all(target_env = "musl", not(target_pointer_width = "64")))]
+    {
+        // By way of the vDSO where the kernel has one, which a system call of our own would not be.
+        // SAFETY: musl writes 64-bit seconds and, in the half of the second field that counts, 32-bit nanoseconds; the
+        // other half stays 0.
+        unsafe { clock_gettime64(clock, &raw mut t) };
+    }
+    #[cfg(all(not(target_env = "musl"), not(target_pointer_width = "64")))]
     {
         // Not in every libc: clock_gettime64 is 403 on all 32-bit Linux platforms but for the offset of MIPS o32.
         const CLOCK_GETTIME64: libc::c_long = if cfg!(any(target_arch = "mips")) { 4403 } else { 403 };
@@ -72,6 +79,9 @@ pub fn both() -> Clock {
 
 #[cfg(all(target_env = "musl", not(target_pointer_width = "64")))]
 unsafe extern "C" {
+    /// The name that musl 1.2's header gives to `clock_gettime` with 64-bit time.
+    #[link_name = "__clock_gettime64"]
+    fn clock_gettime64(clock: libc::clockid_t, time: *mut Time64) -> libc::c_int;
     /// The name that musl 1.2's header gives to `localtime_r` with 64-bit time. The libc crate's is the 32-bit one.
     #[link_name = "__localtime64_r"]
     fn localtime_r(time: *const i64, tm: *mut libc::tm) -> *mut libc::tm;
