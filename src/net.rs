@@ -4,6 +4,8 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
+use crate::wire::rtnetlink::{Default6, Message, News};
+
 /// The mark on every route and rule of ours (`RTA_PROTOCOL`, `FRA_PROTOCOL`). Not taken in iproute2's `rt_protos`.
 pub const PROTOCOL: u8 = 171;
 /// The table that everything uses that nobody told otherwise (`RT_TABLE_MAIN`).
@@ -107,10 +109,104 @@ impl Route {
         self.protocol == PROTOCOL
     }
 
+    /// Whether it may decide where packets for the internet go.
+    fn matters(&self) -> bool {
+        self.prefix <= 1 || self.is_ours()
+    }
+
+    /// What makes two routes the same to a replacement.
+    fn place(&self) -> (u32, Ipv4Addr, u8, u32, u8) {
+        (self.table, self.destination, self.prefix, self.metric, self.tos)
+    }
+
+    /// Its ways out, without what becomes of them.
+    fn ways(&self) -> impl Iterator<Item = (u32, Option<Ipv4Addr>)> {
+        self.hops.iter().map(|h| (h.index, h.gateway))
+    }
+
     /// The only hop of an ordinary route.
     #[must_use]
     pub fn hop(&self) -> Option<&Hop> {
         if let [hop] = self.hops.as_slice() { Some(hop) } else { None }
+    }
+}
+
+/// The network as far as it has been told: everything that decides where packets for the internet go.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Picture {
+    /// All interfaces.
+    pub links: Vec<Link>,
+    /// All IPv4 addresses.
+    pub addresses: Vec<Address>,
+    /// Of all tables: default routes, halves of one (`0.0.0.0/1`, as VPNs make them), and ours. A router may have a
+    /// million others.
+    pub routes: Vec<Route>,
+    /// All IPv4 rules.
+    pub rules: Vec<Rule>,
+    /// The IPv6 default routes.
+    pub defaults6: Vec<Default6>,
+}
+
+impl Picture {
+    /// Takes note of a message. What it cannot know is which IPv4 routes went with an interface or an address: the
+    /// kernel says nothing about those, so after such news everything must be looked at again. Returns whether this is
+    /// such news.
+    pub fn note(&mut self, message: Message) -> bool {
+        match message.news {
+            News::Link(link) => {
+                let before = self.links.iter_mut().find(|l| l.index == link.index);
+                let lost = before.as_ref().is_some_and(|l| l.up && !link.up);
+                match before {
+                    Some(before) => *before = link,
+                    None => self.links.push(link),
+                }
+                return lost;
+            }
+            News::NoLink(index) => {
+                self.links.retain(|l| l.index != index);
+                self.addresses.retain(|a| a.index != index);
+                return true;
+            }
+            News::Address(address) => {
+                let same = |a: &&mut Address| (a.index, a.address, a.prefix) == (address.index, address.address, address.prefix);
+                match self.addresses.iter_mut().find(same) {
+                    Some(before) => *before = address,
+                    None => self.addresses.push(address),
+                }
+            }
+            News::NoAddress(address) => {
+                let same = |a: &Address| (a.index, a.address, a.prefix) == (address.index, address.address, address.prefix);
+                self.addresses.retain(|a| !same(a));
+                return true;
+            }
+            News::Route(route) if route.matters() => {
+                let before = self.routes.iter_mut().find(|r| r.place() == route.place() && (message.replaces || **r == route));
+                match before {
+                    Some(before) => *before = route,
+                    None => self.routes.push(route),
+                }
+            }
+            News::NoRoute(route) => {
+                let same = |r: &Route| r.place() == route.place() && r.protocol == route.protocol && r.ways().eq(route.ways());
+                if let Some(at) = self.routes.iter().position(same) {
+                    self.routes.remove(at);
+                }
+            }
+            News::Rule(rule) => self.rules.push(rule),
+            News::NoRule(rule) => {
+                if let Some(at) = self.rules.iter().position(|r| *r == rule) {
+                    self.rules.remove(at);
+                }
+            }
+            News::Default6(default) => self.defaults6.push(default),
+            News::NoDefault6(default) => {
+                if let Some(at) = self.defaults6.iter().position(|d| *d == default) {
+                    self.defaults6.remove(at);
+                }
+            }
+            News::Route(_) | News::End(..) | News::Other => {}
+        }
+        false
     }
 }
 

@@ -28,6 +28,12 @@ const LARGEST_METRIC: u32 = 999;
 const TABLES: u32 = 171_000_000;
 const INSTANCES: u32 = 99_999;
 
+impl<'a> From<&'a crate::net::Picture> for View<'a> {
+    fn from(p: &'a crate::net::Picture) -> Self {
+        Self { links: &p.links, addresses: &p.addresses, routes: &p.routes, rules: &p.rules }
+    }
+}
+
 /// A road to the internet, as configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wan {

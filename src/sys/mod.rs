@@ -10,6 +10,7 @@ pub mod http;
 pub mod log;
 pub mod memory;
 pub mod net;
+pub mod netlink;
 pub mod notify;
 pub mod ping;
 pub mod poll;

@@ -1,0 +1,270 @@
+//! The kernel's network by netlink: a socket for requests, which answers at once, and one for news.
+
+use std::fmt;
+use std::io;
+use std::mem::size_of;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use libc::c_int;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::cerr;
+use crate::net::{Change, Link, Picture, Route};
+use crate::wire::rtnetlink::{self, Message, News, Query};
+
+/// The kernel answers within the call; this is only against waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A list that changes while it is written is asked for again, this often.
+const TRIES: usize = 5;
+/// The kernel writes lists in pieces of at most 32 KiB.
+const PIECE: usize = 32 * 1024;
+/// Datagrams of news taken in one turn of the loop.
+const MOST_NEWS: usize = 64;
+/// Room for news that arrives in a burst, in bytes; each takes about a kilobyte.
+const NEWS_ROOM: usize = 256 * 1024;
+
+const NETLINK_EXT_ACK: c_int = 11;
+const NETLINK_GET_STRICT_CHK: c_int = 12;
+
+/// The multicast groups of rtnetlink(7): links, IPv4 addresses, routes and rules, IPv6 routes.
+const GROUPS: u32 = (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV4_ROUTE | RULES | ROUTES6) as u32;
+const RULES: c_int = 0x80;
+const ROUTES6: c_int = libc::RTMGRP_IPV6_ROUTE;
+
+/// Why the kernel did not make a change: `Network is unreachable (Nexthop has invalid gateway)`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// Its `errno`.
+    pub errno: i32,
+    /// Its own words, where it has some.
+    pub words: Option<String>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&super::error_text(&io::Error::from_raw_os_error(self.errno)))?;
+        self.words.as_ref().map_or(Ok(()), |words| write!(f, " ({words})"))
+    }
+}
+
+impl From<io::Error> for Refused {
+    fn from(e: io::Error) -> Self {
+        Self { errno: e.raw_os_error().unwrap_or(libc::EIO), words: None }
+    }
+}
+
+/// The socket for requests.
+pub struct Requests {
+    socket: Socket,
+    sequence: u32,
+    request: Vec<u8>,
+}
+
+impl Requests {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// As socket(2).
+    pub fn open() -> io::Result<Self> {
+        let socket = open(0)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        // Both since Linux 4.12 and 4.20: without them the words are fewer and the lists longer.
+        let _ = super::set_option(&socket, libc::SOL_NETLINK, NETLINK_EXT_ACK);
+        let _ = super::set_option(&socket, libc::SOL_NETLINK, NETLINK_GET_STRICT_CHK);
+        Ok(Self { socket, sequence: 0, request: Vec::new() })
+    }
+
+    /// Makes a change. What is already so is no error: a rule that is there, a route or rule that is not there any more.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn make(&mut self, change: &Change) -> Result<(), Refused> {
+        self.sequence = self.sequence.wrapping_add(1);
+        rtnetlink::change(change, self.sequence, &mut self.request);
+        let (errno, words) = self.exchange(&mut |_| {})?;
+        match (change, errno) {
+            (_, 0) | (Change::AddRule(_), libc::EEXIST) => Ok(()),
+            (Change::RemoveRoute(_) | Change::RemoveRule(_), libc::ESRCH | libc::ENOENT) => Ok(()),
+            (_, errno) => Err(Refused { errno, words }),
+        }
+    }
+
+    /// Looks at everything, in place of what `picture` has.
+    ///
+    /// # Errors
+    /// The kernel's. A kernel without policy routing has no rules, and one without IPv6 no routes of it, which is no
+    /// error.
+    pub fn look(&mut self, picture: &mut Picture) -> Result<(), Refused> {
+        for _ in 0..TRIES {
+            *picture = Picture::default();
+            let mut interrupted = false;
+            for query in [Query::Links, Query::Addresses, Query::Routes, Query::Rules, Query::Routes6] {
+                let errno = self.ask(query, &mut |message| {
+                    interrupted |= message.interrupted;
+                    picture.note(message);
+                })?;
+                match (query, errno) {
+                    (_, 0) | (Query::Rules | Query::Routes6, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {}
+                    (_, errno) => return Err(Refused { errno, words: None }),
+                }
+            }
+            if !interrupted {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// An interface as it is now. `None`: there is none of this number.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn link(&mut self, index: u32) -> Result<Option<Link>, Refused> {
+        let mut found = None;
+        match self.ask(Query::Link(index), &mut |m| if let News::Link(link) = m.news { found = Some(link) })? {
+            0 | libc::ENODEV => Ok(found),
+            errno => Err(Refused { errno, words: None }),
+        }
+    }
+
+    /// The route that packets to this address take now, with the table that it is in. Sends nothing.
+    ///
+    /// # Errors
+    /// The kernel's: no route.
+    pub fn way(&mut self, to: Ipv4Addr) -> Result<Route, Refused> {
+        let mut found = None;
+        let errno = self.ask(Query::Way(to), &mut |m| if let News::Route(route) = m.news { found = Some(route) })?;
+        found.ok_or(Refused { errno: if errno == 0 { libc::ENETUNREACH } else { errno }, words: None })
+    }
+
+    fn ask(&mut self, query: Query, heard: &mut dyn FnMut(Message)) -> Result<i32, Refused> {
+        self.sequence = self.sequence.wrapping_add(1);
+        rtnetlink::query(query, self.sequence, &mut self.request);
+        if matches!(query, Query::Link(_) | Query::Way(_)) {
+            // An answer that is no list has no end.
+            return self.exchange_one(heard);
+        }
+        Ok(self.exchange(heard)?.0)
+    }
+
+    /// Sends the request and takes what is answered up to its end: `errno` and the kernel's words.
+    fn exchange(&mut self, heard: &mut dyn FnMut(Message)) -> Result<(i32, Option<String>), Refused> {
+        self.socket.send(&self.request)?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let n = self.receive(&mut buffer)?;
+            for message in rtnetlink::messages(buffer.get(..n).unwrap_or_default()) {
+                match message.news {
+                    // Of an earlier request that was given up.
+                    _ if message.sequence != self.sequence => {}
+                    News::End(errno, words) => return Ok((errno, words)),
+                    _ => heard(message),
+                }
+            }
+        }
+    }
+
+    fn exchange_one(&mut self, heard: &mut dyn FnMut(Message)) -> Result<i32, Refused> {
+        self.socket.send(&self.request)?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let n = self.receive(&mut buffer)?;
+            for message in rtnetlink::messages(buffer.get(..n).unwrap_or_default()) {
+                match message.news {
+                    _ if message.sequence != self.sequence => {}
+                    News::End(errno, _) => return Ok(errno),
+                    _ => {
+                        heard(message);
+                        return Ok(0);
+                    }
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match io::Read::read(&mut self.socket, buffer) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+/// The socket for news.
+pub struct Events {
+    socket: Socket,
+    buffer: Box<[u8; 16 * 1024]>,
+}
+
+/// How the news came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heard {
+    /// All of it, or there is more to come.
+    Fine,
+    /// More than there was room for: some is lost, look at everything again.
+    Overrun,
+}
+
+impl Events {
+    /// Opens it. From then on nothing is missed.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2).
+    pub fn open() -> io::Result<Self> {
+        let socket = open(GROUPS)?;
+        socket.set_nonblocking(true)?;
+        // Beyond what the system allows everybody, where we may.
+        let size = NEWS_ROOM as c_int;
+        let length = size_of::<c_int>() as libc::socklen_t;
+        // SAFETY: the value is a c_int that lives through the call, and its length is given.
+        let forced = cerr(unsafe {
+            let value = (&raw const size).cast();
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, value, length)
+        });
+        if forced.is_err() {
+            let _ = socket.set_recv_buffer_size(NEWS_ROOM);
+        }
+        Ok(Self { socket, buffer: Box::new([0; 16 * 1024]) })
+    }
+
+    /// The descriptor to wait for.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// Takes what has arrived, in a flood only a part of it.
+    pub fn receive(&mut self, mut heard: impl FnMut(Message)) -> Heard {
+        for _ in 0..MOST_NEWS {
+            match io::Read::read(&mut self.socket, self.buffer.as_mut_slice()) {
+                Ok(n) => rtnetlink::messages(self.buffer.get(..n).unwrap_or_default()).for_each(&mut heard),
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => return Heard::Overrun,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        Heard::Fine
+    }
+}
+
+fn open(groups: u32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(libc::NETLINK_ROUTE)))?;
+    // SAFETY: integers only, for which zero is valid.
+    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+    address.nl_groups = groups;
+    let length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+    // SAFETY: the address is a sockaddr_nl that lives through the call, and its length is given.
+    cerr(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
+    // Only the kernel is listened to: whoever else may send to a netlink socket is not heard on a connected one.
+    // SAFETY: as above; port 0 and no groups mean the kernel.
+    unsafe {
+        address.nl_groups = 0;
+        cerr(libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length))?;
+    }
+    Ok(socket)
+}

@@ -1,0 +1,507 @@
+//! The kernel's route messages (rtnetlink(7)): from bytes to the values of [`crate::net`] and back. Everything is in the
+//! byte order of the machine, and every piece begins at a multiple of four bytes.
+
+use std::net::Ipv4Addr;
+
+use crate::net::{Address, Change, Hop, Link, Route, Rule};
+
+/// `struct nlmsghdr`: length, type, flags, sequence number, port.
+const HEADER: usize = 16;
+/// `struct rtmsg` and `struct fib_rule_hdr`.
+const ROUTE_HEADER: usize = 12;
+/// `struct ifinfomsg`.
+const LINK_HEADER: usize = 16;
+/// `struct ifaddrmsg`.
+const ADDRESS_HEADER: usize = 8;
+/// `struct rtnexthop`.
+const HOP_HEADER: usize = 8;
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NEWLINK: u16 = 16;
+const DELLINK: u16 = 17;
+const GETLINK: u16 = 18;
+const NEWADDR: u16 = 20;
+const DELADDR: u16 = 21;
+const GETADDR: u16 = 22;
+const NEWROUTE: u16 = 24;
+const DELROUTE: u16 = 25;
+const GETROUTE: u16 = 26;
+const NEWRULE: u16 = 32;
+const DELRULE: u16 = 33;
+const GETRULE: u16 = 34;
+
+const REQUEST: u16 = 0x1;
+const ACK: u16 = 0x4;
+const DUMP_INTR: u16 = 0x10;
+const DUMP: u16 = 0x300;
+const REPLACE: u16 = 0x100;
+const EXCL: u16 = 0x200;
+const CREATE: u16 = 0x400;
+/// On an answer: the request is cut short in it, and attributes follow.
+const CAPPED: u16 = 0x100;
+const ACK_TLVS: u16 = 0x200;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+
+const UNICAST: u8 = 1;
+const SCOPE_UNIVERSE: u8 = 0;
+const SCOPE_LINK: u8 = 253;
+const CLONED: u32 = 0x200;
+const LOOKUP_TABLE: u32 = 0x1000;
+const FIB_MATCH: u32 = 0x2000;
+const HOP_DEAD: u8 = 1;
+const HOP_ONLINK: u8 = 4;
+
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_PREFSRC: u16 = 7;
+const RTA_MULTIPATH: u16 = 9;
+const RTA_TABLE: u16 = 15;
+
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const IFA_SECONDARY: u32 = 1;
+const IFLA_IFNAME: u16 = 3;
+
+const FRA_DST: u16 = 1;
+const FRA_SRC: u16 = 2;
+const FRA_IIFNAME: u16 = 3;
+const FRA_GOTO: u16 = 4;
+const FRA_PRIORITY: u16 = 6;
+const FRA_FWMARK: u16 = 10;
+const FRA_SUPPRESS_IFGROUP: u16 = 13;
+const FRA_SUPPRESS_PREFIXLEN: u16 = 14;
+const FRA_TABLE: u16 = 15;
+const FRA_FWMASK: u16 = 16;
+const FRA_PROTOCOL: u16 = 21;
+const TO_TABLE: u8 = 1;
+const RULE_INVERT: u32 = 2;
+
+/// What a message says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum News {
+    /// An interface is there, or has changed.
+    Link(Link),
+    /// The interface of this number is gone.
+    NoLink(u32),
+    /// There is an address.
+    Address(Address),
+    /// It is gone.
+    NoAddress(Address),
+    /// There is a unicast route of IPv4.
+    Route(Route),
+    /// It is gone.
+    NoRoute(Route),
+    /// There is a default route of IPv6.
+    Default6(Default6),
+    /// It is gone.
+    NoDefault6(Default6),
+    /// There is an IPv4 rule.
+    Rule(Rule),
+    /// It is gone.
+    NoRule(Rule),
+    /// The end of a list, or of a request that brings no list. `errno`, 0 for success, and the kernel's own words.
+    End(i32, Option<String>),
+    /// Anything else.
+    Other,
+}
+
+/// An IPv6 default route, as far as a warning needs it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Default6 {
+    /// The table it is in.
+    pub table: u32,
+    /// The lower one wins.
+    pub metric: u32,
+    /// Who made it.
+    pub protocol: u8,
+    /// The interface's number; of several, the first one's.
+    pub index: u32,
+}
+
+/// One message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// The number of the request that it answers; 0 for news.
+    pub sequence: u32,
+    /// The list it belongs to changed while it was written, and may lack something.
+    pub interrupted: bool,
+    /// The route took the place of another of the same table, destination, metric and type of service.
+    pub replaces: bool,
+    /// What it says.
+    pub news: News,
+}
+
+/// The messages of a datagram. Ends at the first that is cut short.
+pub fn messages(bytes: &[u8]) -> impl Iterator<Item = Message> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let length = usize::try_from(u32_at(rest, 0)?).ok().filter(|n| *n >= HEADER)?;
+        let message = rest.get(..length)?;
+        rest = rest.get(aligned(length)..).unwrap_or_default();
+        let flags = u16_at(message, 6)?;
+        let body = message.get(HEADER..)?;
+        let news = read(u16_at(message, 4)?, flags, body).unwrap_or(News::Other);
+        let (interrupted, replaces) = (flags & DUMP_INTR != 0, flags & REPLACE != 0);
+        Some(Message { sequence: u32_at(message, 8)?, interrupted, replaces, news })
+    })
+}
+
+fn read(kind: u16, flags: u16, body: &[u8]) -> Option<News> {
+    let ip4 = body.first() == Some(&(libc::AF_INET as u8));
+    Some(match kind {
+        NEWLINK => News::Link(link(body)?),
+        DELLINK => News::NoLink(u32_at(body, 4)?),
+        NEWADDR if ip4 => News::Address(address(body)?),
+        DELADDR if ip4 => News::NoAddress(address(body)?),
+        NEWROUTE if ip4 => News::Route(route(body)?),
+        DELROUTE if ip4 => News::NoRoute(route(body)?),
+        NEWROUTE => News::Default6(default6(body)?),
+        DELROUTE => News::NoDefault6(default6(body)?),
+        NEWRULE if ip4 => News::Rule(rule(body)?),
+        DELRULE if ip4 => News::NoRule(rule(body)?),
+        NLMSG_DONE | NLMSG_ERROR => {
+            let errno = u32_at(body, 0)?.cast_signed().checked_neg().unwrap_or(0);
+            News::End(errno, if kind == NLMSG_ERROR { words(flags, body) } else { None })
+        }
+        _ => return None,
+    })
+}
+
+/// The kernel's own words for an error, `Nexthop has invalid gateway`. They follow a copy of the request.
+fn words(flags: u16, body: &[u8]) -> Option<String> {
+    if flags & ACK_TLVS == 0 {
+        return None;
+    }
+    let quoted = if flags & CAPPED == 0 { usize::try_from(u32_at(body, 4)?).ok()? } else { HEADER };
+    let rest = body.get(4_usize.checked_add(aligned(quoted))?..)?;
+    let text = attributes(rest).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG)?.1;
+    let text = text.split(|b| *b == 0).next()?;
+    Some(String::from_utf8_lossy(text).into_owned())
+}
+
+fn link(body: &[u8]) -> Option<Link> {
+    // A bridge tells of its ports in messages of a family of its own, which lack most.
+    if *body.first()? != libc::AF_UNSPEC as u8 {
+        return None;
+    }
+    let flags = u32_at(body, 8)?;
+    let name = attributes(body.get(LINK_HEADER..)?).find(|(kind, _)| *kind == IFLA_IFNAME)?.1;
+    let name = name.split(|b| *b == 0).next()?;
+    let has = |flag: libc::c_int| flags & flag.cast_unsigned() != 0;
+    Some(Link {
+        index: u32_at(body, 4)?,
+        name: String::from_utf8_lossy(name).into_owned(),
+        up: has(libc::IFF_UP),
+        carrier: has(libc::IFF_LOWER_UP),
+        point_to_point: has(libc::IFF_POINTOPOINT),
+    })
+}
+
+fn address(body: &[u8]) -> Option<Address> {
+    let mut flags = u32::from(*body.get(2)?);
+    let (mut local, mut other) = (None, None);
+    for (kind, value) in attributes(body.get(ADDRESS_HEADER..)?) {
+        match kind {
+            IFA_LOCAL => local = ip(value),
+            IFA_ADDRESS => other = ip(value),
+            IFA_FLAGS => flags = u32_at(value, 0)?,
+            _ => {}
+        }
+    }
+    let address = local.or(other)?;
+    Some(Address {
+        index: u32_at(body, 4)?,
+        address,
+        peer: other.filter(|peer| *peer != address),
+        prefix: (*body.get(1)?).min(32),
+        local: *body.get(3)? != SCOPE_UNIVERSE,
+        secondary: flags & IFA_SECONDARY != 0,
+    })
+}
+
+fn route(body: &[u8]) -> Option<Route> {
+    let flags = u32_at(body, 8)?;
+    if *body.get(7)? != UNICAST || flags & CLONED != 0 {
+        return None;
+    }
+    let mut route = Route {
+        table: u32::from(*body.get(4)?),
+        destination: Ipv4Addr::UNSPECIFIED,
+        prefix: (*body.get(1)?).min(32),
+        metric: 0,
+        protocol: *body.get(5)?,
+        tos: *body.get(3)?,
+        source: None,
+        hops: Vec::new(),
+    };
+    let hop_flags = (flags & 0xff) as u8;
+    let mut hop = Hop { index: 0, gateway: None, onlink: hop_flags & HOP_ONLINK != 0, dead: hop_flags & HOP_DEAD != 0 };
+    for (kind, value) in attributes(body.get(ROUTE_HEADER..)?) {
+        match kind {
+            RTA_DST => route.destination = ip(value)?,
+            RTA_OIF => hop.index = u32_at(value, 0)?,
+            RTA_GATEWAY => hop.gateway = ip(value),
+            RTA_PRIORITY => route.metric = u32_at(value, 0)?,
+            RTA_PREFSRC => route.source = ip(value),
+            RTA_TABLE => route.table = u32_at(value, 0)?,
+            RTA_MULTIPATH => route.hops = hops(value),
+            // A next-hop object, a gateway of IPv6, an encapsulation: the device tells enough.
+            _ => {}
+        }
+    }
+    if route.hops.is_empty() {
+        route.hops.push(hop);
+    }
+    Some(route)
+}
+
+fn hops(mut bytes: &[u8]) -> Vec<Hop> {
+    let mut hops = Vec::new();
+    while let Some(length) = u16_at(bytes, 0).map(usize::from).filter(|n| *n >= HOP_HEADER) {
+        let (Some(hop), Some(flags), Some(index)) = (bytes.get(..length), bytes.get(2), u32_at(bytes, 4)) else { break };
+        let gateway = attributes(hop.get(HOP_HEADER..).unwrap_or_default()).find(|(kind, _)| *kind == RTA_GATEWAY);
+        let gateway = gateway.and_then(|(_, value)| ip(value));
+        hops.push(Hop { index, gateway, onlink: flags & HOP_ONLINK != 0, dead: flags & HOP_DEAD != 0 });
+        bytes = bytes.get(aligned(length)..).unwrap_or_default();
+    }
+    hops
+}
+
+fn default6(body: &[u8]) -> Option<Default6> {
+    let ip6 = *body.first()? == libc::AF_INET6 as u8;
+    if !ip6 || *body.get(1)? != 0 || *body.get(7)? != UNICAST || u32_at(body, 8)? & CLONED != 0 {
+        return None;
+    }
+    let mut d = Default6 { table: u32::from(*body.get(4)?), metric: 0, protocol: *body.get(5)?, index: 0 };
+    for (kind, value) in attributes(body.get(ROUTE_HEADER..)?) {
+        match kind {
+            RTA_TABLE => d.table = u32_at(value, 0)?,
+            RTA_PRIORITY => d.metric = u32_at(value, 0)?,
+            RTA_OIF => d.index = u32_at(value, 0)?,
+            RTA_MULTIPATH => d.index = u32_at(value, 4)?,
+            _ => {}
+        }
+    }
+    Some(d)
+}
+
+fn rule(body: &[u8]) -> Option<Rule> {
+    let action = *body.get(7)?;
+    let mut rule = Rule {
+        priority: 0,
+        table: u32::from(*body.get(4)?),
+        protocol: 0,
+        source: None,
+        source_length: (*body.get(2)?).min(32),
+        suppress: None,
+        // A destination, a type of service, or the opposite of all conditions.
+        special: *body.get(1)? != 0 || *body.get(3)? != 0 || u32_at(body, 8)? & RULE_INVERT != 0,
+    };
+    for (kind, value) in attributes(body.get(ROUTE_HEADER..)?) {
+        match kind {
+            FRA_SRC => rule.source = ip(value),
+            FRA_PRIORITY => rule.priority = u32_at(value, 0)?,
+            FRA_TABLE => rule.table = u32_at(value, 0)?,
+            FRA_PROTOCOL => rule.protocol = *value.first()?,
+            // All bits set: there is none.
+            FRA_SUPPRESS_PREFIXLEN => rule.suppress = u32_at(value, 0).filter(|n| *n != u32::MAX),
+            FRA_SUPPRESS_IFGROUP if u32_at(value, 0) == Some(u32::MAX) => {}
+            FRA_FWMARK | FRA_FWMASK => rule.special |= u32_at(value, 0)? != 0,
+            FRA_DST | FRA_IIFNAME | FRA_GOTO => rule.special = true,
+            // Padding, realms, and conditions that this does not know: interfaces, ports, users, tunnels.
+            0 | 5 | 7..=9 | 11 | 18 => {}
+            _ => rule.special = true,
+        }
+    }
+    if rule.source.is_none() {
+        rule.source_length = 0;
+    }
+    if action != TO_TABLE {
+        rule.table = 0;
+    }
+    Some(rule)
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Query {
+    /// All interfaces.
+    Links,
+    /// The interface of this number.
+    Link(u32),
+    /// All IPv4 addresses.
+    Addresses,
+    /// All IPv4 routes of all tables.
+    Routes,
+    /// All IPv6 routes of all tables.
+    Routes6,
+    /// All IPv4 rules.
+    Rules,
+    /// The route that the kernel would use for this destination, with the table it is in.
+    Way(Ipv4Addr),
+}
+
+/// Writes a request into `out`, replacing what is there.
+pub fn query(query: Query, sequence: u32, out: &mut Vec<u8>) {
+    let (kind, flags) = match query {
+        Query::Links => (GETLINK, DUMP),
+        Query::Link(_) => (GETLINK, 0),
+        Query::Addresses => (GETADDR, DUMP),
+        Query::Routes | Query::Routes6 => (GETROUTE, DUMP),
+        Query::Rules => (GETRULE, DUMP),
+        Query::Way(_) => (GETROUTE, 0),
+    };
+    begin(out, kind, REQUEST | flags, sequence);
+    match query {
+        Query::Links => out.extend([0; LINK_HEADER]),
+        Query::Link(index) => {
+            out.extend([0; 4]);
+            out.extend(index.to_ne_bytes());
+            out.extend([0; 8]);
+        }
+        Query::Addresses => family(out, libc::AF_INET, ADDRESS_HEADER),
+        Query::Routes | Query::Rules => family(out, libc::AF_INET, ROUTE_HEADER),
+        Query::Routes6 => family(out, libc::AF_INET6, ROUTE_HEADER),
+        Query::Way(to) => {
+            out.extend([libc::AF_INET as u8, 32, 0, 0, 0, 0, 0, 0]);
+            out.extend((LOOKUP_TABLE | FIB_MATCH).to_ne_bytes());
+            attribute(out, RTA_DST, &to.octets());
+        }
+    }
+    finish(out);
+}
+
+/// Writes the request to make a change into `out`, replacing what is there. The kernel answers with [`News::End`].
+pub fn change(change: &Change, sequence: u32, out: &mut Vec<u8>) {
+    match change {
+        Change::Replace(r) => {
+            begin(out, NEWROUTE, REQUEST | ACK | CREATE | REPLACE, sequence);
+            write_route(out, r);
+        }
+        Change::RemoveRoute(r) => {
+            begin(out, DELROUTE, REQUEST | ACK, sequence);
+            write_route(out, r);
+        }
+        Change::AddRule(r) => {
+            begin(out, NEWRULE, REQUEST | ACK | CREATE | EXCL, sequence);
+            write_rule(out, r);
+        }
+        Change::RemoveRule(r) => {
+            begin(out, DELRULE, REQUEST | ACK, sequence);
+            write_rule(out, r);
+        }
+    }
+    finish(out);
+}
+
+fn write_route(out: &mut Vec<u8>, r: &Route) {
+    let hop = r.hop();
+    // What has no gateway is on the link.
+    let scope = if hop.is_some_and(|h| h.gateway.is_some()) { SCOPE_UNIVERSE } else { SCOPE_LINK };
+    let flags = if hop.is_some_and(|h| h.onlink) { u32::from(HOP_ONLINK) } else { 0 };
+    out.extend([libc::AF_INET as u8, r.prefix, 0, r.tos, small_table(r.table), r.protocol, scope, UNICAST]);
+    out.extend(flags.to_ne_bytes());
+    if r.prefix > 0 {
+        attribute(out, RTA_DST, &r.destination.octets());
+    }
+    attribute(out, RTA_TABLE, &r.table.to_ne_bytes());
+    if r.metric != 0 {
+        attribute(out, RTA_PRIORITY, &r.metric.to_ne_bytes());
+    }
+    if let Some(source) = r.source {
+        attribute(out, RTA_PREFSRC, &source.octets());
+    }
+    if let Some(hop) = hop {
+        if let Some(gateway) = hop.gateway {
+            attribute(out, RTA_GATEWAY, &gateway.octets());
+        }
+        if hop.index != 0 {
+            attribute(out, RTA_OIF, &hop.index.to_ne_bytes());
+        }
+    }
+}
+
+fn write_rule(out: &mut Vec<u8>, r: &Rule) {
+    out.extend([libc::AF_INET as u8, 0, r.source_length, 0, small_table(r.table), 0, 0, TO_TABLE, 0, 0, 0, 0]);
+    if let Some(source) = r.source {
+        attribute(out, FRA_SRC, &source.octets());
+    }
+    attribute(out, FRA_TABLE, &r.table.to_ne_bytes());
+    attribute(out, FRA_PRIORITY, &r.priority.to_ne_bytes());
+    attribute(out, FRA_PROTOCOL, &[r.protocol]);
+    if let Some(length) = r.suppress {
+        attribute(out, FRA_SUPPRESS_PREFIXLEN, &length.to_ne_bytes());
+    }
+}
+
+/// The header's field for the table has one byte; larger ones are in the attribute alone (`RT_TABLE_UNSPEC`).
+fn small_table(table: u32) -> u8 {
+    u8::try_from(table).unwrap_or(0)
+}
+
+fn family(out: &mut Vec<u8>, family: libc::c_int, length: usize) {
+    let at = out.len();
+    out.push(family as u8);
+    out.resize(at + length, 0);
+}
+
+fn begin(out: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32) {
+    out.clear();
+    out.extend([0; 4]);
+    out.extend(kind.to_ne_bytes());
+    out.extend(flags.to_ne_bytes());
+    out.extend(sequence.to_ne_bytes());
+    out.extend([0; 4]);
+}
+
+fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+    out.extend(length.to_ne_bytes());
+    out.extend(kind.to_ne_bytes());
+    out.extend(value);
+    out.resize(aligned(out.len()), 0);
+}
+
+/// Fills in the length.
+fn finish(out: &mut [u8]) {
+    let length = u32::try_from(out.len()).unwrap_or(0);
+    if let Some(place) = out.first_chunk_mut::<4>() {
+        *place = length.to_ne_bytes();
+    }
+}
+
+/// The attributes (`struct rtattr`: length, type, value) of a message. Ends at the first that is cut short.
+fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    /// Flags in the type: nested, in network byte order.
+    const KIND: u16 = 0x3fff;
+    std::iter::from_fn(move || {
+        let length = usize::from(u16_at(bytes, 0)?);
+        let kind = u16_at(bytes, 2)? & KIND;
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(aligned(length)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+const fn aligned(length: usize) -> usize {
+    length.saturating_add(3) & !3
+}
+
+fn ip(bytes: &[u8]) -> Option<Ipv4Addr> {
+    <[u8; 4]>::try_from(bytes).ok().map(Ipv4Addr::from)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|b| u16::from_ne_bytes(*b))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|b| u32::from_ne_bytes(*b))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! What the kernel says about its network and what it is told, with the real kernel: each test runs this program again
+//! in the router of a lab of its own.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code, not imon's core"
+)]
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use imon::net::{Change, Hop, MAIN, PROTOCOL, Picture, Route, Rule};
+use imon::routing::{Gateway, Policy, State, View, Wan};
+use imon::sys::netlink::{Events, Heard, Requests};
+use imon::sys::poll::Poll;
+use imon_lab::Lab;
+use libtest_mimic::{Arguments, Trial};
+
+/// First argument of this program when it is to run a test's inside.
+const INSIDE: &str = "--inside";
+const SOON: Duration = Duration::from_secs(20);
+/// The lab's addresses for the router's second link.
+const GATEWAY1: Ipv4Addr = Ipv4Addr::new(192, 168, 42, 1);
+const GATEWAY2: Ipv4Addr = Ipv4Addr::new(192, 168, 62, 1);
+
+const INSIDES: [(&str, fn()); 7] = [
+    ("the_picture_is_what_ip_shows", the_picture),
+    ("a_default_is_replaced_in_one_step_and_leaves_no_second_one", replaced),
+    ("what_is_already_so_is_no_error_and_what_cannot_be_comes_with_the_kernels_words", errors),
+    ("changes_by_others_are_heard_at_once", heard),
+    ("more_news_than_there_is_room_for_is_an_overrun_and_not_silence", overrun),
+    ("the_kernel_says_which_way_packets_would_go", way),
+    ("b12_b13_with_the_planned_routes_traffic_follows_the_choice_past_other_defaults", planned),
+];
+
+fn main() {
+    imon_lab::roles::intercept();
+    if std::env::args().nth(1).as_deref() == Some(INSIDE) {
+        let name = std::env::args().nth(2).unwrap();
+        INSIDES.iter().find(|(n, _)| *n == name).unwrap().1();
+        return println!("done");
+    }
+    let trial = |(name, _): &(&'static str, fn())| {
+        let name = *name;
+        Trial::test(name, move || {
+            let lab = Lab::new();
+            let inside = lab.spawn("router", std::env::current_exe().unwrap(), [INSIDE, name]);
+            inside.wait_line(|line| line == "done", SOON);
+            assert!(inside.wait(SOON).success(), "{}", lab.timeline());
+            Ok(())
+        })
+    };
+    libtest_mimic::run(&Arguments::from_args(), INSIDES.iter().map(trial).collect()).exit();
+}
+
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
+    assert!(status.success(), "ip {arguments}");
+}
+
+fn look(requests: &mut Requests) -> Picture {
+    let mut picture = Picture::default();
+    requests.look(&mut picture).unwrap();
+    picture
+}
+
+fn index(picture: &Picture, name: &str) -> u32 {
+    picture.links.iter().find(|l| l.name == name).unwrap().index
+}
+
+fn default(metric: u32, gateway: Ipv4Addr, index: u32) -> Route {
+    Route {
+        table: MAIN,
+        destination: Ipv4Addr::UNSPECIFIED,
+        prefix: 0,
+        metric,
+        protocol: PROTOCOL,
+        tos: 0,
+        source: None,
+        hops: vec![Hop { index, gateway: Some(gateway), onlink: false, dead: false }],
+    }
+}
+
+fn the_picture() {
+    ip("route add default via 192.168.62.1 metric 77 proto 171");
+    ip("route add default via 192.168.62.1 table 4711");
+    ip("rule add from 192.168.62.2 lookup 4711 pref 500 proto 171");
+    let picture = look(&mut Requests::open().unwrap());
+    let wan1 = picture.links.iter().find(|l| l.name == "wan1").unwrap();
+    assert!(wan1.up && wan1.carrier && !wan1.point_to_point);
+    let own = Ipv4Addr::new(192, 168, 42, 2);
+    let address = picture.addresses.iter().find(|a| a.address == own).unwrap();
+    assert_eq!((address.index, address.prefix, address.local, address.secondary), (wan1.index, 24, false, false));
+    assert!(picture.routes.contains(&default(77, GATEWAY2, index(&picture, "wan2"))));
+    assert!(picture.routes.iter().any(|r| r.table == 4711 && r.hop().unwrap().gateway == Some(GATEWAY2)));
+    assert!(picture.routes.iter().all(|r| r.prefix <= 1 || r.is_ours()), "{:?}", picture.routes);
+    let rule = picture.rules.iter().find(|r| r.priority == 500).unwrap();
+    assert_eq!((rule.table, rule.protocol, rule.source), (4711, PROTOCOL, Some(Ipv4Addr::new(192, 168, 62, 2))));
+    let main = picture.rules.iter().find(|r| r.priority == 32766).unwrap();
+    assert_eq!((main.table, main.source, main.suppress, main.special), (MAIN, None, None, false));
+    assert_eq!(picture.defaults6.iter().filter(|d| d.index == wan1.index && d.table == MAIN).count(), 1);
+}
+
+fn replaced() {
+    let mut requests = Requests::open().unwrap();
+    let picture = look(&mut requests);
+    let routes = [default(201, GATEWAY1, index(&picture, "wan1")), default(201, GATEWAY2, index(&picture, "wan2"))];
+    for route in routes.iter().cycle().take(5) {
+        requests.make(&Change::Replace(route.clone())).unwrap();
+        let picture = look(&mut requests);
+        let ours: Vec<_> = picture.routes.iter().filter(|r| r.is_ours()).collect();
+        assert_eq!(ours, [route]);
+    }
+    let foreign = look(&mut requests).routes.iter().filter(|r| !r.is_ours() && r.table == MAIN).count();
+    assert_eq!(foreign, 1, "the lab's own default is untouched");
+}
+
+fn errors() {
+    let mut requests = Requests::open().unwrap();
+    let wan1 = index(&look(&mut requests), "wan1");
+    let route = default(201, GATEWAY1, wan1);
+    let rule = Rule {
+        priority: 22_010,
+        table: MAIN,
+        protocol: PROTOCOL,
+        source: None,
+        source_length: 0,
+        suppress: Some(0),
+        special: false,
+    };
+    for change in [Change::AddRule(rule.clone()), Change::Replace(route.clone())] {
+        requests.make(&change).unwrap();
+        requests.make(&change).unwrap();
+    }
+    let picture = look(&mut requests);
+    assert_eq!(picture.rules.iter().filter(|r| **r == rule).count(), 1);
+    for change in [Change::RemoveRule(rule), Change::RemoveRoute(route)] {
+        requests.make(&change).unwrap();
+        requests.make(&change).unwrap();
+    }
+    let unreachable = default(201, Ipv4Addr::new(10, 99, 0, 1), wan1);
+    let refused = requests.make(&Change::Replace(unreachable)).unwrap_err();
+    assert_eq!(refused.to_string(), "Network is unreachable (Nexthop has invalid gateway)");
+    assert_eq!(look(&mut requests).routes.iter().filter(|r| r.is_ours()).count(), 0);
+    assert_eq!(requests.link(wan1).unwrap().unwrap().name, "wan1");
+    assert_eq!(requests.link(9_999).unwrap(), None);
+}
+
+/// Takes news into the picture until it is as wanted.
+fn until(events: &mut Events, picture: &mut Picture, what: &str, so: impl Fn(&Picture) -> bool) {
+    let deadline = Instant::now() + SOON / 2;
+    while !so(picture) {
+        assert!(Instant::now() < deadline, "not heard: {what}\n{picture:?}");
+        let mut poll = Poll::default();
+        poll.add(events.fd());
+        poll.wait(100).unwrap();
+        assert_eq!(events.receive(|m| drop(picture.note(m))), Heard::Fine);
+    }
+}
+
+fn heard() {
+    let mut events = Events::open().unwrap();
+    let mut picture = look(&mut Requests::open().unwrap());
+    let wan2 = index(&picture, "wan2");
+    let is_up = move |p: &Picture| p.links.iter().any(|l| l.index == wan2 && l.up && l.carrier);
+    ip("route add default via 192.168.62.1 metric 300");
+    until(&mut events, &mut picture, "a new route", |p| p.routes.iter().any(|r| r.metric == 300));
+    ip("route replace default via 192.168.42.1 metric 300");
+    until(&mut events, &mut picture, "a replaced route", |p| {
+        let routes: Vec<_> = p.routes.iter().filter(|r| r.metric == 300).collect();
+        routes.len() == 1 && routes[0].hop().unwrap().gateway == Some(GATEWAY1)
+    });
+    ip("route del default via 192.168.42.1 metric 300");
+    until(&mut events, &mut picture, "a removed route", |p| !p.routes.iter().any(|r| r.metric == 300));
+    ip("rule add from 192.168.62.2 lookup 4711 pref 500");
+    until(&mut events, &mut picture, "a new rule", |p| p.rules.iter().any(|r| r.priority == 500));
+    ip("rule del pref 500");
+    until(&mut events, &mut picture, "a removed rule", |p| !p.rules.iter().any(|r| r.priority == 500));
+    ip("addr add 192.168.62.77/24 dev wan2");
+    let new = Ipv4Addr::new(192, 168, 62, 77);
+    until(&mut events, &mut picture, "an address", |p| p.addresses.iter().any(|a| a.address == new && a.secondary));
+    ip("addr del 192.168.62.77/24 dev wan2");
+    until(&mut events, &mut picture, "a removed address", |p| !p.addresses.iter().any(|a| a.address == new));
+    ip("link set wan2 down");
+    until(&mut events, &mut picture, "a link set down", |p| !is_up(p));
+    ip("link set wan2 up");
+    until(&mut events, &mut picture, "carrier", is_up);
+    ip("link del wan2");
+    until(&mut events, &mut picture, "a link that is gone", |p| !p.links.iter().any(|l| l.index == wan2));
+}
+
+fn overrun() {
+    let mut events = Events::open().unwrap();
+    let mut requests = Requests::open().unwrap();
+    let wan1 = index(&look(&mut requests), "wan1");
+    // Each is a message of some hundred bytes that takes a kilobyte of room.
+    for metric in 1000..9000 {
+        requests.make(&Change::Replace(default(metric, GATEWAY1, wan1))).unwrap();
+    }
+    let mut news = 0;
+    let deadline = Instant::now() + SOON / 2;
+    while events.receive(|_| news += 1) != Heard::Overrun {
+        assert!(Instant::now() < deadline, "{news} messages and no overrun");
+    }
+    let picture = look(&mut requests);
+    assert_eq!(picture.routes.iter().filter(|r| r.is_ours()).count(), 8000);
+}
+
+fn way() {
+    let mut requests = Requests::open().unwrap();
+    let out_there = Ipv4Addr::new(198, 51, 100, 200);
+    let route = requests.way(out_there).unwrap();
+    assert_eq!((route.table, route.hop().unwrap().gateway), (MAIN, Some(GATEWAY1)));
+    ip("route add default via 192.168.62.1 table 4711");
+    ip("rule add lookup 4711 pref 500");
+    let route = requests.way(out_there).unwrap();
+    assert_eq!((route.table, route.hop().unwrap().gateway), (4711, Some(GATEWAY2)));
+    ip("rule del pref 500");
+    ip("route del default");
+    assert_eq!(requests.way(out_there).unwrap_err().errno, libc::ENETUNREACH);
+}
+
+/// The plan, carried out by the real kernel.
+fn planned() {
+    let mut requests = Requests::open().unwrap();
+    let wan = |device: &str, gateway| Wan { device: device.into(), gateway: Gateway::Fixed(gateway) };
+    let policy = Policy::new("main", vec![wan("wan1", GATEWAY1), wan("wan2", GATEWAY2)], 201);
+    ip("route add default via 192.168.92.10 metric 5");
+    ip("route add default via 192.168.62.1 metric 100 proto dhcp");
+    let others = |p: &Picture| p.routes.iter().filter(|r| !r.is_ours()).cloned().collect::<Vec<_>>();
+    let before = others(&look(&mut requests));
+    for chosen in [0, 1, 0, 1] {
+        let picture = look(&mut requests);
+        assert!(matches!(policy.state(chosen, &View::from(&picture)), Some(State::Ready(_))));
+        for change in policy.changes(Some(chosen), &View::from(&picture)) {
+            requests.make(&change).unwrap();
+        }
+        let picture = look(&mut requests);
+        assert_eq!(policy.changes(Some(chosen), &View::from(&picture)), [], "the kernel has what was planned");
+        let gateway = |r: Route| r.hop().unwrap().gateway;
+        let way = requests.way(Ipv4Addr::new(198, 51, 100, 200)).unwrap();
+        assert_eq!((way.table, gateway(way)), (policy.table(), Some([GATEWAY1, GATEWAY2][chosen])));
+        assert_eq!(requests.way(Ipv4Addr::new(192, 168, 92, 10)).unwrap().table, MAIN, "the LAN is where it was");
+        assert_eq!(picture.routes.iter().filter(|r| r.is_ours() && r.table == MAIN).count(), 1);
+    }
+    let picture = look(&mut requests);
+    for change in policy.farewell(true, &View::from(&picture)) {
+        requests.make(&change).unwrap();
+    }
+    let after = look(&mut requests);
+    assert_eq!(others(&after), before);
+    assert!(!after.routes.iter().any(Route::is_ours) && !after.rules.iter().any(|r| r.protocol == PROTOCOL));
+}
