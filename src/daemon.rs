@@ -347,6 +347,7 @@ impl Daemon {
         let slept = suspended - self.suspended;
         self.suspended = suspended;
         if slept > SUSPENDED {
+            (self.quiet, self.listed) = (None, false);
             let secs = slept.as_secs();
             let text =
                 format_args!("This system was suspended for {secs} s; checks that were under way are not judged");

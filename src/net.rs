@@ -168,26 +168,31 @@ impl Picture {
                 return true;
             }
             News::Address(address) => {
-                let same = |a: &&mut Address| (a.index, a.address, a.prefix) == (address.index, address.address, address.prefix);
+                let same = |a: &&mut Address| {
+                    (a.index, a.address, a.prefix) == (address.index, address.address, address.prefix)
+                };
                 match self.addresses.iter_mut().find(same) {
                     Some(before) => *before = address,
                     None => self.addresses.push(address),
                 }
             }
             News::NoAddress(address) => {
-                let same = |a: &Address| (a.index, a.address, a.prefix) == (address.index, address.address, address.prefix);
+                let same =
+                    |a: &Address| (a.index, a.address, a.prefix) == (address.index, address.address, address.prefix);
                 self.addresses.retain(|a| !same(a));
                 return true;
             }
             News::Route(route) if route.matters() => {
-                let before = self.routes.iter_mut().find(|r| r.place() == route.place() && (message.replaces || **r == route));
+                let before =
+                    self.routes.iter_mut().find(|r| r.place() == route.place() && (message.replaces || **r == route));
                 match before {
                     Some(before) => *before = route,
                     None => self.routes.push(route),
                 }
             }
             News::NoRoute(route) => {
-                let same = |r: &Route| r.place() == route.place() && r.protocol == route.protocol && r.ways().eq(route.ways());
+                let same =
+                    |r: &Route| r.place() == route.place() && r.protocol == route.protocol && r.ways().eq(route.ways());
                 if let Some(at) = self.routes.iter().position(same) {
                     self.routes.remove(at);
                 }

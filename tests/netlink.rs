@@ -159,7 +159,7 @@ fn until(events: &mut Events, picture: &mut Picture, what: &str, so: impl Fn(&Pi
         let mut poll = Poll::default();
         poll.add(events.fd());
         poll.wait(100).unwrap();
-        assert_eq!(events.receive(|m| drop(picture.note(m))), Heard::Fine);
+        assert_eq!(events.receive(|m| _ = picture.note(m)), Heard::Fine);
     }
 }
 

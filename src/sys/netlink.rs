@@ -123,7 +123,11 @@ impl Requests {
     /// The kernel's.
     pub fn link(&mut self, index: u32) -> Result<Option<Link>, Refused> {
         let mut found = None;
-        match self.ask(Query::Link(index), &mut |m| if let News::Link(link) = m.news { found = Some(link) })? {
+        match self.ask(Query::Link(index), &mut |m| {
+            if let News::Link(link) = m.news {
+                found = Some(link)
+            }
+        })? {
             0 | libc::ENODEV => Ok(found),
             errno => Err(Refused { errno, words: None }),
         }
@@ -135,7 +139,11 @@ impl Requests {
     /// The kernel's: no route.
     pub fn way(&mut self, to: Ipv4Addr) -> Result<Route, Refused> {
         let mut found = None;
-        let errno = self.ask(Query::Way(to), &mut |m| if let News::Route(route) = m.news { found = Some(route) })?;
+        let errno = self.ask(Query::Way(to), &mut |m| {
+            if let News::Route(route) = m.news {
+                found = Some(route)
+            }
+        })?;
         found.ok_or(Refused { errno: if errno == 0 { libc::ENETUNREACH } else { errno }, words: None })
     }
 

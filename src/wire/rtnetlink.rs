@@ -262,7 +262,9 @@ fn route(body: &[u8]) -> Option<Route> {
 fn hops(mut bytes: &[u8]) -> Vec<Hop> {
     let mut hops = Vec::new();
     while let Some(length) = u16_at(bytes, 0).map(usize::from).filter(|n| *n >= HOP_HEADER) {
-        let (Some(hop), Some(flags), Some(index)) = (bytes.get(..length), bytes.get(2), u32_at(bytes, 4)) else { break };
+        let (Some(hop), Some(flags), Some(index)) = (bytes.get(..length), bytes.get(2), u32_at(bytes, 4)) else {
+            break;
+        };
         let gateway = attributes(hop.get(HOP_HEADER..).unwrap_or_default()).find(|(kind, _)| *kind == RTA_GATEWAY);
         let gateway = gateway.and_then(|(_, value)| ip(value));
         hops.push(Hop { index, gateway, onlink: flags & HOP_ONLINK != 0, dead: flags & HOP_DEAD != 0 });

@@ -97,14 +97,7 @@ fn addresses_with_a_peer_and_without() {
     let body = [&[libc::AF_INET as u8, 24, 0x80, 0][..], &4_u32.to_ne_bytes()].concat();
     let (own, peer) = ([10, 0, 0, 2], [10, 0, 0, 1]);
     let read = |parts: &[(u16, &[u8])]| only(&message(NEWADDR, 0, &body, parts)).news;
-    let plain = Address {
-        index: 4,
-        address: own.into(),
-        peer: None,
-        prefix: 24,
-        local: false,
-        secondary: false,
-    };
+    let plain = Address { index: 4, address: own.into(), peer: None, prefix: 24, local: false, secondary: false };
     assert_eq!(read(&[(IFA_ADDRESS, &own), (IFA_LOCAL, &own)]), News::Address(plain));
     let with_peer = Address { peer: Some(peer.into()), secondary: true, ..plain };
     let flags = 0x81_u32.to_ne_bytes();
@@ -171,7 +164,10 @@ fn an_error_comes_with_its_number_and_the_kernels_words() {
     assert_eq!(only(&message(NLMSG_ERROR, ACK_TLVS, &whole, parts)).news, News::End(101, words.clone()));
     let capped = [&error[..], &request[..HEADER]].concat();
     assert_eq!(only(&message(NLMSG_ERROR, ACK_TLVS | CAPPED, &capped, parts)).news, News::End(101, words));
-    assert_eq!(only(&message(NLMSG_ERROR, CAPPED, &[&[0; 4][..], &request[..HEADER]].concat(), &[])).news, News::End(0, None));
+    assert_eq!(
+        only(&message(NLMSG_ERROR, CAPPED, &[&[0; 4][..], &request[..HEADER]].concat(), &[])).news,
+        News::End(0, None)
+    );
     assert!(only(&message(NLMSG_DONE, DUMP_INTR, &[0; 4], &[])).interrupted);
 }
 
