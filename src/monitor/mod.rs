@@ -4,6 +4,7 @@
 //! monitor from ever waiting for anything.
 
 pub mod check;
+pub mod failover;
 pub mod ping;
 pub mod secondary;
 pub mod stats;

@@ -1,0 +1,3 @@
+//! The failover monitor. So far its decision: which of several WANs carries the traffic.
+
+pub mod choice;
