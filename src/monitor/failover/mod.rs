@@ -1,3 +1,4 @@
-//! The failover monitor. So far its decision: which of several WANs carries the traffic.
+//! The failover monitor. So far its two halves: what each WAN is like, and which of them carries the traffic.
 
 pub mod choice;
+pub mod health;

@@ -1,0 +1,480 @@
+//! What one WAN is like: its link, and whether enough of its targets answer through it. Pure.
+//!
+//! A link that is not ready makes the WAN down at once; one that is makes it nothing but worth a check. A target that is
+//! silent says nothing as long as enough others answer.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::choice::Condition;
+use crate::monitor::check::{Checker, Plan, Settle};
+use crate::monitor::{Effect, Owner, ProbeId, Reason};
+use crate::routing::State as Link;
+use crate::time::Instant;
+use crate::wire::icmp::IcmpError;
+
+/// Probes over which quality is judged.
+pub const WINDOW: usize = 60;
+/// Fewer say nothing about quality.
+pub const FEWEST: usize = 20;
+
+/// What to check.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The targets as configured, with their numbers; at least one.
+    pub targets: Vec<(Owner, Rc<str>)>,
+    /// Their checks.
+    pub plan: Plan,
+    /// So many must answer, at least 1; all, where there are fewer.
+    pub min_up: usize,
+    /// What makes the WAN degraded.
+    pub quality: Quality,
+}
+
+/// The limits beyond which a WAN that answers is degraded, over the last [`WINDOW`] probes.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Quality {
+    /// Lost probes, as a fraction from 0 to 1.
+    pub loss: Option<Limit<f64>>,
+    /// Mean round-trip time.
+    pub rtt: Option<Limit<Duration>>,
+}
+
+/// A limit with hysteresis: beyond `most` it is bad, and good again only at `again` or below.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Limit<T> {
+    /// Beyond this it is bad.
+    pub most: T,
+    /// At this, or below, it is good again.
+    pub again: T,
+}
+
+impl<T: PartialOrd> Limit<T> {
+    fn is_over(&self, value: &T, already: bool) -> bool {
+        value > if already { &self.again } else { &self.most }
+    }
+}
+
+/// One target and what is known of it.
+#[derive(Debug)]
+pub struct Target {
+    /// As configured.
+    pub text: Rc<str>,
+    /// Its checks.
+    pub checker: Checker,
+    /// Whether it answered its last check; `None`: not checked yet, or not since the link came back.
+    pub answers: Option<bool>,
+    /// Why it did not.
+    pub reason: Option<Reason>,
+    /// Round-trip time of its last reply.
+    pub rtt: Option<Duration>,
+}
+
+/// One probe in the window.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    id: ProbeId,
+    at: Instant,
+    rtt: Option<Duration>,
+    /// Its loss has been told.
+    told: bool,
+}
+
+/// A WAN's health.
+#[derive(Debug)]
+pub struct Health {
+    targets: Vec<Target>,
+    plan: Plan,
+    min_up: usize,
+    quality: Quality,
+    link: Link,
+    condition: Condition,
+    /// Since when it has been in that condition.
+    since: Option<Instant>,
+    window: VecDeque<Sent>,
+    /// A probe has been lost since this was last asked.
+    lost: bool,
+    /// A check has had to send its second probe since this was last asked.
+    missed: bool,
+}
+
+impl Health {
+    /// A WAN whose link is not known to be ready: [`Health::set_link`] begins the checks.
+    #[must_use]
+    pub fn new(setup: Setup, now: Instant) -> Self {
+        let target = |(owner, text): (Owner, Rc<str>)| Target {
+            text,
+            checker: Checker::new(owner, setup.plan, Settle::FirstReply, now),
+            answers: None,
+            reason: None,
+            rtt: None,
+        };
+        let targets: Vec<_> = setup.targets.into_iter().map(target).collect();
+        Self {
+            min_up: setup.min_up.clamp(1, targets.len().max(1)),
+            targets,
+            plan: setup.plan,
+            quality: setup.quality,
+            link: Link::Missing,
+            condition: Condition::Unknown,
+            since: None,
+            window: VecDeque::with_capacity(WINDOW),
+            lost: false,
+            missed: false,
+        }
+    }
+
+    /// What the WAN is like.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.condition
+    }
+
+    /// Since when; `None` before the first verdict.
+    #[must_use]
+    pub fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    /// What its link is like.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Its targets.
+    #[must_use]
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// Whether one of its targets has this number.
+    #[must_use]
+    pub fn owns(&self, owner: Owner) -> bool {
+        self.targets.iter().any(|t| t.checker.owner() == owner)
+    }
+
+    /// Lost and settled probes of the window, and the mean round-trip time of those that were answered.
+    #[must_use]
+    pub fn figures(&self, now: Instant) -> (usize, usize, Option<Duration>) {
+        let (mut lost, mut answered, mut sum) = (0, 0_u32, Duration::ZERO);
+        for sent in &self.window {
+            match sent.rtt {
+                Some(rtt) => (answered, sum) = (answered + 1, sum + rtt),
+                None => lost += usize::from(sent.at + self.plan.wait <= now),
+            }
+        }
+        let settled = lost + usize::try_from(answered).unwrap_or(0);
+        (lost, settled, sum.checked_div(answered))
+    }
+
+    /// A probe has been lost since this was asked last.
+    pub fn take_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// A check had to send its second probe since this was asked last: the first was not answered at once.
+    pub fn take_missed(&mut self) -> bool {
+        std::mem::take(&mut self.missed)
+    }
+
+    /// What the kernel says of the link. A link that is lost is believed at once; one that is there, or that has another
+    /// address or gateway, is checked at once.
+    pub fn set_link(&mut self, now: Instant, link: Link) {
+        if link == self.link {
+            return;
+        }
+        self.link = link;
+        self.window.clear();
+        for target in &mut self.targets {
+            target.checker.stop();
+            target.answers = None;
+            target.reason = None;
+        }
+        if let Link::Ready(_) = link {
+            self.targets.iter_mut().for_each(|t| t.checker.restart(now));
+        } else {
+            self.turn(now, Condition::Down);
+        }
+    }
+
+    /// Checks all targets now, beside the grid.
+    pub fn check_now(&mut self, now: Instant) {
+        if self.is_ready() {
+            self.targets.iter_mut().for_each(|t| t.checker.check_now(now));
+        }
+    }
+
+    /// The machine slept: what was under way says nothing.
+    pub fn resume(&mut self, now: Instant) {
+        self.window.clear();
+        self.targets.iter_mut().for_each(|t| t.checker.restart(now));
+    }
+
+    /// Does what is due. Nothing is sent while the link is not ready.
+    pub fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if !self.is_ready() {
+            return;
+        }
+        let first = out.len();
+        self.targets.iter_mut().for_each(|t| t.checker.tick(now, out));
+        for effect in out.get(first..).unwrap_or_default() {
+            let Effect::Probe(id) = effect else { continue };
+            self.missed |= id.index > 0;
+            if self.window.len() >= WINDOW {
+                self.window.pop_front();
+            }
+            self.window.push_back(Sent { id: *id, at: now, rtt: None, told: false });
+        }
+        for sent in self.window.iter_mut().filter(|s| s.rtt.is_none() && !s.told && s.at + self.plan.wait <= now) {
+            (sent.told, self.lost) = (true, true);
+        }
+        self.judge(now);
+    }
+
+    /// A reply arrived.
+    pub fn reply(&mut self, now: Instant, id: ProbeId, rtt: Duration) {
+        let Some(target) = self.targets.iter_mut().find(|t| t.checker.owner() == id.owner) else { return };
+        target.checker.reply(now, id, rtt);
+        target.rtt = Some(rtt);
+        // One that is too late has been lost.
+        if let Some(sent) = self.window.iter_mut().rev().find(|s| s.id == id && !s.told && rtt <= self.plan.wait) {
+            sent.rtt.get_or_insert(rtt);
+        }
+        self.judge(now);
+    }
+
+    /// A probe is lost, and it is known why.
+    pub fn lost(&mut self, now: Instant, id: ProbeId, reason: &Reason) {
+        let Some(target) = self.targets.iter_mut().find(|t| t.checker.owner() == id.owner) else { return };
+        target.checker.lost(id, reason.clone());
+        if let Some(sent) = self.window.iter_mut().rev().find(|s| s.id == id && s.rtt.is_none()) {
+            self.lost |= !std::mem::replace(&mut sent.told, true);
+        }
+        self.judge(now);
+    }
+
+    /// Somebody says why there are no replies.
+    pub fn hint(&mut self, owner: Owner, error: IcmpError) {
+        if let Some(target) = self.targets.iter_mut().find(|t| t.checker.owner() == owner) {
+            target.checker.hint(error);
+        }
+    }
+
+    /// When [`Health::tick`] must be called next.
+    #[must_use]
+    pub fn poll_at(&self) -> Option<Instant> {
+        self.targets.iter().filter_map(|t| t.checker.poll_at()).min().filter(|_| self.is_ready())
+    }
+
+    /// Whether its checks are where they should be.
+    #[must_use]
+    pub fn keeps_up(&self, now: Instant) -> bool {
+        !self.is_ready() || self.targets.iter().all(|t| t.checker.keeps_up(now))
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.link, Link::Ready(_))
+    }
+
+    fn judge(&mut self, now: Instant) {
+        let mut news = false;
+        for target in &mut self.targets {
+            while let Some(verdict) = target.checker.judge() {
+                news = true;
+                target.answers = Some(verdict.good);
+                target.reason = (!verdict.good).then_some(verdict.reason);
+            }
+        }
+        if !news {
+            return;
+        }
+        let count = |answer: bool| self.targets.iter().filter(|t| t.answers == Some(answer)).count();
+        if count(true) >= self.min_up {
+            let condition = if self.is_degraded(now) { Condition::Degraded } else { Condition::Up };
+            self.turn(now, condition);
+        } else if self.targets.len() - count(false) < self.min_up {
+            self.turn(now, Condition::Down);
+        }
+    }
+
+    fn is_degraded(&self, now: Instant) -> bool {
+        let already = self.condition == Condition::Degraded;
+        let (lost, settled, rtt) = self.figures(now);
+        if settled < FEWEST {
+            return already;
+        }
+        let loss = lost as f64 / settled as f64;
+        self.quality.loss.is_some_and(|limit| limit.is_over(&loss, already))
+            || self.quality.rtt.zip(rtt).is_some_and(|(limit, rtt)| limit.is_over(&rtt, already))
+    }
+
+    fn turn(&mut self, now: Instant, condition: Condition) {
+        if self.condition != condition {
+            (self.condition, self.since) = (condition, Some(now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::routing::Road;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn at(ms: u32) -> Instant {
+        Instant::ZERO + MS * ms
+    }
+
+    fn ready(last: u8) -> Link {
+        Link::Ready(Road { index: 3, address: Ipv4Addr::new(192, 168, 42, last), gateway: None })
+    }
+
+    fn health(targets: u32, min_up: usize, quality: Quality) -> Health {
+        let targets = (0..targets).map(|n| (n, Rc::from("target"))).collect();
+        Health::new(Setup { targets, plan: Plan::new(MS * 1000, 2, MS * 1000), min_up, quality }, at(0))
+    }
+
+    /// Runs until `end`; `answer` tells after how long a target answers a probe sent at a time, if it does. Returns the
+    /// times at which the condition changed.
+    fn run(h: &mut Health, end: u32, answer: impl Fn(u64, Owner) -> Option<u32>) -> Vec<(u64, Condition)> {
+        let mut changes = Vec::new();
+        let mut on_the_way: Vec<(Instant, ProbeId, Duration)> = Vec::new();
+        loop {
+            let reply = on_the_way.iter().map(|r| r.0).min();
+            let Some(now) = [reply, h.poll_at()].into_iter().flatten().min().filter(|t| *t <= at(end)) else { break };
+            let before = h.condition();
+            if reply == Some(now) {
+                let place = on_the_way.iter().position(|r| r.0 == now).unwrap();
+                let (_, id, rtt) = on_the_way.swap_remove(place);
+                h.reply(now, id, rtt);
+            } else {
+                let mut out = Vec::new();
+                h.tick(now, &mut out);
+                for effect in out {
+                    let Effect::Probe(id) = effect else { panic!("{effect:?}") };
+                    if let Some(ms) = answer(now.as_nanos() / 1_000_000, id.owner) {
+                        on_the_way.push((now + MS * ms, id, MS * ms));
+                    }
+                }
+            }
+            if h.condition() != before {
+                changes.push((now.as_nanos() / 1_000_000, h.condition()));
+            }
+        }
+        changes
+    }
+
+    #[test]
+    fn a_silent_gateway_is_known_within_an_interval_a_gap_and_a_wait() {
+        let mut h = health(1, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        let changes = run(&mut h, 20_000, |t, _| (t < 5_001).then_some(5));
+        assert_eq!(changes, [(5, Condition::Up), (7_100, Condition::Down)]);
+    }
+
+    #[test]
+    fn a_link_alone_is_never_online_and_its_loss_is_believed_at_once() {
+        let mut h = health(1, 1, Quality::default());
+        assert_eq!((h.poll_at(), h.condition()), (None, Condition::Unknown));
+        h.set_link(at(0), ready(2));
+        assert_eq!(h.condition(), Condition::Unknown);
+        run(&mut h, 3_000, |_, _| Some(5));
+        h.set_link(at(3_100), Link::NoCarrier);
+        assert_eq!((h.condition(), h.since(), h.poll_at()), (Condition::Down, Some(at(3_100)), None));
+        h.set_link(at(3_300), ready(2));
+        assert_eq!((h.condition(), h.poll_at()), (Condition::Down, Some(at(3_300))), "checked at once");
+        assert_eq!(run(&mut h, 4_000, |_, _| Some(5)), [(3_305, Condition::Up)]);
+    }
+
+    #[test]
+    fn b9_another_address_is_checked_at_once_and_is_no_outage() {
+        let mut h = health(1, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        run(&mut h, 3_500, |_, _| Some(5));
+        h.set_link(at(3_600), ready(77));
+        assert_eq!((h.condition(), h.poll_at()), (Condition::Up, Some(at(3_600))));
+        assert_eq!(run(&mut h, 9_000, |_, _| Some(5)), []);
+    }
+
+    #[test]
+    fn a_target_that_is_silent_for_an_hour_changes_nothing() {
+        let mut h = health(2, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        let changes = run(&mut h, 3_600_000, |_, owner| (owner == 0).then_some(5));
+        assert_eq!(changes, [(5, Condition::Up)]);
+        assert_eq!(h.targets()[1].answers, Some(false));
+    }
+
+    #[test]
+    fn fewer_answers_than_wanted_are_down() {
+        let mut h = health(3, 2, Quality::default());
+        h.set_link(at(0), ready(2));
+        let changes = run(&mut h, 30_000, |t, owner| (owner == 0 || (owner == 1 && t < 9_500)).then_some(5));
+        assert_eq!(changes.iter().map(|c| c.1).collect::<Vec<_>>(), [Condition::Up, Condition::Down]);
+        let mut more_than_there_are = health(1, 5, Quality::default());
+        more_than_there_are.set_link(at(0), ready(2));
+        assert_eq!(run(&mut more_than_there_are, 2_000, |_, _| Some(5)), [(5, Condition::Up)]);
+    }
+
+    #[test]
+    fn too_slow_is_degraded_until_it_is_clearly_better() {
+        let limit = Limit { most: MS * 100, again: MS * 50 };
+        let mut h = health(1, 1, Quality { rtt: Some(limit), loss: None });
+        h.set_link(at(0), ready(2));
+        // Probes at gaps of 100 ms answer after more than that, so each check sends two; good is 70 ms, between the
+        // levels, and then 20.
+        let rtt = |t: u64| match t {
+            ..40_000 => 20,
+            40_000..120_000 => 300,
+            120_000..240_000 => 70,
+            _ => 20,
+        };
+        let changes = run(&mut h, 400_000, |t, _| Some(rtt(t)));
+        let states: Vec<_> = changes.iter().map(|c| c.1).collect();
+        assert_eq!(states, [Condition::Up, Condition::Degraded, Condition::Up], "{changes:?}");
+        assert!((40_000..70_000).contains(&changes[1].0) && changes[2].0 > 240_000, "{changes:?}");
+    }
+
+    #[test]
+    fn lossy_is_degraded_and_dead_is_down() {
+        let limit = Limit { most: 0.2, again: 0.1 };
+        let mut h = health(1, 1, Quality { rtt: None, loss: Some(limit) });
+        h.set_link(at(0), ready(2));
+        let changes = run(&mut h, 200_000, |t, _| match t {
+            ..60_000 => Some(5),
+            // The first probe of each check, on the full second, is lost.
+            60_000..120_000 => (t % 1000 != 0).then_some(5),
+            _ => None,
+        });
+        let states: Vec<_> = changes.iter().map(|c| c.1).collect();
+        assert_eq!(states, [Condition::Up, Condition::Degraded, Condition::Down], "{changes:?}");
+    }
+
+    #[test]
+    fn a_missed_first_probe_is_told_at_once_and_a_lost_one_when_its_time_is_over() {
+        let mut h = health(1, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        run(&mut h, 2_900, |_, _| Some(5));
+        assert!(!h.take_missed() && !h.take_lost());
+        run(&mut h, 3_150, |t, _| (t != 3_000).then_some(5));
+        assert!(h.take_missed() && !h.take_lost());
+        run(&mut h, 4_150, |_, _| Some(5));
+        assert!(h.take_lost() && !h.take_lost());
+        assert_eq!(h.condition(), Condition::Up);
+    }
+
+    #[test]
+    fn a_late_reply_is_a_lost_probe() {
+        let mut h = health(1, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        let changes = run(&mut h, 10_000, |t, _| Some(if t < 3_000 { 5 } else { 1_200 }));
+        assert_eq!(changes.last().map(|c| c.1), Some(Condition::Down));
+        let (lost, ..) = h.figures(at(10_000));
+        assert!(lost > 10, "{lost}");
+    }
+}
