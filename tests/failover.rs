@@ -29,7 +29,7 @@ fn at(ms: u64) -> Instant {
 }
 
 fn ms(now: Instant) -> u64 {
-    u64::try_from(now.as_nanos() / 1_000_000).unwrap()
+    now.as_nanos() / 1_000_000
 }
 
 fn ready() -> State {
@@ -106,6 +106,9 @@ impl World {
         }
         while let Some(decision) = self.choice.decide(self.now) {
             self.said.push((ms(self.now), decision));
+        }
+        for wan in 0..2 {
+            self.wans[wan].probe_all(self.choice.is_on_trial(wan));
         }
     }
 

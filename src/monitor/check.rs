@@ -172,6 +172,11 @@ impl Checker {
         }
     }
 
+    /// From now on checks are settled so, those under way as well.
+    pub fn set_settle(&mut self, settle: Settle) {
+        self.settle = settle;
+    }
+
     /// Starts one check at the next tick, beside the grid; none while there is nobody to send a probe to.
     pub fn check_now(&mut self, now: Instant) {
         if !self.held {

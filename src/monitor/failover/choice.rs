@@ -144,6 +144,13 @@ impl Choice {
         Some(self.wans.get(wan)?.clean? + self.hold_down(wan))
     }
 
+    /// Whether the WAN is up, and only its hold-down keeps it from being used.
+    #[must_use]
+    pub fn is_on_trial(&self, wan: usize) -> bool {
+        let waits = self.prefer_first && self.settled && self.active.is_some_and(|active| wan < active);
+        waits && self.condition(wan) == Some(Condition::Up)
+    }
+
     /// What to do now. To be asked until there is nothing, after each piece of news and at [`Choice::poll_at`].
     pub fn decide(&mut self, now: Instant) -> Option<Decision> {
         self.wans.iter_mut().for_each(|w| w.forgive(now));
@@ -316,8 +323,10 @@ mod tests {
         let mut c = running(preferring(10));
         c.set(at(5), PRIMARY, Down);
         c.decide(at(5));
+        assert!(!c.is_on_trial(PRIMARY));
         c.set(at(20), PRIMARY, Up);
         assert_eq!((c.decide(at(20)), c.poll_at()), (None, Some(at(30))));
+        assert!(c.is_on_trial(PRIMARY) && !c.is_on_trial(STANDBY));
         c.lost_probe(at(25), PRIMARY);
         assert_eq!((c.decide(at(30)), c.poll_at()), (None, Some(at(35))));
         assert_eq!(c.decide(at(35)), Some(Decision::Use(PRIMARY, Cause::Preferred)));
