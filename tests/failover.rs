@@ -108,7 +108,8 @@ impl World {
             self.said.push((ms(self.now), decision));
         }
         for wan in 0..2 {
-            self.wans[wan].probe_all(self.choice.is_on_trial(wan));
+            let trial = self.choice.is_on_trial(wan).then(|| self.choice.hold_down(wan));
+            self.wans[wan].try_out(self.now, trial);
         }
     }
 
@@ -164,14 +165,27 @@ fn b8_a_missed_check_while_the_other_is_down_changes_nothing() {
 
 #[test]
 fn b36_half_of_all_probes_lost_for_a_minute_costs_at_most_two_switches() {
-    for seed in 0..200 {
-        let mut random = Random(seed);
-        let mut world = World::new(usual(), true, MS * 10_000);
-        // Many drops in a minute make the hold-down as long as it gets.
-        world.run(720_000, |t, wan| wan == 1 || !(30_000..90_000).contains(&t) || random.below(2) == 0);
-        assert!(world.switches().len() <= 2, "seed {seed}: {:?}", world.said);
-        assert_eq!(world.choice.active(), Some(0), "seed {seed}: it comes back");
+    for interval in [10_000_u32, 5_000, 2_000, 1_000] {
+        for seed in 0..200 {
+            let mut random = Random(seed);
+            let mut world = World::new(Plan::new(MS * interval, 2, MS * 1000), true, MS * 10_000);
+            // Many drops in a minute make the hold-down as long as it gets.
+            world.run(730_000, |t, wan| wan == 1 || !(30_000..90_000).contains(&t) || random.below(2) == 0);
+            assert!(world.switches().len() <= 2, "interval {interval}, seed {seed}: {:?}", world.said);
+            assert_eq!(world.choice.active(), Some(0), "interval {interval}, seed {seed}: it comes back");
+        }
     }
+}
+
+#[test]
+fn b18_standby_is_used_at_once_where_the_primary_interface_is_missing() {
+    let plan = usual();
+    let mut world = World::new(plan, true, MS * 10_000);
+    let setup = Setup { targets: vec![(0, "gateway".into())], plan, min_up: 1, quality: Quality::default() };
+    world.wans[0] = Health::new(setup, at(0));
+    world.wans[0].set_link(at(0), State::Missing);
+    world.run(1_000, |_, _| true);
+    assert_eq!((world.choice.active(), world.said.len()), (Some(1), 1), "{:?}", world.said);
 }
 
 #[test]
@@ -222,13 +236,13 @@ fn random_schedules_never_leave_the_traffic_on_a_dead_wan_while_another_works() 
             match random.below(4) {
                 0 => {
                     let up = random.below(2) == 0;
-                    let is_up = matches!(world.wans[wan].link(), State::Ready(_));
+                    let is_up = matches!(world.wans[wan].link(), Some(State::Ready(_)));
                     world.link(wan, if up { ready() } else { State::NoCarrier });
                     if up != is_up {
                         (works[wan], since[wan]) = (up, t);
                     }
                 }
-                _ if matches!(world.wans[wan].link(), State::Ready(_)) => {
+                _ if matches!(world.wans[wan].link(), Some(State::Ready(_))) => {
                     (works[wan], since[wan]) = (!works[wan], t);
                 }
                 _ => {}

@@ -111,10 +111,11 @@ impl Choice {
 
     /// Takes note of what a WAN is like now.
     pub fn set(&mut self, now: Instant, wan: usize, condition: Condition) {
+        let most = self.most_drops();
         let Some(w) = self.wans.get_mut(wan) else { return };
         w.forgive(now);
         if w.condition.is_usable() && condition == Condition::Down {
-            (w.drops, w.last) = (w.drops.saturating_add(1), now);
+            (w.drops, w.last) = (w.drops.saturating_add(1).min(most), now);
         }
         w.condition = condition;
         match condition {
@@ -136,6 +137,12 @@ impl Choice {
         let doublings = self.wans.get(wan).map_or(0, |w| w.drops.saturating_sub(1)).min(16);
         // A configured one beyond the longest stays as it is.
         self.hold_down.saturating_mul(1 << doublings).min(LONGEST_HOLD_DOWN.max(self.hold_down))
+    }
+
+    /// Drops beyond this make the hold-down no longer, and so must not make it last longer either.
+    fn most_drops(&self) -> u32 {
+        let longest = LONGEST_HOLD_DOWN.as_nanos().div_ceil(self.hold_down.as_nanos().max(1));
+        1 + longest.checked_next_power_of_two().map_or(16, u128::ilog2).min(16)
     }
 
     /// When the WAN's hold-down ends, if nothing more is lost; `None`: it is not up.
@@ -347,17 +354,18 @@ mod tests {
     fn each_further_drop_doubles_the_hold_down_to_ten_minutes_and_each_calm_hour_halves_it() {
         let mut c = running(preferring(10));
         let mut seen = Vec::new();
-        for n in 0..8 {
-            c.set(at(n * 2), PRIMARY, Down);
-            c.set(at(n * 2 + 1), PRIMARY, Up);
+        // Beyond the longest further drops change nothing, nor do they make it last.
+        for n in 0..30 {
+            c.set(at(n), PRIMARY, Down);
+            c.set(at(n), PRIMARY, Up);
             seen.push(c.hold_down(PRIMARY).as_secs());
         }
-        assert_eq!(seen, [10, 20, 40, 80, 160, 320, 600, 600]);
+        assert_eq!(seen[..9], [10, 20, 40, 80, 160, 320, 600, 600, 600]);
         let after = |c: &mut Choice, hours: u64| {
-            c.decide(at(14 + hours * 3600));
+            c.decide(at(29 + hours * 3600));
             c.hold_down(PRIMARY).as_secs()
         };
-        assert_eq!([1, 2, 3, 7, 9].map(|h| after(&mut c, h)), [600, 320, 160, 10, 10]);
+        assert_eq!([1, 2, 5, 6, 9].map(|h| after(&mut c, h)), [320, 160, 20, 10, 10]);
     }
 
     /// What a primary that comes and goes costs. `is_up` tells its state each second, its probes are lost while it is

@@ -18,6 +18,8 @@ use crate::wire::icmp::IcmpError;
 pub const WINDOW: usize = 60;
 /// Fewer say nothing about quality.
 pub const FEWEST: usize = 20;
+/// On trial it is not checked more often than this.
+const TRIAL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What to check.
 #[derive(Clone, Debug)]
@@ -88,7 +90,8 @@ pub struct Health {
     plan: Plan,
     min_up: usize,
     quality: Quality,
-    link: Link,
+    /// `None`: nothing has been heard of it yet.
+    link: Option<Link>,
     condition: Condition,
     /// Since when it has been in that condition.
     since: Option<Instant>,
@@ -116,7 +119,7 @@ impl Health {
             targets,
             plan: setup.plan,
             quality: setup.quality,
-            link: Link::Missing,
+            link: None,
             condition: Condition::Unknown,
             since: None,
             window: VecDeque::with_capacity(WINDOW),
@@ -137,9 +140,9 @@ impl Health {
         self.since
     }
 
-    /// What its link is like.
+    /// What its link is like, as far as that was told.
     #[must_use]
-    pub fn link(&self) -> Link {
+    pub fn link(&self) -> Option<Link> {
         self.link
     }
 
@@ -182,10 +185,9 @@ impl Health {
     /// What the kernel says of the link. A link that is lost is believed at once; one that is there, or that has another
     /// address or gateway, is checked at once.
     pub fn set_link(&mut self, now: Instant, link: Link) {
-        if link == self.link {
+        if self.link.replace(link) == Some(link) {
             return;
         }
-        self.link = link;
         self.window.clear();
         for target in &mut self.targets {
             target.checker.stop();
@@ -206,11 +208,20 @@ impl Health {
         }
     }
 
-    /// Whether all probes of a check are sent, also when the first is answered. For a WAN on trial: one that loses every
-    /// other probe would too often pass with one probe in each check.
-    pub fn probe_all(&mut self, all: bool) {
-        let settle = if all { Settle::AllProbes } else { Settle::FirstReply };
-        self.targets.iter_mut().for_each(|t| t.checker.set_settle(settle));
+    /// On trial, for a hold-down of this length, or not any more. One that loses every other probe would too often pass
+    /// with one probe in each check, or with a single check in all of it: then all probes of a check are sent, and at
+    /// least ten checks are made.
+    pub fn try_out(&mut self, now: Instant, hold_down: Option<Duration>) {
+        let (settle, interval) = match hold_down {
+            Some(length) => {
+                (Settle::AllProbes, (length / 10).clamp(TRIAL_INTERVAL, self.plan.interval.max(TRIAL_INTERVAL)))
+            }
+            None => (Settle::FirstReply, self.plan.interval),
+        };
+        for target in &mut self.targets {
+            target.checker.set_settle(settle);
+            target.checker.set_interval(now, interval.min(self.plan.interval));
+        }
     }
 
     /// The machine slept: what was under way says nothing.
@@ -283,7 +294,7 @@ impl Health {
     }
 
     fn is_ready(&self) -> bool {
-        matches!(self.link, Link::Ready(_))
+        matches!(self.link, Some(Link::Ready(_)))
     }
 
     fn judge(&mut self, now: Instant) {
@@ -397,6 +408,15 @@ mod tests {
         h.set_link(at(3_300), ready(2));
         assert_eq!((h.condition(), h.poll_at()), (Condition::Down, Some(at(3_300))), "checked at once");
         assert_eq!(run(&mut h, 4_000, |_, _| Some(5)), [(3_305, Condition::Up)]);
+    }
+
+    #[test]
+    fn b18_an_interface_that_is_not_there_is_down_from_the_start() {
+        for link in [Link::Missing, Link::Down, Link::NoCarrier, Link::NoAddress, Link::NoGateway] {
+            let mut h = health(1, 1, Quality::default());
+            h.set_link(at(0), link);
+            assert_eq!((h.condition(), h.poll_at()), (Condition::Down, None), "{link:?}");
+        }
     }
 
     #[test]
