@@ -127,7 +127,7 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
         },
         Err(refused) => {
             let (e, mut log, notify) = *refused;
-            refuse(CONFIGURATION, &[no_permission(&e)], &mut log, &notify)
+            refuse(CONFIGURATION, &[no_socket(&e)], &mut log, &notify)
         }
     }
 }
@@ -195,8 +195,8 @@ fn source(selection: &Selection) -> Result<(Source, Option<String>), String> {
     Ok((Source::instance(name, addping), warning))
 }
 
-/// What is missing, and the commands that grant it.
-fn no_permission(e: &OpenError) -> String {
+/// Why there is no socket; where a permission is missing, the commands that grant it.
+fn no_socket(e: &OpenError) -> String {
     let forbidden = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
     if !forbidden(&e.raw) && !forbidden(&e.datagram) {
         return format!("No socket for ICMP echo requests can be opened: {}", sys::error_text(&e.raw));

@@ -87,8 +87,6 @@ pub struct Daemon {
     feed: Option<Instant>,
     bulk: bool,
     quiet: Option<Quiet>,
-    /// The list of descriptors is the one for quiet times.
-    listed: bool,
     /// The name server's private address has been warned about.
     warned_of_server: bool,
 }
@@ -116,6 +114,8 @@ struct Quiet {
     until: Option<Instant>,
     /// When to wake up for the others.
     wake: Option<Instant>,
+    /// The list of descriptors is made, and stays as it is.
+    listed: bool,
 }
 
 #[derive(Default)]
@@ -164,7 +164,6 @@ impl Daemon {
             notify,
             bulk: false,
             quiet: None,
-            listed: false,
             warned_of_server: false,
         };
         daemon.settle(&config);
@@ -218,7 +217,6 @@ impl Daemon {
         self.feed_watchdog(now);
         self.log.flush();
         self.quiet = self.rest();
-        self.listed = false;
     }
 
     /// Whether the others are at rest, and until when.
@@ -226,9 +224,15 @@ impl Daemon {
         if self.actions.load() != (0, 0) || self.questions.poll_at().is_some() || self.log.waits_for().is_some() {
             return None;
         }
-        let wake = [self.hosts.poll_at(), self.actions.poll_at(), self.feed].into_iter().flatten().min();
+        let wake = self.others_wake_at();
         let status = self.runtime.as_ref().and_then(|_| self.status.due());
-        Some(Quiet { until: [wake, status].into_iter().flatten().min(), wake })
+        Some(Quiet { until: [wake, status].into_iter().flatten().min(), wake, listed: false })
+    }
+
+    /// When somebody else than the monitors wants to be woken.
+    fn others_wake_at(&self) -> Option<Instant> {
+        let at = [self.hosts.poll_at(), self.questions.poll_at(), self.actions.poll_at(), self.feed];
+        at.into_iter().flatten().min()
     }
 
     /// What follows from a configuration, new or reloaded, once its monitors exist.
@@ -270,7 +274,7 @@ impl Daemon {
         while let Some(effect) = self.effects.get(at).cloned() {
             at += 1;
             if !matches!(effect, Effect::Probe(_)) {
-                (self.quiet, self.listed) = (None, false);
+                self.quiet = None;
             }
             match effect {
                 Effect::Probe(id) => self.probe(id),
@@ -347,7 +351,7 @@ impl Daemon {
         let slept = suspended - self.suspended;
         self.suspended = suspended;
         if slept > SUSPENDED {
-            (self.quiet, self.listed) = (None, false);
+            self.quiet = None;
             let secs = slept.as_secs();
             let text =
                 format_args!("This system was suspended for {secs} s; checks that were under way are not judged");
@@ -357,13 +361,7 @@ impl Daemon {
     }
 
     fn timeout(&self) -> i32 {
-        let others = match self.quiet {
-            Some(quiet) => quiet.wake,
-            None => {
-                let at = [self.hosts.poll_at(), self.questions.poll_at(), self.actions.poll_at(), self.feed];
-                at.into_iter().flatten().min()
-            }
-        };
+        let others = self.quiet.map_or_else(|| self.others_wake_at(), |quiet| quiet.wake);
         let m = &self.monitors;
         let status = self.runtime.as_ref().and_then(|_| self.status.wake_at());
         let at = [m.updown.as_ref().and_then(Updown::poll_at), m.ping.as_ref().and_then(Ping::poll_at), status, others];
@@ -373,7 +371,7 @@ impl Daemon {
     }
 
     fn wait(&mut self, timeout: i32) -> std::io::Result<()> {
-        if std::mem::replace(&mut self.listed, self.quiet.is_some()) {
+        if self.quiet.as_mut().is_some_and(|quiet| std::mem::replace(&mut quiet.listed, true)) {
             return self.poll.wait(timeout);
         }
         self.poll.clear();
@@ -407,7 +405,7 @@ impl Daemon {
         if self.quiet.is_some() && !self.poll.any_ready_outside(sockets) {
             return Next::Turn;
         }
-        (self.quiet, self.listed) = (None, false);
+        self.quiet = None;
         self.hear_answers(now);
         self.actions.after(&self.poll, &mut self.log);
         if !self.poll.ready(0) {

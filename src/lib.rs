@@ -15,6 +15,8 @@ pub mod load;
 pub mod monitor;
 pub mod net;
 pub mod opinion;
+#[cfg(test)]
+mod random;
 pub mod resolve;
 pub mod routing;
 pub mod status;

@@ -96,6 +96,13 @@ pub struct Rule {
     pub special: bool,
 }
 
+impl Address {
+    /// What makes two addresses the same one.
+    fn place(&self) -> (u32, Ipv4Addr, u8) {
+        (self.index, self.address, self.prefix)
+    }
+}
+
 impl Route {
     /// Whether it is for everything.
     #[must_use]
@@ -154,12 +161,9 @@ impl Picture {
     pub fn note(&mut self, message: Message) -> bool {
         match message.news {
             News::Link(link) => {
-                let before = self.links.iter_mut().find(|l| l.index == link.index);
-                let lost = before.as_ref().is_some_and(|l| l.up && !link.up);
-                match before {
-                    Some(before) => *before = link,
-                    None => self.links.push(link),
-                }
+                let index = link.index;
+                let lost = self.links.iter().any(|l| l.index == index && l.up && !link.up);
+                put(&mut self.links, link, |l| l.index == index);
                 return lost;
             }
             News::NoLink(index) => {
@@ -167,51 +171,40 @@ impl Picture {
                 self.addresses.retain(|a| a.index != index);
                 return true;
             }
-            News::Address(address) => {
-                let same = |a: &&mut Address| {
-                    (a.index, a.address, a.prefix) == (address.index, address.address, address.prefix)
-                };
-                match self.addresses.iter_mut().find(same) {
-                    Some(before) => *before = address,
-                    None => self.addresses.push(address),
-                }
-            }
+            News::Address(address) => put(&mut self.addresses, address, |a| a.place() == address.place()),
             News::NoAddress(address) => {
-                let same =
-                    |a: &Address| (a.index, a.address, a.prefix) == (address.index, address.address, address.prefix);
-                self.addresses.retain(|a| !same(a));
+                self.addresses.retain(|a| a.place() != address.place());
                 return true;
             }
             News::Route(route) if route.matters() => {
-                let before =
-                    self.routes.iter_mut().find(|r| r.place() == route.place() && (message.replaces || **r == route));
-                match before {
-                    Some(before) => *before = route,
-                    None => self.routes.push(route),
-                }
+                let same = |r: &Route| r.place() == route.place() && (message.replaces || *r == route);
+                put(&mut self.routes, route.clone(), same);
             }
-            News::NoRoute(route) => {
-                let same =
-                    |r: &Route| r.place() == route.place() && r.protocol == route.protocol && r.ways().eq(route.ways());
-                if let Some(at) = self.routes.iter().position(same) {
-                    self.routes.remove(at);
-                }
-            }
+            News::NoRoute(route) => take(&mut self.routes, |r| {
+                r.place() == route.place() && r.protocol == route.protocol && r.ways().eq(route.ways())
+            }),
             News::Rule(rule) => self.rules.push(rule),
-            News::NoRule(rule) => {
-                if let Some(at) = self.rules.iter().position(|r| *r == rule) {
-                    self.rules.remove(at);
-                }
-            }
+            News::NoRule(rule) => take(&mut self.rules, |r| *r == rule),
             News::Default6(default) => self.defaults6.push(default),
-            News::NoDefault6(default) => {
-                if let Some(at) = self.defaults6.iter().position(|d| *d == default) {
-                    self.defaults6.remove(at);
-                }
-            }
+            News::NoDefault6(default) => take(&mut self.defaults6, |d| *d == default),
             News::Route(_) | News::End(..) | News::Other => {}
         }
         false
+    }
+}
+
+/// Puts it in the place of the first that is the same thing, else behind all.
+fn put<T>(all: &mut Vec<T>, new: T, same: impl Fn(&T) -> bool) {
+    match all.iter_mut().find(|old| same(old)) {
+        Some(old) => *old = new,
+        None => all.push(new),
+    }
+}
+
+/// Takes the first that is it out.
+fn take<T>(all: &mut Vec<T>, is_it: impl Fn(&T) -> bool) {
+    if let Some(at) = all.iter().position(is_it) {
+        all.remove(at);
     }
 }
 

@@ -24,8 +24,9 @@ const FIRST_PREFERENCE: u32 = 20_000;
 const PREFERENCES: u32 = 10;
 /// Metrics above share their rules' preference.
 const LARGEST_METRIC: u32 = 999;
-/// Our tables are `TABLES` and above, ten for an instance.
+/// Our tables are these and above, so many for an instance.
 const TABLES: u32 = 171_000_000;
+const TABLES_EACH: u32 = 10;
 const INSTANCES: u32 = 99_999;
 
 impl<'a> From<&'a crate::net::Picture> for View<'a> {
@@ -112,7 +113,7 @@ impl Policy {
         Self {
             wans,
             metric,
-            base: TABLES + (hash % INSTANCES) * 10,
+            base: TABLES + (hash % INSTANCES) * TABLES_EACH,
             preference: FIRST_PREFERENCE + metric.min(LARGEST_METRIC) * PREFERENCES,
         }
     }
@@ -313,7 +314,7 @@ impl Policy {
     }
 
     fn is_our_table(&self, table: u32) -> bool {
-        (self.base..self.base + PREFERENCES).contains(&table)
+        (self.base..self.base + TABLES_EACH).contains(&table)
     }
 
     fn is_wan_table(&self, route: &Route, wan: usize) -> bool {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::random::Random;
 
 const SEC: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -490,17 +491,6 @@ fn waking_without_need_does_nothing() {
         w.resolver.answer(next - MS, token, Ok(answer(Rcode::NOERROR, &["203.0.113.66"])), &mut out);
     }
     assert_eq!((out.len(), w.resolver.poll_at()), (0, Some(next)));
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
 }
 
 /// An arbitrary outcome; every address in a usable answer is unique to it, so that the test knows where one came from.

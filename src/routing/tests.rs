@@ -1,4 +1,5 @@
 use super::*;
+use crate::random::Random;
 
 /// A kernel that does what it is told, as Linux does: REPLACE goes by table, destination, metric and type of service.
 #[derive(Clone)]
@@ -323,31 +324,34 @@ fn at_the_end_tables_and_rules_go_and_the_default_stays_or_goes() {
 /// and it never goes.
 #[test]
 fn random_weather_never_costs_the_default_nor_anything_of_others() {
-    let mut seed = 7_u64;
-    let mut random = |n: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) % n
-    };
+    let mut random = Random(7);
     for _ in 0..300 {
         let (mut kernel, policy) = (Kernel::new(), policy());
         let mut others: Vec<Route> = Vec::new();
         let mut chosen = None;
         for _ in 0..60 {
-            let wan = random(2) as usize;
-            match random(8) {
+            let wan = random.below(2) as usize;
+            match random.below(8) {
                 0 => kernel.links[1 + wan].carrier ^= true,
                 1 => kernel.links[1 + wan].up ^= true,
-                2 => kernel.addresses[1 + wan].address = Ipv4Addr::new(192, 168, [42, 62][wan], 2 + random(50) as u8),
+                2 => {
+                    kernel.addresses[1 + wan].address =
+                        Ipv4Addr::new(192, 168, [42, 62][wan], 2 + random.below(50) as u8)
+                }
                 3 => {
-                    let route =
-                        foreign(16, 199 + random(5) as u32, 2, Ipv4Addr::new(192, 168, 92, 250 + random(4) as u8));
+                    let route = foreign(
+                        16,
+                        199 + random.below(5) as u32,
+                        2,
+                        Ipv4Addr::new(192, 168, 92, 250 + random.below(4) as u8),
+                    );
                     if !kernel.routes.iter().any(|r| r.table == MAIN && r.metric == route.metric) {
                         others.push(route.clone());
                         kernel.routes.push(route);
                     }
                 }
-                4 => kernel.routes.retain(|r| !r.is_ours() || r.table != MAIN || random(2) == 0),
-                5 => kernel.rules.retain(|_| random(2) == 0),
+                4 => kernel.routes.retain(|r| !r.is_ours() || r.table != MAIN || random.below(2) == 0),
+                5 => kernel.rules.retain(|_| random.below(2) == 0),
                 _ => {
                     let ready = matches!(policy.state(wan, &kernel.view()), Some(State::Ready(_)));
                     chosen = if ready { Some(wan) } else { chosen };

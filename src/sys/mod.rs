@@ -28,10 +28,19 @@ fn cerr<T: PartialEq + From<i8>>(result: T) -> io::Result<T> {
 
 /// Switches a socket option on.
 fn set_option(socket: &socket2::Socket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
+    set_option_to(socket, level, option, 1)
+}
+
+/// Sets a socket option that is a number.
+fn set_option_to(
+    socket: &socket2::Socket,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     let length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the value is a c_int that lives through the call, and its length is given.
-    cerr(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), length) }).map(|_| ())
+    cerr(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) }).map(|_| ())
 }
 
 /// The text of an environment variable, when it is set and UTF-8.

@@ -23,15 +23,17 @@ const PIECE: usize = 32 * 1024;
 /// Datagrams of news taken in one turn of the loop.
 const MOST_NEWS: usize = 64;
 /// Room for news that arrives in a burst, in bytes; each takes about a kilobyte.
-const NEWS_ROOM: usize = 256 * 1024;
+const NEWS_ROOM: c_int = 256 * 1024;
 
 const NETLINK_EXT_ACK: c_int = 11;
 const NETLINK_GET_STRICT_CHK: c_int = 12;
 
 /// The multicast groups of rtnetlink(7): links, IPv4 addresses, routes and rules, IPv6 routes.
-const GROUPS: u32 = (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV4_ROUTE | RULES | ROUTES6) as u32;
-const RULES: c_int = 0x80;
-const ROUTES6: c_int = libc::RTMGRP_IPV6_ROUTE;
+const GROUPS: c_int = libc::RTMGRP_LINK
+    | libc::RTMGRP_IPV4_IFADDR
+    | libc::RTMGRP_IPV4_ROUTE
+    | libc::RTMGRP_IPV4_RULE
+    | libc::RTMGRP_IPV6_ROUTE;
 
 /// Why the kernel did not make a change: `Network is unreachable (Nexthop has invalid gateway)`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,7 +85,7 @@ impl Requests {
     pub fn make(&mut self, change: &Change) -> Result<(), Refused> {
         self.sequence = self.sequence.wrapping_add(1);
         rtnetlink::change(change, self.sequence, &mut self.request);
-        let (errno, words) = self.exchange(&mut |_| {})?;
+        let (errno, words) = self.exchange(false, &mut |_| {})?;
         match (change, errno) {
             (_, 0) | (Change::AddRule(_), libc::EEXIST) => Ok(()),
             (Change::RemoveRoute(_) | Change::RemoveRule(_), libc::ESRCH | libc::ENOENT) => Ok(()),
@@ -150,15 +152,13 @@ impl Requests {
     fn ask(&mut self, query: Query, heard: &mut dyn FnMut(Message)) -> Result<i32, Refused> {
         self.sequence = self.sequence.wrapping_add(1);
         rtnetlink::query(query, self.sequence, &mut self.request);
-        if matches!(query, Query::Link(_) | Query::Way(_)) {
-            // An answer that is no list has no end.
-            return self.exchange_one(heard);
-        }
-        Ok(self.exchange(heard)?.0)
+        // An answer that is no list has no end.
+        let one = matches!(query, Query::Link(_) | Query::Way(_));
+        Ok(self.exchange(one, heard)?.0)
     }
 
-    /// Sends the request and takes what is answered up to its end: `errno` and the kernel's words.
-    fn exchange(&mut self, heard: &mut dyn FnMut(Message)) -> Result<(i32, Option<String>), Refused> {
+    /// Sends the request and takes what is answered, up to its end or only `one` message: `errno` and the kernel's words.
+    fn exchange(&mut self, one: bool, heard: &mut dyn FnMut(Message)) -> Result<(i32, Option<String>), Refused> {
         self.socket.send(&self.request)?;
         let mut buffer = vec![0; PIECE];
         loop {
@@ -166,27 +166,12 @@ impl Requests {
             for message in rtnetlink::messages(buffer.get(..n).unwrap_or_default()) {
                 match message.news {
                     // Of an earlier request that was given up.
-                    _ if message.sequence != self.sequence => {}
+                    _ if message.sequence != self.sequence => continue,
                     News::End(errno, words) => return Ok((errno, words)),
                     _ => heard(message),
                 }
-            }
-        }
-    }
-
-    fn exchange_one(&mut self, heard: &mut dyn FnMut(Message)) -> Result<i32, Refused> {
-        self.socket.send(&self.request)?;
-        let mut buffer = vec![0; PIECE];
-        loop {
-            let n = self.receive(&mut buffer)?;
-            for message in rtnetlink::messages(buffer.get(..n).unwrap_or_default()) {
-                match message.news {
-                    _ if message.sequence != self.sequence => {}
-                    News::End(errno, _) => return Ok(errno),
-                    _ => {
-                        heard(message);
-                        return Ok(0);
-                    }
+                if one {
+                    return Ok((0, None));
                 }
             }
         }
@@ -223,18 +208,11 @@ impl Events {
     /// # Errors
     /// As socket(2), bind(2).
     pub fn open() -> io::Result<Self> {
-        let socket = open(GROUPS)?;
+        let socket = open(GROUPS.cast_unsigned())?;
         socket.set_nonblocking(true)?;
         // Beyond what the system allows everybody, where we may.
-        let size = NEWS_ROOM as c_int;
-        let length = size_of::<c_int>() as libc::socklen_t;
-        // SAFETY: the value is a c_int that lives through the call, and its length is given.
-        let forced = cerr(unsafe {
-            let value = (&raw const size).cast();
-            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, value, length)
-        });
-        if forced.is_err() {
-            let _ = socket.set_recv_buffer_size(NEWS_ROOM);
+        if super::set_option_to(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, NEWS_ROOM).is_err() {
+            let _ = socket.set_recv_buffer_size(NEWS_ROOM as usize);
         }
         Ok(Self { socket, buffer: Box::new([0; 16 * 1024]) })
     }

@@ -379,23 +379,16 @@ pub fn query(query: Query, sequence: u32, out: &mut Vec<u8>) {
 
 /// Writes the request to make a change into `out`, replacing what is there. The kernel answers with [`News::End`].
 pub fn change(change: &Change, sequence: u32, out: &mut Vec<u8>) {
+    let (kind, flags) = match change {
+        Change::Replace(_) => (NEWROUTE, CREATE | REPLACE),
+        Change::RemoveRoute(_) => (DELROUTE, 0),
+        Change::AddRule(_) => (NEWRULE, CREATE | EXCL),
+        Change::RemoveRule(_) => (DELRULE, 0),
+    };
+    begin(out, kind, REQUEST | ACK | flags, sequence);
     match change {
-        Change::Replace(r) => {
-            begin(out, NEWROUTE, REQUEST | ACK | CREATE | REPLACE, sequence);
-            write_route(out, r);
-        }
-        Change::RemoveRoute(r) => {
-            begin(out, DELROUTE, REQUEST | ACK, sequence);
-            write_route(out, r);
-        }
-        Change::AddRule(r) => {
-            begin(out, NEWRULE, REQUEST | ACK | CREATE | EXCL, sequence);
-            write_rule(out, r);
-        }
-        Change::RemoveRule(r) => {
-            begin(out, DELRULE, REQUEST | ACK, sequence);
-            write_rule(out, r);
-        }
+        Change::Replace(r) | Change::RemoveRoute(r) => write_route(out, r),
+        Change::AddRule(r) | Change::RemoveRule(r) => write_rule(out, r),
     }
     finish(out);
 }

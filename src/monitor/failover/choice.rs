@@ -111,11 +111,14 @@ impl Choice {
 
     /// Takes note of what a WAN is like now.
     pub fn set(&mut self, now: Instant, wan: usize, condition: Condition) {
-        let most = self.most_drops();
         let Some(w) = self.wans.get_mut(wan) else { return };
         w.forgive(now);
         if w.condition.is_usable() && condition == Condition::Down {
-            (w.drops, w.last) = (w.drops.saturating_add(1).min(most), now);
+            w.last = now;
+            // A drop that makes the hold-down no longer must not make it last longer either.
+            if w.hold_down(self.hold_down) < LONGEST_HOLD_DOWN {
+                w.drops = w.drops.saturating_add(1);
+            }
         }
         w.condition = condition;
         match condition {
@@ -134,15 +137,7 @@ impl Choice {
     /// How long a WAN must work without a lost probe before it is returned to.
     #[must_use]
     pub fn hold_down(&self, wan: usize) -> Duration {
-        let doublings = self.wans.get(wan).map_or(0, |w| w.drops.saturating_sub(1)).min(16);
-        // A configured one beyond the longest stays as it is.
-        self.hold_down.saturating_mul(1 << doublings).min(LONGEST_HOLD_DOWN.max(self.hold_down))
-    }
-
-    /// Drops beyond this make the hold-down no longer, and so must not make it last longer either.
-    fn most_drops(&self) -> u32 {
-        let longest = LONGEST_HOLD_DOWN.as_nanos().div_ceil(self.hold_down.as_nanos().max(1));
-        1 + longest.checked_next_power_of_two().map_or(16, u128::ilog2).min(16)
+        self.wans.get(wan).map_or(self.hold_down, |w| w.hold_down(self.hold_down))
     }
 
     /// When the WAN's hold-down ends, if nothing more is lost; `None`: it is not up.
@@ -161,7 +156,6 @@ impl Choice {
     /// What to do now. To be asked until there is nothing, after each piece of news and at [`Choice::poll_at`].
     pub fn decide(&mut self, now: Instant) -> Option<Decision> {
         self.wans.iter_mut().for_each(|w| w.forgive(now));
-        let usable = |c: &Self, wan: usize| c.condition(wan).is_some_and(Condition::is_usable);
         if let Some((wan, cause)) = self.wanted(now) {
             let before = self.active.replace(wan);
             let first = !std::mem::replace(&mut self.settled, true);
@@ -169,14 +163,12 @@ impl Choice {
             // What was left over that WAN is set again: the first choice is told in any case.
             return (first || before != Some(wan)).then_some(Decision::Use(wan, cause));
         }
-        let any = (0..self.wans.len()).any(|wan| usable(self, wan));
-        let all_known = self.wans.iter().all(|w| w.condition == Condition::Down);
-        if any {
+        if self.wans.iter().any(|w| w.condition.is_usable()) {
             self.all_down = false;
-        } else if all_known && !std::mem::replace(&mut self.all_down, true) {
-            return Some(Decision::AllDown);
+            return None;
         }
-        None
+        let all_down = self.wans.iter().all(|w| w.condition == Condition::Down);
+        (all_down && !std::mem::replace(&mut self.all_down, true)).then_some(Decision::AllDown)
     }
 
     /// When to ask again although nothing happens: a hold-down ends.
@@ -216,6 +208,12 @@ impl Choice {
 }
 
 impl Wan {
+    /// What its drops have made of the configured hold-down. One beyond the longest stays as it is.
+    fn hold_down(&self, configured: Duration) -> Duration {
+        let factor = 1_u32.checked_shl(self.drops.saturating_sub(1)).unwrap_or(u32::MAX);
+        configured.saturating_mul(factor).min(LONGEST_HOLD_DOWN.max(configured))
+    }
+
     /// A drop counts for an hour, several for one each.
     fn forgive(&mut self, now: Instant) {
         while self.drops > 0 && now.since(self.last) >= CALM {
@@ -229,6 +227,7 @@ impl Wan {
 mod tests {
     use super::Condition::{Degraded, Down, Unknown, Up};
     use super::*;
+    use crate::random::Random;
 
     const PRIMARY: usize = 0;
     const STANDBY: usize = 1;
@@ -416,17 +415,13 @@ mod tests {
     /// one is never switched to, and all-down is said exactly when it begins.
     #[test]
     fn random_weather_never_leaves_the_traffic_on_a_dead_wan_while_another_works() {
-        let mut seed = 3_u64;
-        let mut random = |n: u64| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 33) % n
-        };
+        let mut random = Random(3);
         for run in 0..2000 {
-            let wans = 2 + random(2) as usize;
-            let mut c = Choice::new(wans, random(2) == 0, Duration::from_secs(random(30)), None);
+            let wans = 2 + random.below(2) as usize;
+            let mut c = Choice::new(wans, random.below(2) == 0, Duration::from_secs(random.below(30)), None);
             let (mut t, mut dark) = (0, false);
             for wan in 0..wans {
-                c.set(at(0), wan, if random(2) == 0 { Up } else { Down });
+                c.set(at(0), wan, if random.below(2) == 0 { Up } else { Down });
             }
             for _ in 0..80 {
                 let decisions: Vec<_> = std::iter::from_fn(|| c.decide(at(t))).collect();
@@ -442,9 +437,9 @@ mod tests {
                 assert_eq!(decisions.contains(&Decision::AllDown), !any && !dark, "run {run}: {c:?}");
                 assert!(c.poll_at().is_none_or(|next| next > at(t)), "run {run}: nothing is due, or it gets on");
                 dark = !any;
-                t += 1 + random(40);
-                let wan = random(wans as u64) as usize;
-                match random(6) {
+                t += 1 + random.below(40);
+                let wan = random.below(wans as u64) as usize;
+                match random.below(6) {
                     0 => c.lost_probe(at(t), wan),
                     1 => c.set(at(t), wan, Degraded),
                     2 | 3 => c.set(at(t), wan, Up),

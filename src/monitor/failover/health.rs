@@ -213,14 +213,12 @@ impl Health {
     /// least ten checks are made.
     pub fn try_out(&mut self, now: Instant, hold_down: Option<Duration>) {
         let (settle, interval) = match hold_down {
-            Some(length) => {
-                (Settle::AllProbes, (length / 10).clamp(TRIAL_INTERVAL, self.plan.interval.max(TRIAL_INTERVAL)))
-            }
+            Some(length) => (Settle::AllProbes, (length / 10).max(TRIAL_INTERVAL).min(self.plan.interval)),
             None => (Settle::FirstReply, self.plan.interval),
         };
         for target in &mut self.targets {
             target.checker.set_settle(settle);
-            target.checker.set_interval(now, interval.min(self.plan.interval));
+            target.checker.set_interval(now, interval);
         }
     }
 
@@ -240,7 +238,7 @@ impl Health {
         for effect in out.get(first..).unwrap_or_default() {
             let Effect::Probe(id) = effect else { continue };
             let unanswered = |s: &Sent| (s.id.owner, s.id.check) == (id.owner, id.check) && s.rtt.is_none();
-            self.missed |= id.index > 0 && self.window.iter().rev().any(unanswered);
+            self.missed |= id.index > 0 && self.window.iter().any(unanswered);
             if self.window.len() >= WINDOW {
                 self.window.pop_front();
             }
@@ -254,7 +252,7 @@ impl Health {
 
     /// A reply arrived.
     pub fn reply(&mut self, now: Instant, id: ProbeId, rtt: Duration) {
-        let Some(target) = self.targets.iter_mut().find(|t| t.checker.owner() == id.owner) else { return };
+        let Some(target) = self.target(id.owner) else { return };
         target.checker.reply(now, id, rtt);
         target.rtt = Some(rtt);
         // One that is too late has been lost.
@@ -266,7 +264,7 @@ impl Health {
 
     /// A probe is lost, and it is known why.
     pub fn lost(&mut self, now: Instant, id: ProbeId, reason: &Reason) {
-        let Some(target) = self.targets.iter_mut().find(|t| t.checker.owner() == id.owner) else { return };
+        let Some(target) = self.target(id.owner) else { return };
         target.checker.lost(id, reason.clone());
         if let Some(sent) = self.window.iter_mut().rev().find(|s| s.id == id && s.rtt.is_none()) {
             self.lost |= !std::mem::replace(&mut sent.told, true);
@@ -276,7 +274,7 @@ impl Health {
 
     /// Somebody says why there are no replies.
     pub fn hint(&mut self, owner: Owner, error: IcmpError) {
-        if let Some(target) = self.targets.iter_mut().find(|t| t.checker.owner() == owner) {
+        if let Some(target) = self.target(owner) {
             target.checker.hint(error);
         }
     }
@@ -291,6 +289,10 @@ impl Health {
     #[must_use]
     pub fn keeps_up(&self, now: Instant) -> bool {
         !self.is_ready() || self.targets.iter().all(|t| t.checker.keeps_up(now))
+    }
+
+    fn target(&mut self, owner: Owner) -> Option<&mut Target> {
+        self.targets.iter_mut().find(|t| t.checker.owner() == owner)
     }
 
     fn is_ready(&self) -> bool {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::random::Random;
 
 const ID: u16 = 0x1234;
 
@@ -294,21 +295,6 @@ fn broken_records_are_refused() {
     assert!(response(&padded, ID, &q).is_ok(), "the other sections are nobody's business");
 }
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-}
-
 /// What an accepted message must satisfy, judged without the parser's help.
 fn must_be_ours(bytes: &[u8], answer: &Answer, question_bytes: &[u8]) {
     assert_eq!(bytes[..2], ID.to_be_bytes());
@@ -343,18 +329,18 @@ fn random_and_mutated_bytes_are_never_taken_for_more_than_they_are() {
     let (mut accepted, mut with_address) = (0, 0);
     for round in 0..120_000 {
         let mut bytes = if round % 4 == 0 {
-            (0..random.below(80)).map(|_| random.next() as u8).collect()
+            (0..random.place(80)).map(|_| random.next() as u8).collect()
         } else {
-            seeds[random.below(seeds.len())].clone()
+            seeds[random.place(seeds.len())].clone()
         };
-        for _ in 0..random.below(4) {
+        for _ in 0..random.place(4) {
             if bytes.is_empty() {
                 break;
             }
-            let at = random.below(bytes.len());
-            match random.below(4) {
+            let at = random.place(bytes.len());
+            match random.place(4) {
                 0 => bytes[at] = random.next() as u8,
-                1 => bytes[at] ^= 1 << random.below(8),
+                1 => bytes[at] ^= 1 << random.place(8),
                 2 => bytes.truncate(at),
                 _ => bytes.insert(at, random.next() as u8),
             }
@@ -376,13 +362,13 @@ fn only_addresses_on_the_chain_are_returned() {
     let mut random = Random(SEED);
     let mut found = 0;
     for _ in 0..20_000 {
-        let names = 2 + random.below(6);
+        let names = 2 + random.place(6);
         let mut records: Vec<(usize, Result<usize, u8>)> = Vec::new();
         // At most one alias per name: what a name with two leads to is nobody's promise.
         for owner in 0..names {
-            match random.below(3) {
-                0 => records.push((owner, Ok(random.below(names)))),
-                1 => records.extend((0..1 + random.below(3)).map(|i| (owner, Err((owner * 10 + i) as u8)))),
+            match random.place(3) {
+                0 => records.push((owner, Ok(random.place(names)))),
+                1 => records.extend((0..1 + random.place(3)).map(|i| (owner, Err((owner * 10 + i) as u8)))),
                 _ => {}
             }
         }
@@ -395,7 +381,7 @@ fn only_addresses_on_the_chain_are_returned() {
         }
         let mut truth: Vec<u8> = records.iter().filter(|(o, _)| *o == at).filter_map(|(_, r)| r.err()).collect();
         for i in (1..records.len()).rev() {
-            records.swap(i, random.below(i + 1));
+            records.swap(i, random.place(i + 1));
         }
         let mut m = Message::new(0x8180, "n0.example", 1);
         for (owner, record) in &records {

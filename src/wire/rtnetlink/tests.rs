@@ -1,5 +1,6 @@
 use super::*;
 use crate::net::{MAIN, PROTOCOL};
+use crate::random::Random;
 
 fn only(bytes: &[u8]) -> Message {
     let all: Vec<_> = messages(bytes).collect();
@@ -191,16 +192,6 @@ fn requests_ask_for_what_they_should() {
     }
 }
 
-/// A small generator of its own, so that a failure can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n.max(1)
-    }
-}
-
 #[test]
 fn random_and_mutated_bytes_end_and_never_panic() {
     let mut random = Random(171);
@@ -212,20 +203,20 @@ fn random_and_mutated_bytes_end_and_never_panic() {
     ];
     for round in 0..200_000 {
         let mut bytes = if round % 10 == 0 {
-            (0..random.below(120)).map(|_| random.below(256) as u8).collect()
+            (0..random.place(120)).map(|_| random.next() as u8).collect()
         } else {
-            [seeds[random.below(4)].clone(), seeds[random.below(4)].clone()].concat()
+            [seeds[random.place(4)].clone(), seeds[random.place(4)].clone()].concat()
         };
-        for _ in 0..random.below(4) {
+        for _ in 0..random.place(4) {
             if bytes.is_empty() {
                 break;
             }
-            let at = random.below(bytes.len());
-            match random.below(4) {
-                0 => bytes[at] = random.below(256) as u8,
-                1 => bytes[at] ^= 1 << random.below(8),
+            let at = random.place(bytes.len());
+            match random.place(4) {
+                0 => bytes[at] = random.next() as u8,
+                1 => bytes[at] ^= 1 << random.place(8),
                 2 => bytes.truncate(at),
-                _ => bytes.insert(at, random.below(256) as u8),
+                _ => bytes.insert(at, random.next() as u8),
             }
         }
         // Each takes at least a header's length of the bytes.
