@@ -12,6 +12,7 @@
 //! wg-quick(8)). The default in main at the configured metric is there as well, as it was with V2.99: for people, for
 //! programs that look for it, and for the moment in which imon is not there.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::net::{Address, Change, Hop, Link, MAIN, PROTOCOL, Route, Rule};
@@ -79,8 +80,24 @@ pub enum State {
     NoAddress,
     /// Nobody has told yet who the gateway is.
     NoGateway,
+    /// The kernel does not take a route over it.
+    Refused,
     /// All there; whether it works is another question.
     Ready(Road),
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "there is no such interface",
+            Self::Down => "the interface is set down",
+            Self::NoCarrier => "no carrier: the cable is out, or the other end is off",
+            Self::NoAddress => "the interface has no address",
+            Self::NoGateway => "no gateway is known: nobody has set a default route over the interface",
+            Self::Refused => "the kernel refuses a route over it",
+            Self::Ready(_) => "the link is ready",
+        })
+    }
 }
 
 /// A road that can be taken.

@@ -65,6 +65,8 @@ struct Probe {
 struct Check {
     serial: u32,
     start: Instant,
+    /// How many probes it has when all are sent.
+    count: u16,
     /// Those sent so far. Its memory is used again by later checks.
     probes: Vec<Probe>,
     replied: Option<Instant>,
@@ -80,6 +82,8 @@ pub struct Verdict {
     pub check: u32,
     /// When it started.
     pub start: Instant,
+    /// How many probes it could have had.
+    pub count: u16,
     /// Whether any reply came in time.
     pub good: bool,
     /// When the first reply came.
@@ -180,8 +184,25 @@ impl Checker {
     /// Starts one check at the next tick, beside the grid; none while there is nobody to send a probe to.
     pub fn check_now(&mut self, now: Instant) {
         if !self.held {
-            self.start(now);
+            self.start(now, self.plan.count);
         }
+    }
+
+    /// As [`Checker::check_now`], with a single probe.
+    pub fn probe_now(&mut self, now: Instant) {
+        if !self.held {
+            self.start(now, 1);
+        }
+    }
+
+    /// Stops the grid; checks under way go on.
+    pub fn pause(&mut self) {
+        self.next = None;
+    }
+
+    /// Begins a grid at `first`, in place of the one there may be; checks under way go on.
+    pub fn begin(&mut self, first: Instant) {
+        (self.anchor, self.next) = (first, Some(first));
     }
 
     /// Forgets what is under way; a checker with a grid starts it anew at `first`. For after a suspend.
@@ -229,7 +250,7 @@ impl Checker {
     /// Does what is due: starts a check, sends a probe, loses one whose time is over.
     pub fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.next.is_some_and(|next| next <= now) {
-            self.start(now);
+            self.start(now, self.plan.count);
             self.next = Some(self.after(now));
         }
         let (owner, plan, settle) = (self.owner, self.plan, self.settle);
@@ -293,8 +314,8 @@ impl Checker {
 
     /// The serial number of a check whose last probe has just left while none is answered. Each is told once.
     pub fn take_last_probe_sent(&mut self) -> Option<u32> {
-        let count = usize::from(self.plan.count);
-        let check = self.checks.iter_mut().find(|c| !c.told_last && c.replied.is_none() && c.probes.len() >= count)?;
+        let all_sent = |c: &Check| c.probes.len() >= usize::from(c.count);
+        let check = self.checks.iter_mut().find(|c| !c.told_last && c.replied.is_none() && all_sent(c))?;
         check.told_last = true;
         Some(check.serial)
     }
@@ -323,6 +344,7 @@ impl Checker {
         let verdict = Verdict {
             check: check.serial,
             start: check.start,
+            count: check.count,
             good: check.replied.is_some(),
             replied: check.replied,
             first_lost: check.probes.iter().find(|p| p.outcome == Outcome::Lost).map(|p| p.sent),
@@ -347,13 +369,14 @@ impl Checker {
         self.hint = Some(self.hint.take().map_or(reason.clone(), |earlier| earlier.or(reason)));
     }
 
-    fn start(&mut self, now: Instant) {
+    fn start(&mut self, now: Instant, count: u16) {
         self.serial = self.serial.wrapping_add(1);
         let mut probes = self.spare.pop().unwrap_or_default();
-        probes.reserve_exact(usize::from(self.plan.count));
+        probes.reserve_exact(usize::from(count));
         self.checks.push_back(Check {
             serial: self.serial,
             start: now,
+            count,
             probes,
             replied: None,
             reason: Reason::Silent,
@@ -384,7 +407,7 @@ impl Checker {
     }
 
     fn is_settled(&self, check: &Check) -> bool {
-        let all_sent = check.probes.len() >= usize::from(self.plan.count);
+        let all_sent = check.probes.len() >= usize::from(check.count);
         let none_waits = !check.probes.iter().any(|p| p.outcome == Outcome::Waiting);
         (all_sent && none_waits) || (self.settle == Settle::FirstReply && check.replied.is_some())
     }
@@ -400,7 +423,7 @@ impl Check {
 /// When the check's next probe is due: on the check's own grid, but never right behind one that was late.
 fn next_send(plan: &Plan, settle: Settle, check: &Check) -> Option<Instant> {
     let n = u32::try_from(check.probes.len()).unwrap_or(u32::MAX);
-    let done = n >= u32::from(plan.count) || (settle == Settle::FirstReply && check.replied.is_some());
+    let done = n >= u32::from(check.count) || (settle == Settle::FirstReply && check.replied.is_some());
     let due = check.start + plan.gap.saturating_mul(n);
     (!done).then(|| check.probes.last().map_or(due, |last| due.max(last.sent + plan.gap / 2)))
 }

@@ -129,7 +129,7 @@ impl Reason {
     }
 
     /// How much this says: of a check's several reasons the most telling one is kept.
-    fn weight(&self) -> u8 {
+    pub(crate) fn weight(&self) -> u8 {
         match self {
             Self::Silent => 0,
             Self::Hinted(_) => 1,

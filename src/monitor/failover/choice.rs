@@ -5,6 +5,7 @@
 //! - With `prefer_first` a better WAN is returned to once it has lost no probe for its *hold-down*. Each drop beyond the
 //!   first doubles that, to at most [`LONGEST_HOLD_DOWN`]; each hour without one halves it. So a WAN that comes and goes
 //!   costs two switches and not two for each time.
+//! - A degraded one is left for one that has been up for its hold-down.
 
 use std::time::Duration;
 
@@ -75,6 +76,8 @@ struct Wan {
     condition: Condition,
     /// Since then it has been up and lost no probe; `None` while it is not up.
     clean: Option<Instant>,
+    /// Since then it has been up.
+    up: Option<Instant>,
     /// Drops that still count.
     drops: u32,
     /// Of the last drop, or when one was last forgiven.
@@ -86,7 +89,7 @@ impl Choice {
     /// of them the traffic already goes.
     #[must_use]
     pub fn new(wans: usize, prefer_first: bool, hold_down: Duration, adopted: Option<usize>) -> Self {
-        let wan = Wan { condition: Condition::Unknown, clean: None, drops: 0, last: Instant::ZERO };
+        let wan = Wan { condition: Condition::Unknown, clean: None, up: None, drops: 0, last: Instant::ZERO };
         Self {
             prefer_first,
             hold_down,
@@ -113,7 +116,8 @@ impl Choice {
     pub fn set(&mut self, now: Instant, wan: usize, condition: Condition) {
         let Some(w) = self.wans.get_mut(wan) else { return };
         w.forgive(now);
-        if w.condition.is_usable() && condition == Condition::Down {
+        let (was_up, was_usable) = (w.condition == Condition::Up, w.condition.is_usable());
+        if (was_usable && condition == Condition::Down) || (was_up && condition == Condition::Degraded) {
             w.last = now;
             // A drop that makes the hold-down no longer must not make it last longer either.
             if w.hold_down(self.hold_down) < LONGEST_HOLD_DOWN {
@@ -122,8 +126,8 @@ impl Choice {
         }
         w.condition = condition;
         match condition {
-            Condition::Up => _ = w.clean.get_or_insert(now),
-            Condition::Unknown | Condition::Down | Condition::Degraded => w.clean = None,
+            Condition::Up => (w.clean, w.up) = (w.clean.or(Some(now)), w.up.or(Some(now))),
+            Condition::Unknown | Condition::Down | Condition::Degraded => (w.clean, w.up) = (None, None),
         }
     }
 
@@ -174,8 +178,11 @@ impl Choice {
     /// When to ask again although nothing happens: a hold-down ends.
     #[must_use]
     pub fn poll_at(&self) -> Option<Instant> {
-        let active = self.active.filter(|_| self.settled && self.prefer_first)?;
-        (0..active).filter_map(|wan| self.hold_down_ends(wan)).min()
+        let active = self.active.filter(|_| self.settled)?;
+        let preferred = if self.prefer_first { active } else { 0 };
+        let better = if self.condition(active) == Some(Condition::Degraded) { self.wans.len() } else { 0 };
+        let preferred = (0..preferred).filter_map(|wan| self.hold_down_ends(wan));
+        preferred.chain((0..better).filter_map(|wan| self.is_proven_at(wan))).min()
     }
 
     fn wanted(&self, now: Instant) -> Option<(usize, Cause)> {
@@ -189,8 +196,9 @@ impl Choice {
         match self.condition(active)? {
             Condition::Down => best.map(|wan| (wan, Cause::Failed)),
             Condition::Degraded => {
-                let up = best.filter(|wan| self.condition(*wan) == Some(Condition::Up));
-                up.map(|wan| (wan, Cause::Degraded))
+                let mut wans = 0..self.wans.len();
+                let better = wans.find(|wan| self.is_proven_at(*wan).is_some_and(|at| at <= now));
+                better.map(|wan| (wan, Cause::Degraded))
             }
             Condition::Up | Condition::Unknown => None,
         }
@@ -198,6 +206,12 @@ impl Choice {
             let returns = |wan: &usize| self.hold_down_ends(*wan).is_some_and(|at| at <= now);
             (0..active).find(returns).filter(|_| self.prefer_first).map(|wan| (wan, Cause::Preferred))
         })
+    }
+
+    /// When one that is up is better than a degraded one: two that take turns at being degraded must not take the
+    /// traffic along each time. Lost probes do not matter here, the other one has more of them.
+    fn is_proven_at(&self, wan: usize) -> Option<Instant> {
+        Some(self.wans.get(wan)?.up? + self.hold_down(wan))
     }
 
     /// The first that is up, else the first that is degraded.
@@ -397,11 +411,27 @@ mod tests {
     fn a_degraded_wan_gives_way_to_a_better_one_and_two_degraded_ones_stay_put() {
         let mut c = running(preferring(10));
         c.set(at(5), PRIMARY, Degraded);
-        assert_eq!(c.decide(at(5)), Some(Decision::Use(STANDBY, Cause::Degraded)));
-        c.set(at(6), STANDBY, Degraded);
+        assert_eq!((c.decide(at(5)), c.poll_at()), (None, Some(at(10))), "standby has been up for 5 s only");
+        assert_eq!(c.decide(at(10)), Some(Decision::Use(STANDBY, Cause::Degraded)));
+        c.set(at(11), STANDBY, Degraded);
         assert_eq!(c.decide(at(600)), None);
         c.set(at(601), STANDBY, Down);
         assert_eq!(c.decide(at(601)), Some(Decision::Use(PRIMARY, Cause::Failed)), "badly is better than not at all");
+    }
+
+    #[test]
+    fn two_wans_that_take_turns_at_being_degraded_do_not_take_the_traffic_along() {
+        for prefer in [true, false] {
+            let mut c = running(Choice::new(2, prefer, Duration::from_secs(10), None));
+            let mut switches = 0;
+            for t in 0..3600 {
+                let bad = usize::from((t / 30) % 2 == 0);
+                c.set(at(t), bad, Degraded);
+                c.set(at(t), 1 - bad, Up);
+                switches += usize::from(c.decide(at(t)).is_some());
+            }
+            assert!(switches <= 12, "{switches} switches in an hour, of 120");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! silent says nothing as long as enough others answer.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ pub struct Target {
     pub reason: Option<Reason>,
     /// Round-trip time of its last reply.
     pub rtt: Option<Duration>,
+    /// When the first probe was sent that it left unanswered, while it does not answer.
+    failed: Option<Instant>,
 }
 
 /// One probe in the window.
@@ -83,6 +86,24 @@ struct Sent {
     told: bool,
 }
 
+/// Why a WAN is not usable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// Its link is not ready.
+    Link(Link),
+    /// Its targets do not answer. One of them, and why it does not.
+    Target(Rc<str>, Reason),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(link) => write!(f, "{link}"),
+            Self::Target(target, reason) => write!(f, "{target}: {reason}"),
+        }
+    }
+}
+
 /// A WAN's health.
 #[derive(Debug)]
 pub struct Health {
@@ -93,13 +114,26 @@ pub struct Health {
     /// `None`: nothing has been heard of it yet.
     link: Option<Link>,
     condition: Condition,
-    /// Since when it has been in that condition.
+    /// Since when it has been in that condition: for one that is down, when its first lost probe was sent.
     since: Option<Instant>,
+    /// Of the targets that answer: one that is silent for long says nothing about the WAN.
     window: VecDeque<Sent>,
     /// A probe has been lost since this was last asked.
     lost: bool,
     /// A check has had to send its second probe since this was last asked.
     missed: bool,
+    /// It carries no traffic, and every byte costs: a single probe each time, to one target after the other.
+    idle: Option<Idle>,
+    /// While idle: whether it is usable is being found out.
+    verifying: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    interval: Duration,
+    next: Instant,
+    /// The target whose turn it is.
+    turn: usize,
 }
 
 impl Health {
@@ -112,6 +146,7 @@ impl Health {
             answers: None,
             reason: None,
             rtt: None,
+            failed: None,
         };
         let targets: Vec<_> = setup.targets.into_iter().map(target).collect();
         Self {
@@ -125,6 +160,8 @@ impl Health {
             window: VecDeque::with_capacity(WINDOW),
             lost: false,
             missed: false,
+            idle: None,
+            verifying: false,
         }
     }
 
@@ -134,10 +171,30 @@ impl Health {
         self.condition
     }
 
+    /// The same for one who wants to use it now: what was true of an idle one the last time it was looked at is not
+    /// known to be so while that is being found out.
+    #[must_use]
+    pub fn standing(&self) -> Condition {
+        if self.verifying && self.condition.is_usable() { Condition::Unknown } else { self.condition }
+    }
+
     /// Since when; `None` before the first verdict.
     #[must_use]
     pub fn since(&self) -> Option<Instant> {
         self.since
+    }
+
+    /// Why it is down; `None` while it is not.
+    #[must_use]
+    pub fn why(&self) -> Option<Why> {
+        match self.link {
+            _ if self.condition != Condition::Down => None,
+            Some(link) if !self.is_ready() => Some(Why::Link(link)),
+            _ => {
+                let silent = self.targets.iter().filter_map(|t| Some((t, t.reason.clone()?)));
+                silent.max_by_key(|(_, reason)| reason.weight()).map(|(t, why)| Why::Target(t.text.clone(), why))
+            }
+        }
     }
 
     /// What its link is like, as far as that was told.
@@ -156,6 +213,12 @@ impl Health {
     #[must_use]
     pub fn owns(&self, owner: Owner) -> bool {
         self.targets.iter().any(|t| t.checker.owner() == owner)
+    }
+
+    /// Whether it is checked rarely, because it carries no traffic.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.idle.is_some()
     }
 
     /// Lost and settled probes of the window, and the mean round-trip time of those that were answered.
@@ -189,13 +252,13 @@ impl Health {
             return;
         }
         self.window.clear();
+        self.verifying = false;
         for target in &mut self.targets {
             target.checker.stop();
-            target.answers = None;
-            target.reason = None;
+            (target.answers, target.reason, target.failed) = (None, None, None);
         }
         if let Link::Ready(_) = link {
-            self.targets.iter_mut().for_each(|t| t.checker.restart(now));
+            self.begin(now);
         } else {
             self.turn(now, Condition::Down);
         }
@@ -205,6 +268,31 @@ impl Health {
     pub fn check_now(&mut self, now: Instant) {
         if self.is_ready() {
             self.targets.iter_mut().for_each(|t| t.checker.check_now(now));
+        }
+    }
+
+    /// Finds out whether an idle WAN is usable, now: somebody may need it at any moment.
+    pub fn verify(&mut self, now: Instant) {
+        if self.idle.is_some() && self.is_ready() && !self.verifying {
+            self.verifying = true;
+            self.targets.iter_mut().for_each(|t| t.answers = None);
+            self.check_now(now);
+        }
+    }
+
+    /// It carries no traffic and is looked at only this often, or it is checked as any other.
+    pub fn set_idle(&mut self, now: Instant, interval: Option<Duration>) {
+        // What has never been checked is, first of all.
+        if interval == self.idle.map(|idle| idle.interval) || self.condition == Condition::Unknown {
+            return;
+        }
+        self.idle = interval.map(|interval| Idle { interval, next: now + interval, turn: 0 });
+        match self.idle {
+            Some(_) => self.targets.iter_mut().for_each(|t| t.checker.pause()),
+            None => {
+                self.verifying = false;
+                self.targets.iter_mut().for_each(|t| t.checker.begin(now));
+            }
         }
     }
 
@@ -225,7 +313,11 @@ impl Health {
     /// The machine slept: what was under way says nothing.
     pub fn resume(&mut self, now: Instant) {
         self.window.clear();
-        self.targets.iter_mut().for_each(|t| t.checker.restart(now));
+        self.verifying = false;
+        self.targets.iter_mut().for_each(|t| t.checker.stop());
+        if self.is_ready() {
+            self.begin(now);
+        }
     }
 
     /// Does what is due. Nothing is sent while the link is not ready.
@@ -233,16 +325,13 @@ impl Health {
         if !self.is_ready() {
             return;
         }
+        self.take_turns(now);
         let first = out.len();
         self.targets.iter_mut().for_each(|t| t.checker.tick(now, out));
         for effect in out.get(first..).unwrap_or_default() {
-            let Effect::Probe(id) = effect else { continue };
-            let unanswered = |s: &Sent| (s.id.owner, s.id.check) == (id.owner, id.check) && s.rtt.is_none();
-            self.missed |= id.index > 0 && self.window.iter().any(unanswered);
-            if self.window.len() >= WINDOW {
-                self.window.pop_front();
+            if let Effect::Probe(id) = effect {
+                self.note(now, *id);
             }
-            self.window.push_back(Sent { id: *id, at: now, rtt: None, told: false });
         }
         for sent in self.window.iter_mut().filter(|s| s.rtt.is_none() && !s.told && s.at + self.plan.wait <= now) {
             (sent.told, self.lost) = (true, true);
@@ -282,7 +371,10 @@ impl Health {
     /// When [`Health::tick`] must be called next.
     #[must_use]
     pub fn poll_at(&self) -> Option<Instant> {
-        self.targets.iter().filter_map(|t| t.checker.poll_at()).min().filter(|_| self.is_ready())
+        let checks = self.targets.iter().filter_map(|t| t.checker.poll_at());
+        // Also of a check that is settled: a loss is told when it is one.
+        let open = self.window.iter().filter(|s| s.rtt.is_none() && !s.told).map(|s| s.at + self.plan.wait);
+        checks.chain(open).chain(self.idle.map(|idle| idle.next)).min().filter(|_| self.is_ready())
     }
 
     /// Whether its checks are where they should be.
@@ -299,14 +391,70 @@ impl Health {
         matches!(self.link, Some(Link::Ready(_)))
     }
 
+    /// Checks all targets now, and from now on at their times.
+    fn begin(&mut self, now: Instant) {
+        match &mut self.idle {
+            Some(idle) => {
+                idle.next = now + idle.interval;
+                self.check_now(now);
+            }
+            None => self.targets.iter_mut().for_each(|t| t.checker.begin(now)),
+        }
+    }
+
+    /// The next target's single probe, if it is time for it.
+    fn take_turns(&mut self, now: Instant) {
+        let count = self.targets.len();
+        let Some(idle) = self.idle.as_mut().filter(|idle| idle.next <= now) else { return };
+        idle.next = now + idle.interval;
+        idle.turn = (idle.turn + 1) % count.max(1);
+        let turn = idle.turn;
+        // One that does not answer would cost a burst each time.
+        let places = (turn..count).chain(0..turn);
+        let speaks = |at: &usize| self.targets.get(*at).is_some_and(|t| t.answers != Some(false));
+        let at = places.clone().find(speaks).unwrap_or(turn);
+        if let Some(target) = self.targets.get_mut(at) {
+            target.checker.probe_now(now);
+        }
+    }
+
+    /// A probe has left.
+    fn note(&mut self, now: Instant, id: ProbeId) {
+        if self.target(id.owner).is_none_or(|t| t.answers == Some(false)) {
+            return;
+        }
+        let unanswered = |s: &Sent| (s.id.owner, s.id.check) == (id.owner, id.check) && s.rtt.is_none();
+        self.missed |= id.index > 0 && self.window.iter().any(unanswered);
+        // Those whose fate is open stay, however long a reply may take.
+        let settled = |s: &Sent| s.rtt.is_some() || s.told || s.at + self.plan.wait <= now;
+        while self.window.len() >= WINDOW && self.window.front().is_some_and(settled) {
+            self.window.pop_front();
+        }
+        self.window.push_back(Sent { id, at: now, rtt: None, told: false });
+    }
+
     fn judge(&mut self, now: Instant) {
         let mut news = false;
+        let mut burst = false;
         for target in &mut self.targets {
             while let Some(verdict) = target.checker.judge() {
+                // A single probe that is lost proves nothing.
+                if !verdict.good && verdict.count < self.plan.count {
+                    burst = true;
+                    continue;
+                }
                 news = true;
                 target.answers = Some(verdict.good);
-                target.reason = (!verdict.good).then_some(verdict.reason);
+                if verdict.good {
+                    (target.reason, target.failed) = (None, None);
+                } else {
+                    target.reason = Some(verdict.reason);
+                    target.failed = target.failed.or(verdict.first_lost).or(Some(verdict.start));
+                }
             }
+        }
+        if burst {
+            self.verify(now);
         }
         if !news {
             return;
@@ -316,7 +464,8 @@ impl Health {
             let condition = if self.is_degraded(now) { Condition::Degraded } else { Condition::Up };
             self.turn(now, condition);
         } else if self.targets.len() - count(false) < self.min_up {
-            self.turn(now, Condition::Down);
+            let began = self.targets.iter().filter_map(|t| t.failed).max().unwrap_or(now);
+            self.turn(began, Condition::Down);
         }
     }
 
@@ -331,9 +480,10 @@ impl Health {
             || self.quality.rtt.zip(rtt).is_some_and(|(limit, rtt)| limit.is_over(&rtt, already))
     }
 
-    fn turn(&mut self, now: Instant, condition: Condition) {
+    fn turn(&mut self, since: Instant, condition: Condition) {
+        self.verifying = false;
         if self.condition != condition {
-            (self.condition, self.since) = (condition, Some(now));
+            (self.condition, self.since) = (condition, Some(since));
         }
     }
 }
@@ -505,6 +655,85 @@ mod tests {
         let changes = run(&mut h, 10_000, |t, _| Some(if t < 3_000 { 5 } else { 1_200 }));
         assert_eq!(changes.last().map(|c| c.1), Some(Condition::Down));
         let (lost, ..) = h.figures(at(10_000));
-        assert!(lost > 10, "{lost}");
+        assert!(lost >= 2, "{lost}");
+        assert!(matches!(h.why(), Some(Why::Target(_, Reason::Late(_)))), "{:?}", h.why());
+    }
+
+    #[test]
+    fn a_later_check_that_is_answered_wins_over_an_earlier_one_that_is_judged_with_it() {
+        // Both probes of the check at 1 s are lost, which is known at 2.1 s; the check at 2 s is answered before the
+        // loop gets to either.
+        let mut h = health(1, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        run(&mut h, 900, |_, _| Some(5));
+        let mut out = Vec::new();
+        for t in [1_000, 1_100, 2_000] {
+            h.tick(at(t), &mut out);
+        }
+        let Some(Effect::Probe(last)) = out.pop() else { panic!("no probe") };
+        h.reply(at(2_100), last, MS * 5);
+        h.tick(at(2_100), &mut out);
+        assert_eq!(h.condition(), Condition::Up);
+    }
+
+    #[test]
+    fn a_silent_target_beside_one_that_answers_counts_as_no_loss() {
+        let mut h = health(2, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        run(&mut h, 4_900, |_, owner| (owner == 0).then_some(5));
+        assert!(h.take_lost() && h.take_missed(), "its first checks count");
+        run(&mut h, 59_900, |_, owner| (owner == 0).then_some(5));
+        assert!(!h.take_lost() && !h.take_missed());
+    }
+
+    /// How many probes leave in a time.
+    fn probes(h: &mut Health, end: u32, answer: impl Fn(u64, Owner) -> Option<u32>) -> usize {
+        let n = std::cell::Cell::new(0);
+        run(h, end, |t, owner| {
+            n.set(n.get() + 1);
+            answer(t, owner)
+        });
+        n.get()
+    }
+
+    #[test]
+    fn an_idle_wan_gets_one_probe_to_one_target_each_time() {
+        let mut h = health(3, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        run(&mut h, 900, |_, _| Some(5));
+        h.set_idle(at(900), Some(MS * 300_000));
+        assert_eq!(probes(&mut h, 3_000_900, |_, _| Some(5)), 10);
+        assert_eq!(h.condition(), Condition::Up);
+        h.set_idle(at(3_000_950), None);
+        assert_eq!(probes(&mut h, 3_001_900, |_, _| Some(5)), 3, "and is checked at once when it is needed");
+    }
+
+    #[test]
+    fn a_lost_probe_of_an_idle_wan_is_followed_by_a_burst_before_it_is_believed() {
+        let mut h = health(2, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        run(&mut h, 900, |_, _| Some(5));
+        h.set_idle(at(900), Some(MS * 60_000));
+        let changes = run(&mut h, 61_950, |t, _| (t != 60_900).then_some(5));
+        assert_eq!((changes, h.condition()), (vec![], Condition::Up), "one lost probe proves nothing");
+        let changes = run(&mut h, 130_000, |t, _| (t < 100_000).then_some(5));
+        assert_eq!(changes, [(123_000, Condition::Down)], "the probe's wait, and the burst's");
+        h.set_idle(at(130_000), None);
+        assert_eq!(run(&mut h, 130_100, |_, _| Some(5)), [(130_005, Condition::Up)]);
+    }
+
+    #[test]
+    fn what_was_true_of_an_idle_wan_is_not_relied_on_while_it_is_verified() {
+        let mut h = health(1, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        run(&mut h, 900, |_, _| Some(5));
+        h.set_idle(at(900), Some(MS * 60_000));
+        h.verify(at(10_000));
+        assert_eq!((h.standing(), h.condition()), (Condition::Unknown, Condition::Up));
+        run(&mut h, 10_010, |_, _| Some(5));
+        assert_eq!(h.standing(), Condition::Up);
+        h.verify(at(20_000));
+        run(&mut h, 25_000, |_, _| None);
+        assert_eq!(h.standing(), Condition::Down);
     }
 }
