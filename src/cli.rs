@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::config::mask;
-use crate::daemon::{Daemon, Start};
+use crate::daemon::{Daemon, Refused, Start};
 use crate::event::Severity;
 use crate::external::Family;
 use crate::load::{Loaded, Source};
@@ -126,8 +126,14 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
             Err(e) => fail(FAILURE, &[format!("Waiting for events failed: {e}")]),
         },
         Err(refused) => {
-            let (e, mut log, notify) = *refused;
-            refuse(CONFIGURATION, &[no_socket(&e)], &mut log, &notify)
+            let (why, mut log, notify) = *refused;
+            let (code, text) = match &why {
+                Refused::Ping(e) => (CONFIGURATION, no_socket(e)),
+                Refused::Routes => (CONFIGURATION, no_routes()),
+                Refused::Device(_) => (CONFIGURATION, format!("{why}: give each failover instance its own interfaces")),
+                Refused::Netlink(_) => (FAILURE, why.to_string()),
+            };
+            refuse(code, &[text], &mut log, &notify)
         }
     }
 }
@@ -158,7 +164,7 @@ fn check_config(selection: &Selection) -> u8 {
     let enabled = [
         ("ddns", config.ddns_enabled),
         ("updown", config.updown.is_some()),
-        ("failover", config.failover_enabled),
+        ("failover", config.failover.is_some()),
         ("ping", config.ping.is_some()),
     ];
     let names: Vec<_> = enabled.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
@@ -210,6 +216,17 @@ fn no_socket(e: &OpenError) -> String {
          \x20 sudo systemctl start imon@NAME   (the unit runs it as root)",
         sys::error_text(&e.raw),
         sys::error_text(&e.datagram),
+    )
+}
+
+/// What is missing for the failover monitor, and the commands that grant it.
+fn no_routes() -> String {
+    let program = std::env::current_exe().map_or_else(|_| "imon".to_owned(), |p| p.display().to_string());
+    format!(
+        "No permission to change routes: the failover monitor needs the capability CAP_NET_ADMIN. One of these grants \
+         it:\n\
+         \x20 sudo setcap cap_net_raw,cap_net_admin+ep {program}\n\
+         \x20 sudo systemctl start imon@NAME   (the unit runs it as root)"
     )
 }
 

@@ -5,15 +5,18 @@
 #![allow(clippy::disallowed_methods)]
 
 mod ask;
+mod contacts;
 mod hosts;
+mod network;
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::action::{Actions, Job, LAST_GRACE};
-use crate::config::{Config, Timing};
+use crate::config::{self, Config, Timing};
 use crate::event::{Event, Monitor, Severity, What};
 use crate::load::Source;
+use crate::monitor::failover::{self, Failover};
 use crate::monitor::ping::Ping;
 use crate::monitor::updown::{self, Updown};
 use crate::monitor::{Effect, Owner, ProbeId, Progress, Reason, Seen};
@@ -31,7 +34,9 @@ use crate::sys::signal::Signals;
 use crate::time::{Instant, Wall};
 use crate::wire::icmp::{Heard, Token};
 use ask::Questions;
-use hosts::Hosts;
+use contacts::Contacts;
+use hosts::{Hosts, Way};
+use network::{Network, Unable};
 
 /// The status is written at most this often after a change of state,
 const STATUS_CHANGED: Duration = Duration::from_secs(1);
@@ -76,10 +81,12 @@ pub struct Daemon {
     hosts: Hosts,
     questions: Questions,
     pinger: Pinger,
+    contacts: Contacts,
+    network: Option<Network>,
     actions: Actions,
     effects: Vec<Effect>,
     poll: Poll,
-    heard: Vec<(Heard, Duration)>,
+    heard: Vec<(Option<usize>, Heard, Duration)>,
     started: Wall,
     suspended: Duration,
     status: StatusFile,
@@ -91,9 +98,23 @@ pub struct Daemon {
     warned_of_server: bool,
 }
 
+#[derive(Default)]
 struct Monitors {
     updown: Option<Updown>,
+    failover: Option<Failover>,
     ping: Option<Ping>,
+}
+
+/// Why imon cannot run.
+pub enum Refused {
+    /// No ICMP echo request may be sent.
+    Ping(OpenError),
+    /// Routes may not be changed.
+    Routes,
+    /// Another instance switches the routes over this interface.
+    Device(String),
+    /// The kernel's network cannot be looked at.
+    Netlink(String),
 }
 
 /// What hearing leads to.
@@ -132,15 +153,24 @@ impl Daemon {
     /// Opens the sockets and makes the monitors.
     ///
     /// # Errors
-    /// When no ICMP echo request may be sent. The log and the service manager come back, to say so.
-    pub fn new(start: Start) -> Result<Self, Box<(OpenError, Logger, Notify)>> {
+    /// When something is missing that nothing works without. The log and the service manager come back, to say so.
+    pub fn new(start: Start) -> Result<Self, Box<(Refused, Logger, Notify)>> {
         let Start { source, config, instance, signals, log, notify, runtime } = start;
         let now = clock::monotonic();
         let mut hosts = Hosts::new();
-        let mut monitors = Monitors::new(&config, &mut hosts, now);
+        let open = |settings| Network::open(&instance, settings, runtime.as_ref(), now);
+        let network = match config.failover.as_ref().map(open).transpose() {
+            Ok(network) => network,
+            Err(why) => return Err(Box::new((why.into(), log, notify))),
+        };
+        let mut monitors = Monitors::new(&config, network.as_ref(), &mut hosts, now);
         let pinger = match Pinger::open(hosts.families()) {
             Ok(pinger) => pinger,
-            Err(e) => return Err(Box::new((e, log, notify))),
+            Err(e) => {
+                // Nothing of ours stays behind.
+                network.into_iter().for_each(|mut network| network.leave(false));
+                return Err(Box::new((Refused::Ping(e), log, notify)));
+            }
         };
         monitors.begin(&mut hosts, now);
         let mut daemon = Self {
@@ -153,6 +183,8 @@ impl Daemon {
             hosts,
             questions: Questions::new(),
             pinger,
+            contacts: Contacts::default(),
+            network,
             actions: Actions::new(),
             effects: Vec::new(),
             poll: Poll::default(),
@@ -176,6 +208,7 @@ impl Daemon {
     /// When poll(2) itself fails, which nothing sensible can follow.
     pub fn run(mut self) -> std::io::Result<()> {
         self.announce();
+        self.meet_network(clock::monotonic());
         self.notify.send("READY=1");
         memory::release_code();
         loop {
@@ -206,6 +239,11 @@ impl Daemon {
                 return;
             }
         }
+        if self.network.as_mut().is_some_and(|network| network.tick(now)) {
+            self.tell_links(now);
+        }
+        self.keep_network(now);
+        self.contacts.tick(now);
         // What nobody waits for any more is closed before new questions are asked.
         self.questions.tick(now, &mut self.hosts);
         self.hosts.tick(now, &mut self.questions);
@@ -221,7 +259,8 @@ impl Daemon {
 
     /// Whether the others are at rest, and until when.
     fn rest(&self) -> Option<Quiet> {
-        if self.actions.load() != (0, 0) || self.questions.poll_at().is_some() || self.log.waits_for().is_some() {
+        let asks = self.questions.poll_at().is_some() || !self.contacts.is_empty();
+        if self.actions.load() != (0, 0) || asks || self.log.waits_for().is_some() {
             return None;
         }
         let wake = self.others_wake_at();
@@ -231,7 +270,9 @@ impl Daemon {
 
     /// When somebody else than the monitors wants to be woken.
     fn others_wake_at(&self) -> Option<Instant> {
-        let at = [self.hosts.poll_at(), self.questions.poll_at(), self.actions.poll_at(), self.feed];
+        let network = self.network.as_ref().and_then(Network::poll_at);
+        let (hosts, questions, actions) = (self.hosts.poll_at(), self.questions.poll_at(), self.actions.poll_at());
+        let at = [hosts, questions, actions, network, self.contacts.poll_at(), self.feed];
         at.into_iter().flatten().min()
     }
 
@@ -256,6 +297,9 @@ impl Daemon {
         if let Some(updown) = &self.monitors.updown {
             let text = format_args!("Start Updown Monitor for IP Address {}", updown.target().1);
             self.log.line(Severity::Info, Some(Monitor::Updown), text);
+        }
+        if self.monitors.failover.is_some() {
+            self.log.line(Severity::Info, Some(Monitor::Failover), format_args!("Start Network Failover Monitor"));
         }
         if self.monitors.ping.is_some() {
             self.log.line(Severity::Info, Some(Monitor::Ping), format_args!("Start Ping Monitor"));
@@ -283,6 +327,12 @@ impl Daemon {
                     self.questions.opinion(now, id, &name, &self.hosts);
                 }
                 Effect::Refresh(owner) => self.hosts.refresh(owner, now),
+                Effect::Route(wan) => {
+                    let lead = |network: &mut Network| network.lead(wan);
+                    let result = self.network.as_mut().map_or_else(|| Err("there is no network".into()), lead);
+                    let seen = Seen::Routed { wan, result };
+                    self.monitors.on(now, &seen, Some(Monitor::Failover), &mut self.effects);
+                }
                 Effect::Emit(event) => self.emit(&event),
             }
             while let Some((id, answer)) = self.questions.failed() {
@@ -308,10 +358,28 @@ impl Daemon {
 
     fn probe(&mut self, id: ProbeId) {
         let sent = clock::monotonic();
-        let reason = match self.hosts.address(id.owner) {
+        let token = Token { owner: id.owner, check: id.check, index: id.index, sent };
+        let way = self.hosts.way(id.owner);
+        let mut to = self.hosts.address(id.owner);
+        let mut probe = way.map_or(failover::Probe::Echo, |way| way.probe);
+        if let Some(Way { wan, judges: true, .. }) = way {
+            // A name that has no IPv4 address, or none yet.
+            let stand_in = self.hosts.gateway(wan).filter(|_| !to.as_ref().is_ok_and(|to| to.is_ipv4()));
+            if let Some(gateway) = stand_in {
+                (to, probe) = (Ok(gateway.into()), failover::Probe::Echo);
+            }
+        }
+        let reason = match to {
             Ok(to) => {
-                let token = Token { owner: id.owner, check: id.check, index: id.index, sent };
-                match self.pinger.send(to, &token) {
+                let wan = way.map(|way| way.wan);
+                let result = match (probe, wan) {
+                    (failover::Probe::Echo, _) | (_, None) => self.pinger.send(wan, to, &token),
+                    (probe, Some(wan)) => match self.network.as_ref().and_then(|network| network.via(wan)) {
+                        Some(via) => self.contacts.send(id, probe, &via, to, sent),
+                        None => Err(std::io::ErrorKind::NetworkDown.into()),
+                    },
+                };
+                match result {
                     Ok(()) => return,
                     Err(e) => Reason::Send(e.raw_os_error().unwrap_or(0)),
                 }
@@ -320,6 +388,45 @@ impl Daemon {
         };
         let monitor = self.hosts.monitor(id.owner);
         self.tell(sent, &Seen::Lost(id, reason), monitor);
+    }
+
+    /// Brings what the links are like to whatever depends on it, and to the monitor, which may switch at once.
+    fn tell_links(&mut self, now: Instant) {
+        let Some(network) = &self.network else { return };
+        self.quiet = None;
+        for wan in 0..network.states().len() {
+            let gateway = network.road(wan).and_then(|road| road.gateway.or(road.peer));
+            self.hosts.set_gateway(wan, gateway);
+        }
+        self.monitors.on(now, &Seen::Links(network.states()), Some(Monitor::Failover), &mut self.effects);
+        self.perform(now);
+        let Some(network) = &self.network else { return };
+        for wan in 0..network.states().len() {
+            // Without a socket probes are lost with a reason, and there is another try with the next change.
+            let _ = self.pinger.set_lane(wan, network.via(wan).as_ref());
+        }
+    }
+
+    /// After the kernel has told something, or something was tried in vain: routes and rules are put in order.
+    fn keep_network(&mut self, now: Instant) {
+        let Some(network) = &mut self.network else { return };
+        if network.keep(now) {
+            self.tell_links(now);
+        }
+        let Some(network) = &mut self.network else { return };
+        while let Some((severity, text)) = network.remark() {
+            self.quiet = None;
+            self.status.changed = true;
+            self.log.line(severity, Some(Monitor::Failover), format_args!("{text}"));
+        }
+    }
+
+    /// The first look at the links.
+    fn meet_network(&mut self, now: Instant) {
+        if self.network.is_some() {
+            self.keep_network(now);
+            self.tell_links(now);
+        }
     }
 
     fn emit(&mut self, event: &Event) {
@@ -364,7 +471,8 @@ impl Daemon {
         let others = self.quiet.map_or_else(|| self.others_wake_at(), |quiet| quiet.wake);
         let m = &self.monitors;
         let status = self.runtime.as_ref().and_then(|_| self.status.wake_at());
-        let at = [m.updown.as_ref().and_then(Updown::poll_at), m.ping.as_ref().and_then(Ping::poll_at), status, others];
+        let (updown, ping) = (m.updown.as_ref().and_then(Updown::poll_at), m.ping.as_ref().and_then(Ping::poll_at));
+        let at = [updown, ping, m.failover.as_ref().and_then(Failover::poll_at), status, others];
         let timeout = clock::poll_timeout(clock::monotonic(), at.into_iter().flatten().min());
         // Times are kept to the millisecond, but a thousand targets need not be served one by one.
         if self.bulk && (0..BULK_MILLIS).contains(&timeout) { BULK_MILLIS } else { timeout }
@@ -381,6 +489,10 @@ impl Daemon {
                 self.poll.add(fd);
             }
         }
+        if let Some(network) = &self.network {
+            network.add_to(&mut self.poll);
+        }
+        self.contacts.add_to(&mut self.poll);
         self.questions.add_to(&mut self.poll);
         self.actions.add_to(&mut self.poll);
         if let Some(fd) = self.log.waits_for() {
@@ -406,6 +518,7 @@ impl Daemon {
             return Next::Turn;
         }
         self.quiet = None;
+        self.hear_network(now);
         self.hear_answers(now);
         self.actions.after(&self.poll, &mut self.log);
         if !self.poll.ready(0) {
@@ -426,18 +539,26 @@ impl Daemon {
         if arrived.stop { Next::Stop } else { Next::Turn }
     }
 
+    /// Links first: a switch waits for nothing else.
+    fn hear_network(&mut self, now: Instant) {
+        if self.network.as_mut().is_some_and(|network| network.hear(now)) {
+            self.tell_links(now);
+        }
+        self.keep_network(now);
+    }
+
     fn hear_pings(&mut self, now: Instant) {
         let mut heard = std::mem::take(&mut self.heard);
-        self.pinger.receive(self.bulk, |message, rtt| heard.push((message, rtt)));
+        self.pinger.receive(self.bulk, |wan, message, rtt| heard.push((wan, message, rtt)));
         let id = |t: &Token| ProbeId { owner: t.owner, check: t.check, index: t.index };
-        for (message, rtt) in heard.drain(..) {
+        for (wan, message, rtt) in heard.drain(..) {
             match message {
                 Heard::Reply(t) => self.tell(now, &Seen::Reply(id(&t), rtt), self.hosts.monitor(t.owner)),
                 Heard::Failed(t, error) => {
                     self.tell(now, &Seen::Lost(id(&t), Reason::Icmp(error)), self.hosts.monitor(t.owner));
                 }
                 Heard::Hint(to, error) => {
-                    for owner in self.hosts.at(to) {
+                    for owner in self.hosts.at(to, wan) {
                         self.monitors.on(now, &Seen::Hint(owner, error), self.hosts.monitor(owner), &mut self.effects);
                     }
                 }
@@ -447,6 +568,13 @@ impl Daemon {
     }
 
     fn hear_answers(&mut self, now: Instant) {
+        while let Some((id, result)) = self.contacts.after(&self.poll, now) {
+            let seen = match result {
+                Ok(rtt) => Seen::Reply(id, rtt),
+                Err(reason) => Seen::Lost(id, reason),
+            };
+            self.tell(now, &seen, self.hosts.monitor(id.owner));
+        }
         self.questions.after(&self.poll, now, &mut self.hosts);
         let mut own = None;
         while let Some((id, answer)) = self.questions.answered() {
@@ -483,39 +611,70 @@ impl Daemon {
     fn adopt(&mut self, now: Instant, config: &Config) -> Result<(), Vec<String>> {
         // What the old monitors have just found out is still to be told.
         self.perform(now);
+        let instance = self.source.instance.clone().unwrap_or_else(|| self.source.name(Some(config)));
+        let network = self.other_network(now, &instance, config)?;
         let mut hosts = Hosts::after(&mut self.hosts);
-        let mut monitors = Monitors::new(config, &mut hosts, now);
+        let mut monitors = Monitors::new(config, network.as_ref(), &mut hosts, now);
         // New sockets have new cookies: a reply to a probe of the old monitors is nobody's.
-        match Pinger::open(hosts.families()) {
+        let result = Pinger::open(hosts.families());
+        self.network = network;
+        match result {
             Ok(pinger) => self.pinger = pinger,
             Err(e) => {
                 self.hosts.take_back(hosts);
                 return Err(vec![format!("No ICMP socket: {}", e.raw)]);
             }
         }
+        self.contacts.forget();
         monitors.begin(&mut hosts, now);
         let target = |m: &Monitors| m.updown.as_ref().map(|u| Rc::clone(&u.target().1));
-        let same =
-            (target(&monitors), monitors.ping.is_some()) == (target(&self.monitors), self.monitors.ping.is_some());
-        monitors.inherit(std::mem::replace(&mut self.monitors, Monitors { updown: None, ping: None }), now);
+        let which = |m: &Monitors| (target(m), m.failover.is_some(), m.ping.is_some());
+        let same = which(&monitors) == which(&self.monitors);
+        monitors.inherit(std::mem::replace(&mut self.monitors, Monitors::default()), now);
         self.monitors = monitors;
         self.hosts = hosts;
         self.questions.forget_opinions();
-        if self.source.instance.is_none() {
-            self.instance = self.source.name(Some(config));
-        }
+        self.instance = instance;
         self.settle(config);
         if !same {
             self.announce();
         }
+        self.meet_network(now);
         self.warned_of_server = false;
         self.status.changed = true;
         Ok(())
     }
 
+    /// The network for a new configuration. With an error the old one is as it was.
+    fn other_network(
+        &mut self,
+        now: Instant,
+        instance: &str,
+        config: &Config,
+    ) -> Result<Option<Network>, Vec<String>> {
+        let runtime = self.runtime.as_ref();
+        let result = match (self.network.take(), &config.failover) {
+            (None, None) => Ok(None),
+            (Some(mut old), None) => {
+                old.leave_at_exit();
+                Ok(None)
+            }
+            (None, Some(settings)) => Network::open(instance, settings, runtime, now).map(Some),
+            (Some(old), Some(settings)) => match Network::after(old, instance, settings, runtime, now) {
+                Ok(network) => Ok(Some(network)),
+                Err((old, why)) => {
+                    self.network = Some(old);
+                    Err(why)
+                }
+            },
+        };
+        result.map_err(|why| vec![Refused::from(why).to_string()])
+    }
+
     fn write_status(&mut self, now: Instant) {
         let Some(runtime) = &mut self.runtime else { return };
         self.status.changed |= self.monitors.updown.as_mut().is_some_and(Updown::take_changed);
+        self.status.changed |= self.monitors.failover.as_mut().is_some_and(Failover::take_changed);
         if self.status.due().is_some_and(|due| due > now) {
             return;
         }
@@ -527,6 +686,12 @@ impl Daemon {
             clock: clock::both(),
             address: &|owner| self.hosts.address(owner).ok(),
             updown: self.monitors.updown.as_ref(),
+            failover: self.monitors.failover.as_ref(),
+            kernel: self.network.as_ref().map(|network| status::Kernel {
+                default_route: network.default_route(),
+                outranked: network.outranked(),
+                refusals: network.refusals(),
+            }),
             ping: self.monitors.ping.as_ref(),
             actions: (waiting, running, self.actions.failed),
         };
@@ -562,6 +727,9 @@ impl Daemon {
         let now = clock::monotonic();
         // What was seen together with the signal is still told.
         self.perform(now);
+        if let Some(network) = &mut self.network {
+            network.leave_at_exit();
+        }
         self.actions.stop(now, &mut self.log);
         let last = now + LAST_GRACE + Duration::from_millis(500);
         loop {
@@ -623,8 +791,29 @@ impl StatusFile {
     }
 }
 
+impl From<Unable> for Refused {
+    fn from(why: Unable) -> Self {
+        match why {
+            Unable::Netlink(why) => Self::Netlink(why),
+            Unable::Permission => Self::Routes,
+            Unable::Taken(device) => Self::Device(device),
+        }
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ping(e) => write!(f, "No ICMP socket: {}", e.raw),
+            Self::Routes => f.write_str("No permission to change routes"),
+            Self::Device(device) => write!(f, "Another instance switches the routes over {device} already"),
+            Self::Netlink(why) => f.write_str(why),
+        }
+    }
+}
+
 impl Monitors {
-    fn new(config: &Config, hosts: &mut Hosts, now: Instant) -> Self {
+    fn new(config: &Config, network: Option<&Network>, hosts: &mut Hosts, now: Instant) -> Self {
         let updown = config.updown.as_ref().map(|u| {
             let mut add = |host| (hosts.add(host, Monitor::Updown), Rc::clone(host.text()));
             let setup = updown::Setup {
@@ -642,7 +831,9 @@ impl Monitors {
             let texts: Vec<_> = p.targets.iter().map(|host| Rc::clone(host.text())).collect();
             Ping::new(owners.first().copied().unwrap_or(0), &texts, p.timing.plan(), now)
         });
-        Self { updown, ping }
+        let failover = config.failover.as_ref().zip(network);
+        let failover = failover.map(|(settings, network)| Failover::new(setup(settings, network, hosts), now));
+        Self { updown, failover, ping }
     }
 
     /// Begins with their names; a monitor waits for the first lookup of its host's.
@@ -660,6 +851,9 @@ impl Monitors {
         if let Some(u) = self.updown.as_mut().filter(|u| wanted(Monitor::Updown) && due(u.poll_at())) {
             u.on(now, seen, out);
         }
+        if let Some(f) = self.failover.as_mut().filter(|f| wanted(Monitor::Failover) && due(f.poll_at())) {
+            f.on(now, seen, out);
+        }
         if let Some(p) = self.ping.as_mut().filter(|p| wanted(Monitor::Ping) && due(p.poll_at())) {
             p.on(now, seen, out);
         }
@@ -669,12 +863,50 @@ impl Monitors {
         if let (Some(new), Some(old)) = (&mut self.updown, old.updown) {
             new.inherit(old, now);
         }
+        if let (Some(new), Some(old)) = (&mut self.failover, old.failover) {
+            new.inherit(old);
+        }
         if let (Some(new), Some(old)) = (&mut self.ping, old.ping) {
             new.inherit(old);
         }
     }
 
     fn keep_up(&self, now: Instant) -> bool {
-        self.updown.as_ref().is_none_or(|u| u.keeps_up(now)) && self.ping.as_ref().is_none_or(|p| p.keeps_up(now))
+        self.updown.as_ref().is_none_or(|u| u.keeps_up(now))
+            && self.failover.as_ref().is_none_or(|f| f.keeps_up(now))
+            && self.ping.as_ref().is_none_or(|p| p.keeps_up(now))
+    }
+}
+
+/// The failover monitor's hosts get their numbers, and the ways by which they are probed.
+fn setup(settings: &config::Failover, network: &Network, hosts: &mut Hosts) -> failover::Setup {
+    let mut wans = Vec::with_capacity(settings.wans.len());
+    for (wan, configured) in settings.wans.iter().enumerate() {
+        let mut target = |target: &config::Target| {
+            let way = Way { wan, probe: target.probe, judges: true };
+            (hosts.add_by(Some(way), &target.host, Monitor::Failover), Rc::clone(&target.text))
+        };
+        let mut targets: Vec<_> = configured.targets.iter().map(&mut target).collect();
+        if targets.is_empty() {
+            targets.push((hosts.add_gateway(wan, Monitor::Failover), "gateway".into()));
+        }
+        let post = Way { wan, probe: failover::Probe::Echo, judges: false };
+        let postping = configured.postping.as_ref();
+        wans.push(failover::WanSetup {
+            name: configured.name.as_str().into(),
+            device: configured.device.as_str().into(),
+            targets,
+            postping: postping.map(|h| (hosts.add_by(Some(post), h, Monitor::Failover), Rc::clone(h.text()))),
+        });
+    }
+    failover::Setup {
+        wans,
+        plan: settings.timing.plan(),
+        min_up: settings.min_up,
+        quality: settings.quality,
+        prefer_first: settings.prefer_primary,
+        hold_down: settings.hold_down,
+        idle_interval: settings.idle_interval,
+        adopted: network.led(),
     }
 }

@@ -2,12 +2,13 @@
 //! log, script and JSON cannot drift apart. Texts and argument positions are those of imon V2.99.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use crate::monitor::failover::choice::Cause;
 use crate::monitor::stats::{Fraction, Millis, Stats};
 use crate::monitor::{Owner, Reason};
 use crate::time::{self, Clock, Instant, Wall};
@@ -33,6 +34,8 @@ pub enum Severity {
 pub enum Monitor {
     /// Outages of an address.
     Updown,
+    /// The default route on a working one of two WANs.
+    Failover,
     /// Statistics at intervals.
     Ping,
 }
@@ -43,6 +46,7 @@ impl Monitor {
     pub fn name(self) -> &'static str {
         match self {
             Self::Updown => "updown",
+            Self::Failover => "failover",
             Self::Ping => "ping",
         }
     }
@@ -114,6 +118,115 @@ pub enum What {
         /// What keeps them.
         problem: Option<Reason>,
     },
+    /// The first that is known of a WAN.
+    WanInitial {
+        /// Which.
+        wan: Wan,
+        /// Whether it works.
+        online: bool,
+        /// Why it does not, where there is more to say than silence.
+        reason: Option<Rc<str>>,
+    },
+    /// A WAN works again, or does not any more.
+    WanState {
+        /// Which.
+        wan: Wan,
+        /// The outage that ended; `None`: it begins.
+        outage: Option<Outage>,
+        /// Why it does not work, where there is more to say than silence.
+        reason: Option<Rc<str>>,
+    },
+    /// A WAN works badly, and how; `None`: not any more.
+    WanDegraded {
+        /// Which.
+        wan: Wan,
+        /// How badly.
+        how: Option<Rc<str>>,
+    },
+    /// The default route goes over this WAN now.
+    Switched {
+        /// Which.
+        wan: Wan,
+        /// Why.
+        cause: Cause,
+    },
+    /// The default route should go over this WAN, and the kernel says why it does not.
+    Refused {
+        /// Which.
+        wan: Wan,
+        /// The kernel's words.
+        why: Rc<str>,
+    },
+    /// No WAN works. The route stays where it is.
+    AllDown {
+        /// All of them, in order of preference.
+        wans: Vec<Wan>,
+    },
+    /// The ping after a switch.
+    Postping {
+        /// Over which WAN.
+        wan: Wan,
+        /// As configured.
+        target: Rc<str>,
+        /// Whether it was answered.
+        online: bool,
+    },
+}
+
+/// Which of the WANs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Role {
+    /// The preferred one.
+    Primary,
+    /// The other one.
+    Standby,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Primary => "Primary",
+            Self::Standby => "Standby",
+        })
+    }
+}
+
+/// A WAN as logs and scripts name it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Wan {
+    /// Its place.
+    pub role: Role,
+    /// As configured; may be empty.
+    #[serde(serialize_with = "text")]
+    pub name: Rc<str>,
+    /// Its interface.
+    #[serde(rename = "interface", serialize_with = "text")]
+    pub device: Rc<str>,
+    /// Our address on it; for one that is offline the last one.
+    pub address: Option<Ipv4Addr>,
+}
+
+impl Wan {
+    /// For `$4` of scripts: `net42:Primary:wan1:192.168.42.2`. An empty name keeps its colon.
+    fn info(&self) -> String {
+        let address = self.address.map(|a| a.to_string()).unwrap_or_default();
+        format!("{}:{}:{}:{address}", self.name, self.role, self.device)
+    }
+
+    /// `net42 (wan1)`, without a name `'wan1'`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match (&*self.name, &*self.device) {
+            ("", device) => format!("'{device}'"),
+            (name, device) => format!("{name} ({device})"),
+        }
+    }
+}
+
+impl fmt::Display for Wan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} Network {}", self.role, self.label())
+    }
 }
 
 /// An outage from the first lost probe to the first reply.
@@ -176,6 +289,40 @@ impl Event {
             What::PingResult { .. } => {}
             What::Sending { target, problem: Some(why) } => line(Warning, format_args!("Probe of {target}: {why}")),
             What::Sending { target, problem: None } => line(Notice, format_args!("Probes of {target} are sent again")),
+            What::WanInitial { wan, online, reason } => {
+                if let Some(reason) = reason {
+                    line(Warning, format_args!("{wan}: {reason}"));
+                }
+                let severity = if *online { Notice } else { Warning };
+                line(severity, format_args!("Network Failover Initial State for {wan}: {}", on_off(*online)));
+            }
+            What::WanState { wan, outage: Some(outage), .. } => {
+                line(Notice, format_args!("{wan} is now online"));
+                line(Notice, format_args!("{} Network Outage Duration: {}", wan.role, time::in_words(outage.lasted)));
+            }
+            What::WanState { wan, outage: None, reason } => {
+                if let Some(reason) = reason {
+                    line(Warning, format_args!("{wan}: {reason}"));
+                }
+                line(Warning, format_args!("{wan} is now offline"));
+            }
+            What::WanDegraded { wan, how: Some(how) } => line(Warning, format_args!("{wan} is degraded: {how}")),
+            What::WanDegraded { wan, how: None } => line(Notice, format_args!("{wan} is no longer degraded")),
+            What::Switched { wan, .. } => {
+                line(Notice, format_args!("Network Failover to {wan}"));
+                line(Notice, format_args!("Network Failover {} Route {} is active", wan.role, wan.label()));
+            }
+            What::Refused { wan, why } => {
+                line(Severity::Error, format_args!("The default route over {wan} cannot be set, tried again: {why}"));
+            }
+            What::AllDown { .. } => line(Warning, format_args!("Both Primary and Standby Networks are offline")),
+            What::Postping { wan, target, online: true } => {
+                line(Notice, format_args!("Info: {} Network Ping Target {target} Online After Failover", wan.role));
+            }
+            What::Postping { wan, target, online: false } => line(
+                Warning,
+                format_args!("Warn: {} Network Ping Target {target} Not Responding After Failover", wan.role),
+            ),
         }
     }
 
@@ -200,10 +347,22 @@ impl Event {
                     Millis(s.jitter)
                 )],
             ),
+            What::WanInitial { wan, online, .. } => ("failover-initial", vec![wan.info(), on_off(*online).to_owned()]),
+            What::Switched { wan, .. } => match wan.role {
+                Role::Primary => ("failover-primary", vec![wan.info()]),
+                Role::Standby => ("failover-standby", vec![wan.info()]),
+            },
+            What::AllDown { wans } => ("failover-bothdown", wans.iter().map(Wan::info).collect()),
+            What::Postping { wan, online, .. } => {
+                ("failover-postping", vec![wan.info(), on_off(*online).to_owned()])
+            }
             What::Online { .. }
             | What::Secondary { .. }
             | What::Conclusion(_)
             | What::Refuted { .. }
+            | What::WanState { .. }
+            | What::WanDegraded { .. }
+            | What::Refused { .. }
             | What::Sending { .. } => return None,
         };
         Some(Action { name, args })
@@ -225,6 +384,10 @@ impl Event {
             by_dns: None,
             reason: None,
             ping: None,
+            wan: None,
+            wans: None,
+            online: None,
+            cause: None,
         };
         match &self.what {
             What::Online { target, outage, by_dns } => {
@@ -246,6 +409,18 @@ impl Event {
             What::Secondary { target, .. } | What::Refuted { target, .. } | What::Sending { target, .. } => {
                 j.target = Some(target);
             }
+            What::WanInitial { wan, online, reason } => {
+                (j.wan, j.online, j.reason) = (Some(wan), Some(*online), reason.as_deref().map(str::to_owned));
+            }
+            What::WanState { wan, .. } | What::WanDegraded { wan, .. } | What::Refused { wan, .. } => {
+                j.wan = Some(wan)
+            }
+            What::Switched { wan, cause } => (j.wan, j.cause) = (Some(wan), Some(cause.word())),
+            What::AllDown { wans } => j.wans = Some(wans),
+            What::Postping { wan, target, online } => {
+                j.target = Some(target);
+                (j.wan, j.online) = (Some(wan), Some(*online));
+            }
             What::Conclusion(_) => {}
         }
         serde_json::to_string(&j).unwrap_or_default()
@@ -253,17 +428,31 @@ impl Event {
 
     /// One example of each event that calls the action script, by its name, for `imon test-action` and the README.
     #[must_use]
-    pub fn examples(now: Instant) -> [Self; 3] {
+    pub fn examples(now: Instant) -> Vec<Self> {
         let target: Rc<str> = "1.1.1.1".into();
         let outage = Outage { began: now - Duration::from_secs(18), lasted: Duration::from_secs(18) };
         let rtts = [0.142, 0.368].map(|ms: f64| Duration::from_secs_f64(ms / 1000.0));
         let event = |monitor, what| Self { monitor, owner: 0, what };
-        [
+        let wan = |role, name: &str, device: &str, address| Wan {
+            role,
+            name: name.into(),
+            device: device.into(),
+            address: Some(Ipv4Addr::from(address)),
+        };
+        let primary = wan(Role::Primary, "net42", "wan1", [192, 168, 42, 2]);
+        let standby = wan(Role::Standby, "net62", "wan2", [192, 168, 62, 2]);
+        let failover = |what| event(Monitor::Failover, what);
+        vec![
             event(Monitor::Updown, What::Online { target: target.clone(), outage: Some(outage), by_dns: false }),
             event(
                 Monitor::Updown,
                 What::Offline { target: target.clone(), began: outage.began, reason: Reason::Silent },
             ),
+            failover(What::WanInitial { wan: primary.clone(), online: true, reason: None }),
+            failover(What::Switched { wan: primary.clone(), cause: Cause::Start }),
+            failover(What::Switched { wan: standby.clone(), cause: Cause::Failed }),
+            failover(What::AllDown { wans: vec![primary, standby.clone()] }),
+            failover(What::Postping { wan: standby, target: target.clone(), online: true }),
             event(Monitor::Ping, What::PingResult { target, stats: Stats::of(rtts.into_iter(), 3), reason: None }),
         ]
     }
@@ -291,6 +480,14 @@ struct Json<'a> {
     reason: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     ping: Option<PingJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wan: Option<&'a Wan>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wans: Option<&'a [Wan]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
 }
 
 /// The numbers of a check, as in the log.
@@ -315,6 +512,10 @@ impl From<&Stats> for PingJson {
             jitter_ms: Millis(s.jitter),
         }
     }
+}
+
+fn text<S: Serializer>(text: &Rc<str>, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(text)
 }
 
 fn on_off(online: bool) -> &'static str {

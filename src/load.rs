@@ -107,18 +107,14 @@ fn check_script(action: &Located<String>, errors: &mut Vec<String>, warnings: &m
     errors.push(format!("Action script '{path}' {fault}: {todo} ({place})"));
 }
 
-/// This version watches with updown and ping only.
+/// This version has no ddns monitor.
 fn check_monitors(enabled: &[&str], errors: &mut Vec<String>, warnings: &mut Vec<String>) {
-    let on = |name| enabled.contains(&name);
-    let missing = match (on("ddns"), on("failover")) {
-        (false, false) => return,
-        (true, false) => "The ddns monitor is",
-        (false, true) => "The failover monitor is",
-        (true, true) => "The ddns and failover monitors are",
-    };
-    let text = format!("{missing} not in imon {} yet", env!("CARGO_PKG_VERSION"));
-    if !on("updown") && !on("ping") {
-        errors.push(format!("{text}: enable updown or ping, or keep V2.99 for this instance"));
+    if !enabled.contains(&"ddns") {
+        return;
+    }
+    let text = format!("The ddns monitor is not in imon {} yet", env!("CARGO_PKG_VERSION"));
+    if enabled.len() == 1 {
+        errors.push(format!("{text}: enable another one, or keep V2.99 for this instance"));
     } else {
         warnings.push(format!("{text}, the other monitors run"));
     }

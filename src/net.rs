@@ -152,6 +152,8 @@ pub struct Picture {
     pub rules: Vec<Rule>,
     /// The IPv6 default routes.
     pub defaults6: Vec<Default6>,
+    /// The kernel has no rules, and no tables but main.
+    pub no_policy_routing: bool,
 }
 
 impl Picture {
@@ -183,13 +185,43 @@ impl Picture {
             News::NoRoute(route) => take(&mut self.routes, |r| {
                 r.place() == route.place() && r.protocol == route.protocol && r.ways().eq(route.ways())
             }),
-            News::Rule(rule) => self.rules.push(rule),
+            News::Rule(rule) => put(&mut self.rules, rule.clone(), |r| *r == rule),
             News::NoRule(rule) => take(&mut self.rules, |r| *r == rule),
-            News::Default6(default) => self.defaults6.push(default),
+            News::Default6(default) => put(&mut self.defaults6, default, |d| *d == default),
             News::NoDefault6(default) => take(&mut self.defaults6, |d| *d == default),
             News::Route(_) | News::End(..) | News::Other => {}
         }
         false
+    }
+}
+
+impl Picture {
+    /// Takes note of a change of ours that the kernel has made. It tells the same in a moment, which changes nothing.
+    pub fn made(&mut self, change: &Change) {
+        let news = match change.clone() {
+            Change::Replace(route) => News::Route(route),
+            Change::RemoveRoute(route) => News::NoRoute(route),
+            Change::AddRule(rule) => News::Rule(rule),
+            Change::RemoveRule(rule) => News::NoRule(rule),
+        };
+        self.note(Message { sequence: 0, interrupted: false, replaces: true, news });
+    }
+
+    /// The name of an interface; its number where there is none.
+    #[must_use]
+    pub fn name_of(&self, index: u32) -> String {
+        let link = self.links.iter().find(|l| l.index == index);
+        link.map_or_else(|| format!("#{index}"), |l| l.name.clone())
+    }
+
+    /// A route as `ip route` writes it, with the names of interfaces.
+    #[must_use]
+    pub fn in_words(&self, route: &Route) -> String {
+        let mut text = route.to_string();
+        for hop in route.hops.iter().filter(|hop| hop.index != 0) {
+            text = text.replacen(&format!("dev #{}", hop.index), &format!("dev {}", self.name_of(hop.index)), 1);
+        }
+        text
     }
 }
 

@@ -32,7 +32,13 @@ const INSTANCES: u32 = 99_999;
 
 impl<'a> From<&'a crate::net::Picture> for View<'a> {
     fn from(p: &'a crate::net::Picture) -> Self {
-        Self { links: &p.links, addresses: &p.addresses, routes: &p.routes, rules: &p.rules }
+        Self {
+            links: &p.links,
+            addresses: &p.addresses,
+            routes: &p.routes,
+            rules: &p.rules,
+            policy_routing: !p.no_policy_routing,
+        }
     }
 }
 
@@ -65,6 +71,8 @@ pub struct View<'a> {
     pub routes: &'a [Route],
     /// All rules.
     pub rules: &'a [Rule],
+    /// The kernel has rules, and more than one table.
+    pub policy_routing: bool,
 }
 
 /// What a road is like at the moment.
@@ -109,10 +117,23 @@ pub struct Road {
     pub address: Ipv4Addr,
     /// The gateway; a point-to-point link needs none.
     pub gateway: Option<Ipv4Addr>,
+    /// The other end of a point-to-point link.
+    pub peer: Option<Ipv4Addr>,
+}
+
+/// What a change is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// Leading the traffic over the chosen WAN.
+    Default,
+    /// The road of one WAN, by which it is probed.
+    Wan(usize),
+    /// Everything else.
+    Other,
 }
 
 /// The routes and rules of one instance.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
     wans: Vec<Wan>,
     metric: u32,
@@ -168,11 +189,11 @@ impl Policy {
             Gateway::Fixed(gateway) => Some(gateway),
             Gateway::Auto => self.learnt(wan, link, view),
         };
-        let Some(address) = address(link, gateway, view) else { return Some(State::NoAddress) };
+        let Some(Address { address, peer, .. }) = address(link, gateway, view) else { return Some(State::NoAddress) };
         if gateway.is_none() && !link.point_to_point {
             return Some(State::NoGateway);
         }
-        Some(State::Ready(Road { index: link.index, address, gateway }))
+        Some(State::Ready(Road { index: link.index, address, gateway, peer }))
     }
 
     /// The gateway of the default that others put on the interface, in any table; the one with the lowest metric. While
@@ -260,16 +281,17 @@ impl Policy {
         let metric = self.free_metric(view);
         if let Some(road) = chosen_road {
             let onlink = needs_onlink(&road, view);
-            for wanted in [default(self.base, 0, &road, onlink), default(MAIN, metric, &road, onlink)] {
-                put(&mut out, wanted, view);
+            if view.policy_routing {
+                put(&mut out, default(self.base, 0, &road, onlink), view);
             }
+            put(&mut out, default(MAIN, metric, &road, onlink), view);
         }
-        for (wan, road) in roads.iter().enumerate() {
+        for (wan, road) in roads.iter().enumerate().filter(|_| view.policy_routing) {
             if let Some(road) = road {
                 put(&mut out, default(self.table_of(wan), 0, road, needs_onlink(road, view)), view);
             }
         }
-        let rules = self.rules(&roads, chosen.is_some(), view);
+        let rules = if view.policy_routing { self.rules(&roads, chosen.is_some(), view) } else { Vec::new() };
         out.extend(rules.iter().filter(|rule| !view.rules.contains(rule)).cloned().map(Change::AddRule));
         let stale = view.rules.iter().filter(|rule| self.is_our_rule(rule) && !self.keeps(rule, &rules, &roads, view));
         out.extend(stale.cloned().map(Change::RemoveRule));
@@ -287,6 +309,18 @@ impl Policy {
         let rules = view.rules.iter().filter(|rule| self.is_our_rule(rule)).cloned().map(Change::RemoveRule);
         let ours = |r: &&Route| r.is_ours() && (self.is_our_table(r.table) || (all && self.is_our_default(r, view)));
         rules.chain(view.routes.iter().filter(ours).cloned().map(Change::RemoveRoute)).collect()
+    }
+
+    /// Of what a change is a part.
+    #[must_use]
+    pub fn part(&self, change: &Change) -> Part {
+        let wan = |table: u32| (0..self.wans.len()).find(|wan| self.table_of(*wan) == table);
+        match change {
+            Change::Replace(route) if route.table == MAIN || route.table == self.base => Part::Default,
+            Change::Replace(route) => wan(route.table).map_or(Part::Other, Part::Wan),
+            Change::AddRule(rule) if rule.table == self.base => Part::Default,
+            Change::AddRule(_) | Change::RemoveRoute(_) | Change::RemoveRule(_) => Part::Other,
+        }
     }
 
     fn road(&self, wan: usize, view: &View<'_>) -> Option<Road> {
@@ -349,10 +383,10 @@ fn small(wan: usize) -> u32 {
 }
 
 /// Our address on the link: one in the gateway's network, else the first that is good for the internet.
-fn address(link: &Link, gateway: Option<Ipv4Addr>, view: &View<'_>) -> Option<Ipv4Addr> {
+fn address(link: &Link, gateway: Option<Ipv4Addr>, view: &View<'_>) -> Option<Address> {
     let mut usable = view.addresses.iter().filter(|a| a.index == link.index && !a.local && !a.address.is_link_local());
     let near = usable.clone().find(|a| gateway.is_some_and(|g| reaches(a, g)));
-    near.or_else(|| usable.clone().find(|a| !a.secondary)).or_else(|| usable.next()).map(|a| a.address)
+    near.or_else(|| usable.clone().find(|a| !a.secondary)).or_else(|| usable.next()).copied()
 }
 
 /// Whether the gateway is in the address's network, or its peer.

@@ -1,17 +1,19 @@
 //! The status file: what each monitor sees, for people and programs. Schema 1, documented in the README.
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::event::PingJson;
+use crate::event::{PingJson, Role};
 use crate::monitor::Owner;
 use crate::monitor::check::{Checker, Counters, Verdict};
+use crate::monitor::failover::{Failover, Wan};
 use crate::monitor::ping::Ping;
-use crate::monitor::stats::Millis;
+use crate::monitor::stats::{Fraction, Millis};
 use crate::monitor::updown::{State, Updown};
+use crate::routing::State as Link;
 use crate::time::{Clock, Wall};
 
 /// What the status is made of.
@@ -28,10 +30,24 @@ pub struct Sources<'a> {
     pub address: &'a dyn Fn(Owner) -> Option<IpAddr>,
     /// The updown monitor.
     pub updown: Option<&'a Updown>,
+    /// The failover monitor,
+    pub failover: Option<&'a Failover>,
+    /// and what the kernel has of it.
+    pub kernel: Option<Kernel<'a>>,
     /// The ping monitor.
     pub ping: Option<&'a Ping>,
     /// Calls of the action script: waiting, running, failed.
     pub actions: (usize, usize, u64),
+}
+
+/// The kernel's routes, as far as they concern the failover monitor.
+pub struct Kernel<'a> {
+    /// Our default route in the table main, in words.
+    pub default_route: Option<String>,
+    /// What leads traffic past it, in words.
+    pub outranked: Option<&'a str>,
+    /// Why it refuses the road of a WAN, for each of them.
+    pub refusals: Vec<Option<&'a str>>,
 }
 
 /// Writes the status as JSON with a final newline into `out`, replacing what is there. Allocates nothing that `out`
@@ -69,6 +85,8 @@ struct Monitors<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     updown: Option<UpdownStatus<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    failover: Option<FailoverStatus<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ping: Option<PingStatus<'a>>,
 }
 
@@ -85,6 +103,7 @@ impl<'a> Root<'a> {
             actions: ActionsStatus { waiting, running, failed },
             monitors: Monitors {
                 updown: s.updown.map(|u| UpdownStatus::of(s, u)),
+                failover: s.failover.map(|f| FailoverStatus::of(s, f)),
                 ping: s.ping.map(|ping| PingStatus { sources: s, ping }),
             },
         }
@@ -121,6 +140,13 @@ struct Probes {
     late: u64,
     duplicates: u64,
     checks: u64,
+}
+
+impl From<Counters> for Probes {
+    fn from(counters: Counters) -> Self {
+        let Counters { sent, replies, late, duplicates, checks } = counters;
+        Self { sent, replies, late, duplicates, checks }
+    }
 }
 
 #[derive(Serialize)]
@@ -176,7 +202,6 @@ impl<'a> UpdownStatus<'a> {
 
 impl<'a> HostStatus<'a> {
     fn of(s: &Sources<'_>, target: &'a str, checker: &Checker, last: Option<&'a Verdict>) -> Self {
-        let Counters { sent, replies, late, duplicates, checks } = checker.counters;
         Self {
             target,
             address: (s.address)(checker.owner()),
@@ -188,7 +213,128 @@ impl<'a> HostStatus<'a> {
             since: None,
             reason: last.filter(|v| !v.good).map(|v| Shown(&v.reason)),
             last: last.map(|v| Last { start: s.clock.wall_of(v.start), numbers: PingJson::from(&v.stats) }),
-            probes: Probes { sent, replies, late, duplicates, checks },
+            probes: Probes::from(checker.counters),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct FailoverStatus<'a> {
+    /// The interface over which imon leads the traffic; `None`: it has not chosen yet, or the kernel refuses.
+    active: Option<&'a str>,
+    /// The kernel's reason, while it refuses the route that is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<&'a str>,
+    /// Our default route in the table main.
+    default_route: Option<&'a str>,
+    /// What leads traffic past it.
+    outranked_by: Option<&'a str>,
+    switches: u64,
+    last_switch: Option<LastSwitch<'a>>,
+    wans: Vec<WanStatus<'a>>,
+}
+
+#[derive(Serialize)]
+struct LastSwitch<'a> {
+    time: Wall,
+    to: &'a str,
+    cause: &'static str,
+}
+
+#[derive(Serialize)]
+struct WanStatus<'a> {
+    role: Role,
+    name: &'a str,
+    interface: &'a str,
+    /// `unknown`, `down`, `degraded`, `up`.
+    state: &'static str,
+    /// Since when; for one that is down the time of its first lost probe.
+    since: Option<Wall>,
+    reason: Option<String>,
+    active: bool,
+    address: Option<Ipv4Addr>,
+    gateway: Option<Ipv4Addr>,
+    /// Of the last probes.
+    loss: Option<Fraction>,
+    rtt_ms: Option<Millis>,
+    /// How long it must still work without a lost probe before it is used again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold_down_left_seconds: Option<Millis>,
+    /// It carries no traffic and is probed at idle-interval.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    idle: bool,
+    targets: Vec<TargetStatus<'a>>,
+}
+
+#[derive(Serialize)]
+struct TargetStatus<'a> {
+    target: &'a str,
+    address: Option<IpAddr>,
+    state: &'static str,
+    reason: Option<Shown<'a>>,
+    rtt_ms: Option<Millis>,
+    probes: Probes,
+}
+
+impl<'a> FailoverStatus<'a> {
+    fn of(s: &'a Sources<'a>, failover: &'a Failover) -> Self {
+        let wans = failover.wans();
+        let device = |at: usize| wans.get(at).map_or("", |wan| wan.device());
+        let kernel = s.kernel.as_ref();
+        let (switches, last) = failover.switches();
+        Self {
+            active: failover.active().map(device),
+            refused: failover.refused().map(|why| &**why),
+            default_route: kernel.and_then(|kernel| kernel.default_route.as_deref()),
+            outranked_by: kernel.and_then(|kernel| kernel.outranked),
+            switches,
+            last_switch: last.map(|last| LastSwitch {
+                time: s.clock.wall_of(last.at),
+                to: device(last.to),
+                cause: last.cause.word(),
+            }),
+            wans: (0..).zip(wans).map(|(at, wan)| WanStatus::of(s, failover, at, wan)).collect(),
+        }
+    }
+}
+
+impl<'a> WanStatus<'a> {
+    fn of(s: &'a Sources<'a>, failover: &'a Failover, at: usize, wan: &'a Wan) -> Self {
+        let health = &wan.health;
+        let (lost, settled, rtt) = health.figures(s.clock.now);
+        let refused = s.kernel.as_ref().and_then(|kernel| kernel.refusals.get(at).copied().flatten());
+        let (address, gateway) = match health.link() {
+            Some(Link::Ready(road)) => (Some(road.address), road.gateway),
+            _ => (None, None),
+        };
+        let millis = |d: std::time::Duration| Millis(d.as_secs_f64() * 1000.0);
+        let targets = health.targets().iter().map(|target| TargetStatus {
+            target: &target.text,
+            address: (s.address)(target.checker.owner()),
+            state: match target.answers {
+                None => "unknown",
+                Some(true) => "online",
+                Some(false) => "offline",
+            },
+            reason: target.reason.as_ref().map(|reason| Shown(reason)),
+            rtt_ms: target.rtt.map(millis),
+            probes: Probes::from(target.checker.counters),
+        });
+        Self {
+            role: failover.role(at),
+            name: wan.name(),
+            interface: wan.device(),
+            state: health.condition().word(),
+            since: health.since().map(|at| s.clock.wall_of(at)),
+            reason: health.why().map(|why| refused.map_or_else(|| why.to_string(), str::to_owned)),
+            active: failover.active() == Some(at),
+            address,
+            gateway,
+            loss: (settled > 0).then(|| Fraction(lost as f64 / settled as f64)),
+            rtt_ms: rtt.map(millis),
+            hold_down_left_seconds: failover.hold_down_left(s.clock.now, at).map(|d| Millis(d.as_secs_f64())),
+            idle: health.is_idle(),
+            targets: targets.collect(),
         }
     }
 }

@@ -33,7 +33,7 @@ fn ms(now: Instant) -> u64 {
 }
 
 fn ready() -> State {
-    State::Ready(Road { index: 3, address: Ipv4Addr::new(192, 168, 42, 2), gateway: None })
+    State::Ready(Road { index: 3, address: Ipv4Addr::new(192, 168, 42, 2), gateway: None, peer: None })
 }
 
 /// Two WANs and the choice between them.

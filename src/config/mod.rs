@@ -24,7 +24,10 @@ pub use schema::{Key, Kind, MONITORS, schema};
 
 use crate::host::Host;
 use crate::monitor::check::Plan;
+use crate::monitor::failover::Probe;
+use crate::monitor::failover::health::{Limit, Quality};
 use crate::opinion;
+use crate::routing::Gateway;
 use crate::text::{Clean, nearest};
 use json::Document;
 use settings::{Report, Settings};
@@ -65,8 +68,8 @@ pub struct Config {
     pub ping: Option<Ping>,
     /// Whether the ddns monitor is enabled.
     pub ddns_enabled: bool,
-    /// Whether the failover monitor is enabled.
-    pub failover_enabled: bool,
+    /// The failover monitor.
+    pub failover: Option<Failover>,
 }
 
 /// What concerns all monitors.
@@ -128,6 +131,63 @@ pub struct Ping {
     pub targets: Vec<Host>,
 }
 
+/// Settings of the failover monitor.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Failover {
+    /// When it checks.
+    pub timing: Timing,
+    /// The WANs, in order of preference: primary and standby.
+    pub wans: Vec<Wan>,
+    /// Whether the first that works is used, or the one in use until it fails.
+    pub prefer_primary: bool,
+    /// Metric of the default route in the table main.
+    pub metric: u32,
+    /// How many of a WAN's targets must answer.
+    pub min_up: usize,
+    /// How long a preferred WAN must work before it is used again.
+    pub hold_down: Duration,
+    /// Limits beyond which a WAN is degraded.
+    pub quality: Quality,
+    /// Between single probes of a WAN that carries no traffic; `None`: it is checked as any other.
+    pub idle_interval: Option<Duration>,
+    /// Whether a switch ends connections over the WAN that is left.
+    pub flush_conntrack: bool,
+    /// Whether the default route in the table main is removed at the end.
+    pub remove_on_exit: bool,
+}
+
+/// One WAN.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Wan {
+    /// Its interface.
+    pub device: String,
+    /// What people call it; may be empty.
+    pub name: String,
+    /// Its gateway.
+    pub gateway: Gateway,
+    /// What tells whether it works; empty: its gateway.
+    pub targets: Vec<Target>,
+    /// What is pinged after a switch to it.
+    pub postping: Option<Host>,
+}
+
+/// What tells whether a WAN works.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// As configured.
+    pub text: Rc<str>,
+    /// Who is asked.
+    pub host: Host,
+    /// And how.
+    pub probe: Probe,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// A value and where it is written.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Located<T> {
@@ -161,7 +221,7 @@ impl Config {
     /// How many monitors are enabled.
     #[must_use]
     pub fn monitors(&self) -> usize {
-        let enabled = [self.ddns_enabled, self.updown.is_some(), self.failover_enabled, self.ping.is_some()];
+        let enabled = [self.ddns_enabled, self.updown.is_some(), self.failover.is_some(), self.ping.is_some()];
         enabled.into_iter().filter(|on| *on).count()
     }
 }
@@ -262,13 +322,14 @@ fn read(document: &Document, overrides: &Overrides<'_>, report: &mut Report, par
     // Each of them is read before one that failed ends this, so that the problems of all are reported.
     let global = read_global(&global, parsed.action.clone(), report);
     let updown = updown.enabled().then(|| read_updown(&updown, addping, report));
+    let failover = failover.enabled().then(|| read_failover(&failover, report));
     let ping = ping.enabled().then(|| read_ping(&ping, report));
     Some(Config {
         global: global?,
         updown: if let Some(updown) = updown { Some(updown?) } else { None },
         ping: if let Some(ping) = ping { Some(ping?) } else { None },
         ddns_enabled: ddns.enabled(),
-        failover_enabled: failover.enabled(),
+        failover: if let Some(failover) = failover { Some(failover?) } else { None },
     })
 }
 
@@ -365,6 +426,78 @@ fn read_ping(settings: &Settings, report: &mut Report) -> Option<Ping> {
     let targets = settings.hosts("monitorip")?.to_vec();
     check_load(settings, &timing, timing.interval, targets.len(), report);
     Some(Ping { timing, targets })
+}
+
+fn read_failover(settings: &Settings, report: &mut Report) -> Option<Failover> {
+    let mut wan = |keys: [&'static str; 5]| {
+        let [device, name, gateway, ping, postping] = keys;
+        Some(Wan {
+            device: settings.text(device)?.to_owned(),
+            name: settings.text(name)?.to_owned(),
+            gateway: settings.gateway(gateway)?,
+            targets: settings.targets(ping)?.to_vec(),
+            postping: ipv4_only(settings, postping, report)?,
+        })
+    };
+    let primary = wan(["primary-if", "primary-name", "primary-gw", "primary-ping", "primary-postping"]);
+    let standby = wan(["standby-if", "standby-name", "standby-gw", "standby-ping", "standby-postping"]);
+    let timing = settings.timing()?;
+    let (primary, standby) = (primary?, standby?);
+    if primary.device == standby.device && !primary.device.is_empty() {
+        let message = format!("primary-if and standby-if are both {}: two interfaces are needed", primary.device);
+        settings.error(report, "standby-if", message);
+    }
+    let targets = primary.targets.len().max(1) + standby.targets.len().max(1);
+    check_load(settings, &timing, timing.interval, targets, report);
+    let fewest = primary.targets.len().max(1).min(standby.targets.len().max(1));
+    let min_up = usize::try_from(settings.count("min-up")?).ok()?;
+    if min_up > fewest {
+        let message = format!("min-up is {min_up}, but a network has {fewest} of them: all of those must answer");
+        settings.warn(report, "min-up", message);
+    }
+    let quality = Quality {
+        loss: limit(settings, ["max-loss", "return-loss"], |percent| percent / 100.0, report)?,
+        rtt: limit(settings, ["max-rtt", "return-rtt"], |ms| Duration::from_secs_f64(ms / 1000.0), report)?,
+    };
+    Some(Failover {
+        timing,
+        wans: vec![primary, standby],
+        prefer_primary: settings.flag("prefer-primary")?,
+        metric: settings.count("metric")?,
+        min_up,
+        hold_down: settings.seconds("hold-down")?,
+        quality,
+        idle_interval: settings.seconds("idle-interval").map(|every| (!every.is_zero()).then_some(every))?,
+        flush_conntrack: settings.flag("flush-conntrack")?,
+        remove_on_exit: settings.text("on-exit")? == "remove",
+    })
+}
+
+/// A host that is probed through a WAN.
+fn ipv4_only(settings: &Settings, name: &'static str, report: &mut Report) -> Option<Option<Host>> {
+    let host = settings.hosts(name)?.first().cloned();
+    if host.as_ref().and_then(Host::address).is_some_and(|address| address.is_ipv6()) {
+        settings.error(report, name, format!("{name} is an IPv6 address; failover switches IPv4"));
+    }
+    Some(host)
+}
+
+/// A limit and where it is good again. The inner `None` is one that is not set.
+fn limit<T>(
+    settings: &Settings,
+    [most, again]: [&'static str; 2],
+    unit: impl Fn(f64) -> T,
+    report: &mut Report,
+) -> Option<Option<Limit<T>>> {
+    let (max, back) = (settings.number(most)?, settings.number(again)?);
+    let set = |n: f64| n > 0.0;
+    if set(back) && !set(max) {
+        settings.warn(report, again, format!("{again} is not used: {most} is not set"));
+    } else if back > max {
+        settings.error(report, again, format!("{again} is {back}, above {most}, which is {max}"));
+    }
+    let again = if set(back) { back } else { max / 2.0 };
+    Some(set(max).then(|| Limit { most: unit(max), again: unit(again) }))
 }
 
 /// Refuses settings that are good one by one and together flood a network or fill the memory.

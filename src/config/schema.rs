@@ -55,8 +55,23 @@ pub enum Kind {
     },
     /// A DNS name.
     Name,
-    /// An IP address.
-    Address,
+    /// A number of what is counted in `unit`, fractions allowed, from 0 to `max`.
+    Number {
+        /// Largest value.
+        max: f64,
+        /// What it counts.
+        unit: &'static str,
+    },
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// An IPv4 address, or `auto`.
+    Gateway,
+    /// What tells whether a WAN works: hosts, with `dns:` in front of one that is asked and `tcp:` of one, with its
+    /// port, that is connected to; at most `max` of them.
+    Targets {
+        /// Largest number of targets.
+        max: usize,
+    },
     /// An instance name, see [`super::instance`].
     Instance,
     /// A remark for people. imon does not use it, so nothing about it is an error.
@@ -85,7 +100,12 @@ impl Key {
                 format!("a list of IP addresses or DNS names, at most {max} (\"a, b\" or [\"a\", \"b\"])")
             }
             Kind::Name => "a DNS name".to_owned(),
-            Kind::Address => "an IP address".to_owned(),
+            Kind::Number { max, unit } => format!("a number of {unit} from 0 to {max}"),
+            Kind::Word(words) => words.join(" or "),
+            Kind::Gateway => "an IPv4 address or auto".to_owned(),
+            Kind::Targets { max } => {
+                format!("a list of IPv4 addresses or DNS names, also dns:ADDRESS and tcp:ADDRESS:PORT, at most {max}")
+            }
             Kind::Instance => "an instance name of at most 200 bytes without / and control characters".to_owned(),
             Kind::Remark => format!("any text of at most {MAX_REMARK} bytes"),
         }
@@ -121,6 +141,11 @@ const PINGCOUNT: Kind = Kind::Count { min: 1, max: 100 };
 const PINGWAIT: Kind = Kind::Seconds { min: 0.01, max: 60.0 };
 const STREAK: Kind = Kind::Count { min: 1, max: 100 };
 const WAN_NAME: Kind = Kind::Text { max: 128 };
+
+const TARGETS: Kind = Kind::Targets { max: 16 };
+const PRIMARY_GW_DOC: &str = "Gateway of the primary network. auto: the one of the default route that DHCP or PPP sets.";
+const PRIMARY_PING_DOC: &str =
+    "What tells whether the primary network is up, instead of its gateway. Asked through this network alone.";
 
 const ENABLE_DOC: &str = "Whether this monitor runs.";
 const PINGCOUNT_DOC: &str = "Probes in a check, sent 1 s or a tenth of the interval apart, whichever is less.";
@@ -220,14 +245,8 @@ static SCHEMA: &[Key] = &[
     ),
     Key::required("failover", "primary-if", Kind::Device, "Interface of the primary network."),
     Key::new("failover", "primary-name", WAN_NAME, UNSET, "Your name for the primary network."),
-    Key::required("failover", "primary-gw", Kind::Address, "Gateway of the primary network."),
-    Key::new(
-        "failover",
-        "primary-ping",
-        Kind::Host,
-        UNSET,
-        "Address or name that tells whether the primary network is up, instead of its gateway.",
-    ),
+    Key::required("failover", "primary-gw", Kind::Gateway, PRIMARY_GW_DOC),
+    Key::new("failover", "primary-ping", TARGETS, UNSET, PRIMARY_PING_DOC),
     Key::new(
         "failover",
         "primary-postping",
@@ -237,13 +256,13 @@ static SCHEMA: &[Key] = &[
     ),
     Key::required("failover", "standby-if", Kind::Device, "Interface of the standby network."),
     Key::new("failover", "standby-name", WAN_NAME, UNSET, "Your name for the standby network."),
-    Key::required("failover", "standby-gw", Kind::Address, "Gateway of the standby network."),
+    Key::required("failover", "standby-gw", Kind::Gateway, "Gateway of the standby network, as for the primary one."),
     Key::new(
         "failover",
         "standby-ping",
-        Kind::Host,
+        TARGETS,
         UNSET,
-        "Address or name that tells whether the standby network is up, instead of its gateway.",
+        "What tells whether the standby network is up, as for the primary one.",
     ),
     Key::new(
         "failover",
@@ -251,6 +270,63 @@ static SCHEMA: &[Key] = &[
         Kind::Host,
         UNSET,
         "Address or name to ping after a switch to the standby network.",
+    ),
+    Key::new("failover", "min-up", Kind::Count { min: 1, max: 16 }, "1", "So many of its targets must answer."),
+    Key::new(
+        "failover",
+        "hold-down",
+        Kind::Seconds { min: 0.0, max: 86_400.0 },
+        "10",
+        "Seconds without one lost probe before the preferred network is used again. 0: at once, as V2.99 did.",
+    ),
+    Key::new(
+        "failover",
+        "max-loss",
+        Kind::Number { max: 100.0, unit: "percent" },
+        "0",
+        "With more lost probes than this a network is degraded, and a better one is used. 0: not looked at.",
+    ),
+    Key::new(
+        "failover",
+        "return-loss",
+        Kind::Number { max: 100.0, unit: "percent" },
+        "0",
+        "With no more than this it is good again. 0: half of max-loss.",
+    ),
+    Key::new(
+        "failover",
+        "max-rtt",
+        Kind::Number { max: 60_000.0, unit: "milliseconds" },
+        "0",
+        "With a mean round-trip time above this a network is degraded. 0: not looked at.",
+    ),
+    Key::new(
+        "failover",
+        "return-rtt",
+        Kind::Number { max: 60_000.0, unit: "milliseconds" },
+        "0",
+        "With no more than this it is good again. 0: half of max-rtt.",
+    ),
+    Key::new(
+        "failover",
+        "idle-interval",
+        Kind::Seconds { min: 0.0, max: 86_400.0 },
+        "0",
+        "Seconds between single probes of a network that carries no traffic, where every byte costs. 0: as interval.",
+    ),
+    Key::new(
+        "failover",
+        "flush-conntrack",
+        Kind::Flag,
+        "true",
+        "Whether a switch ends connections that are translated to the address of the network that is left.",
+    ),
+    Key::new(
+        "failover",
+        "on-exit",
+        Kind::Word(&["keep", "remove"]),
+        "\"keep\"",
+        "What becomes of the default route when imon is stopped. Its other routes and rules always go.",
     ),
     //
     Key::new("ping", "enable", Kind::Flag, "false", ENABLE_DOC),

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::json::{Entry, Fault};
 use super::schema::{Key, schema};
 use super::value::{self, Setting};
-use super::{Place, Problem, Timing};
+use super::{Place, Problem, Target, Timing};
 use crate::host::Host;
+use crate::routing::Gateway;
 use crate::text::nearest;
 
 /// The settings of one section: what the file says, else the defaults.
@@ -62,7 +63,7 @@ impl Settings {
         let unset = |setting: &Setting| match setting {
             Setting::Text(text) => text.is_empty(),
             Setting::Hosts(hosts) => hosts.is_empty(),
-            Setting::Address(address) => address.is_none(),
+            Setting::Gateway(gateway) => gateway.is_none(),
             _ => false,
         };
         let missing = self.values.iter().filter(|v| v.key.required && v.setting.as_ref().is_some_and(unset));
@@ -74,7 +75,10 @@ impl Settings {
             let message = format!("{} monitor requires an IP Address to monitor", self.section);
             self.error(report, "monitorip", message);
         } else {
-            let message = format!("Missing settings for {} monitor:  {}", self.section, missing.join(" "));
+            let hint = missing.iter().find(|name| name.ends_with("-gw")).map_or_else(String::new, |name| {
+                format!("; write \"{name}\": \"auto\" where DHCP or PPP tells the gateway")
+            });
+            let message = format!("Missing settings for {} monitor:  {}{hint}", self.section, missing.join(" "));
             report.error(self.line, self.section, message);
         }
     }
@@ -105,6 +109,18 @@ impl Settings {
 
     pub(super) fn hosts(&self, name: &str) -> Option<&[Host]> {
         if let Setting::Hosts(hosts) = self.get(name)? { Some(hosts) } else { None }
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<f64> {
+        if let Setting::Number(number) = self.get(name)? { Some(*number) } else { None }
+    }
+
+    pub(super) fn gateway(&self, name: &str) -> Option<Gateway> {
+        if let Setting::Gateway(gateway) = self.get(name)? { *gateway } else { None }
+    }
+
+    pub(super) fn targets(&self, name: &str) -> Option<&[Target]> {
+        if let Setting::Targets(targets) = self.get(name)? { Some(targets) } else { None }
     }
 
     pub(super) fn timing(&self) -> Option<Timing> {

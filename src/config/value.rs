@@ -1,6 +1,7 @@
 //! From what people write to what a setting means: `10`, `10.0`, `"10"` and `" 10 "` are all ten, and `"Y"` is true.
 //! `null` is nobody's way to leave a setting out (V2.99 died of it, or pinged a host `None`): an error everywhere.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use super::instance;
 use super::json::{self, Value};
 use super::mask;
 use super::schema::{Key, Kind, MAX_PATH, MAX_REMARK};
+use super::{Probe, Target};
 use crate::host::{self, Host};
+use crate::routing::Gateway;
 use crate::text::Clean;
 
 /// A value that is as its [`Kind`] says.
@@ -23,7 +26,10 @@ pub(super) enum Setting {
     Text(String),
     /// The hosts of a list, or the one of a single host; empty when not set.
     Hosts(Vec<Host>),
-    Address(Option<IpAddr>),
+    Number(f64),
+    /// `None` when not set.
+    Gateway(Option<Gateway>),
+    Targets(Vec<Target>),
     Remark,
 }
 
@@ -53,9 +59,18 @@ pub(super) fn read(key: &Key, raw: &RawValue) -> Reading {
             .filter(|n| n.fract() == 0.0)
             .and_then(|n| (min..=max).contains(&whole(n)?).then_some(Setting::Count(whole(n)?)))
             .ok_or_else(|| invalid(key, &value, "")),
-        Kind::Hosts { .. } => {
-            let hosts = hosts(key, &value, &mut reading);
+        Kind::Hosts { max } => {
+            let hosts = list(key, max, &value, &mut reading, one_host);
             reading.setting = reading.errors.is_empty().then_some(Setting::Hosts(hosts));
+            return reading;
+        }
+        Kind::Number { max, .. } => number(&value)
+            .filter(|n| (0.0..=max).contains(n))
+            .map(Setting::Number)
+            .ok_or_else(|| invalid(key, &value, "")),
+        Kind::Targets { max } => {
+            let targets = list(key, max, &value, &mut reading, one_target);
+            reading.setting = reading.errors.is_empty().then_some(Setting::Targets(targets));
             return reading;
         }
         Kind::Remark => {
@@ -79,7 +94,8 @@ pub(super) fn read(key: &Key, raw: &RawValue) -> Reading {
 /// Reads a list of hosts from the command line, where it is text.
 pub(super) fn read_hosts(key: &Key, text: &str) -> Reading {
     let mut reading = Reading::default();
-    let hosts = hosts(key, &Value::Text(text.to_owned()), &mut reading);
+    let max = if let Kind::Hosts { max } = key.kind { max } else { 1 };
+    let hosts = list(key, max, &Value::Text(text.to_owned()), &mut reading, one_host);
     reading.setting = reading.errors.is_empty().then_some(Setting::Hosts(hosts));
     reading
 }
@@ -185,9 +201,15 @@ fn from_text(key: &Key, text: &str) -> Result<Setting, String> {
         Kind::Host if trimmed.is_empty() => Ok(Setting::Hosts(Vec::new())),
         Kind::Host if trimmed.contains(',') => Err("it is a list".to_owned()),
         Kind::Host => one_host(trimmed).map(|host| Setting::Hosts(vec![host])),
-        Kind::Address if trimmed.is_empty() => Ok(Setting::Address(None)),
-        Kind::Address => match one_host(trimmed)?.address() {
-            Some(address) => Ok(Setting::Address(Some(address))),
+        Kind::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(trimmed)) {
+            Some(word) => Ok(Setting::Text((*word).to_owned())),
+            None => Err(String::new()),
+        },
+        Kind::Gateway if trimmed.is_empty() => Ok(Setting::Gateway(None)),
+        Kind::Gateway if trimmed.eq_ignore_ascii_case("auto") => Ok(Setting::Gateway(Some(Gateway::Auto))),
+        Kind::Gateway => match one_host(trimmed)?.address() {
+            Some(IpAddr::V4(address)) => Ok(Setting::Gateway(Some(Gateway::Fixed(address)))),
+            Some(IpAddr::V6(_)) => Err("failover switches IPv4".to_owned()),
             None => Err("it is a name".to_owned()),
         },
         // A device that is none, and the kinds that are not written as text.
@@ -212,9 +234,37 @@ fn one_host(text: &str) -> Result<Host, String> {
     }
 }
 
+/// What a WAN is judged by: `HOST`, `dns:HOST` or `tcp:HOST:PORT`.
+fn one_target(text: &str) -> Result<Target, String> {
+    let by = |probe, host: &str| {
+        let host = one_host(host.trim())?;
+        match host.address() {
+            Some(IpAddr::V6(_)) => Err("failover switches IPv4".to_owned()),
+            _ => Ok(Target { text: text.into(), host, probe }),
+        }
+    };
+    let lower = text.to_ascii_lowercase();
+    if let Some(host) = lower.strip_prefix("dns:") {
+        by(Probe::Dns, host)
+    } else if let Some(rest) = lower.strip_prefix("tcp:") {
+        let (host, port) = rest.rsplit_once(':').ok_or("it has no port, as in tcp:1.1.1.1:443")?;
+        match port.trim().parse() {
+            Ok(port) if port > 0 => by(Probe::Tcp(port), host),
+            _ => Err("its port is not a number from 1 to 65535".to_owned()),
+        }
+    } else {
+        by(Probe::Echo, text)
+    }
+}
+
 /// Reads `"a, b"` or `["a", "b"]`. Every entry that is wrong is an error of its own.
-fn hosts(key: &Key, value: &Value<'_>, reading: &mut Reading) -> Vec<Host> {
-    let max = if let Kind::Hosts { max } = key.kind { max } else { 1 };
+fn list<T: PartialEq + fmt::Display>(
+    key: &Key,
+    max: usize,
+    value: &Value<'_>,
+    reading: &mut Reading,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Vec<T> {
     let entries: Vec<Value<'_>> = match value {
         Value::Text(text) if text.trim().is_empty() => Vec::new(),
         Value::Text(text) => text.split(',').map(|entry| Value::Text(entry.to_owned())).collect(),
@@ -233,23 +283,23 @@ fn hosts(key: &Key, value: &Value<'_>, reading: &mut Reading) -> Vec<Host> {
         ));
         return Vec::new();
     }
-    let mut hosts: Vec<Host> = Vec::with_capacity(entries.len());
+    let mut read: Vec<T> = Vec::with_capacity(entries.len());
     for entry in &entries {
         let Value::Text(text) = entry else {
             reading.errors.push(invalid(key, entry, "an entry of the list is not text"));
             continue;
         };
         let text = text.trim();
-        match one_host(text) {
+        match parse(text) {
             _ if text.is_empty() => reading.warnings.push(format!("An empty entry of {} is ignored", key.name)),
-            Ok(host) if hosts.contains(&host) => {
-                reading.warnings.push(format!("{host} is listed twice for {} and used once", key.name));
+            Ok(one) if read.contains(&one) => {
+                reading.warnings.push(format!("{one} is listed twice for {} and used once", key.name));
             }
-            Ok(host) => hosts.push(host),
+            Ok(one) => read.push(one),
             Err(why) => reading.errors.push(invalid(key, entry, &why)),
         }
     }
-    hosts
+    read
 }
 
 #[cfg(test)]

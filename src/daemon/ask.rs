@@ -169,7 +169,7 @@ impl Questions {
     fn send(&mut self, until: Instant, to: SocketAddr, question: Question, purpose: Purpose) -> io::Result<()> {
         let id = (self.random() & 0xffff) as u16;
         dns::query(id, &question, &mut self.packet);
-        let socket = udp::Question::send(to, &self.packet)?;
+        let socket = udp::Question::send(None, to, &self.packet)?;
         self.asked.push(Asked { socket, id, question, purpose, until, place: usize::MAX });
         Ok(())
     }

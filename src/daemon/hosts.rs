@@ -1,6 +1,6 @@
 //! The table of hosts: who has which number, and the address of each. Names are kept resolved here.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use super::ask::Questions;
 use crate::event::Monitor;
 use crate::host::Host;
 use crate::monitor::Owner;
+use crate::monitor::failover::Probe;
 use crate::resolve::{Ask, AskError, NameId, Resolver};
 use crate::sys::files;
 use crate::sys::ping::Families;
@@ -33,16 +34,31 @@ pub(super) struct Hosts {
     /// Those whose monitor waits for the first lookup.
     held: Vec<Owner>,
     asks: Vec<Ask>,
+    /// Of each WAN, or the other end of its link.
+    gateways: Vec<Option<Ipv4Addr>>,
 }
 
 struct Entry {
     monitor: Monitor,
     known: Known,
+    way: Option<Way>,
+}
+
+/// How a host is probed that belongs to a WAN.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Way {
+    pub(super) wan: usize,
+    pub(super) probe: Probe,
+    /// It tells whether the WAN works. As long as its name has no address, the gateway does: without a default route
+    /// there would never be one.
+    pub(super) judges: bool,
 }
 
 enum Known {
     Address(IpAddr),
     Name(NameId, Rc<str>),
+    /// The WAN's own gateway, whatever it is at the moment.
+    Gateway(usize),
 }
 
 impl Hosts {
@@ -64,16 +80,58 @@ impl Hosts {
     }
 
     fn with(resolver: Resolver) -> Self {
-        Self { all: Vec::new(), resolver, stamps: [None, None], look: None, held: Vec::new(), asks: Vec::new() }
+        Self {
+            all: Vec::new(),
+            resolver,
+            stamps: [None, None],
+            look: None,
+            held: Vec::new(),
+            asks: Vec::new(),
+            gateways: Vec::new(),
+        }
     }
 
     pub(super) fn add(&mut self, host: &Host, monitor: Monitor) -> Owner {
+        self.add_by(None, host, monitor)
+    }
+
+    /// The same for a host that is probed through a WAN.
+    pub(super) fn add_by(&mut self, way: Option<Way>, host: &Host, monitor: Monitor) -> Owner {
         let known = match host.address() {
             Some(address) => Known::Address(address),
             None => Known::Name(self.resolver.watch(host.text()), Rc::clone(host.text())),
         };
-        self.all.push(Entry { monitor, known });
+        self.push(Entry { monitor, known, way })
+    }
+
+    /// The gateway of a WAN as a target.
+    pub(super) fn add_gateway(&mut self, wan: usize, monitor: Monitor) -> Owner {
+        let way = Some(Way { wan, probe: Probe::Echo, judges: true });
+        self.push(Entry { monitor, known: Known::Gateway(wan), way })
+    }
+
+    fn push(&mut self, entry: Entry) -> Owner {
+        self.all.push(entry);
         Owner::try_from(self.all.len() - 1).unwrap_or(Owner::MAX)
+    }
+
+    /// Who the gateway of a WAN is from now on.
+    pub(super) fn set_gateway(&mut self, wan: usize, gateway: Option<Ipv4Addr>) {
+        if self.gateways.len() <= wan {
+            self.gateways.resize(wan + 1, None);
+        }
+        if let Some(place) = self.gateways.get_mut(wan) {
+            *place = gateway;
+        }
+    }
+
+    pub(super) fn gateway(&self, wan: usize) -> Option<Ipv4Addr> {
+        self.gateways.get(wan).copied().flatten()
+    }
+
+    /// How a host is probed that belongs to a WAN.
+    pub(super) fn way(&self, owner: Owner) -> Option<Way> {
+        self.entry(owner)?.way
     }
 
     /// All hosts are here: reads the files, and forgets names that nobody asks for any more.
@@ -84,7 +142,10 @@ impl Hosts {
             return;
         }
         self.read_files(now);
-        self.held = self.names().filter(|(_, id)| self.is_open(*id)).map(|(owner, _)| owner).collect();
+        // A WAN cannot wait for its targets' names: they may need it to be looked up.
+        let waits = |owner| self.way(owner).is_none();
+        let open = self.names().filter(|(owner, id)| waits(*owner) && self.is_open(*id));
+        self.held = open.map(|(owner, _)| owner).collect();
     }
 
     /// Those whose first lookup is not over.
@@ -114,6 +175,10 @@ impl Hosts {
                 let problem = self.resolver.problem(*id);
                 problem.map_or_else(|| "name is being looked up".into(), |p| p.to_string().into())
             }),
+            Some(Known::Gateway(wan)) => {
+                let none = || "there is no gateway to ping: say what to ping in its place".into();
+                self.gateway(*wan).map(IpAddr::V4).ok_or_else(none)
+            }
             None => Err("no such host".into()),
         }
     }
@@ -121,14 +186,15 @@ impl Hosts {
     /// The name of a host that was not configured as an address.
     pub(super) fn name(&self, owner: Owner) -> Option<Rc<str>> {
         match &self.entry(owner)?.known {
-            Known::Address(_) => None,
+            Known::Address(_) | Known::Gateway(_) => None,
             Known::Name(_, name) => Some(Rc::clone(name)),
         }
     }
 
-    /// All hosts with this address.
-    pub(super) fn at(&self, address: IpAddr) -> impl Iterator<Item = Owner> {
-        (0..).zip(&self.all).filter(move |(_, e)| self.known_address(e) == Some(address)).map(|(owner, _)| owner)
+    /// All hosts with this address that are probed by the way of this WAN, or by none's.
+    pub(super) fn at(&self, address: IpAddr, wan: Option<usize>) -> impl Iterator<Item = Owner> {
+        let all = (0..).zip(&self.all).filter(move |(_, e)| e.way.map(|way| way.wan) == wan);
+        all.filter(move |(_, e)| self.known_address(e) == Some(address)).map(|(owner, _)| owner)
     }
 
     /// The address families that are needed: both for a name.
@@ -136,7 +202,9 @@ impl Hosts {
         let any = |f: fn(IpAddr) -> bool| {
             self.all.iter().any(|e| match &e.known {
                 Known::Address(a) => f(*a),
-                Known::Name(..) => true,
+                // Also for a WAN's: whether it may send at all is known only from this socket, before it is needed.
+                Known::Gateway(_) => f(Ipv4Addr::UNSPECIFIED.into()),
+                Known::Name(..) => e.way.is_none() || f(Ipv4Addr::UNSPECIFIED.into()),
             })
         };
         Families { v4: any(|a| a.is_ipv4()), v6: any(|a| a.is_ipv6()) }
@@ -196,7 +264,7 @@ impl Hosts {
     fn names(&self) -> impl Iterator<Item = (Owner, NameId)> {
         (0..).zip(&self.all).filter_map(|(owner, e)| match &e.known {
             Known::Name(id, _) => Some((owner, *id)),
-            Known::Address(_) => None,
+            Known::Address(_) | Known::Gateway(_) => None,
         })
     }
 
@@ -204,6 +272,7 @@ impl Hosts {
         match &entry.known {
             Known::Address(a) => Some(*a),
             Known::Name(id, _) => self.resolver.address(*id),
+            Known::Gateway(wan) => self.gateway(*wan).map(IpAddr::V4),
         }
     }
 

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::event::Event;
+use crate::routing::State as Link;
 use crate::time::Instant;
 use crate::wire::dns::Answer;
 use crate::wire::icmp::IcmpError;
@@ -66,6 +67,8 @@ pub enum Effect {
     Refresh(Owner),
     /// Tell people: log, action script, JSON.
     Emit(Event),
+    /// Lead the traffic over this WAN. [`Seen::Routed`] is the answer.
+    Route(usize),
 }
 
 /// What was seen.
@@ -92,6 +95,15 @@ pub enum Seen<'a> {
     Hold(Owner),
     /// That lookup is over, whatever came of it: its checks may begin.
     Ready(Owner),
+    /// What the link of each WAN is like, in their order.
+    Links(&'a [Link]),
+    /// What the kernel has made of [`Effect::Route`].
+    Routed {
+        /// Over which WAN.
+        wan: usize,
+        /// Or why not.
+        result: Result<(), Rc<str>>,
+    },
     /// The machine slept: what was under way says nothing.
     Resumed,
     /// Somebody asked to check now.
@@ -113,6 +125,8 @@ pub enum Reason {
     Send(i32),
     /// The name has never been resolved. Says why.
     Unresolved(Rc<str>),
+    /// Something else came back than what was asked for. Says what.
+    Answered(Rc<str>),
 }
 
 impl Reason {
@@ -134,7 +148,7 @@ impl Reason {
             Self::Silent => 0,
             Self::Hinted(_) => 1,
             Self::Late(_) => 2,
-            Self::Icmp(_) => 3,
+            Self::Icmp(_) | Self::Answered(_) => 3,
             Self::Send(_) | Self::Unresolved(_) => 4,
         }
     }
@@ -158,7 +172,7 @@ impl fmt::Display for Reason {
                 // Without the number that Rust adds: "Network is unreachable (os error 101)".
                 write!(f, "could not be sent: {}", text.split(" (os error").next().unwrap_or_default())
             }
-            Self::Unresolved(why) => f.write_str(why),
+            Self::Unresolved(why) | Self::Answered(why) => f.write_str(why),
         }
     }
 }

@@ -144,6 +144,7 @@ pub fn close_inherited_on_exec() {
 
 /// The lock and status files of an instance.
 pub struct Runtime {
+    directory: PathBuf,
     /// The lock of the instance, while it is held.
     pub lock: Option<Lock>,
     status: PathBuf,
@@ -178,8 +179,19 @@ impl Runtime {
             lock: Some(lock),
             status: directory.join(format!("{instance}.json")),
             temporary: directory.join(format!(".{instance}.json.new")),
+            directory,
             problem_said: false,
         })
+    }
+
+    /// Takes the lock of an interface, so that no two instances switch the routes over it.
+    ///
+    /// # Errors
+    /// `WouldBlock`: another instance has it. Else as open(2).
+    pub fn lock_device(&self, device: &str) -> io::Result<Lock> {
+        let devices = self.directory.join("devices");
+        make_directory(&devices)?;
+        lock(&devices.join(device))
     }
 
     /// Writes the status. The first failure is returned, those after it are known.

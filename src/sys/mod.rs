@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, unsafe_code)]
 
 pub mod clock;
+pub mod conntrack;
 pub mod files;
 pub mod http;
 pub mod log;
@@ -16,6 +17,7 @@ pub mod ping;
 pub mod poll;
 pub mod process;
 pub mod signal;
+pub mod tcp;
 pub mod udp;
 
 use std::io;

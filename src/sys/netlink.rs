@@ -18,8 +18,12 @@ use crate::wire::rtnetlink::{self, Message, News, Query};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A list that changes while it is written is asked for again, this often.
 const TRIES: usize = 5;
-/// The kernel writes lists in pieces of at most 32 KiB.
+/// The kernel writes lists in pieces of at most 32 KiB,
 const PIECE: usize = 32 * 1024;
+/// a single message of one interface or route in much less than this,
+const SINGLE: usize = 16 * 1024;
+/// and an acknowledgement, with its words and a copy of the request, in less than this.
+const ACKNOWLEDGEMENT: usize = 4096;
 /// Datagrams of news taken in one turn of the loop.
 const MOST_NEWS: usize = 64;
 /// Room for news that arrives in a burst, in bytes; each takes about a kilobyte.
@@ -70,12 +74,23 @@ impl Requests {
     /// # Errors
     /// As socket(2).
     pub fn open() -> io::Result<Self> {
-        let socket = open(0)?;
+        let socket = open(libc::NETLINK_ROUTE, 0)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         // Both since Linux 4.12 and 4.20: without them the words are fewer and the lists longer.
         let _ = super::set_option(&socket, libc::SOL_NETLINK, NETLINK_EXT_ACK);
         let _ = super::set_option(&socket, libc::SOL_NETLINK, NETLINK_GET_STRICT_CHK);
         Ok(Self { socket, sequence: 0, request: Vec::new() })
+    }
+
+    /// Tries whether this process may change anything, with a change that is none.
+    ///
+    /// # Errors
+    /// The kernel's, `EPERM` without the capability `CAP_NET_ADMIN`.
+    pub fn try_out(&mut self, nothing: &Change) -> Result<(), Refused> {
+        match self.make(nothing) {
+            Err(e) if e.errno == libc::EPERM => Err(e),
+            _ => Ok(()),
+        }
     }
 
     /// Makes a change. What is already so is no error: a rule that is there, a route or rule that is not there any more.
@@ -85,7 +100,7 @@ impl Requests {
     pub fn make(&mut self, change: &Change) -> Result<(), Refused> {
         self.sequence = self.sequence.wrapping_add(1);
         rtnetlink::change(change, self.sequence, &mut self.request);
-        let (errno, words) = self.exchange(false, &mut |_| {})?;
+        let (errno, words) = self.exchange(false, ACKNOWLEDGEMENT, &mut |_| {})?;
         match (change, errno) {
             (_, 0) | (Change::AddRule(_), libc::EEXIST) => Ok(()),
             (Change::RemoveRoute(_) | Change::RemoveRule(_), libc::ESRCH | libc::ENOENT) => Ok(()),
@@ -108,7 +123,8 @@ impl Requests {
                     picture.note(message);
                 })?;
                 match (query, errno) {
-                    (_, 0) | (Query::Rules | Query::Routes6, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {}
+                    (_, 0) | (Query::Routes6, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {}
+                    (Query::Rules, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => picture.no_policy_routing = true,
                     (_, errno) => return Err(Refused { errno, words: None }),
                 }
             }
@@ -154,13 +170,19 @@ impl Requests {
         rtnetlink::query(query, self.sequence, &mut self.request);
         // An answer that is no list has no end.
         let one = matches!(query, Query::Link(_) | Query::Way(_));
-        Ok(self.exchange(one, heard)?.0)
+        Ok(self.exchange(one, if one { SINGLE } else { PIECE }, heard)?.0)
     }
 
     /// Sends the request and takes what is answered, up to its end or only `one` message: `errno` and the kernel's words.
-    fn exchange(&mut self, one: bool, heard: &mut dyn FnMut(Message)) -> Result<(i32, Option<String>), Refused> {
+    /// A piece of the answer has at most `size` bytes.
+    fn exchange(
+        &mut self,
+        one: bool,
+        size: usize,
+        heard: &mut dyn FnMut(Message),
+    ) -> Result<(i32, Option<String>), Refused> {
         self.socket.send(&self.request)?;
-        let mut buffer = vec![0; PIECE];
+        let mut buffer = vec![0; size];
         loop {
             let n = self.receive(&mut buffer)?;
             for message in rtnetlink::messages(buffer.get(..n).unwrap_or_default()) {
@@ -208,7 +230,7 @@ impl Events {
     /// # Errors
     /// As socket(2), bind(2).
     pub fn open() -> io::Result<Self> {
-        let socket = open(GROUPS.cast_unsigned())?;
+        let socket = open(libc::NETLINK_ROUTE, GROUPS.cast_unsigned())?;
         socket.set_nonblocking(true)?;
         // Beyond what the system allows everybody, where we may.
         if super::set_option_to(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, NEWS_ROOM).is_err() {
@@ -237,8 +259,9 @@ impl Events {
     }
 }
 
-fn open(groups: u32) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(libc::NETLINK_ROUTE)))?;
+/// A socket to this part of the kernel, which gets the news of these groups.
+pub(super) fn open(protocol: c_int, groups: u32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(protocol)))?;
     // SAFETY: integers only, for which zero is valid.
     let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
     address.nl_family = libc::AF_NETLINK as libc::sa_family_t;

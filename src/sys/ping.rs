@@ -49,7 +49,39 @@ pub struct OpenError {
 pub struct Pinger {
     v4: Option<Channel>,
     v6: Option<Channel>,
+    /// Sockets of IPv4 that are bound to a WAN each, by its number.
+    lanes: Vec<Lane>,
     batch: Box<Batch>,
+}
+
+/// The way of a WAN: what is sent leaves by this device with this source address, and nothing that comes by another
+/// device is heard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Via {
+    /// The interface's name,
+    pub device: String,
+    /// its number, which tells a new interface from an old one of the same name,
+    pub index: u32,
+    /// and our address on it.
+    pub address: Ipv4Addr,
+}
+
+impl Via {
+    /// Binds a socket to it.
+    ///
+    /// # Errors
+    /// As `SO_BINDTODEVICE` and bind(2): the device or the address has just gone.
+    pub fn bind(&self, socket: &Socket) -> io::Result<()> {
+        socket.bind_device(Some(self.device.as_bytes()))?;
+        socket.bind(&SocketAddr::new(self.address.into(), 0).into())
+    }
+}
+
+/// A WAN's socket, while it has one.
+#[derive(Default)]
+struct Lane {
+    via: Option<Via>,
+    channel: Option<Channel>,
 }
 
 struct Channel {
@@ -72,21 +104,45 @@ impl Pinger {
             },
             false => Ok(None),
         };
-        Ok(Self { v4: channel(families.v4, false)?, v6: channel(families.v6, true)?, batch: Batch::new() })
+        Ok(Self { v4: channel(families.v4, false)?, v6: channel(families.v6, true)?, lanes: Vec::new(), batch: Batch::new() })
     }
+
+    /// From now on probes of this WAN go this way; `None`: there is none. Returns whether that is news.
+    ///
+    /// # Errors
+    /// No socket can be had, or it cannot be bound. It is tried again the next time.
+    pub fn set_lane(&mut self, wan: usize, via: Option<&Via>) -> io::Result<bool> {
+        if self.lanes.len() <= wan {
+            self.lanes.resize_with(wan + 1, Lane::default);
+        }
+        let Some(lane) = self.lanes.get_mut(wan) else { return Ok(false) };
+        if lane.via.as_ref() == via && lane.channel.is_some() == via.is_some() {
+            return Ok(false);
+        }
+        *lane = Lane { via: via.cloned(), channel: None };
+        if let Some(via) = via {
+            lane.channel = Some(Channel::open_by(false, Some(via)).map_err(|e| e.raw)?);
+        }
+        Ok(true)
+    }
+
 
     /// The descriptors to wait for.
     pub fn fds(&self) -> impl Iterator<Item = RawFd> {
-        [&self.v4, &self.v6].into_iter().flatten().map(|c| c.socket.as_raw_fd())
+        self.channels().map(|(_, c)| c.socket.as_raw_fd())
     }
 
-    /// Sends the echo request of a probe.
+    /// Sends the echo request of a probe, by a WAN's way or by whatever way the kernel chooses.
     ///
     /// # Errors
-    /// As sendto(2): no route, no buffer, forbidden by a firewall.
-    pub fn send(&mut self, to: IpAddr, token: &Token) -> io::Result<()> {
-        let channel = if to.is_ipv4() { &self.v4 } else { &self.v6 };
-        let channel = channel.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?;
+    /// As sendto(2): no route, no buffer, forbidden by a firewall. `ENETDOWN`: the WAN has no way at the moment.
+    pub fn send(&mut self, wan: Option<usize>, to: IpAddr, token: &Token) -> io::Result<()> {
+        let (channel, missing) = match wan {
+            Some(wan) => (self.lanes.get(wan).and_then(|lane| lane.channel.as_ref()), libc::ENETDOWN),
+            None => (if to.is_ipv4() { &self.v4 } else { &self.v6 }.as_ref(), libc::EAFNOSUPPORT),
+        };
+        let channel = channel.filter(|c| c.v6 == to.is_ipv6());
+        let channel = channel.ok_or_else(|| io::Error::from_raw_os_error(missing))?;
         let packet = channel.codec.request(to, token);
         let result = channel.socket.send_to(&packet, &SocketAddr::new(to, 0).into());
         // An error that ICMP brought for an earlier packet ends this call; the packet itself has not been tried.
@@ -96,46 +152,81 @@ impl Pinger {
 
     /// Takes what has arrived: with `many` as much as there is, in a flood only a part of it, else one message of each
     /// socket. Where replies come one by one, asking for more costs more than it brings, and what is left is waited for
-    /// in vain by nobody: poll(2) says so at once. `heard` gets each message and, for a reply, its round-trip time: the
-    /// kernel's time stamp tells how long the reply waited for us, which does not count.
-    pub fn receive(&mut self, many: bool, mut heard: impl FnMut(Heard, Duration)) {
+    /// in vain by nobody: poll(2) says so at once. `heard` gets the WAN by whose way it came, each message and, for a
+    /// reply, its round-trip time: the kernel's time stamp tells how long the reply waited for us, which does not count.
+    pub fn receive(&mut self, many: bool, mut heard: impl FnMut(Option<usize>, Heard, Duration)) {
         let (most, times) = if many { (BATCH, BATCHES) } else { (1, 1) };
-        for channel in [&self.v4, &self.v6].into_iter().flatten() {
+        let Self { v4, v6, lanes, batch } = self;
+        for (wan, channel) in channels(v4, v6, lanes) {
+            let mut heard = |message, rtt| heard(wan, message, rtt);
             for flags in if channel.raw { &[0][..] } else { &[0, libc::MSG_ERRQUEUE] } {
-                let full = |_: &usize| self.batch.receive(channel, *flags, most, &mut heard) == most;
+                let full = |_: &usize| batch.receive(channel, *flags, most, &mut heard) == most;
                 (0..times).take_while(full).for_each(drop);
             }
         }
     }
+
+    fn channels(&self) -> impl Iterator<Item = (Option<usize>, &Channel)> {
+        channels(&self.v4, &self.v6, &self.lanes)
+    }
+}
+
+/// All sockets, and the WAN of each that is bound to one.
+fn channels<'a>(
+    v4: &'a Option<Channel>,
+    v6: &'a Option<Channel>,
+    lanes: &'a [Lane],
+) -> impl Iterator<Item = (Option<usize>, &'a Channel)> {
+    let free = [v4, v6].into_iter().flatten().map(|channel| (None, channel));
+    free.chain(lanes.iter().enumerate().filter_map(|(wan, lane)| Some((Some(wan), lane.channel.as_ref()?))))
 }
 
 impl Channel {
     fn open(v6: bool) -> Result<Self, OpenError> {
+        Self::open_by(v6, None)
+    }
+
+    fn open_by(v6: bool, via: Option<&Via>) -> Result<Self, OpenError> {
         let (domain, protocol) = if v6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
         let key = RandomState::new();
         let ident = (key.hash_one("identifier") & 0xffff) as u16;
-        match Self::open_raw(domain, protocol, v6, ident) {
+        match Self::open_raw(domain, protocol, v6, ident, via) {
             Ok(socket) => Ok(Self { socket, raw: true, v6, codec: Codec::new(ident, key) }),
-            Err(raw) => match Self::open_datagram(domain, protocol, v6) {
+            Err(raw) => match Self::open_datagram(domain, protocol, v6, via) {
                 Ok((socket, ident)) => Ok(Self { socket, raw: false, v6, codec: Codec::new(ident, key) }),
                 Err(datagram) => Err(OpenError { raw, datagram }),
             },
         }
     }
 
-    fn open_raw(domain: Domain, protocol: Protocol, v6: bool, ident: u16) -> io::Result<Socket> {
+    fn open_raw(
+        domain: Domain,
+        protocol: Protocol,
+        v6: bool,
+        ident: u16,
+        via: Option<&Via>,
+    ) -> io::Result<Socket> {
         let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
+        via.map_or(Ok(()), |via| via.bind(&socket))?;
         // A raw socket hears all ICMP of the machine: let the kernel keep what is not ours.
         socket.attach_filter(&filter(v6, ident))?;
         prepare(&socket)?;
         Ok(socket)
     }
 
-    fn open_datagram(domain: Domain, protocol: Protocol, v6: bool) -> io::Result<(Socket, u16)> {
+    fn open_datagram(
+        domain: Domain,
+        protocol: Protocol,
+        v6: bool,
+        via: Option<&Via>,
+    ) -> io::Result<(Socket, u16)> {
         let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
         // Binding makes the kernel choose the identifier, which it calls the port.
         let any: IpAddr = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
-        socket.bind(&SocketAddr::new(any, 0).into())?;
+        match via {
+            Some(via) => via.bind(&socket)?,
+            None => socket.bind(&SocketAddr::new(any, 0).into())?,
+        }
         let ident = socket.local_addr()?.as_socket().map_or(0, |a| a.port());
         // ICMP errors come by the error queue here.
         let (level, option) = if v6 { (libc::SOL_IPV6, libc::IPV6_RECVERR) } else { (libc::SOL_IP, libc::IP_RECVERR) };

@@ -6,21 +6,24 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::ping::Via;
+
 /// One question's socket, with a random port of the kernel's choosing.
 pub struct Question(Socket);
 
 impl Question {
-    /// Sends `packet` to `server`.
+    /// Sends `packet` to `server`, by a WAN's way or by whatever way the kernel chooses.
     ///
     /// # Errors
     /// As socket(2), connect(2), send(2): no route, no permission.
-    pub fn send(server: SocketAddr, packet: &[u8]) -> io::Result<Self> {
+    pub fn send(via: Option<&Via>, server: SocketAddr, packet: &[u8]) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(server), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         // Without this Linux tells a closed port, but keeps "host unreachable" to itself (udp(7)).
         let (level, option) =
             if server.is_ipv4() { (libc::SOL_IP, libc::IP_RECVERR) } else { (libc::SOL_IPV6, libc::IPV6_RECVERR) };
         let _ = super::set_option(&socket, level, option);
+        via.map_or(Ok(()), |via| via.bind(&socket))?;
         socket.connect(&server.into())?;
         socket.send(packet)?;
         Ok(Self(socket))

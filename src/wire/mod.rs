@@ -1,5 +1,7 @@
 //! Wire formats: pure functions from bytes to values and back.
 
+pub mod conntrack;
 pub mod dns;
 pub mod icmp;
+mod netlink;
 pub mod rtnetlink;

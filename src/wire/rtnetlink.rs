@@ -3,10 +3,11 @@
 
 use std::net::Ipv4Addr;
 
+use super::netlink::{
+    DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at, u32_at,
+};
 use crate::net::{Address, Change, Hop, Link, Route, Rule};
 
-/// `struct nlmsghdr`: length, type, flags, sequence number, port.
-const HEADER: usize = 16;
 /// `struct rtmsg` and `struct fib_rule_hdr`.
 const ROUTE_HEADER: usize = 12;
 /// `struct ifinfomsg`.
@@ -16,8 +17,6 @@ const ADDRESS_HEADER: usize = 8;
 /// `struct rtnexthop`.
 const HOP_HEADER: usize = 8;
 
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 const NEWLINK: u16 = 16;
 const DELLINK: u16 = 17;
 const GETLINK: u16 = 18;
@@ -31,10 +30,8 @@ const NEWRULE: u16 = 32;
 const DELRULE: u16 = 33;
 const GETRULE: u16 = 34;
 
-const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
 const DUMP_INTR: u16 = 0x10;
-const DUMP: u16 = 0x300;
 const REPLACE: u16 = 0x100;
 const EXCL: u16 = 0x200;
 const CREATE: u16 = 0x400;
@@ -163,9 +160,9 @@ fn read(kind: u16, flags: u16, body: &[u8]) -> Option<News> {
         DELROUTE => News::NoDefault6(default6(body)?),
         NEWRULE if ip4 => News::Rule(rule(body)?),
         DELRULE if ip4 => News::NoRule(rule(body)?),
-        NLMSG_DONE | NLMSG_ERROR => {
+        DONE | ERROR => {
             let errno = u32_at(body, 0)?.cast_signed().checked_neg().unwrap_or(0);
-            News::End(errno, if kind == NLMSG_ERROR { words(flags, body) } else { None })
+            News::End(errno, if kind == ERROR { words(flags, body) } else { None })
         }
         _ => return None,
     })
@@ -442,60 +439,6 @@ fn family(out: &mut Vec<u8>, family: libc::c_int, length: usize) {
     let at = out.len();
     out.push(family as u8);
     out.resize(at + length, 0);
-}
-
-fn begin(out: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32) {
-    out.clear();
-    out.extend([0; 4]);
-    out.extend(kind.to_ne_bytes());
-    out.extend(flags.to_ne_bytes());
-    out.extend(sequence.to_ne_bytes());
-    out.extend([0; 4]);
-}
-
-fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
-    out.extend(length.to_ne_bytes());
-    out.extend(kind.to_ne_bytes());
-    out.extend(value);
-    out.resize(aligned(out.len()), 0);
-}
-
-/// Fills in the length.
-fn finish(out: &mut [u8]) {
-    let length = u32::try_from(out.len()).unwrap_or(0);
-    if let Some(place) = out.first_chunk_mut::<4>() {
-        *place = length.to_ne_bytes();
-    }
-}
-
-/// The attributes (`struct rtattr`: length, type, value) of a message. Ends at the first that is cut short.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    /// Flags in the type: nested, in network byte order.
-    const KIND: u16 = 0x3fff;
-    std::iter::from_fn(move || {
-        let length = usize::from(u16_at(bytes, 0)?);
-        let kind = u16_at(bytes, 2)? & KIND;
-        let value = bytes.get(4..length)?;
-        bytes = bytes.get(aligned(length)..).unwrap_or_default();
-        Some((kind, value))
-    })
-}
-
-const fn aligned(length: usize) -> usize {
-    length.saturating_add(3) & !3
-}
-
-fn ip(bytes: &[u8]) -> Option<Ipv4Addr> {
-    <[u8; 4]>::try_from(bytes).ok().map(Ipv4Addr::from)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|b| u16::from_ne_bytes(*b))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|b| u32::from_ne_bytes(*b))
 }
 
 #[cfg(test)]

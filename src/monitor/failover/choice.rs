@@ -30,6 +30,17 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// In a word, for people and programs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Down => "down",
+            Self::Degraded => "degraded",
+            Self::Up => "up",
+        }
+    }
+
     /// Whether traffic gets through.
     #[must_use]
     pub fn is_usable(self) -> bool {
@@ -57,6 +68,19 @@ pub enum Cause {
     Degraded,
     /// A preferred one has worked without a lost probe for its hold-down.
     Preferred,
+}
+
+impl Cause {
+    /// In a word, for programs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Failed => "failed",
+            Self::Degraded => "degraded",
+            Self::Preferred => "preferred",
+        }
+    }
 }
 
 /// The decision.
@@ -98,6 +122,11 @@ impl Choice {
             settled: false,
             all_down: false,
         }
+    }
+
+    /// What was adopted is a choice of ours: another configuration goes on with it.
+    pub fn resume(&mut self) {
+        self.settled = self.active.is_some();
     }
 
     /// The WAN that carries the traffic.

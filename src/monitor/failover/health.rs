@@ -502,7 +502,7 @@ mod tests {
     }
 
     fn ready(last: u8) -> Link {
-        Link::Ready(Road { index: 3, address: Ipv4Addr::new(192, 168, 42, last), gateway: None })
+        Link::Ready(Road { index: 3, address: Ipv4Addr::new(192, 168, 42, last), gateway: None, peer: None })
     }
 
     fn health(targets: u32, min_up: usize, quality: Quality) -> Health {

@@ -1,0 +1,141 @@
+//! Probes of a WAN that are no pings: DNS queries and TCP connections, each with a socket of its own.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::monitor::failover::Probe;
+use crate::monitor::{ProbeId, Reason};
+use crate::sys::ping::Via;
+use crate::sys::poll::Poll;
+use crate::sys::{tcp, udp};
+use crate::time::Instant;
+use crate::wire::dns::{self, Class, Kind, MAX_MESSAGE, Name, Question, Rcode, Reject};
+
+const DNS_PORT: u16 = 53;
+/// What is asked for: a name that exists, and that a forwarder asks others for now and then (RFC 2606).
+const NAME: &str = "example.com";
+/// A socket is closed after this long; its check is long over.
+const KEEP: Duration = Duration::from_secs(60);
+/// Open at a time; the oldest gives way.
+const MOST: usize = 128;
+
+/// All that are under way.
+#[derive(Default)]
+pub(super) struct Contacts {
+    open: Vec<Contact>,
+    random: RandomState,
+    counter: u64,
+    packet: Vec<u8>,
+}
+
+struct Contact {
+    id: ProbeId,
+    sent: Instant,
+    socket: Contacted,
+    place: usize,
+}
+
+enum Contacted {
+    Dns(udp::Question, u16, Question),
+    Tcp(tcp::Opening),
+}
+
+/// What became of a probe: its round-trip time, or why there is none.
+pub(super) type Result = (ProbeId, std::result::Result<Duration, Reason>);
+
+impl Contacts {
+    /// Sends a probe; for an echo request nothing is done.
+    pub(super) fn send(&mut self, id: ProbeId, probe: Probe, via: &Via, to: IpAddr, now: Instant) -> io::Result<()> {
+        let socket = match probe {
+            Probe::Echo => return Ok(()),
+            Probe::Dns => {
+                let name = Name::parse(NAME).map_err(|_| io::ErrorKind::InvalidInput)?;
+                let question = Question { name, kind: Kind::A, class: Class::In };
+                self.counter += 1;
+                let number = (self.random.hash_one(self.counter) & 0xffff) as u16;
+                dns::query(number, &question, &mut self.packet);
+                let socket = udp::Question::send(Some(via), SocketAddr::new(to, DNS_PORT), &self.packet)?;
+                Contacted::Dns(socket, number, question)
+            }
+            Probe::Tcp(port) => Contacted::Tcp(tcp::Opening::begin(via, SocketAddr::new(to, port))?),
+        };
+        if self.open.len() >= MOST {
+            self.open.remove(0);
+        }
+        self.open.push(Contact { id, sent: now, socket, place: usize::MAX });
+        Ok(())
+    }
+
+    pub(super) fn poll_at(&self) -> Option<Instant> {
+        self.open.first().map(|contact| contact.sent + KEEP)
+    }
+
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.open.retain(|contact| contact.sent + KEEP > now);
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.open.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub(super) fn add_to(&mut self, poll: &mut Poll) {
+        for contact in &mut self.open {
+            contact.place = match &contact.socket {
+                Contacted::Dns(socket, ..) => poll.add(socket.fd()),
+                Contacted::Tcp(socket) => poll.add_write(socket.fd()),
+            };
+        }
+    }
+
+    /// Takes what has arrived; one result each time, until there is none.
+    pub(super) fn after(&mut self, poll: &Poll, now: Instant) -> Option<Result> {
+        let mut at = 0;
+        while let Some(contact) = self.open.get_mut(at) {
+            let place = std::mem::replace(&mut contact.place, usize::MAX);
+            if !poll.ready(place) {
+                at += 1;
+                continue;
+            }
+            let answer = match &mut contact.socket {
+                Contacted::Dns(socket, number, question) => heard(socket, *number, question),
+                Contacted::Tcp(socket) => Some(socket.result().map_err(|e| unsent(&e))),
+            };
+            match answer {
+                Some(answer) => {
+                    let Contact { id, sent, .. } = self.open.remove(at);
+                    return Some((id, answer.map(|()| now.since(sent))));
+                }
+                None => at += 1,
+            }
+        }
+        None
+    }
+}
+
+/// Whether the query was answered; `None`: not yet.
+fn heard(socket: &mut udp::Question, number: u16, question: &Question) -> Option<std::result::Result<(), Reason>> {
+    let mut buffer = [0; MAX_MESSAGE];
+    let bytes = match socket.receive(&mut buffer) {
+        Ok(bytes) => bytes?,
+        Err(e) => return Some(Err(unsent(&e))),
+    };
+    match dns::response(bytes, number, question) {
+        Ok(answer) => match answer.rcode {
+            Rcode::NOERROR | Rcode::NXDOMAIN => Some(Ok(())),
+            rcode => Some(Err(Reason::Answered(format!("the name server says: {rcode}").into()))),
+        },
+        Err(Reject::Malformed(why)) => Some(Err(Reason::Answered(format!("broken answer: {why}").into()))),
+        Err(Reject::Mismatch(_)) => None,
+    }
+}
+
+/// What the kernel heard instead of an answer.
+fn unsent(e: &io::Error) -> Reason {
+    Reason::Answered(crate::sys::error_text(e).into())
+}

@@ -1,0 +1,651 @@
+//! The kernel's network for the failover monitor: hears what changes, keeps routes and rules as they should be, and
+//! tells people what stands in the way. What they should be is `routing`'s to say.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config;
+use crate::event::Severity;
+use crate::net::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
+use crate::routing::{self, Part, Policy, Road, State, View};
+use crate::sys::conntrack::Flush;
+use crate::sys::error_text;
+use crate::sys::files::{Lock, Runtime};
+use crate::sys::netlink::{Events, Heard, Refused, Requests};
+use crate::sys::ping::Via;
+use crate::sys::poll::Poll;
+use crate::text::nearest;
+use crate::time::Instant;
+use crate::wire::rtnetlink::{Message, News};
+
+/// What the kernel refused is tried again this often.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// The kernel tells of links that change again within a second up to 0.7 s late (all but veth): they are looked at this
+/// often,
+const WATCH_EVERY: Duration = Duration::from_millis(4);
+/// for this long after a change.
+const WATCH_FOR: Duration = Duration::from_millis(1200);
+/// Somebody who takes our route away again and again is answered this often in a second, and told of once a minute.
+const RESTORES: u32 = 5;
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+/// Addresses out in the internet: the kernel is asked which way packets to them would go. Nothing is sent.
+const ABROAD: [Ipv4Addr; 3] = [Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::new(9, 9, 9, 9)];
+
+/// Why the failover monitor cannot run.
+pub(super) enum Unable {
+    /// No netlink socket, or the network cannot be looked at.
+    Netlink(String),
+    /// Routes may not be changed: the capability `CAP_NET_ADMIN` is missing.
+    Permission,
+    /// Another instance switches the routes over this interface.
+    Taken(String),
+}
+
+/// What stays when another configuration is loaded.
+pub(super) struct Network {
+    requests: Requests,
+    events: Events,
+    picture: Picture,
+    policy: Policy,
+    instance: String,
+    settings: config::Failover,
+    /// How log lines call the WANs.
+    labels: Vec<String>,
+    states: Vec<State>,
+    /// Why the kernel refuses the road of a WAN.
+    refused: Vec<Option<String>>,
+    /// The WAN over which the traffic is led, and the road it took then.
+    led: Option<usize>,
+    road: Option<Road>,
+    /// The picture has changed since routes and rules were last compared with it.
+    dirty: bool,
+    watch: Option<Watch>,
+    retry: Option<Instant>,
+    restored: Restored,
+    said: Said,
+    remarks: Vec<(Severity, String)>,
+    vacated: Vec<Ipv4Addr>,
+    flush: Option<Flush>,
+    locks: Vec<(String, Lock)>,
+}
+
+/// Links are looked at beside the news.
+#[derive(Clone, Copy)]
+struct Watch {
+    until: Instant,
+    next: Instant,
+}
+
+/// How often a route of ours was taken away.
+#[derive(Default)]
+struct Restored {
+    /// Of the second that began then.
+    times: u32,
+    since: Option<Instant>,
+    said: Option<Instant>,
+    unsaid: u32,
+}
+
+/// What was said and is still so.
+#[derive(Default)]
+struct Said {
+    foreign: Option<String>,
+    outranked: Option<String>,
+    refused: Option<String>,
+    no_policy_routing: bool,
+    no_flush: bool,
+}
+
+impl Network {
+    /// Looks at everything and makes what the WANs need to be probed. Traffic goes on as it did.
+    pub(super) fn open(
+        instance: &str,
+        settings: &config::Failover,
+        runtime: Option<&Runtime>,
+        now: Instant,
+    ) -> Result<Self, Unable> {
+        Self::with(instance, settings, lock(settings, runtime, Vec::new())?, now)
+    }
+
+    /// The same for another configuration in place of an older one's.
+    pub(super) fn after(
+        mut old: Self,
+        instance: &str,
+        settings: &config::Failover,
+        runtime: Option<&Runtime>,
+        now: Instant,
+    ) -> Result<Self, (Self, Unable)> {
+        if old.instance == instance && policy(instance, settings) == old.policy {
+            old.labels = labels(settings);
+            old.settings = settings.clone();
+            return Ok(old);
+        }
+        let locks = std::mem::take(&mut old.locks);
+        let kept: Vec<String> = locks.iter().map(|(device, _)| device.clone()).collect();
+        match lock(settings, runtime, locks).and_then(|locks| Self::with(instance, settings, locks, now)) {
+            Ok(new) => {
+                // The default in main stays, and is adopted.
+                old.leave(false);
+                Ok(new)
+            }
+            Err(why) => {
+                old.locks = kept.into_iter().filter_map(|d| Some((d.clone(), runtime?.lock_device(&d).ok()?))).collect();
+                Err((old, why))
+            }
+        }
+    }
+
+    fn with(
+        instance: &str,
+        settings: &config::Failover,
+        locks: Vec<(String, Lock)>,
+        now: Instant,
+    ) -> Result<Self, Unable> {
+        let failed = |what: &str, why: String| Unable::Netlink(format!("{what}: {why}"));
+        let no_socket = |e: io::Error| failed("No netlink socket can be opened", error_text(&e));
+        // First the news, then the look: nothing is missed between.
+        let events = Events::open().map_err(no_socket)?;
+        let mut requests = Requests::open().map_err(no_socket)?;
+        let mut picture = Picture::default();
+        requests.look(&mut picture).map_err(|e| failed("The kernel does not show its routes", e.to_string()))?;
+        requests.try_out(&nothing()).map_err(|_| Unable::Permission)?;
+        let policy = policy(instance, settings);
+        let led = policy.adopted(&View::from(&picture));
+        let wans = settings.wans.len();
+        let mut network = Self {
+            requests,
+            events,
+            picture,
+            policy,
+            instance: instance.to_owned(),
+            settings: settings.clone(),
+            labels: labels(settings),
+            states: Vec::new(),
+            refused: vec![None; wans],
+            led,
+            road: None,
+            dirty: true,
+            watch: Some(Watch { until: now + WATCH_FOR, next: now + WATCH_EVERY }),
+            retry: None,
+            restored: Restored::default(),
+            said: Said::default(),
+            remarks: Vec::new(),
+            vacated: Vec::new(),
+            flush: None,
+            locks,
+        };
+        network.name_missing();
+        network.keep(now);
+        network.look_at_states();
+        Ok(network)
+    }
+
+    /// The WAN that an earlier imon has left the traffic on, or that this one leads it over.
+    pub(super) fn led(&self) -> Option<usize> {
+        self.led
+    }
+
+    pub(super) fn states(&self) -> &[State] {
+        &self.states
+    }
+
+    /// The road of a WAN that is ready.
+    pub(super) fn road(&self, wan: usize) -> Option<Road> {
+        if let Some(State::Ready(road)) = self.states.get(wan) { Some(*road) } else { None }
+    }
+
+    /// How sockets reach a WAN.
+    pub(super) fn via(&self, wan: usize) -> Option<Via> {
+        let device = self.settings.wans.get(wan)?.device.clone();
+        self.road(wan).map(|road| Via { device, index: road.index, address: road.address })
+    }
+
+    /// Who leads traffic past our choice, in words.
+    pub(super) fn outranked(&self) -> Option<&str> {
+        self.said.outranked.as_deref()
+    }
+
+    /// The default route in main that is ours, in words.
+    pub(super) fn default_route(&self) -> Option<String> {
+        let view = View::from(&self.picture);
+        let ours = view.routes.iter().find(|r| r.is_ours() && self.policy.is_our_default(r, &view))?;
+        Some(self.picture.in_words(ours))
+    }
+
+    /// Why the kernel refuses a WAN's road, in words, for each of them.
+    pub(super) fn refusals(&self) -> Vec<Option<&str>> {
+        self.refused.iter().map(Option::as_deref).collect()
+    }
+
+    /// The next thing to log.
+    pub(super) fn remark(&mut self) -> Option<(Severity, String)> {
+        if self.remarks.is_empty() { None } else { Some(self.remarks.remove(0)) }
+    }
+
+    pub(super) fn poll_at(&self) -> Option<Instant> {
+        [self.watch.map(|watch| watch.next), self.retry].into_iter().flatten().min()
+    }
+
+    pub(super) fn add_to(&self, poll: &mut Poll) {
+        poll.add(self.events.fd());
+        if let Some(flush) = &self.flush {
+            poll.add(flush.fd());
+        }
+    }
+
+    /// Takes in what has changed. Returns whether a WAN's link is another than before.
+    pub(super) fn hear(&mut self, now: Instant) -> bool {
+        let Self { events, picture, settings, dirty, .. } = self;
+        let (mut look, mut watch) = (false, false);
+        let heard = events.receive(|message| {
+            *dirty = true;
+            watch |= is_turn(&message, picture, settings);
+            look |= picture.note(message);
+        });
+        if watch {
+            self.watch = Some(Watch { until: now + WATCH_FOR, next: now + WATCH_EVERY });
+        }
+        if heard == Heard::Overrun || look {
+            self.look(now);
+        }
+        self.proceed_with_flush();
+        self.dirty && self.look_at_states()
+    }
+
+    /// Does what is due. Returns whether a WAN's link is another than before.
+    pub(super) fn tick(&mut self, now: Instant) -> bool {
+        if self.retry.is_some_and(|at| at <= now) {
+            self.retry = None;
+            self.dirty = true;
+        }
+        let Some(watch) = self.watch.filter(|watch| watch.next <= now) else { return false };
+        self.watch = (watch.until > now).then_some(Watch { next: now + WATCH_EVERY, ..watch });
+        let mut look = false;
+        for wan in &self.settings.wans {
+            let Some(known) = self.picture.links.iter().find(|l| l.name == wan.device) else { continue };
+            let news = match self.requests.link(known.index) {
+                Ok(Some(link)) if link != *known => News::Link(link),
+                Ok(None) => News::NoLink(known.index),
+                _ => continue,
+            };
+            self.dirty = true;
+            look |= self.picture.note(Message { sequence: 0, interrupted: false, replaces: false, news });
+        }
+        if look {
+            self.look(now);
+        }
+        self.dirty && self.look_at_states()
+    }
+
+    /// Leads the traffic over this WAN.
+    pub(super) fn lead(&mut self, wan: usize) -> Result<(), Rc<str>> {
+        let Some(road) = self.road(wan) else {
+            return Err(self.states.get(wan).map_or_else(|| "there is no such WAN".into(), |s| s.to_string().into()));
+        };
+        let changes = self.policy.changes(Some(wan), &View::from(&self.picture));
+        self.make(changes, Some(wan))?;
+        let before = self.led.replace(wan).filter(|before| *before != wan);
+        let vacated = self.road.replace(road).filter(|old| old.address != road.address);
+        if let Some(old) = vacated {
+            self.vacate(old.address);
+            if let Some(before) = before {
+                self.warn_of_ipv6(before, old.index);
+            }
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Makes what is missing of our routes and rules, and takes away what is too much. Returns whether a WAN's link is
+    /// another than before: the kernel may refuse its road.
+    pub(super) fn keep(&mut self, now: Instant) -> bool {
+        if !std::mem::take(&mut self.dirty) {
+            return false;
+        }
+        let view = View::from(&self.picture);
+        let changes = self.policy.changes(self.led, &view);
+        let road = self.led.and_then(|wan| match self.policy.state(wan, &view) {
+            Some(State::Ready(road)) => Some(road),
+            _ => None,
+        });
+        let stolen = road.is_some()
+            && self.road == road
+            && changes.iter().any(|change| self.policy.part(change) == Part::Default);
+        if stolen && !self.may_restore(now) {
+            self.retry = Some(now + TRY_AGAIN);
+            return false;
+        }
+        let anything = !changes.is_empty();
+        let result = self.make(changes, None);
+        match (&result, road) {
+            (Ok(()), Some(road)) => {
+                let before = self.road.replace(road);
+                if let Some(old) = before.filter(|old| old.address != road.address) {
+                    self.vacate(old.address);
+                }
+                self.said.refused = None;
+            }
+            (Ok(()), None) => {}
+            (Err(why), _) => {
+                if self.said.refused.as_deref() != Some(why) {
+                    self.said.refused = Some(why.to_string());
+                    self.remarks.push((Severity::Error, format!("Routes are not as they should be, tried again: {why}")));
+                }
+                self.retry = Some(now + TRY_AGAIN);
+            }
+        }
+        if self.refused.iter().any(Option::is_some) {
+            self.retry = Some(now + TRY_AGAIN);
+        }
+        self.look_for_rivals();
+        anything && self.look_at_states()
+    }
+
+    /// Takes our tables and rules away; the default in main as well if that is wanted.
+    pub(super) fn leave(&mut self, everything: bool) {
+        let _ = self.requests.look(&mut self.picture);
+        for change in self.policy.farewell(everything, &View::from(&self.picture)) {
+            // Nobody is left to try again.
+            let _ = self.requests.make(&change);
+        }
+    }
+
+    /// As [`Network::leave`], as the configuration says.
+    pub(super) fn leave_at_exit(&mut self) {
+        self.leave(self.settings.remove_on_exit);
+    }
+
+    /// Makes changes. An error is one that keeps the traffic from going where it should; what only concerns the probing
+    /// of a WAN makes that WAN unusable.
+    fn make(&mut self, changes: Vec<Change>, leading: Option<usize>) -> Result<(), Rc<str>> {
+        let mut result = Ok(());
+        for change in changes {
+            let outcome = self.requests.make(&change);
+            match (self.policy.part(&change), outcome) {
+                (part, Ok(())) => {
+                    self.picture.made(&change);
+                    if let Part::Wan(wan) = part {
+                        self.refuse(wan, None);
+                    }
+                }
+                (Part::Wan(wan), Err(e)) => {
+                    let why = format!("the kernel refuses '{}': {e}", self.shown(&change));
+                    self.refuse(wan, Some(why));
+                }
+                (part, Err(e)) => {
+                    let why: Rc<str> = format!("{e} ({})", self.shown(&change)).into();
+                    if part == Part::Default || leading.is_none() {
+                        result = result.and(Err(why));
+                    }
+                }
+            }
+        }
+        result
+    }
+
+    fn refuse(&mut self, wan: usize, why: Option<String>) {
+        let Some(refused) = self.refused.get_mut(wan) else { return };
+        if *refused != why {
+            if let (Some(why), Some(label)) = (&why, self.labels.get(wan)) {
+                self.remarks.push((Severity::Error, format!("{label}: {why}")));
+            }
+            *refused = why;
+        }
+    }
+
+    fn shown(&self, change: &Change) -> String {
+        match change {
+            Change::Replace(route) => format!("ip route replace {}", self.picture.in_words(route)),
+            Change::RemoveRoute(route) => format!("ip route del {}", self.picture.in_words(route)),
+            Change::AddRule(_) | Change::RemoveRule(_) => change.to_string(),
+        }
+    }
+
+    fn look(&mut self, now: Instant) {
+        self.dirty = true;
+        if let Err(e) = self.requests.look(&mut self.picture) {
+            self.complain_of_look(&e);
+            self.retry = Some(now + TRY_AGAIN);
+        }
+    }
+
+    fn complain_of_look(&mut self, e: &Refused) {
+        let why = format!("The kernel does not show its routes: {e}");
+        if self.said.refused.as_ref() != Some(&why) {
+            self.remarks.push((Severity::Error, why.clone()));
+            self.said.refused = Some(why);
+        }
+    }
+
+    /// What the links are like now. Tells of another address or gateway, and returns whether anything is new.
+    fn look_at_states(&mut self) -> bool {
+        let view = View::from(&self.picture);
+        let mut states = Vec::with_capacity(self.labels.len());
+        for (wan, refused) in self.refused.iter().enumerate() {
+            states.push(match self.policy.state(wan, &view) {
+                Some(State::Ready(_)) if refused.is_some() => State::Refused,
+                Some(state) => state,
+                None => State::Missing,
+            });
+        }
+        if states == self.states {
+            return false;
+        }
+        for ((new, old), label) in states.iter().zip(&self.states).zip(&self.labels) {
+            let (State::Ready(new), State::Ready(old)) = (new, old) else { continue };
+            if new.address != old.address {
+                let text = format!("{label}: its address is {} now, it was {}", new.address, old.address);
+                self.remarks.push((Severity::Notice, text));
+            }
+            if let (Some(now), true) = (new.gateway, new.gateway != old.gateway) {
+                let before = old.gateway.map_or_else(String::new, |before| format!(", it was {before}"));
+                self.remarks.push((Severity::Notice, format!("{label}: its gateway is {now} now{before}")));
+            }
+        }
+        self.states = states;
+        true
+    }
+
+    /// Whether a route that somebody takes away again and again is set again now, and says so.
+    fn may_restore(&mut self, now: Instant) -> bool {
+        let restored = &mut self.restored;
+        if restored.since.is_none_or(|since| now.since(since) >= TRY_AGAIN) {
+            (restored.since, restored.times) = (Some(now), 0);
+        }
+        restored.times += 1;
+        if restored.times > RESTORES {
+            return false;
+        }
+        restored.unsaid += 1;
+        if restored.said.is_none_or(|said| now.since(said) >= SAY_AGAIN) {
+            let label = self.led.and_then(|wan| self.labels.get(wan)).map_or("", String::as_str);
+            let times = match restored.unsaid {
+                1 => String::new(),
+                n => format!(" ({n} times since this was said last)"),
+            };
+            let text = format!("The default route over {label} was removed or changed by somebody, it is set again{times}");
+            self.remarks.push((Severity::Warning, text));
+            (restored.said, restored.unsaid) = (Some(now), 0);
+        }
+        true
+    }
+
+    /// Says who else's route counts for more than ours, once for each.
+    fn look_for_rivals(&mut self) {
+        let view = View::from(&self.picture);
+        if self.picture.no_policy_routing && !std::mem::replace(&mut self.said.no_policy_routing, true) {
+            let text = "This kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES): probes of a network that is not \
+                        in use may fail, and other default routes of lower metric win over imon's";
+            self.remarks.push((Severity::Warning, text.to_owned()));
+        }
+        let foreign = self.policy.foreign_at(self.settings.metric, &view).map(|route| {
+            let (metric, free) = (self.settings.metric, self.policy.free_metric(&view));
+            let route = self.picture.in_words(route);
+            format!("Metric {metric} is in use by '{route}', which is not imon's: imon's default route has metric {free}")
+        });
+        if self.said.foreign != foreign {
+            self.remarks.extend(foreign.clone().map(|text| (Severity::Warning, text)));
+            self.said.foreign = foreign;
+        }
+        let outranked = self.other_way();
+        if self.said.outranked != outranked {
+            self.remarks.push(match &outranked {
+                Some(text) => (Severity::Warning, format!("Traffic does not go where imon leads it: {text}")),
+                None => (Severity::Notice, "Traffic goes where imon leads it again".to_owned()),
+            });
+            self.said.outranked = outranked;
+        }
+    }
+
+    /// The way that packets take to the internet, if that is not over the WAN they are led over.
+    fn other_way(&mut self) -> Option<String> {
+        let road = self.led.and_then(|wan| self.road(wan))?;
+        for to in ABROAD {
+            let Ok(way) = self.requests.way(to) else { continue };
+            // Somebody's own route to this very host says nothing about the others.
+            if way.prefix > 1 {
+                continue;
+            }
+            let hop = way.hops.first()?;
+            if hop.index == road.index {
+                return None;
+            }
+            let device = self.picture.name_of(hop.index);
+            let same = |r: &&Route| {
+                r.table == way.table && r.prefix == way.prefix && r.hops.iter().any(|h| h.index == hop.index)
+            };
+            let route = self.picture.routes.iter().filter(same).min_by_key(|r| r.metric);
+            let table = if way.table == MAIN { "main".to_owned() } else { way.table.to_string() };
+            return Some(match route {
+                Some(route) => {
+                    let owner = protocol_name(route.protocol).unwrap_or("somebody");
+                    let words = self.picture.in_words(route);
+                    format!("it leaves by {device}, by the route '{words}' in table {table}, set by {owner}")
+                }
+                None => format!("it leaves by {device}, by a route in table {table}"),
+            });
+        }
+        None
+    }
+
+    fn warn_of_ipv6(&mut self, before: usize, index: u32) {
+        if self.picture.defaults6.iter().any(|d| d.index == index && d.table == MAIN) {
+            let label = self.labels.get(before).map_or("", String::as_str);
+            let text = format!(
+                "IPv6 traffic still goes over {label}: its IPv6 default route is there, and imon switches IPv4 only"
+            );
+            self.remarks.push((Severity::Warning, text));
+        }
+    }
+
+    /// What is not there is warned about, with the names that were perhaps meant.
+    fn name_missing(&mut self) {
+        let names = || self.picture.links.iter().map(|l| l.name.as_str());
+        for (wan, label) in self.settings.wans.iter().zip(&self.labels) {
+            if names().any(|name| name == wan.device) {
+                continue;
+            }
+            let near = nearest(&wan.device, names()).map_or_else(String::new, |name| format!("did you mean {name}? "));
+            let all: Vec<&str> = names().filter(|name| *name != "lo").collect();
+            let text = format!(
+                "Warning: {label}: there is no interface {}; {near}There are {}. It is used as soon as it appears",
+                wan.device,
+                all.join(", ")
+            );
+            self.remarks.push((Severity::Warning, text));
+        }
+    }
+
+    /// Connections that are translated to an address that is left would go on with it.
+    fn vacate(&mut self, address: Ipv4Addr) {
+        if self.settings.flush_conntrack {
+            self.vacated.push(address);
+            self.proceed_with_flush();
+        }
+    }
+
+    fn proceed_with_flush(&mut self) {
+        if let Some(flush) = &mut self.flush {
+            let Some(result) = flush.proceed() else { return };
+            if let Err(e) = result {
+                self.no_flush(&e);
+            }
+            self.flush = None;
+        }
+        while self.flush.is_none() {
+            let Some(address) = self.vacated.pop() else { return };
+            match Flush::begin(address) {
+                Ok(flush) => self.flush = flush,
+                Err(e) => self.no_flush(&e),
+            }
+        }
+    }
+
+    fn no_flush(&mut self, e: &io::Error) {
+        if !std::mem::replace(&mut self.said.no_flush, true) {
+            let why = error_text(e);
+            let text = format!("Connections over a network that is left cannot be ended, they time out: {why}");
+            self.remarks.push((Severity::Info, text));
+        }
+    }
+}
+
+/// Whether a link of ours comes, goes, or turns.
+fn is_turn(message: &Message, picture: &Picture, settings: &config::Failover) -> bool {
+    let News::Link(link) = &message.news else { return false };
+    let known = picture.links.iter().find(|l| l.index == link.index);
+    settings.wans.iter().any(|wan| wan.device == link.name) && known != Some(link)
+}
+
+fn policy(instance: &str, settings: &config::Failover) -> Policy {
+    let wan = |wan: &config::Wan| routing::Wan { device: wan.device.clone(), gateway: wan.gateway };
+    Policy::new(instance, settings.wans.iter().map(wan).collect(), settings.metric)
+}
+
+/// As log lines call the WANs.
+fn labels(settings: &config::Failover) -> Vec<String> {
+    let roles = ["Primary", "Standby"].into_iter().chain(std::iter::repeat("Standby"));
+    let label = |(wan, role): (&config::Wan, &str)| match wan.name.as_str() {
+        "" => format!("{role} Network '{}'", wan.device),
+        name => format!("{role} Network {name} ({})", wan.device),
+    };
+    settings.wans.iter().zip(roles).map(label).collect()
+}
+
+/// The locks of all interfaces, of which some are held already. Without a directory for them there are none.
+fn lock(
+    settings: &config::Failover,
+    runtime: Option<&Runtime>,
+    mut held: Vec<(String, Lock)>,
+) -> Result<Vec<(String, Lock)>, Unable> {
+    let Some(runtime) = runtime else { return Ok(Vec::new()) };
+    let mut locks = Vec::new();
+    for device in settings.wans.iter().map(|wan| &wan.device) {
+        if let Some(at) = held.iter().position(|(name, _)| name == device) {
+            locks.push(held.swap_remove(at));
+            continue;
+        }
+        match runtime.lock_device(device) {
+            Ok(lock) => locks.push((device.clone(), lock)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Unable::Taken(device.clone())),
+            // Said when the directory was tried for the status.
+            Err(_) => {}
+        }
+    }
+    Ok(locks)
+}
+
+/// A change that changes nothing: a rule is removed that nobody has.
+fn nothing() -> Change {
+    Change::RemoveRule(Rule {
+        priority: u32::MAX,
+        table: u32::MAX,
+        protocol: PROTOCOL,
+        source: Some(Ipv4Addr::LOCALHOST),
+        source_length: 32,
+        suppress: Some(32),
+        special: false,
+    })
+}
