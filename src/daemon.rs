@@ -630,7 +630,7 @@ impl Daemon {
         let target = |m: &Monitors| m.updown.as_ref().map(|u| Rc::clone(&u.target().1));
         let which = |m: &Monitors| (target(m), m.failover.is_some(), m.ping.is_some());
         let same = which(&monitors) == which(&self.monitors);
-        monitors.inherit(std::mem::replace(&mut self.monitors, Monitors::default()), now);
+        monitors.inherit(std::mem::take(&mut self.monitors), now);
         self.monitors = monitors;
         self.hosts = hosts;
         self.questions.forget_opinions();
@@ -646,12 +646,7 @@ impl Daemon {
     }
 
     /// The network for a new configuration. With an error the old one is as it was.
-    fn other_network(
-        &mut self,
-        now: Instant,
-        instance: &str,
-        config: &Config,
-    ) -> Result<Option<Network>, Vec<String>> {
+    fn other_network(&mut self, now: Instant, instance: &str, config: &Config) -> Result<Option<Network>, Vec<String>> {
         let runtime = self.runtime.as_ref();
         let result = match (self.network.take(), &config.failover) {
             (None, None) => Ok(None),
@@ -662,7 +657,8 @@ impl Daemon {
             (None, Some(settings)) => Network::open(instance, settings, runtime, now).map(Some),
             (Some(old), Some(settings)) => match Network::after(old, instance, settings, runtime, now) {
                 Ok(network) => Ok(Some(network)),
-                Err((old, why)) => {
+                Err(refused) => {
+                    let (old, why) = *refused;
                     self.network = Some(old);
                     Err(why)
                 }

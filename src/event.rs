@@ -353,9 +353,7 @@ impl Event {
                 Role::Standby => ("failover-standby", vec![wan.info()]),
             },
             What::AllDown { wans } => ("failover-bothdown", wans.iter().map(Wan::info).collect()),
-            What::Postping { wan, online, .. } => {
-                ("failover-postping", vec![wan.info(), on_off(*online).to_owned()])
-            }
+            What::Postping { wan, online, .. } => ("failover-postping", vec![wan.info(), on_off(*online).to_owned()]),
             What::Online { .. }
             | What::Secondary { .. }
             | What::Conclusion(_)
@@ -412,9 +410,7 @@ impl Event {
             What::WanInitial { wan, online, reason } => {
                 (j.wan, j.online, j.reason) = (Some(wan), Some(*online), reason.as_deref().map(str::to_owned));
             }
-            What::WanState { wan, .. } | What::WanDegraded { wan, .. } | What::Refused { wan, .. } => {
-                j.wan = Some(wan)
-            }
+            What::WanState { wan, .. } | What::WanDegraded { wan, .. } | What::Refused { wan, .. } => j.wan = Some(wan),
             What::Switched { wan, cause } => (j.wan, j.cause) = (Some(wan), Some(cause.word())),
             What::AllDown { wans } => j.wans = Some(wans),
             What::Postping { wan, target, online } => {

@@ -143,7 +143,8 @@ const STREAK: Kind = Kind::Count { min: 1, max: 100 };
 const WAN_NAME: Kind = Kind::Text { max: 128 };
 
 const TARGETS: Kind = Kind::Targets { max: 16 };
-const PRIMARY_GW_DOC: &str = "Gateway of the primary network. auto: the one of the default route that DHCP or PPP sets.";
+const PRIMARY_GW_DOC: &str =
+    "Gateway of the primary network. auto: the one of the default route that DHCP or PPP sets.";
 const PRIMARY_PING_DOC: &str =
     "What tells whether the primary network is up, instead of its gateway. Asked through this network alone.";
 

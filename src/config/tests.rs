@@ -68,7 +68,7 @@ fn the_annotated_sample_of_the_readme_loads_as_printed() {
     let dns = updown.dns.unwrap();
     assert_eq!((dns.server.to_string().as_str(), dns.name.as_str()), ("8.8.8.8", "google.com"));
     assert_eq!((updown.fall, updown.rise), (1, 1));
-    assert_eq!((config.ping, config.ddns_enabled, config.failover_enabled), (None, false, false));
+    assert_eq!((config.ping, config.ddns_enabled, config.failover), (None, false, None));
     let global = config.global;
     assert_eq!(global.datefmt, "%Y-%m-%d %H:%M:%S");
     assert_eq!((global.instance.as_deref(), global.action_timeout), (Some("main"), Duration::from_secs(60)));
@@ -164,7 +164,8 @@ fn the_fatal_messages_keep_the_words_of_v299() {
     let failover = r#"{"failover": {"enable": true, "primary-if": "wan1", "standby-gw": "192.168.62.1"}}"#;
     assert_eq!(
         first(failover),
-        "Missing settings for failover monitor:  primary-gw standby-if (/etc/default/imon-main:1, failover)"
+        "Missing settings for failover monitor:  primary-gw standby-if; write \"primary-gw\": \"auto\" where DHCP or PPP \
+         tells the gateway (/etc/default/imon-main:1, failover)"
     );
 }
 
@@ -425,4 +426,71 @@ fn random_bytes_never_panic() {
             .collect();
         assert!(!check(&text, &format!("case {case}, seed {seed:#x}")));
     }
+}
+
+/// A failover section with this in it.
+fn failover(more: &str) -> String {
+    format!(
+        r#"{{"failover": {{"enable": true, "primary-if": "wan1", "primary-gw": "auto", "standby-if": "wan2",
+           "standby-gw": "192.168.62.1", {more} "metric": 201}}}}"#
+    )
+}
+
+#[test]
+fn a_failover_section_has_v2_99s_defaults_and_its_own() {
+    let config = parse_text(&failover("")).config.unwrap().failover.unwrap();
+    assert_eq!(
+        config.wans.iter().map(|w| w.gateway).collect::<Vec<_>>(),
+        [Gateway::Auto, Gateway::Fixed([192, 168, 62, 1].into())]
+    );
+    assert!(config.wans.iter().all(|w| w.targets.is_empty() && w.name.is_empty() && w.postping.is_none()));
+    assert_eq!((config.prefer_primary, config.metric, config.min_up), (false, 201, 1));
+    assert_eq!((config.hold_down, config.idle_interval), (Duration::from_secs(10), None));
+    assert_eq!((config.quality, config.flush_conntrack, config.remove_on_exit), (Quality::default(), true, false));
+}
+
+#[test]
+fn targets_of_a_wan_are_pinged_asked_or_connected_to() {
+    let targets = |json: &str| parse_text(&failover(&format!("\"primary-ping\": {json},")));
+    let config = targets(r#"["1.1.1.1", "dns:8.8.8.8", "tcp:one.one.one.one:443"]"#).config.unwrap();
+    let read: Vec<_> = config.failover.unwrap().wans[0].targets.iter().map(|t| (t.to_string(), t.probe)).collect();
+    let expected =
+        [("1.1.1.1", Probe::Echo), ("dns:8.8.8.8", Probe::Dns), ("tcp:one.one.one.one:443", Probe::Tcp(443))];
+    assert_eq!(read, expected.map(|(text, probe)| (text.to_owned(), probe)));
+    for (json, why) in [
+        (r#""tcp:1.1.1.1""#, "it has no port"),
+        (r#""tcp:1.1.1.1:0""#, "its port is not a number"),
+        (r#""tcp:1.1.1.1:99999""#, "its port is not a number"),
+        (r#""dns:2606:4700::1111""#, "failover switches IPv4"),
+        (r#""2606:4700::1111""#, "failover switches IPv4"),
+        (r#""dns:""#, "it is empty"),
+        (r#""a b""#, "neither an address nor a DNS name"),
+    ] {
+        let parsed = targets(json);
+        assert!(parsed.config.is_none() && parsed.errors[0].message.contains(why), "{json}: {:?}", parsed.errors);
+    }
+}
+
+#[test]
+fn failover_settings_that_contradict_each_other_are_told() {
+    let first = |more: &str| {
+        let parsed = parse_text(&failover(more));
+        parsed.errors.iter().chain(&parsed.warnings).next().map(|p| p.message.clone()).unwrap_or_default()
+    };
+    assert!(first(r#""standby-ping": "9.9.9.9", "min-up": 2,"#).contains("all of those must answer"));
+    assert!(first(r#""return-rtt": 50,"#).contains("max-rtt is not set"));
+    assert!(first(r#""max-loss": 20, "return-loss": 30,"#).contains("above max-loss"));
+    assert!(first(r#""on-exit": "perhaps","#).contains("keep or remove is allowed"));
+    assert!(first(r#""max-loss": 120,"#).contains("a number of percent from 0 to 100 is allowed"));
+    assert!(first(r#""primary-postping": "::1","#).contains("IPv6"));
+    let twice = failover("").replace("wan2", "wan1");
+    assert!(parse_text(&twice).errors[0].message.contains("both wan1"));
+}
+
+#[test]
+fn a_limit_returns_at_half_of_it_unless_told_otherwise() {
+    let quality = |more: &str| parse_text(&failover(more)).config.unwrap().failover.unwrap().quality;
+    assert_eq!(quality(r#""max-loss": 20,"#).loss, Some(Limit { most: 0.2, again: 0.1 }));
+    let ms = Duration::from_millis;
+    assert_eq!(quality(r#""max-rtt": 300, "return-rtt": 200,"#).rtt, Some(Limit { most: ms(300), again: ms(200) }));
 }

@@ -435,8 +435,8 @@ mod tests {
         assert_eq!(good("updown", "dnslookup", "\"microsoft.com\""), Setting::Text("microsoft.com".to_owned()));
         assert!(bad("updown", "dnslookup", "\"1.1.1.1\"").contains("not a name to look up"));
         bad("updown", "dnslookup", "\"a..b\"");
-        assert_eq!(good("failover", "primary-gw", "\"\""), Setting::Address(None));
-        assert!(matches!(good("failover", "primary-gw", "\"192.168.42.1\""), Setting::Address(Some(_))));
+        assert_eq!(good("failover", "primary-gw", "\"\""), Setting::Gateway(None));
+        assert!(matches!(good("failover", "primary-gw", "\"192.168.42.1\""), Setting::Gateway(Some(_))));
         assert!(bad("failover", "primary-gw", "\"gateway.lan\"").contains("it is a name"));
         assert_eq!(good("failover", "primary-if", "\"enxa0cec8003294\""), Setting::Text("enxa0cec8003294".to_owned()));
         for json in ["\"a b\"", "\"../eth0\"", "\"eth0:1\"", "\"enxa0cec80032945\"", "\"..\""] {

@@ -38,7 +38,7 @@ struct Contact {
 }
 
 enum Contacted {
-    Dns(udp::Question, u16, Question),
+    Dns(udp::Question, u16, Box<Question>),
     Tcp(tcp::Opening),
 }
 
@@ -57,7 +57,7 @@ impl Contacts {
                 let number = (self.random.hash_one(self.counter) & 0xffff) as u16;
                 dns::query(number, &question, &mut self.packet);
                 let socket = udp::Question::send(Some(via), SocketAddr::new(to, DNS_PORT), &self.packet)?;
-                Contacted::Dns(socket, number, question)
+                Contacted::Dns(socket, number, Box::new(question))
             }
             Probe::Tcp(port) => Contacted::Tcp(tcp::Opening::begin(via, SocketAddr::new(to, port))?),
         };

@@ -116,7 +116,7 @@ impl Network {
         settings: &config::Failover,
         runtime: Option<&Runtime>,
         now: Instant,
-    ) -> Result<Self, (Self, Unable)> {
+    ) -> Result<Self, Box<(Self, Unable)>> {
         if old.instance == instance && policy(instance, settings) == old.policy {
             old.labels = labels(settings);
             old.settings = settings.clone();
@@ -131,8 +131,9 @@ impl Network {
                 Ok(new)
             }
             Err(why) => {
-                old.locks = kept.into_iter().filter_map(|d| Some((d.clone(), runtime?.lock_device(&d).ok()?))).collect();
-                Err((old, why))
+                old.locks =
+                    kept.into_iter().filter_map(|d| Some((d.clone(), runtime?.lock_device(&d).ok()?))).collect();
+                Err(Box::new((old, why)))
             }
         }
     }
@@ -331,7 +332,8 @@ impl Network {
             (Err(why), _) => {
                 if self.said.refused.as_deref() != Some(why) {
                     self.said.refused = Some(why.to_string());
-                    self.remarks.push((Severity::Error, format!("Routes are not as they should be, tried again: {why}")));
+                    self.remarks
+                        .push((Severity::Error, format!("Routes are not as they should be, tried again: {why}")));
                 }
                 self.retry = Some(now + TRY_AGAIN);
             }
@@ -465,7 +467,8 @@ impl Network {
                 1 => String::new(),
                 n => format!(" ({n} times since this was said last)"),
             };
-            let text = format!("The default route over {label} was removed or changed by somebody, it is set again{times}");
+            let text =
+                format!("The default route over {label} was removed or changed by somebody, it is set again{times}");
             self.remarks.push((Severity::Warning, text));
             (restored.said, restored.unsaid) = (Some(now), 0);
         }
@@ -483,7 +486,9 @@ impl Network {
         let foreign = self.policy.foreign_at(self.settings.metric, &view).map(|route| {
             let (metric, free) = (self.settings.metric, self.policy.free_metric(&view));
             let route = self.picture.in_words(route);
-            format!("Metric {metric} is in use by '{route}', which is not imon's: imon's default route has metric {free}")
+            format!(
+                "Metric {metric} is in use by '{route}', which is not imon's: imon's default route has metric {free}"
+            )
         });
         if self.said.foreign != foreign {
             self.remarks.extend(foreign.clone().map(|text| (Severity::Warning, text)));

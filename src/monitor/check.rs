@@ -326,6 +326,16 @@ impl Checker {
         self.checks.front().filter(|c| self.is_settled(c)).map(|c| (c.serial, c.replied.is_some()))
     }
 
+    /// Forgets checks that still wait for a reply while a later one has had one: whether the host is there is known.
+    pub fn overtake(&mut self) {
+        while self.checks.front().is_some_and(|c| !self.is_settled(c) && c.replied.is_none())
+            && self.checks.iter().skip(1).any(|c| c.replied.is_some())
+        {
+            let Some(check) = self.checks.pop_front() else { return };
+            self.recycle(check.probes);
+        }
+    }
+
     /// Takes the verdict on the oldest check, when it is settled.
     pub fn judge(&mut self) -> Option<Verdict> {
         if !self.checks.front().is_some_and(|c| self.is_settled(c)) {

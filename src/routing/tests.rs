@@ -34,7 +34,13 @@ impl Kernel {
     }
 
     fn view(&self) -> View<'_> {
-        View { links: &self.links, addresses: &self.addresses, routes: &self.routes, rules: &self.rules }
+        View {
+            links: &self.links,
+            addresses: &self.addresses,
+            routes: &self.routes,
+            rules: &self.rules,
+            policy_routing: true,
+        }
     }
 
     fn apply(&mut self, change: &Change) {

@@ -38,8 +38,7 @@ impl Flush {
         if count.is_empty() || count.trim_ascii() == b"0" {
             return Ok(None);
         }
-        let (list, requests) =
-            (netlink::open(libc::NETLINK_NETFILTER, 0)?, netlink::open(libc::NETLINK_NETFILTER, 0)?);
+        let (list, requests) = (netlink::open(libc::NETLINK_NETFILTER, 0)?, netlink::open(libc::NETLINK_NETFILTER, 0)?);
         let mut request = Vec::new();
         conntrack::list(1, &mut request);
         list.send(&request)?;

@@ -104,7 +104,12 @@ impl Pinger {
             },
             false => Ok(None),
         };
-        Ok(Self { v4: channel(families.v4, false)?, v6: channel(families.v6, true)?, lanes: Vec::new(), batch: Batch::new() })
+        Ok(Self {
+            v4: channel(families.v4, false)?,
+            v6: channel(families.v6, true)?,
+            lanes: Vec::new(),
+            batch: Batch::new(),
+        })
     }
 
     /// From now on probes of this WAN go this way; `None`: there is none. Returns whether that is news.
@@ -125,7 +130,6 @@ impl Pinger {
         }
         Ok(true)
     }
-
 
     /// The descriptors to wait for.
     pub fn fds(&self) -> impl Iterator<Item = RawFd> {
@@ -199,13 +203,7 @@ impl Channel {
         }
     }
 
-    fn open_raw(
-        domain: Domain,
-        protocol: Protocol,
-        v6: bool,
-        ident: u16,
-        via: Option<&Via>,
-    ) -> io::Result<Socket> {
+    fn open_raw(domain: Domain, protocol: Protocol, v6: bool, ident: u16, via: Option<&Via>) -> io::Result<Socket> {
         let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
         via.map_or(Ok(()), |via| via.bind(&socket))?;
         // A raw socket hears all ICMP of the machine: let the kernel keep what is not ours.
@@ -214,12 +212,7 @@ impl Channel {
         Ok(socket)
     }
 
-    fn open_datagram(
-        domain: Domain,
-        protocol: Protocol,
-        v6: bool,
-        via: Option<&Via>,
-    ) -> io::Result<(Socket, u16)> {
+    fn open_datagram(domain: Domain, protocol: Protocol, v6: bool, via: Option<&Via>) -> io::Result<(Socket, u16)> {
         let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
         // Binding makes the kernel choose the identifier, which it calls the port.
         let any: IpAddr = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };

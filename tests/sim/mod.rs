@@ -147,6 +147,7 @@ impl World {
                     }
                 }
                 Effect::Refresh(_) => {}
+                Effect::Route(_) => panic!("{effect:?}"),
                 Effect::Emit(event) => self.said.push((self.now, event.what)),
             }
         }

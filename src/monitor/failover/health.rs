@@ -124,7 +124,7 @@ pub struct Health {
     missed: bool,
     /// It carries no traffic, and every byte costs: a single probe each time, to one target after the other.
     idle: Option<Idle>,
-    /// While idle: whether it is usable is being found out.
+    /// It was idle, and whether it is usable is being found out.
     verifying: bool,
 }
 
@@ -289,10 +289,8 @@ impl Health {
         self.idle = interval.map(|interval| Idle { interval, next: now + interval, turn: 0 });
         match self.idle {
             Some(_) => self.targets.iter_mut().for_each(|t| t.checker.pause()),
-            None => {
-                self.verifying = false;
-                self.targets.iter_mut().for_each(|t| t.checker.begin(now));
-            }
+            // What is being found out about it still is.
+            None => self.targets.iter_mut().for_each(|t| t.checker.begin(now)),
         }
     }
 
@@ -437,6 +435,7 @@ impl Health {
         let mut news = false;
         let mut burst = false;
         for target in &mut self.targets {
+            target.checker.overtake();
             while let Some(verdict) = target.checker.judge() {
                 // A single probe that is lost proves nothing.
                 if !verdict.good && verdict.count < self.plan.count {

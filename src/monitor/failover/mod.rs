@@ -212,10 +212,10 @@ impl Failover {
             Seen::Answer { .. } | Seen::Hold(_) | Seen::Ready(_) => return,
         }
         self.decide(now, out);
-        self.tell(now, out);
+        self.tell(now, self.busy_with(), out);
         self.end_postping(out);
         // The first state of a WAN may have waited for that.
-        self.tell(now, out);
+        self.tell(now, self.busy_with(), out);
     }
 
     /// When the monitor wants a [`Seen::Tick`].
@@ -334,7 +334,7 @@ impl Failover {
         match result {
             Ok(()) => {
                 // What there is to say about the WANs comes first.
-                self.tell(now, out);
+                self.tell(now, Some(wan), out);
                 self.switches += u64::from(self.last_switch.is_some_and(|last| last.to != wan));
                 self.led = Some(wan);
                 self.refusal = None;
@@ -370,10 +370,14 @@ impl Failover {
         self.emit(out, self.name(post.wan).map(what));
     }
 
+    /// To which WAN a switch is under way, up to the end of its postping.
+    fn busy_with(&self) -> Option<usize> {
+        let switch = self.wanted.as_ref().filter(|wanted| wanted.refused.is_none()).map(|wanted| wanted.wan);
+        switch.or(self.postping.as_ref().map(|post| post.wan))
+    }
+
     /// Tells what has changed. A WAN's first state waits for the switch to one before it, and its postping.
-    fn tell(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let waits = |wanted: &Wanted| wanted.refused.is_none().then_some(wanted.wan);
-        let busy = self.wanted.as_ref().and_then(waits).or(self.postping.as_ref().map(|post| post.wan));
+    fn tell(&mut self, now: Instant, busy: Option<usize>, out: &mut Vec<Effect>) {
         for at in 0..self.wans.len() {
             let Some((name, wan)) = self.name(at).zip(self.wans.get_mut(at)) else { continue };
             let condition = wan.health.condition();
@@ -483,6 +487,3 @@ impl Progress for Failover {
         self.wans.iter().all(|wan| wan.health.keeps_up(now))
     }
 }
-
-#[cfg(test)]
-mod tests;

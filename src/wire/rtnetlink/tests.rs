@@ -162,14 +162,14 @@ fn an_error_comes_with_its_number_and_the_kernels_words() {
     let whole = [&error[..], &request].concat();
     let parts: &[(u16, &[u8])] = &[(NLMSGERR_ATTR_MSG, b"Nexthop has invalid gateway\0")];
     let words = Some("Nexthop has invalid gateway".to_owned());
-    assert_eq!(only(&message(NLMSG_ERROR, ACK_TLVS, &whole, parts)).news, News::End(101, words.clone()));
+    assert_eq!(only(&message(ERROR, ACK_TLVS, &whole, parts)).news, News::End(101, words.clone()));
     let capped = [&error[..], &request[..HEADER]].concat();
-    assert_eq!(only(&message(NLMSG_ERROR, ACK_TLVS | CAPPED, &capped, parts)).news, News::End(101, words));
+    assert_eq!(only(&message(ERROR, ACK_TLVS | CAPPED, &capped, parts)).news, News::End(101, words));
     assert_eq!(
-        only(&message(NLMSG_ERROR, CAPPED, &[&[0; 4][..], &request[..HEADER]].concat(), &[])).news,
+        only(&message(ERROR, CAPPED, &[&[0; 4][..], &request[..HEADER]].concat(), &[])).news,
         News::End(0, None)
     );
-    assert!(only(&message(NLMSG_DONE, DUMP_INTR, &[0; 4], &[])).interrupted);
+    assert!(only(&message(DONE, DUMP_INTR, &[0; 4], &[])).interrupted);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn random_and_mutated_bytes_end_and_never_panic() {
         written(&Change::Replace(route())),
         written(&Change::AddRule(a_rule())),
         message(NEWLINK, 0, &link_body(3, libc::IFF_UP), &[(IFLA_IFNAME, b"wan1\0")]),
-        message(NLMSG_ERROR, ACK_TLVS, &[&[155; 4][..], &written(&Change::Replace(route()))].concat(), &[(1, b"no\0")]),
+        message(ERROR, ACK_TLVS, &[&[155; 4][..], &written(&Change::Replace(route()))].concat(), &[(1, b"no\0")]),
     ];
     for round in 0..200_000 {
         let mut bytes = if round % 10 == 0 {
