@@ -109,7 +109,7 @@ impl Actions {
         self.script = script.map(Rc::from);
         instance.clone_into(&mut self.instance);
         self.limit = limit;
-        for monitor in [Monitor::Updown, Monitor::Ping] {
+        for monitor in Monitor::ALL {
             let bound = WAITING + targets;
             match self.queues.iter_mut().find(|q| q.monitor == monitor) {
                 Some(queue) => queue.bound = bound,

@@ -375,7 +375,11 @@ impl Daemon {
                 let result = match (probe, wan) {
                     (failover::Probe::Echo, _) | (_, None) => self.pinger.send(wan, to, &token),
                     (probe, Some(wan)) => match self.network.as_ref().and_then(|network| network.via(wan)) {
-                        Some(via) => self.contacts.send(id, probe, &via, to, sent),
+                        Some(via) => {
+                            // There is one more descriptor to wait for.
+                            self.quiet = None;
+                            self.contacts.send(id, probe, &via, to, sent)
+                        }
                         None => Err(std::io::ErrorKind::NetworkDown.into()),
                     },
                 };

@@ -41,6 +41,9 @@ pub enum Monitor {
 }
 
 impl Monitor {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Updown, Self::Failover, Self::Ping];
+
     /// As in the configuration and in log tags.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -14,6 +14,7 @@ mod actions;
 mod cli;
 mod cost;
 mod external;
+mod failover;
 mod logging;
 mod names;
 mod opinion;
@@ -49,6 +50,7 @@ fn main() {
         logging::tests(),
         routers::tests(),
         service::tests(),
+        failover::tests(),
         cost::tests(),
     ];
     libtest_mimic::run(&arguments, suites.into_iter().flatten().collect()).exit();

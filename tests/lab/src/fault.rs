@@ -119,6 +119,8 @@ pub enum Fault {
     Carrier(Wan),
     /// The gateway forwards but does not answer pings.
     GatewaySilent(Wan),
+    /// The gateway is dead, for ARP as well; the carrier is still up. Needs nft.
+    GatewayDead(Wan),
     /// The gateway answers; nothing behind it does.
     UpstreamDead(Wan),
     /// The gateway answers everything beyond it with "network unreachable".
@@ -180,6 +182,11 @@ impl Lab {
                 let v4 = format!("echo {on} >/proc/sys/net/ipv4/icmp_echo_ignore_all");
                 (wan.isp(), format!("{v4}; echo {on} >/proc/sys/net/ipv6/icmp/echo_ignore_all"))
             }
+            Fault::GatewayDead(wan) if broken => {
+                let chain = "type filter hook ingress device cust priority 0; policy drop;";
+                (wan.isp(), format!("nft 'table netdev dead {{ chain c {{ {chain} }}; }}'"))
+            }
+            Fault::GatewayDead(wan) => (wan.isp(), "nft delete table netdev dead".into()),
             Fault::UpstreamDead(wan) => {
                 let on = u8::from(!broken);
                 let v4 = format!("echo {on} >/proc/sys/net/ipv4/ip_forward");
@@ -219,6 +226,7 @@ impl Fault {
             Self::LinkDown(wan)
             | Self::Carrier(wan)
             | Self::GatewaySilent(wan)
+            | Self::GatewayDead(wan)
             | Self::UpstreamDead(wan)
             | Self::UpstreamRejecting(wan) => wan,
         }

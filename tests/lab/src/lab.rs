@@ -18,7 +18,7 @@ use crate::fault::Wan;
 use crate::imon::ImonBuilder;
 use crate::process::Proc;
 use crate::timeline::Timeline;
-use crate::topology::{self, Plan};
+use crate::topology::{self, Nat, Plan};
 
 /// How long building may take on a loaded machine.
 const UP: Duration = Duration::from_secs(30);
@@ -66,6 +66,20 @@ impl Builder {
         self
     }
 
+    /// How the router translates addresses (the default is not at all). Needs nft.
+    #[must_use]
+    pub fn nat(mut self, nat: Nat) -> Self {
+        self.plan.nat = nat;
+        self
+    }
+
+    /// The providers drop what comes with an address of the other one.
+    #[must_use]
+    pub fn bcp38(mut self) -> Self {
+        self.plan.bcp38 = true;
+        self
+    }
+
     /// The router's default route goes through this link (the default is the first), or there is none.
     #[must_use]
     pub fn default_route(mut self, wan: Option<Wan>) -> Self {
@@ -97,6 +111,9 @@ impl Builder {
     /// One sentence that says what is missing and what to do.
     pub fn try_up(self) -> Result<Lab, String> {
         let (nsenter, ip) = (tool("nsenter")?, tool("ip")?);
+        if self.plan.nat != Nat::None {
+            tool("nft")?;
+        }
         let timeline = Arc::new(Timeline::new());
         // Root without CAP_SYS_ADMIN, as in a container, may still be allowed a user namespace.
         let ways: &[bool] = if nix::unistd::geteuid().is_root() { &[false, true] } else { &[true] };
@@ -131,7 +148,10 @@ impl Lab {
     /// For variants.
     #[must_use]
     pub const fn builder() -> Builder {
-        Builder { plan: Plan { rp_filter: 0, default_route: Some(Wan::One), wires: Vec::new() }, imon: None }
+        Builder {
+            plan: Plan { rp_filter: 0, nat: Nat::None, bcp38: false, default_route: Some(Wan::One), wires: Vec::new() },
+            imon: None,
+        }
     }
 
     /// A command that runs a program inside a namespace. Arguments, environment and standard input can still be set;
@@ -384,7 +404,11 @@ fn tool(name: &str) -> Result<PathBuf, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
     let found = std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|p| p.is_file());
-    let package = if name == "ip" { "iproute2" } else { "util-linux" };
+    let package = match name {
+        "ip" => "iproute2",
+        "nft" => "nftables",
+        _ => "util-linux",
+    };
     found.ok_or_else(|| format!("the lab needs the program `{name}`: install the package {package}"))
 }
 

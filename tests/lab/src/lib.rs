@@ -41,7 +41,7 @@ pub use nix::sys::signal::Signal;
 pub use process::{Finished, Line, Proc, Stream};
 pub use stats::{Usage, children};
 pub use timeline::{Timeline, instant_ns, monotonic_ns};
-pub use topology::{INTERNET, INTERNET_V6, NAMESPACES};
+pub use topology::{INTERNET, INTERNET_V6, NAMESPACES, Nat};
 
 /// A lock whose former holder panicked holds no half-made state here: a failing test still gets its timeline.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

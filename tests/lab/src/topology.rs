@@ -24,10 +24,26 @@ pub(crate) const LAN: &str = "192.168.92.0/24";
 /// The same in IPv6.
 pub(crate) const LAN_V6: &str = "2001:db8:92::/64";
 
+/// How the router translates addresses of what it sends to its providers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Nat {
+    /// Not at all: the internet knows the way to the LAN through the first provider.
+    #[default]
+    None,
+    /// `masquerade` for everything that leaves, the router's own packets included: the usual rule.
+    All,
+    /// `masquerade` for what comes from the LAN only.
+    Lan,
+    /// `snat to` the address of each link, which a connection keeps for its life.
+    Fixed,
+}
+
 /// What a builder may change.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) rp_filter: u8,
+    pub(crate) nat: Nat,
+    pub(crate) bcp38: bool,
     pub(crate) default_route: Option<Wan>,
     pub(crate) wires: Vec<Wan>,
 }
@@ -66,6 +82,14 @@ pub(crate) fn script(plan: &Plan) -> String {
         wire_namespace(&mut s, &plan.wires);
     }
     s.push_str("configured\n");
+    if plan.bcp38 {
+        // A provider passes on only what comes from where it would send the answer to (RFC 2827).
+        for wan in Wan::BOTH {
+            let strict = "echo 1 >/proc/sys/net/ipv4/conf/cust/rp_filter";
+            line(&mut s, format_args!("ip netns exec {} sh -c '{strict}'", wan.isp()));
+        }
+    }
+    nat(&mut s, plan.nat);
     s
 }
 
@@ -162,6 +186,24 @@ fn inet() -> String {
     s
 }
 
+/// The rules of the router's address translation.
+fn nat(s: &mut String, nat: Nat) {
+    let both = "oifname { \"wan1\", \"wan2\" }";
+    let rules = match nat {
+        Nat::None => return,
+        Nat::All => vec![format!("{both} masquerade")],
+        Nat::Lan => vec![format!("iifname \"lan0\" {both} masquerade")],
+        Nat::Fixed => {
+            let rule = |wan: Wan| format!("oifname \"{}\" snat to {}", wan.device(), wan.address());
+            Wan::BOTH.map(rule).to_vec()
+        }
+    };
+    s.push_str("ip netns exec router nft -f - <<'E'\n");
+    let rules = rules.join("\n");
+    line(s, format_args!("table ip nat {{\nchain post {{\ntype nat hook postrouting priority 100\n{rules}\n}}\n}}"));
+    s.push_str("E\n");
+}
+
 /// The wire's ends have no addresses and say nothing of their own.
 fn wire_namespace(s: &mut String, wires: &[Wan]) {
     s.push_str("ip netns exec wire sh -c 'for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 >$f; done'\n");
@@ -187,7 +229,8 @@ mod tests {
 
     #[test]
     fn the_ends_of_a_link_never_share_an_index() {
-        let plan = Plan { rp_filter: 0, default_route: Some(Wan::One), wires: vec![Wan::One] };
+        let plan =
+            Plan { rp_filter: 0, nat: Nat::All, bcp38: true, default_route: Some(Wan::One), wires: vec![Wan::One] };
         let mut seen = std::collections::BTreeSet::new();
         for l in script(&plan).lines().filter(|l| l.starts_with("link add")) {
             let words: Vec<&str> = l.split(' ').collect();

@@ -5,6 +5,7 @@
 //! All times are nanoseconds of `CLOCK_MONOTONIC`, see [`crate::monotonic_ns`].
 
 mod dns;
+mod flow;
 mod http;
 mod pinger;
 mod responder;
@@ -30,6 +31,7 @@ use crate::process::{Line, Proc};
 use crate::timeline::monotonic_ns;
 
 pub use dns::{Dns, DnsMode, Query, Record};
+pub use flow::{Sender, SenderReport, Sink, SinkReport};
 pub use http::{Http, HttpMode, HttpRequest};
 pub use pinger::{Heard, Ping, Pinged, Sent};
 pub use responder::{Behaviour, Quote, Reply, Request, Responder};
@@ -51,6 +53,8 @@ pub fn intercept() {
     let args: Vec<String> = args.collect();
     let end = match role.as_str() {
         dns::NAME => dns::play(&args),
+        flow::SENDER => flow::play_sender(&args),
+        flow::SINK => flow::play_sink(),
         http::NAME => http::play(),
         pinger::NAME => pinger::play(),
         responder::NAME => responder::play(),

@@ -1,0 +1,194 @@
+//! What the kernel tells is acted on at once, and not at the next check: the interval of these tests is long.
+
+use std::time::{Duration, Instant};
+
+use imon_lab::{Fault, Lab, Wan};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use super::{count, ours, rules, start, switches, wait_active, wait_up, way};
+use crate::support::wait_status;
+use crate::{SOON, lab, trials};
+
+pub(super) fn tests() -> Vec<Trial> {
+    trials![
+        a_lost_carrier_is_acted_on_at_once,
+        an_interface_set_down_is_acted_on_at_once,
+        a_lost_address_is_acted_on_at_once,
+        b9_another_address_is_followed,
+        b45_a_cable_pulled_and_put_back,
+        an_interface_that_goes_and_comes_back_under_another_number,
+        a_gateway_that_dhcp_tells_is_learnt_and_followed,
+        a_gateway_of_its_own_table_is_learnt,
+        an_absent_gateway_is_v2_99s_error_with_a_hint,
+        a_flood_of_news_loses_nothing,
+        link_up_alone_is_never_online,
+    ]
+}
+
+/// Checks once a minute: whatever happens sooner is not by a check.
+fn slow(more: &[(&str, Value)]) -> Value {
+    let mut settings = json!({ "interval": 60, "pingwait": 1, "hold-down": 0 });
+    for (key, value) in more {
+        settings[*key] = value.clone();
+    }
+    settings
+}
+
+/// How long it takes until the traffic goes another way. A shell that starts takes its time: the bound is generous, the
+/// benchmark measures it.
+fn until(lab: &Lab, since: Instant, wan: Wan) -> Duration {
+    lab.wait_until("traffic goes the other way", Duration::from_secs(2), || way(lab, "1.1.1.1") == wan.device());
+    since.elapsed()
+}
+
+fn a_lost_carrier_is_acted_on_at_once() {
+    let lab = lab();
+    let imon = start(&lab, slow(&[]));
+    wait_up(&imon);
+    let since = lab.fault(Fault::Carrier(Wan::One));
+    let took = until(&lab, since, Wan::Two);
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    let since = lab.heal(Fault::Carrier(Wan::One));
+    let took = until(&lab, since, Wan::One);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(switches(&imon), 3);
+}
+
+fn an_interface_set_down_is_acted_on_at_once() {
+    let lab = lab();
+    let imon = start(&lab, slow(&[]));
+    wait_up(&imon);
+    let since = lab.fault(Fault::LinkDown(Wan::One));
+    let took = until(&lab, since, Wan::Two);
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    imon.wait_line(|line| line.ends_with("Primary Network net42 (wan1): the interface is set down"), SOON);
+    let since = lab.heal(Fault::LinkDown(Wan::One));
+    let took = until(&lab, since, Wan::One);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+fn a_lost_address_is_acted_on_at_once() {
+    let lab = lab();
+    let imon = start(&lab, slow(&[]));
+    wait_up(&imon);
+    lab.sh("router", "ip -4 addr flush dev wan1");
+    let took = until(&lab, Instant::now(), Wan::Two);
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+fn b9_another_address_is_followed() {
+    let lab = lab();
+    let imon = start(&lab, slow(&[]));
+    wait_up(&imon);
+    let renumbered = lab.renumber(Wan::One, 77);
+    imon.wait_line(
+        |line| {
+            line.contains("its address is 192.168.42.77 now, it was 192.168.42.2")
+                || line.ends_with("(wan1) is now online")
+        },
+        SOON,
+    );
+    lab.wait_until("traffic on primary again", Duration::from_secs(1), || way(&lab, "1.1.1.1") == "wan1");
+    lab.wait_until("a rule for the new address", SOON, || rules(&lab).iter().any(|r| r.contains("from 192.168.42.77")));
+    assert!(renumbered.elapsed() < Duration::from_secs(2));
+    assert!(!rules(&lab).iter().any(|rule| rule.contains("192.168.42.2 ")), "{:?}", rules(&lab));
+    let status = wait_status(&lab, &imon, "t", "the new address", |s| {
+        s["monitors"]["failover"]["wans"][0]["address"] == "192.168.42.77"
+    });
+    assert_eq!(status["monitors"]["failover"]["wans"][0]["state"], "up");
+}
+
+fn b45_a_cable_pulled_and_put_back() {
+    let lab = lab();
+    let imon = start(&lab, json!({}));
+    wait_up(&imon);
+    lab.fault(Fault::Carrier(Wan::One));
+    wait_active(&imon, 0, Wan::Two);
+    let mark = imon.mark();
+    lab.heal(Fault::Carrier(Wan::One));
+    wait_active(&imon, mark, Wan::One);
+    imon.wait_line(|line| line.contains("Primary Network Outage Duration"), SOON);
+}
+
+fn an_interface_that_goes_and_comes_back_under_another_number() {
+    let lab = lab();
+    let imon = start(&lab, slow(&[]));
+    wait_up(&imon);
+    lab.sh("router", "ip link del wan1");
+    until(&lab, Instant::now(), Wan::Two);
+    imon.wait_line(|line| line.ends_with("Primary Network net42 (wan1): there is no such interface"), SOON);
+    lab.sh(
+        "router",
+        "ip link add wan1 index 77 type veth peer name cust index 78 netns isp1 && ip link set wan1 up && \
+         ip addr add 192.168.42.2/24 dev wan1",
+    );
+    lab.sh("isp1", "ip link set cust up && ip addr add 192.168.42.1/24 dev cust");
+    lab.wait_until("traffic on the new interface", Duration::from_secs(3), || way(&lab, "1.1.1.1") == "wan1");
+    assert_eq!(ours(&lab).len(), 1);
+}
+
+fn a_gateway_that_dhcp_tells_is_learnt_and_followed() {
+    let lab = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).default_route(None).up();
+    let imon = start(&lab, slow(&[("primary-gw", json!("auto"))]));
+    wait_active(&imon, 0, Wan::Two);
+    imon.wait_line(|line| line.contains("Primary Network net42 (wan1): no gateway is known"), SOON);
+    lab.sh("router", "ip route add default via 192.168.42.1 dev wan1 proto dhcp metric 1002 src 192.168.42.2");
+    until(&lab, Instant::now(), Wan::One);
+    assert!(ours(&lab)[0].starts_with("default via 192.168.42.1 dev wan1"));
+    // The provider moves its gateway, and the next lease says so.
+    lab.sh("isp1", "ip addr add 192.168.42.254/24 dev cust && ip addr del 192.168.42.1/24 dev cust");
+    lab.sh("router", "ip route replace default via 192.168.42.254 dev wan1 proto dhcp metric 1002 src 192.168.42.2");
+    imon.wait_line(|line| line.contains("its gateway is 192.168.42.254 now, it was 192.168.42.1"), SOON);
+    lab.wait_until("the new gateway", SOON, || ours(&lab)[0].starts_with("default via 192.168.42.254 dev wan1"));
+    let dhcp = lab.sh("router", "ip route show default proto dhcp");
+    assert!(dhcp.contains("192.168.42.254"), "{dhcp}");
+}
+
+fn a_gateway_of_its_own_table_is_learnt() {
+    let lab = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).default_route(None).up();
+    lab.sh("router", "ip route add default via 192.168.42.1 dev wan1 table 1001 proto dhcp");
+    let imon = start(&lab, slow(&[("primary-gw", json!("auto"))]));
+    wait_up(&imon);
+    assert_eq!(way(&lab, "1.1.1.1"), "wan1");
+}
+
+fn an_absent_gateway_is_v2_99s_error_with_a_hint() {
+    let lab = lab();
+    let text = super::config(json!({ "primary-gw": "", "standby-gw": null }));
+    let ended = lab.imon("router").instance("t", &text).nosyslog().run(SOON);
+    assert_eq!(ended.code(), 1);
+    let said = ended.stderr();
+    assert!(said.contains("? Missing settings for failover monitor:  primary-gw standby-gw"), "{said}");
+    assert!(said.contains("\"primary-gw\": \"auto\""), "{said}");
+}
+
+fn a_flood_of_news_loses_nothing() {
+    let lab = lab();
+    let imon = start(&lab, slow(&[]));
+    wait_up(&imon);
+    // Ten thousand routes come and go while imon does not read, and among them something that matters.
+    imon.signal(imon_lab::Signal::SIGSTOP);
+    lab.sh(
+        "router",
+        "for i in $(seq 0 39); do for j in $(seq 0 249); do echo route add 10.$i.$j.0/24 dev lan0; done; done >/run/lab/many; \
+         ip -batch /run/lab/many; ip link set wan1 down; ip route flush root 10.0.0.0/8",
+    );
+    imon.signal(imon_lab::Signal::SIGCONT);
+    until(&lab, Instant::now(), Wan::Two);
+    wait_active(&imon, 0, Wan::Two);
+}
+
+fn link_up_alone_is_never_online() {
+    let lab = lab();
+    lab.fault(Fault::GatewaySilent(Wan::One));
+    lab.fault(Fault::Carrier(Wan::One));
+    let imon = start(&lab, json!({ "hold-down": 0 }));
+    wait_active(&imon, 0, Wan::Two);
+    lab.heal(Fault::Carrier(Wan::One));
+    let status = wait_status(&lab, &imon, "t", "three checks of the link that is up", |s| {
+        s["monitors"]["failover"]["wans"][0]["targets"][0]["probes"]["checks"].as_u64() >= Some(3)
+    });
+    assert_eq!(status["monitors"]["failover"]["wans"][0]["state"], "down");
+    assert_eq!((count(&imon, "(wan1) is now online"), switches(&imon)), (0, 1));
+}
