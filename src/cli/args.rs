@@ -115,9 +115,10 @@ Usage: imon [--instance NAME | --config FILE] [--nosyslog] [--addping A,B]
        imon test-action EVENT [--instance NAME | --config FILE]
        imon external-ip --source URL [--family 4|6]
 
-Monitors internet connections as /etc/default/imon-NAME says: statistics of
-addresses (ping), and outages of an address (updown). Logs to the system log
-and calls the action script of the configuration.
+Monitors internet connections as /etc/default/imon-NAME says: outages of an
+address (updown), the default route on a working one of two networks
+(failover), and statistics of addresses (ping). Logs to the system log and
+calls the action script of the configuration.
 
 Options:
   --instance NAME   use /etc/default/imon-NAME [default: main]
@@ -223,7 +224,9 @@ fn check_config(words: &[String]) -> Parsed {
 }
 
 fn test_action(words: &[String]) -> Parsed {
-    let names = super::test_action::names().join(", ");
+    // Three of them fit a line.
+    let names: Vec<String> = super::test_action::names().chunks(3).map(|names| names.join(", ")).collect();
+    let names = names.join(",\n        ");
     let help = format!("{HELP_TEST_ACTION}{names}\n\nExample: sudo imon test-action updown-offline --instance main\n");
     let parsed = read::<TestAction>(words, &["--instance", "--config"], &[], &help, "imon test-action --help");
     parsed.unwrap_or_else(|t| {

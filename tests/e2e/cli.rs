@@ -80,7 +80,10 @@ fn version_and_help_go_to_standard_output() {
         ),
         (&["--help"], &["--config FILE", "--version", "Exit status: 0 stopped, 1 configuration", "test-action"]),
         (&["check-config", "--help"], &["Usage: imon check-config", "[default: main]"]),
-        (&["test-action", "-h"], &["Usage: imon test-action EVENT", "updown-online, updown-offline, ping-result"]),
+        (
+            &["test-action", "-h"],
+            &["Usage: imon test-action EVENT", "updown-online, updown-offline, failover-initial,", "ping-result"],
+        ),
         (&["--nosyslog", "--instance", "nosuch", "-h"], &["Usage: imon [--instance NAME"]),
     ] {
         let help = imon(&lab, args);
@@ -106,11 +109,13 @@ fn usage_errors_exit_2_and_name_the_nearest_option() {
         ),
         (
             &["test-action", "updown-offlin"],
-            "Unknown event 'updown-offlin'. Did you mean 'updown-offline'? Known are updown-online, updown-offline, ping-result.",
+            "Unknown event 'updown-offlin'. Did you mean 'updown-offline'? Known are updown-online, updown-offline, failover-initial, \
+             failover-primary, failover-standby, failover-bothdown, failover-postping, ping-result.",
         ),
         (
             &["test-action"],
-            "Which event? One of updown-online, updown-offline, ping-result. See 'imon test-action --help'.",
+            "Which event? One of updown-online, updown-offline, failover-initial, failover-primary, failover-standby, \
+             failover-bothdown, failover-postping, ping-result. See 'imon test-action --help'.",
         ),
     ] {
         let wrong = imon(&lab, args);
@@ -263,7 +268,7 @@ fn the_fatal_messages_are_those_of_v299() {
         (
             r#"{"failover": {"enable": true, "primary-if": "wan1", "standby-gw": "192.168.62.1"},
                 "ping": {"enable": true, "monitorip": "1.1.1.1"}}"#,
-            "? Missing settings for failover monitor:  primary-gw standby-if (",
+            "? Missing settings for failover monitor:  primary-gw standby-if; write ",
         ),
         (r#"{"ping": {"enable": true}}"#, "? ping monitor requires an IP Address to monitor ("),
         (r#"{"updown": {"enable": true, "monitorip": ""}}"#, "? updown monitor requires an IP Address to monitor ("),
