@@ -16,7 +16,8 @@ use imon::monitor::failover::choice::{Cause, Condition};
 use imon::monitor::failover::health::{Limit, Quality};
 use imon::monitor::failover::{Failover, Setup, WanSetup};
 use imon::monitor::{Effect, ProbeId, Seen};
-use imon::routing::{Road, State};
+use imon::net::{Address, Hop, Link, MAIN, Picture, Route};
+use imon::routing::{Gateway, Policy, Road, State, View};
 use imon::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
@@ -65,11 +66,13 @@ fn setup(plan: Plan, prefer_first: bool, hold_down: Duration) -> Setup {
     }
 }
 
-/// The monitor, and a kernel that does what it says, or refuses.
+/// The monitor, and a kernel that does what the plan of routes says, or refuses.
 struct World {
     now: Instant,
     monitor: Failover,
+    /// What the links are like: of a real plan over the kernel's picture, or as the test sets them.
     links: [State; 2],
+    kernel: Kernel,
     on_the_way: Vec<(Instant, ProbeId, Duration)>,
     /// Over which WAN the default route goes.
     route: Option<usize>,
@@ -80,6 +83,108 @@ struct World {
     /// Every route that was set, and when; probes sent to each WAN.
     routes: Vec<(u64, usize)>,
     probes: [usize; 2],
+}
+
+/// The kernel's network in memory, with what belongs to others.
+struct Kernel {
+    picture: Picture,
+    policy: Policy,
+}
+
+impl Kernel {
+    fn new() -> Self {
+        let wan = |n: u8| imon::routing::Wan {
+            device: format!("wan{n}"),
+            gateway: Gateway::Fixed(Ipv4Addr::new(192, 168, 42 + 20 * n, 1)),
+        };
+        let mut kernel = Self { picture: Picture::default(), policy: Policy::new("t", vec![wan(0), wan(1)], 201) };
+        for wan in 0..2 {
+            kernel.set_link(wan, true, true);
+            kernel.set_address(wan, Some(2));
+        }
+        kernel
+    }
+
+    /// Sets a link; one that is set down loses its routes without a word.
+    fn set_link(&mut self, wan: usize, up: bool, carrier: bool) {
+        let index = 3 + wan as u32;
+        self.picture.links.retain(|l| l.index != index);
+        let name = format!("wan{wan}");
+        self.picture.links.push(Link { index, name, up, carrier: up && carrier, point_to_point: false });
+        if !up {
+            self.picture.routes.retain(|r| r.hops.iter().all(|h| h.index != index));
+        }
+    }
+
+    /// Sets its address, or takes it away, and the routes that need it with it.
+    fn set_address(&mut self, wan: usize, host: Option<u8>) {
+        let index = 3 + wan as u32;
+        self.picture.addresses.retain(|a| a.index != index);
+        self.picture.routes.retain(|r| r.hops.iter().all(|h| h.index != index));
+        self.picture.addresses.extend(host.map(|host| Address {
+            index,
+            address: Ipv4Addr::new(192, 168, 42 + 20 * wan as u8, host),
+            peer: None,
+            prefix: 24,
+            local: false,
+            secondary: false,
+        }));
+    }
+
+    /// Somebody else's default.
+    fn add_foreign(&mut self, wan: usize, metric: u32) {
+        let hop = Hop {
+            index: 3 + wan as u32,
+            gateway: Some(Ipv4Addr::new(192, 168, 42 + 20 * wan as u8, 254)),
+            onlink: false,
+            dead: false,
+        };
+        let route = Route {
+            table: MAIN,
+            destination: Ipv4Addr::UNSPECIFIED,
+            prefix: 0,
+            metric,
+            protocol: 16,
+            tos: 0,
+            source: None,
+            hops: vec![hop],
+        };
+        if !self.picture.routes.iter().any(|r| r.table == MAIN && r.metric == metric) {
+            self.picture.routes.push(route);
+        }
+    }
+
+    fn foreign(&self) -> Vec<Route> {
+        self.picture.routes.iter().filter(|r| !r.is_ours()).cloned().collect()
+    }
+
+    fn states(&self) -> [State; 2] {
+        [0, 1].map(|wan| self.policy.state(wan, &View::from(&self.picture)).unwrap())
+    }
+
+    /// Makes what the plan wants; nothing of others may be touched by it.
+    fn make(&mut self, chosen: Option<usize>) {
+        let foreign = self.foreign();
+        for _ in 0..2 {
+            for change in self.policy.changes(chosen, &View::from(&self.picture)) {
+                self.picture.made(&change);
+            }
+        }
+        assert_eq!(self.foreign(), foreign, "what belongs to others is left alone");
+        assert_eq!(self.policy.changes(chosen, &View::from(&self.picture)), [], "there is an end to it");
+    }
+
+    /// By which WAN packets to the internet leave, as the rules have it.
+    fn way(&self) -> Option<usize> {
+        let mut rules: Vec<_> =
+            self.picture.rules.iter().filter(|r| r.source.is_none() && r.suppress.is_none()).collect();
+        rules.sort_by_key(|r| r.priority);
+        let tables = rules.iter().map(|r| r.table).chain([MAIN]);
+        let best =
+            |table| self.picture.routes.iter().filter(|r| r.table == table && r.prefix == 0).min_by_key(|r| r.metric);
+        let route = tables.into_iter().find_map(best)?;
+        Some(route.hop()?.index as usize - 3)
+    }
 }
 
 impl World {
@@ -93,6 +198,7 @@ impl World {
             now: at(0),
             monitor: Failover::new(setup, at(0)),
             links,
+            kernel: Kernel::new(),
             on_the_way: Vec::new(),
             route,
             refuses: None,
@@ -143,6 +249,7 @@ impl World {
                         (None, _) => Err("the link is not ready".into()),
                     };
                     if result.is_ok() {
+                        self.kernel.make(Some(wan));
                         self.route = Some(wan);
                         self.routes.push((ms(self.now), wan));
                     }
@@ -161,6 +268,23 @@ impl World {
         self.on_the_way.retain(|r| (r.1.owner % POSTPING) as usize != wan);
         let links = self.links;
         self.see(&Seen::Links(&links), &mut |_, _| true);
+    }
+
+    /// After something has changed in the kernel: as the loop does it.
+    fn hear(&mut self) {
+        let states = self.kernel.states();
+        for wan in 0..2 {
+            if states[wan] != self.links[wan] {
+                self.on_the_way.retain(|r| (r.1.owner % POSTPING) as usize != wan);
+            }
+        }
+        if states != self.links {
+            self.links = states;
+            self.see(&Seen::Links(&states), &mut |_, _| true);
+        }
+        if self.refuses.is_none() {
+            self.kernel.make(self.route);
+        }
     }
 
     fn condition(&self, wan: usize) -> Condition {
@@ -433,16 +557,23 @@ fn degraded_is_no_outage_and_a_better_wan_is_used() {
 /// One seeded schedule of links, gateways, addresses, refused routes and suspends; panics with its timeline. Replayed
 /// with `SEED=n cargo test --test failover random_schedules`.
 fn schedule(seed: u64) {
-    /// Two checks and their waits.
-    const BOUND: u64 = 4_300;
+    /// An interval, a gap and a wait, and a little.
+    const BOUND: u64 = 2_300;
     let mut random = Random(seed);
     let idle = (random.below(4) == 0).then_some(MS * 30_000);
     let hold_down = MS * 1000 * random.below(15) as u32;
     let adopted = [None, None, Some(0), Some(1)][random.below(4) as usize];
     let setup = Setup { idle_interval: idle, adopted, ..setup(usual(), random.below(2) == 0, hold_down) };
-    let mut world = World::of(setup, [road(0, 2), road(1, 2)]);
+    let mut kernel = Kernel::new();
+    if let Some(wan) = adopted {
+        kernel.make(Some(wan));
+    }
+    let states = kernel.states();
+    let mut world = World::of(setup, states);
+    world.kernel = kernel;
+    world.hear();
     let mut timeline = vec![format!("idle {idle:?}, hold-down {hold_down:?}, adopted {adopted:?}")];
-    // Whether each answers, and since when it works as a whole, or does not; when routes could be set again.
+    // Whether each answers, and since when it works as a whole, or does not; since when routes can be set.
     let mut answers = [true, true];
     let (mut works, mut since, mut settable) = ([true, true], [0_u64, 0], 0_u64);
     let mut t = 0;
@@ -461,23 +592,33 @@ fn schedule(seed: u64) {
         if world.monitor.active() != world.route {
             fail("the monitor is wrong about the route");
         }
+        let ours = world.kernel.picture.routes.iter().filter(|r| r.table == MAIN && r.is_ours()).count();
+        if ours > 1 {
+            fail("two defaults of ours");
+        }
+        let led = world.route.filter(|wan| matches!(world.links[*wan], State::Ready(_)) && world.refuses.is_none());
+        if led.is_some() && (ours != 1 || world.kernel.way() != led) {
+            fail("traffic does not go where it is led");
+        }
         let wan = random.below(2) as usize;
-        let ready = matches!(world.links[wan], State::Ready(_));
-        timeline.push(match random.below(8) {
-            0 | 1 => {
-                let states = [State::Missing, State::Down, State::NoCarrier, State::NoAddress, road(wan, 2)];
-                let state = states[random.below(5) as usize];
-                world.link(wan, state);
-                format!("{t}: link of {wan} is {state:?}")
+        timeline.push(match random.below(11) {
+            0 => {
+                let (up, carrier) = (random.below(3) > 0, random.below(2) > 0);
+                world.kernel.set_link(wan, up, carrier);
+                format!("{t}: link of {wan}: up {up}, carrier {carrier}")
             }
-            2 if ready => {
-                let state = road(wan, 3 + random.below(9) as u8);
-                world.link(wan, state);
+            1 => {
+                world.kernel.set_link(wan, true, true);
+                format!("{t}: link of {wan} is fine")
+            }
+            2 => {
+                let host = (random.below(3) > 0).then(|| 3 + random.below(9) as u8);
+                world.kernel.set_address(wan, host);
                 // It is checked anew, as after any other beginning.
                 if works[wan] {
                     since[wan] = t;
                 }
-                format!("{t}: {wan} has another address")
+                format!("{t}: {wan} has the address {host:?}")
             }
             3 => {
                 world.see(&Seen::Resumed, &mut |_, wan| answers[wan]);
@@ -489,11 +630,29 @@ fn schedule(seed: u64) {
                 settable = t;
                 format!("{t}: the kernel refuses: {:?}", world.refuses)
             }
+            5 => {
+                let metric = [0, 100, 201, 202, 1002][random.below(5) as usize];
+                world.kernel.add_foreign(wan, metric);
+                format!("{t}: somebody's default over {wan}, metric {metric}")
+            }
+            6 => {
+                let before = world.kernel.picture.routes.len();
+                let at = random.below(before.max(1) as u64) as usize;
+                let gone = (at < before).then(|| world.kernel.picture.routes.remove(at));
+                format!("{t}: somebody deletes {gone:?}")
+            }
+            7 => {
+                let before = world.kernel.picture.rules.len();
+                let at = random.below(before.max(1) as u64) as usize;
+                let gone = (at < before).then(|| world.kernel.picture.rules.remove(at));
+                format!("{t}: somebody deletes {gone:?}")
+            }
             _ => {
                 answers[wan] = !answers[wan];
                 format!("{t}: {wan} answers: {}", answers[wan])
             }
         });
+        world.hear();
         for wan in 0..2 {
             let now = answers[wan] && matches!(world.links[wan], State::Ready(_));
             if now != works[wan] {
@@ -521,7 +680,8 @@ fn schedule(seed: u64) {
             }
         }
     }
-    if world.routes.windows(2).any(|w| w[0].1 == w[1].1 && w[0].0 == w[1].0) {
+    // A route is set when it was chosen, not again and again.
+    if world.routes.windows(2).any(|w| w[0] == w[1]) {
         fail("the same route is set twice at once");
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn tests() -> Vec<Trial> {
         b17_without_an_address_a_wan_is_offline_until_it_has_one,
         b18_an_interface_that_is_not_there_is_named_with_the_nearest_and_picked_up,
         b19_a_refused_route_is_logged_with_the_kernels_words_and_never_called_active,
+        b21_names_with_shell_characters_are_one_argument_and_run_nothing,
         b20_a_script_that_hangs_does_not_delay_a_switch,
         b35_without_the_capability_one_error_says_what_grants_it,
         b44_routes_at_the_end,
@@ -213,6 +214,17 @@ fn b19_a_refused_route_is_logged_with_the_kernels_words_and_never_called_active(
             && s["monitors"]["failover"]["active"] == "wan2"
     });
     assert_eq!(count(&imon, "the kernel refuses"), 2, "in the log once, and once as the reason of being offline");
+}
+
+fn b21_names_with_shell_characters_are_one_argument_and_run_nothing() {
+    let lab = lab();
+    let script = recorder(&lab);
+    let name = "a b;touch /run/lab/pwned $(touch /run/lab/pwned) `id` \"'&";
+    let _imon = start(&lab, json!({ "action": script, "primary-name": name }));
+    let calls = wait_calls(&lab, 2);
+    assert_eq!(calls[0].argv[4], format!("{name}:Primary:wan1:192.168.42.2"));
+    assert_eq!(lab.read("/run/lab/pwned"), "");
+    assert!(!lab.path("/run/lab/pwned").exists());
 }
 
 fn b20_a_script_that_hangs_does_not_delay_a_switch() {

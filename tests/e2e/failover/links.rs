@@ -13,6 +13,7 @@ use crate::{SOON, lab, trials};
 pub(super) fn tests() -> Vec<Trial> {
     trials![
         a_lost_carrier_is_acted_on_at_once,
+        a_carrier_lost_just_after_it_came_is_acted_on_before_the_kernel_tells,
         an_interface_set_down_is_acted_on_at_once,
         a_lost_address_is_acted_on_at_once,
         b9_another_address_is_followed,
@@ -53,6 +54,26 @@ fn a_lost_carrier_is_acted_on_at_once() {
     let took = until(&lab, since, Wan::One);
     assert!(took < Duration::from_secs(1), "{took:?}");
     assert_eq!(switches(&imon), 3);
+}
+
+fn a_carrier_lost_just_after_it_came_is_acted_on_before_the_kernel_tells() {
+    let lab = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).late_news(Wan::One).up();
+    let imon = start(&lab, slow(&[]));
+    wait_up(&imon);
+    for _ in 0..3 {
+        let mark = imon.mark();
+        lab.fault(Fault::Carrier(Wan::One));
+        wait_active(&imon, mark, Wan::Two);
+        lab.heal(Fault::Carrier(Wan::One));
+        wait_active(&imon, mark, Wan::One);
+        // The kernel has just told of the link that came up, and will not tell of the next change for a while.
+        let since = lab.fault(Fault::Carrier(Wan::One));
+        let took = until(&lab, since, Wan::Two);
+        assert!(took < Duration::from_millis(300), "{took:?}");
+        let mark = imon.mark();
+        lab.heal(Fault::Carrier(Wan::One));
+        wait_active(&imon, mark, Wan::One);
+    }
 }
 
 fn an_interface_set_down_is_acted_on_at_once() {

@@ -66,6 +66,14 @@ impl Builder {
         self
     }
 
+    /// The kernel tells of a change of this link's carrier up to a second late if there was another shortly before. So it
+    /// does for real interfaces, while it is quick about veth.
+    #[must_use]
+    pub fn late_news(mut self, wan: Wan) -> Self {
+        self.plan.late.push(wan);
+        self
+    }
+
     /// How the router translates addresses (the default is not at all). Needs nft.
     #[must_use]
     pub fn nat(mut self, nat: Nat) -> Self {
@@ -149,7 +157,14 @@ impl Lab {
     #[must_use]
     pub const fn builder() -> Builder {
         Builder {
-            plan: Plan { rp_filter: 0, nat: Nat::None, bcp38: false, default_route: Some(Wan::One), wires: Vec::new() },
+            plan: Plan {
+                rp_filter: 0,
+                nat: Nat::None,
+                bcp38: false,
+                default_route: Some(Wan::One),
+                wires: Vec::new(),
+                late: Vec::new(),
+            },
             imon: None,
         }
     }

@@ -46,6 +46,7 @@ pub(crate) struct Plan {
     pub(crate) bcp38: bool,
     pub(crate) default_route: Option<Wan>,
     pub(crate) wires: Vec<Wan>,
+    pub(crate) late: Vec<Wan>,
 }
 
 /// The shell script that makes the network. It relies on the functions of setup.sh. IPv6 addresses are `nodad`: the
@@ -59,7 +60,7 @@ pub(crate) fn script(plan: &Plan) -> String {
     if !plan.wires.is_empty() {
         line(&mut s, format_args!("netns add wire"));
     }
-    let mut links = Links { next: 11 };
+    let mut links = Links { next: 11, late: false };
     links.add(&mut s, "router", "lan0", "lan", "eth0");
     for wan in Wan::BOTH {
         let (n, isp) = (wan.number(), wan.isp());
@@ -67,7 +68,9 @@ pub(crate) fn script(plan: &Plan) -> String {
             links.add(&mut s, "router", wan.device(), "wire", &format!("w{n}r"));
             links.add(&mut s, isp, "cust", "wire", &format!("w{n}i"));
         } else {
+            links.late = plan.late.contains(&wan);
             links.add(&mut s, "router", wan.device(), isp, "cust");
+            links.late = false;
         }
         links.add(&mut s, isp, "core", "inet", &format!("i{n}"));
     }
@@ -97,11 +100,13 @@ pub(crate) fn script(plan: &Plan) -> String {
 /// fresh namespaces) delay carrier events by 0.7 to 0.9 s.
 struct Links {
     next: u32,
+    /// The kernel is to be late with its news, as it is for real interfaces: the ends have the same index.
+    late: bool,
 }
 
 impl Links {
     fn add(&mut self, s: &mut String, ns: &str, device: &str, peer_ns: &str, peer: &str) {
-        let (index, peer_index) = (self.next, self.next + 100);
+        let (index, peer_index) = (self.next, if self.late { self.next } else { self.next + 100 });
         self.next += 1;
         line(
             s,
