@@ -16,6 +16,9 @@
     reason = "test code, not imon's core"
 )]
 
+#[path = "parts/failover.rs"]
+mod failover;
+
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,6 +44,11 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|a| a == LAUNCH) {
         return launch(&args[1..]);
     }
+    match args.first().map(String::as_str) {
+        Some(failover::WATCH) => return failover::watch(),
+        Some(failover::TOGGLE) => return failover::toggle(&args[1..]),
+        _ => {}
+    }
     // `cargo bench` says so, `cargo test --all-targets`, which runs benchmarks as if they were tests, does not.
     let Some(at) = args.iter().position(|a| a == "--bench") else {
         println!("This takes minutes and measures the static binary: run benches/run");
@@ -50,7 +58,7 @@ fn main() -> ExitCode {
     bench(&args)
 }
 
-/// All of it, or only the parts named: size, memory, load, calls, start, rtt.
+/// All of it, or only the parts named: size, memory, load, calls, start, rtt, failover.
 fn bench(parts: &[String]) -> ExitCode {
     let dist = PathBuf::from(std::env::var_os("IMON_DIST").expect("IMON_DIST: run benches/run"));
     let (imon, nano) = (dist.join("imon"), dist.join("imon-nano"));
@@ -73,6 +81,9 @@ fn bench(parts: &[String]) -> ExitCode {
     }
     if wanted("rtt") {
         accuracy(&mut table, &imon);
+    }
+    if wanted("failover") {
+        failover::bench(&mut table, &imon);
     }
     println!("{table}");
     if table.rows.iter().any(Row::is_over) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -398,7 +409,7 @@ enum Limit {
 }
 
 impl Table {
-    fn add(&mut self, what: &str, imon: f64) -> &mut Row {
+    pub(crate) fn add(&mut self, what: &str, imon: f64) -> &mut Row {
         self.rows.push(Row { what: what.to_owned(), imon, peer: None, limit: None });
         self.rows.last_mut().expect("it was just pushed")
     }
@@ -410,7 +421,7 @@ impl Row {
         self
     }
 
-    fn limit(&mut self, value: f64) {
+    pub(crate) fn limit(&mut self, value: f64) {
         self.limit = Some(Limit::Value(value));
     }
 

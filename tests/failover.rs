@@ -273,11 +273,8 @@ impl World {
     /// After something has changed in the kernel: as the loop does it.
     fn hear(&mut self) {
         let states = self.kernel.states();
-        for wan in 0..2 {
-            if states[wan] != self.links[wan] {
-                self.on_the_way.retain(|r| (r.1.owner % POSTPING) as usize != wan);
-            }
-        }
+        let changed = |wan: usize| states[wan] != self.links[wan];
+        self.on_the_way.retain(|r| !changed((r.1.owner % POSTPING) as usize));
         if states != self.links {
             self.links = states;
             self.see(&Seen::Links(&states), &mut |_, _| true);

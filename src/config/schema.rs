@@ -100,7 +100,7 @@ impl Key {
                 format!("a list of IP addresses or DNS names, at most {max} (\"a, b\" or [\"a\", \"b\"])")
             }
             Kind::Name => "a DNS name".to_owned(),
-            Kind::Number { max, unit } => format!("a number of {unit} from 0 to {max}"),
+            Kind::Number { max, unit } => format!("a number from 0 to {max}, in {unit}"),
             Kind::Word(words) => words.join(" or "),
             Kind::Gateway => "an IPv4 address or auto".to_owned(),
             Kind::Targets { max } => {
@@ -242,7 +242,7 @@ static SCHEMA: &[Key] = &[
         "metric",
         Kind::Count { min: 0, max: u32::MAX },
         "201",
-        "Metric of the default routes. The lowest metric on the machine wins.",
+        "Metric of imon's default route in the table main. Its rules lead the traffic, whatever other metrics there are.",
     ),
     Key::required("failover", "primary-if", Kind::Device, "Interface of the primary network."),
     Key::new("failover", "primary-name", WAN_NAME, UNSET, "Your name for the primary network."),

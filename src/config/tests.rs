@@ -481,7 +481,7 @@ fn failover_settings_that_contradict_each_other_are_told() {
     assert!(first(r#""return-rtt": 50,"#).contains("max-rtt is not set"));
     assert!(first(r#""max-loss": 20, "return-loss": 30,"#).contains("above max-loss"));
     assert!(first(r#""on-exit": "perhaps","#).contains("keep or remove is allowed"));
-    assert!(first(r#""max-loss": 120,"#).contains("a number of percent from 0 to 100 is allowed"));
+    assert!(first(r#""max-loss": 120,"#).contains("a number from 0 to 100, in percent is allowed"));
     assert!(first(r#""primary-postping": "::1","#).contains("IPv6"));
     let twice = failover("").replace("wan2", "wan1");
     assert!(parse_text(&twice).errors[0].message.contains("both wan1"));

@@ -234,8 +234,14 @@ mod tests {
 
     #[test]
     fn the_ends_of_a_link_never_share_an_index() {
-        let plan =
-            Plan { rp_filter: 0, nat: Nat::All, bcp38: true, default_route: Some(Wan::One), wires: vec![Wan::One] };
+        let plan = Plan {
+            rp_filter: 0,
+            nat: Nat::All,
+            bcp38: true,
+            default_route: Some(Wan::One),
+            wires: vec![Wan::One],
+            late: Vec::new(),
+        };
         let mut seen = std::collections::BTreeSet::new();
         for l in script(&plan).lines().filter(|l| l.starts_with("link add")) {
             let words: Vec<&str> = l.split(' ').collect();
