@@ -373,7 +373,8 @@ impl Daemon {
             Ok(to) => {
                 let wan = way.map(|way| way.wan);
                 let result = match (probe, wan) {
-                    (failover::Probe::Echo, _) | (_, None) => self.pinger.send(wan, to, &token),
+                    (failover::Probe::Echo, Some(wan)) => self.ping_by(wan, to, &token),
+                    (_, None) => self.pinger.send(None, to, &token),
                     (probe, Some(wan)) => match self.network.as_ref().and_then(|network| network.via(wan)) {
                         Some(via) => {
                             // There is one more descriptor to wait for.
@@ -394,6 +395,19 @@ impl Daemon {
         self.tell(sent, &Seen::Lost(id, reason), monitor);
     }
 
+    /// Pings by the way of a WAN, whose socket may not have been to be had the last time.
+    fn ping_by(&mut self, wan: usize, to: std::net::IpAddr, token: &Token) -> std::io::Result<()> {
+        let result = self.pinger.send(Some(wan), to, token);
+        let via = self.network.as_ref().filter(|_| result.is_err()).and_then(|network| network.via(wan));
+        match via {
+            Some(via) if self.pinger.set_lane(wan, Some(&via))? => {
+                self.quiet = None;
+                self.pinger.send(Some(wan), to, token)
+            }
+            _ => result,
+        }
+    }
+
     /// Brings what the links are like to whatever depends on it, and to the monitor, which may switch at once.
     fn tell_links(&mut self, now: Instant) {
         let Some(network) = &self.network else { return };
@@ -406,7 +420,7 @@ impl Daemon {
         self.perform(now);
         let Some(network) = &self.network else { return };
         for wan in 0..network.states().len() {
-            // Without a socket probes are lost with a reason, and there is another try with the next change.
+            // Without a socket there is another try with the next probe.
             let _ = self.pinger.set_lane(wan, network.via(wan).as_ref());
         }
     }

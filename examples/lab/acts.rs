@@ -82,6 +82,49 @@ pub(crate) const ACTS: &[Act] = &[
         outcome: "said both, kept the old one",
         play: bad_reload,
     },
+    Act {
+        name: "SIGHUP: two providers",
+        story: "From here on imon keeps the default route on one of two providers (failover): a new configuration, \
+                and SIGHUP. There is a second cable now, from wan2 to isp2.",
+        outcome: "traffic over the preferred one",
+        play: two_providers,
+    },
+    Act {
+        name: "the cable of the first is pulled",
+        story: "Somebody pulls the cable of the preferred provider, and puts it back.",
+        outcome: "traffic over the other one",
+        play: pull,
+    },
+    Act {
+        name: "its gateway falls silent",
+        story: "The preferred provider's router hangs: it no longer answers.",
+        outcome: "traffic over the other one",
+        play: gateway,
+    },
+    Act {
+        name: "its upstream dies",
+        story: "The preferred provider's router answers, and nothing behind it does.",
+        outcome: "traffic over the other one",
+        play: upstream,
+    },
+    Act {
+        name: "it gives another address",
+        story: "The preferred provider gives the router another address, as DHCP does.",
+        outcome: "followed it, no switch",
+        play: renumber,
+    },
+    Act {
+        name: "DHCP adds its default route",
+        story: "A DHCP client puts a default route over the other provider, of a metric that wins over imon's.",
+        outcome: "traffic stays where it was",
+        play: dhcp,
+    },
+    Act {
+        name: "kill -9",
+        story: "imon is killed (SIGKILL) and started again.",
+        outcome: "took all over, no switch, no gap",
+        play: kill,
+    },
     Act { name: "SIGTERM", story: "imon is asked to stop (SIGTERM).", outcome: "stopped, status 0", play: stop },
 ];
 
@@ -221,6 +264,71 @@ fn stop(stage: &mut Stage<'_>) -> Played {
         Some(status) => Err(format!("imon ended with {status}")),
         None => Err("imon still runs".to_owned()),
     }
+}
+
+const PRIMARY: &str = "Network Failover Primary Route fibre (wan1) is active";
+const STANDBY: &str = "Network Failover Standby Route mobile (wan2) is active";
+
+fn two_providers(stage: &mut Stage<'_>) -> Played {
+    stage.deed("a configuration with failover alone", |s| {
+        s.configure(include_str!("imon-failover.json"));
+        s.imon.signal(Signal::SIGHUP);
+    });
+    let took = stage.hear(PRIMARY)?;
+    stage.hear("Network Failover Initial State for Standby Network mobile (wan2): online")?;
+    stage.leaves_by("wan1")?;
+    Ok(Some(took))
+}
+
+fn pull(stage: &mut Stage<'_>) -> Played {
+    there_and_back(stage, Fault::Carrier(Wan::One), "the cable is out", "the cable is in again")
+}
+
+fn gateway(stage: &mut Stage<'_>) -> Played {
+    there_and_back(stage, Fault::GatewaySilent(Wan::One), "192.168.42.1 is silent", "it answers again")
+}
+
+fn upstream(stage: &mut Stage<'_>) -> Played {
+    there_and_back(stage, Fault::UpstreamDead(Wan::One), "isp1 forwards nothing", "it forwards again")
+}
+
+fn there_and_back(stage: &mut Stage<'_>, fault: Fault, breaks: &str, heals: &str) -> Played {
+    stage.deed(breaks, |s| _ = s.lab.fault(fault));
+    let took = stage.hear(STANDBY)?;
+    stage.leaves_by("wan2")?;
+    stage.deed(heals, |s| _ = s.lab.heal(fault));
+    stage.hear(PRIMARY)?;
+    stage.leaves_by("wan1")?;
+    Ok(Some(took))
+}
+
+fn renumber(stage: &mut Stage<'_>) -> Played {
+    // The old address goes when the new one is there.
+    let commands = "ip addr add 192.168.42.77/24 dev wan1 && ip addr del 192.168.42.2/24 dev wan1 && \
+                    ip addr add 192.168.42.77/24 dev wan1 2>/dev/null; true";
+    stage.deed("wan1 has 192.168.42.77 in place of 192.168.42.2", |s| _ = s.lab.sh("router", commands));
+    let moved = |s: &Stage<'_>| s.lab.sh("router", "ip rule show").contains("from 192.168.42.77 ");
+    let took = stage.until("a rule for the new address", Some("Failover to Standby"), moved)?;
+    stage
+        .until("traffic over the new address", None, |s| s.lab.sh("router", "ip route get 9.9.9.9").contains("wan1"))?;
+    Ok(Some(took))
+}
+
+fn dhcp(stage: &mut Stage<'_>) -> Played {
+    let add = "ip route add default via 192.168.62.1 dev wan2 proto dhcp metric 100 src 192.168.62.2";
+    stage.deed(add, |s| _ = s.lab.sh("router", add));
+    stage.leaves_by("wan1")?;
+    Ok(None)
+}
+
+fn kill(stage: &mut Stage<'_>) -> Played {
+    stage.deed("SIGKILL", |s| s.imon.signal(Signal::SIGKILL));
+    stage.until("imon is gone", None, |s| !s.imon.alive())?;
+    stage.leaves_by("wan1")?;
+    stage.restart();
+    let took = stage.hear(PRIMARY)?;
+    stage.leaves_by("wan1")?;
+    Ok(Some(took))
 }
 
 /// Pings and DNS as they should be again, and imon has noticed.

@@ -1,4 +1,4 @@
-//! `cargo run --release --example lab`: what imon does when a network fails, on one terminal, in half a minute.
+//! `cargo run --release --example lab`: what imon does when a network fails, on one terminal, in less than a minute.
 //!
 //! Nothing is configured and nothing installed beyond Rust, iproute2 and util-linux. The demo builds a network of
 //! namespaces (`tests/lab`), runs imon in it, breaks things in a list of acts ([`acts::ACTS`]), and shows what imon says and
@@ -31,6 +31,8 @@ This is imon, an internet monitor, in a network made only for it:
 
     router wan1 ---- isp1 ---- internet   1.1.1.1  8.8.8.8 (DNS)  9.9.9.9
            .42.2     192.168.42.1
+           wan2 ---- isp2 ---- (in the second half)
+           .62.2     192.168.62.1
 
 imon runs on the router. Its updown monitor watches 1.1.1.1 twice a second, asks
 the DNS server 8.8.8.8 before it calls an outage, and looks at the provider's

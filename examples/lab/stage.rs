@@ -144,6 +144,25 @@ impl<'a> Stage<'a> {
         self.lab.write(CONFIG, &include_str!("imon-demo.json").replace(from, to));
     }
 
+    /// Gives imon this configuration.
+    pub(crate) fn configure(&self, text: &str) {
+        self.lab.write(CONFIG, text);
+    }
+
+    /// Starts imon again, after it has ended.
+    pub(crate) fn restart(&mut self) {
+        self.screen.deed("imon is started again");
+        self.since = Instant::now();
+        self.imon = Self::start(&self.lab);
+        self.shown = 0;
+    }
+
+    /// It is a failure when packets to the internet would not leave by this interface.
+    pub(crate) fn leaves_by(&self, device: &str) -> Result<(), String> {
+        let way = self.lab.sh("router", "ip route get 9.9.9.9");
+        if way.contains(&format!("dev {device} ")) { Ok(()) } else { Err(format!("packets leave otherwise: {way}")) }
+    }
+
     /// Whether a process with these words in its command line runs in the lab.
     pub(crate) fn runs(&self, words: &[&str]) -> bool {
         let wanted = words.join("\0");

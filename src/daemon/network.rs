@@ -286,6 +286,8 @@ impl Network {
             return Err(self.states.get(wan).map_or_else(|| "there is no such WAN".into(), |s| s.to_string().into()));
         };
         let changes = self.policy.changes(Some(wan), &View::from(&self.picture));
+        // Also when half of it was made: the rest is then put in order again.
+        self.dirty = true;
         self.make(changes, Some(wan))?;
         let before = self.led.replace(wan).filter(|before| *before != wan);
         let vacated = self.road.replace(road).filter(|old| old.address != road.address);
@@ -295,7 +297,6 @@ impl Network {
                 self.warn_of_ipv6(before, old.index);
             }
         }
-        self.dirty = true;
         Ok(())
     }
 

@@ -388,10 +388,11 @@ impl Failover {
             if wan.told.is_none() && busy.is_some_and(|busy| busy < at) {
                 break;
             }
+            let before = wan.told;
             for what in wan.news(now, name).into_iter().flatten() {
                 out.push(Effect::Emit(Event { monitor: Monitor::Failover, owner: NOBODY, what }));
             }
-            if wan.told == Some(false) {
+            if wan.told == Some(false) && before != wan.told {
                 // A name may have another address by now.
                 out.extend(wan.setup.targets.iter().map(|(owner, _)| Effect::Refresh(*owner)));
             }
