@@ -303,9 +303,8 @@ fn there_and_back(stage: &mut Stage<'_>, fault: Fault, breaks: &str, heals: &str
 }
 
 fn renumber(stage: &mut Stage<'_>) -> Played {
-    // The old address goes when the new one is there.
-    let commands = "ip addr add 192.168.42.77/24 dev wan1 && ip addr del 192.168.42.2/24 dev wan1 && \
-                    ip addr add 192.168.42.77/24 dev wan1 2>/dev/null; true";
+    // As a DHCP client does it: the old one goes, and a moment later the new one is there.
+    let commands = "printf 'addr flush dev wan1\\naddr add 192.168.42.77/24 dev wan1\\n' | ip -4 -batch -";
     stage.deed("wan1 has 192.168.42.77 in place of 192.168.42.2", |s| _ = s.lab.sh("router", commands));
     let moved = |s: &Stage<'_>| s.lab.sh("router", "ip rule show").contains("from 192.168.42.77 ");
     let took = stage.until("a rule for the new address", Some("Failover to Standby"), moved)?;

@@ -27,6 +27,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 const WATCH_EVERY: Duration = Duration::from_millis(4);
 /// for this long after a change.
 const WATCH_FOR: Duration = Duration::from_millis(1200);
+/// A DHCP client that gets another address takes the old one away first. One that is away for less than this is not missed.
+const BLINK: Duration = Duration::from_millis(10);
 /// Somebody who takes our route away again and again is answered this often in a second, and told of once a minute.
 const RESTORES: u32 = 5;
 const SAY_AGAIN: Duration = Duration::from_secs(60);
@@ -54,6 +56,8 @@ pub(super) struct Network {
     /// How log lines call the WANs.
     labels: Vec<String>,
     states: Vec<State>,
+    /// Of a WAN whose address has just gone: when that is believed.
+    blinks: Vec<Option<Instant>>,
     /// Why the kernel refuses the road of a WAN.
     refused: Vec<Option<String>>,
     /// The WAN over which the traffic is led, and the road it took then.
@@ -164,6 +168,7 @@ impl Network {
             settings: settings.clone(),
             labels: labels(settings),
             states: Vec::new(),
+            blinks: vec![None; wans],
             refused: vec![None; wans],
             led,
             road: None,
@@ -179,7 +184,7 @@ impl Network {
         };
         network.name_missing();
         network.keep(now);
-        network.look_at_states();
+        network.look_at_states(now);
         Ok(network)
     }
 
@@ -226,7 +231,8 @@ impl Network {
     }
 
     pub(super) fn poll_at(&self) -> Option<Instant> {
-        [self.watch.map(|watch| watch.next), self.retry].into_iter().flatten().min()
+        let blinks = self.blinks.iter().copied().flatten();
+        [self.watch.map(|watch| watch.next), self.retry].into_iter().flatten().chain(blinks).min()
     }
 
     pub(super) fn add_to(&self, poll: &mut Poll) {
@@ -252,7 +258,7 @@ impl Network {
             self.look(now);
         }
         self.proceed_with_flush();
-        self.dirty && self.look_at_states()
+        self.dirty && self.look_at_states(now)
     }
 
     /// Does what is due. Returns whether a WAN's link is another than before.
@@ -261,7 +267,9 @@ impl Network {
             self.retry = None;
             self.dirty = true;
         }
-        let Some(watch) = self.watch.filter(|watch| watch.next <= now) else { return false };
+        let blinked = self.blinks.iter().flatten().any(|until| *until <= now) && self.look_at_states(now);
+        self.dirty |= blinked;
+        let Some(watch) = self.watch.filter(|watch| watch.next <= now) else { return blinked };
         self.watch = (watch.until > now).then_some(Watch { next: now + WATCH_EVERY, ..watch });
         let mut look = false;
         for wan in &self.settings.wans {
@@ -277,12 +285,13 @@ impl Network {
         if look {
             self.look(now);
         }
-        self.dirty && self.look_at_states()
+        (self.dirty && self.look_at_states(now)) || blinked
     }
 
     /// Leads the traffic over this WAN.
     pub(super) fn lead(&mut self, wan: usize) -> Result<(), Rc<str>> {
-        let Some(road) = self.road(wan) else {
+        let state = self.policy.state(wan, &View::from(&self.picture));
+        let Some(road) = self.road(wan).filter(|_| matches!(state, Some(State::Ready(_)))) else {
             return Err(self.states.get(wan).map_or_else(|| "there is no such WAN".into(), |s| s.to_string().into()));
         };
         let changes = self.policy.changes(Some(wan), &View::from(&self.picture));
@@ -343,7 +352,7 @@ impl Network {
             self.retry = Some(now + TRY_AGAIN);
         }
         self.look_for_rivals();
-        anything && self.look_at_states()
+        anything && self.look_at_states(now)
     }
 
     /// Takes our tables and rules away; the default in main as well if that is wanted.
@@ -423,7 +432,7 @@ impl Network {
     }
 
     /// What the links are like now. Tells of another address or gateway, and returns whether anything is new.
-    fn look_at_states(&mut self) -> bool {
+    fn look_at_states(&mut self, now: Instant) -> bool {
         let view = View::from(&self.picture);
         let mut states = Vec::with_capacity(self.labels.len());
         for (wan, refused) in self.refused.iter().enumerate() {
@@ -432,6 +441,13 @@ impl Network {
                 Some(state) => state,
                 None => State::Missing,
             });
+        }
+        for ((state, before), blink) in states.iter_mut().zip(&self.states).zip(&mut self.blinks) {
+            if *state != State::NoAddress || !matches!(before, State::Ready(_)) {
+                *blink = None;
+            } else if *blink.get_or_insert(now + BLINK) > now {
+                *state = *before;
+            }
         }
         if states == self.states {
             return false;
