@@ -65,6 +65,8 @@ pub(super) struct Network {
     road: Option<Road>,
     /// The picture has changed since routes and rules were last compared with it.
     dirty: bool,
+    /// The last look at everything has failed.
+    blind: bool,
     watch: Option<Watch>,
     retry: Option<Instant>,
     restored: Restored,
@@ -173,6 +175,7 @@ impl Network {
             led,
             road: None,
             dirty: true,
+            blind: false,
             watch: Some(Watch { until: now + WATCH_FOR, next: now + WATCH_EVERY }),
             retry: None,
             restored: Restored::default(),
@@ -266,6 +269,9 @@ impl Network {
         if self.retry.is_some_and(|at| at <= now) {
             self.retry = None;
             self.dirty = true;
+            if self.blind {
+                self.look(now);
+            }
         }
         let blinked = self.blinks.iter().flatten().any(|until| *until <= now) && self.look_at_states(now);
         self.dirty |= blinked;
@@ -415,11 +421,15 @@ impl Network {
         }
     }
 
+    /// Looks at everything. What is known stays when that fails.
     fn look(&mut self, now: Instant) {
-        self.dirty = true;
-        if let Err(e) = self.requests.look(&mut self.picture) {
-            self.complain_of_look(&e);
-            self.retry = Some(now + TRY_AGAIN);
+        let mut picture = Picture::default();
+        match self.requests.look(&mut picture) {
+            Ok(()) => (self.picture, self.blind, self.dirty) = (picture, false, true),
+            Err(e) => {
+                self.complain_of_look(&e);
+                (self.blind, self.retry) = (true, Some(now + TRY_AGAIN));
+            }
         }
     }
 

@@ -437,8 +437,9 @@ impl Health {
         for target in &mut self.targets {
             target.checker.overtake();
             while let Some(verdict) = target.checker.judge() {
-                // A single probe that is lost proves nothing.
-                if !verdict.good && verdict.count < self.plan.count {
+                // A single probe that is lost proves nothing, nor does one that is answered where nothing was.
+                let surprise = !verdict.good || self.condition == Condition::Down;
+                if surprise && verdict.count < self.plan.count {
                     burst = true;
                     continue;
                 }
@@ -719,6 +720,18 @@ mod tests {
         assert_eq!(changes, [(123_000, Condition::Down)], "the probe's wait, and the burst's");
         h.set_idle(at(130_000), None);
         assert_eq!(run(&mut h, 130_100, |_, _| Some(5)), [(130_005, Condition::Up)]);
+    }
+
+    #[test]
+    fn an_idle_wan_that_is_down_is_up_again_when_enough_of_its_targets_are() {
+        let mut h = health(3, 2, Quality::default());
+        h.set_link(at(0), ready(2));
+        run(&mut h, 2_950, |_, owner| (owner == 0).then_some(5));
+        assert_eq!(h.condition(), Condition::Down);
+        h.set_idle(at(2_950), Some(MS * 10_000));
+        let changes = run(&mut h, 40_000, |t, owner| (owner == 0 || t > 20_000).then_some(5));
+        assert_eq!(changes.iter().map(|c| c.1).collect::<Vec<_>>(), [Condition::Up]);
+        assert!((22_900..24_200).contains(&changes[0].0), "{changes:?}");
     }
 
     #[test]
