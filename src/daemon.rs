@@ -384,9 +384,10 @@ impl Daemon {
                         None => Err(std::io::ErrorKind::NetworkDown.into()),
                     },
                 };
-                match result {
+                match result.map_err(|e| (e.raw_os_error(), e)) {
                     Ok(()) => return,
-                    Err(e) => Reason::Send(e.raw_os_error().unwrap_or(0)),
+                    Err((Some(errno), _)) => Reason::Send(errno),
+                    Err((None, e)) => Reason::Unresolved(e.to_string().into()),
                 }
             }
             Err(why) => Reason::Unresolved(why),

@@ -132,8 +132,9 @@ impl Network {
         let kept: Vec<String> = locks.iter().map(|(device, _)| device.clone()).collect();
         match lock(settings, runtime, locks).and_then(|locks| Self::with(instance, settings, locks, now)) {
             Ok(new) => {
-                // The default in main stays, and is adopted.
-                old.leave(false);
+                // The default in main stays, and is adopted. So does what both have.
+                let shared = new.policy.farewell(false, &View::from(&new.picture));
+                old.leave_but(false, &shared);
                 Ok(new)
             }
             Err(why) => {
@@ -363,10 +364,15 @@ impl Network {
 
     /// Takes our tables and rules away; the default in main as well if that is wanted.
     pub(super) fn leave(&mut self, everything: bool) {
+        self.leave_but(everything, &[]);
+    }
+
+    fn leave_but(&mut self, everything: bool, shared: &[Change]) {
         let _ = self.requests.look(&mut self.picture);
-        for change in self.policy.farewell(everything, &View::from(&self.picture)) {
+        let changes = self.policy.farewell(everything, &View::from(&self.picture));
+        for change in changes.iter().filter(|change| !shared.contains(change)) {
             // Nobody is left to try again.
-            let _ = self.requests.make(&change);
+            let _ = self.requests.make(change);
         }
     }
 
