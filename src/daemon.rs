@@ -333,6 +333,11 @@ impl Daemon {
                     let seen = Seen::Routed { wan, result };
                     self.monitors.on(now, &seen, Some(Monitor::Failover), &mut self.effects);
                 }
+                Effect::Resolve(wan) => {
+                    if let Some(network) = &mut self.network {
+                        network.forget_gateway(wan);
+                    }
+                }
                 Effect::Emit(event) => self.emit(&event),
             }
             while let Some((id, answer)) = self.questions.failed() {

@@ -256,7 +256,7 @@ impl World {
                     self.monitor.on(self.now, &Seen::Routed { wan, result }, &mut effects);
                 }
                 Effect::Emit(event) => self.said.push((ms(self.now), event.what)),
-                Effect::Refresh(_) => {}
+                Effect::Refresh(_) | Effect::Resolve(_) => {}
                 Effect::Ask(..) => panic!("{effect:?}"),
             }
         }

@@ -483,6 +483,14 @@ impl Network {
         true
     }
 
+    /// Lets the kernel ask for the link address of a WAN's gateway anew. One that cannot be forgotten is asked for by
+    /// the kernel's own times.
+    pub fn forget_gateway(&mut self, wan: usize) {
+        if let Some(State::Ready(Road { index, gateway: Some(gateway), .. })) = self.states.get(wan) {
+            let _ = self.requests.forget_neighbour(*index, *gateway);
+        }
+    }
+
     /// Whether a route that somebody takes away again and again is set again now, and says so.
     fn may_restore(&mut self, now: Instant) -> bool {
         let restored = &mut self.restored;

@@ -69,6 +69,8 @@ pub enum Effect {
     Emit(Event),
     /// Lead the traffic over this WAN. [`Seen::Routed`] is the answer.
     Route(usize),
+    /// Forget the link address of this WAN's gateway, so that the kernel asks for it at the next packet.
+    Resolve(usize),
 }
 
 /// What was seen.

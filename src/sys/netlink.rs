@@ -151,6 +151,19 @@ impl Requests {
         }
     }
 
+    /// Forgets a neighbour's link address, if one is known or being asked for: it is asked for again at once.
+    ///
+    /// # Errors
+    /// The kernel's. That nothing was known is none.
+    pub fn forget_neighbour(&mut self, index: u32, neighbour: Ipv4Addr) -> Result<(), Refused> {
+        self.sequence = self.sequence.wrapping_add(1);
+        rtnetlink::forget(index, neighbour, self.sequence, &mut self.request);
+        match self.exchange(false, ACKNOWLEDGEMENT, &mut |_| {})? {
+            (0 | libc::ENOENT, _) => Ok(()),
+            (errno, words) => Err(Refused { errno, words }),
+        }
+    }
+
     /// The route that packets to this address take now, with the table that it is in. Sends nothing.
     ///
     /// # Errors

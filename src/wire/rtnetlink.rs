@@ -26,6 +26,7 @@ const GETADDR: u16 = 22;
 const NEWROUTE: u16 = 24;
 const DELROUTE: u16 = 25;
 const GETROUTE: u16 = 26;
+const DELNEIGH: u16 = 29;
 const NEWRULE: u16 = 32;
 const DELRULE: u16 = 33;
 const GETRULE: u16 = 34;
@@ -62,6 +63,8 @@ const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
 const IFA_SECONDARY: u32 = 1;
 const IFLA_IFNAME: u16 = 3;
+
+const NDA_DST: u16 = 1;
 
 const FRA_DST: u16 = 1;
 const FRA_SRC: u16 = 2;
@@ -371,6 +374,18 @@ pub fn query(query: Query, sequence: u32, out: &mut Vec<u8>) {
             attribute(out, RTA_DST, &to.octets());
         }
     }
+    finish(out);
+}
+
+/// Writes the request to forget what is known of a neighbour's link address into `out`, replacing what is there. The
+/// kernel answers with [`News::End`].
+pub fn forget(index: u32, neighbour: Ipv4Addr, sequence: u32, out: &mut Vec<u8>) {
+    begin(out, DELNEIGH, REQUEST | ACK, sequence);
+    // `struct ndmsg`: family, padding, interface, state, flags, type.
+    out.extend([libc::AF_INET as u8, 0, 0, 0]);
+    out.extend(index.to_ne_bytes());
+    out.extend([0; 4]);
+    attribute(out, NDA_DST, &neighbour.octets());
     finish(out);
 }
 

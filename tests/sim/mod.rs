@@ -147,7 +147,7 @@ impl World {
                     }
                 }
                 Effect::Refresh(_) => {}
-                Effect::Route(_) => panic!("{effect:?}"),
+                Effect::Route(_) | Effect::Resolve(_) => panic!("{effect:?}"),
                 Effect::Emit(event) => self.said.push((self.now, event.what)),
             }
         }

@@ -21,6 +21,8 @@ pub const WINDOW: usize = 60;
 pub const FEWEST: usize = 20;
 /// On trial it is not checked more often than this.
 const TRIAL_INTERVAL: Duration = Duration::from_millis(100);
+/// After how many milliseconds a link that came back is started over, as long as nothing answers.
+const AFRESH: [u64; 4] = [0, 100, 300, 700];
 
 /// What to check.
 #[derive(Clone, Debug)]
@@ -126,6 +128,21 @@ pub struct Health {
     idle: Option<Idle>,
     /// It was idle, and whether it is usable is being found out.
     verifying: bool,
+    /// Its link has just come back, and nothing has answered yet.
+    returning: Option<Returning>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Returning {
+    since: Instant,
+    /// How often it has been started over.
+    starts: usize,
+}
+
+impl Returning {
+    fn next(self) -> Option<Instant> {
+        AFRESH.get(self.starts).map(|after| self.since + Duration::from_millis(*after))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +179,7 @@ impl Health {
             missed: false,
             idle: None,
             verifying: false,
+            returning: None,
         }
     }
 
@@ -248,9 +266,15 @@ impl Health {
     /// What the kernel says of the link. A link that is lost is believed at once; one that is there, or that has another
     /// address or gateway, is checked at once.
     pub fn set_link(&mut self, now: Instant, link: Link) {
-        if self.link.replace(link) == Some(link) {
+        let before = self.link.replace(link);
+        if before == Some(link) {
             return;
         }
+        self.returning = match (before, link) {
+            (None | Some(Link::Ready(_)), _) => None,
+            (_, Link::Ready(_)) => Some(Returning { since: now, starts: 0 }),
+            _ => None,
+        };
         self.window.clear();
         self.verifying = false;
         for target in &mut self.targets {
@@ -262,6 +286,21 @@ impl Health {
         } else {
             self.turn(now, Condition::Down);
         }
+    }
+
+    /// Whether a link that came back must be started over: the gateway is asked for its link address, and the targets
+    /// are checked once more. While the link was gone the kernel has asked in vain, and the first frames over a link that
+    /// has just come are often lost; it would wait for a second each time.
+    pub fn start_over(&mut self, now: Instant) -> bool {
+        let Some(returning) = self.returning.as_mut().filter(|r| r.next().is_some_and(|at| at <= now)) else {
+            return false;
+        };
+        returning.starts += 1;
+        // The first is where the checks begin anyway.
+        if returning.starts > 1 {
+            self.check_now(now);
+        }
+        true
     }
 
     /// Checks all targets now, beside the grid.
@@ -342,6 +381,10 @@ impl Health {
         let Some(target) = self.target(id.owner) else { return };
         target.checker.reply(now, id, rtt);
         target.rtt = Some(rtt);
+        if self.returning.take().is_some() {
+            // What was sent before went nowhere, and says nothing of the line.
+            self.window.retain(|s| s.id == id || s.at + rtt >= now);
+        }
         // One that is too late has been lost.
         if let Some(sent) = self.window.iter_mut().rev().find(|s| s.id == id && !s.told && rtt <= self.plan.wait) {
             sent.rtt.get_or_insert(rtt);
@@ -372,7 +415,8 @@ impl Health {
         let checks = self.targets.iter().filter_map(|t| t.checker.poll_at());
         // Also of a check that is settled: a loss is told when it is one.
         let open = self.window.iter().filter(|s| s.rtt.is_none() && !s.told).map(|s| s.at + self.plan.wait);
-        checks.chain(open).chain(self.idle.map(|idle| idle.next)).min().filter(|_| self.is_ready())
+        let afresh = self.returning.and_then(Returning::next);
+        checks.chain(open).chain(self.idle.map(|idle| idle.next)).chain(afresh).min().filter(|_| self.is_ready())
     }
 
     /// Whether its checks are where they should be.

@@ -270,7 +270,12 @@ impl Failover {
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        self.wans.iter_mut().for_each(|wan| wan.health.tick(now, out));
+        for (index, wan) in self.wans.iter_mut().enumerate() {
+            if wan.health.start_over(now) {
+                out.push(Effect::Resolve(index));
+            }
+            wan.health.tick(now, out);
+        }
         if let Some(post) = &mut self.postping {
             post.checker.tick(now, out);
         }

@@ -18,6 +18,7 @@ pub(super) fn tests() -> Vec<Trial> {
         a_lost_address_is_acted_on_at_once,
         b9_another_address_is_followed,
         b45_a_cable_pulled_and_put_back,
+        the_gateway_is_asked_for_again_when_the_cable_is_back,
         an_interface_that_goes_and_comes_back_under_another_number,
         a_gateway_that_dhcp_tells_is_learnt_and_followed,
         a_gateway_of_its_own_table_is_learnt,
@@ -134,6 +135,27 @@ fn b45_a_cable_pulled_and_put_back() {
     lab.heal(Fault::Carrier(Wan::One));
     wait_active(&imon, mark, Wan::One);
     imon.wait_line(|line| line.contains("Primary Network Outage Duration"), SOON);
+}
+
+/// While the cable is out the kernel asks for the gateway's link address, once a second. Waiting for the next time would
+/// make the way back as long.
+fn the_gateway_is_asked_for_again_when_the_cable_is_back() {
+    let lab = lab();
+    let imon = start(&lab, slow(&[]));
+    wait_up(&imon);
+    // Somebody who keeps it asking.
+    let _sender = lab.sender("router", "192.168.42.1", Some(Duration::from_millis(1)));
+    for round in 0..3 {
+        let mark = imon.mark();
+        lab.fault(Fault::Carrier(Wan::One));
+        wait_active(&imon, mark, Wan::Two);
+        lab.wait_until("it asks", SOON, || lab.sh("router", "ip neigh show dev wan1").contains("192.168.42.1 INCOMPLETE"));
+        let mark = imon.mark();
+        let since = lab.heal(Fault::Carrier(Wan::One));
+        wait_active(&imon, mark, Wan::One);
+        let took = since.elapsed();
+        assert!(took < Duration::from_millis(500), "round {round}: {took:?}");
+    }
 }
 
 fn an_interface_that_goes_and_comes_back_under_another_number() {
