@@ -485,7 +485,7 @@ impl Network {
 
     /// Lets the kernel ask for the link address of a WAN's gateway anew. One that cannot be forgotten is asked for by
     /// the kernel's own times.
-    pub fn forget_gateway(&mut self, wan: usize) {
+    pub(super) fn forget_gateway(&mut self, wan: usize) {
         if let Some(State::Ready(Road { index, gateway: Some(gateway), .. })) = self.states.get(wan) {
             let _ = self.requests.forget_neighbour(*index, *gateway);
         }

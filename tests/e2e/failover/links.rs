@@ -149,7 +149,9 @@ fn the_gateway_is_asked_for_again_when_the_cable_is_back() {
         let mark = imon.mark();
         lab.fault(Fault::Carrier(Wan::One));
         wait_active(&imon, mark, Wan::Two);
-        lab.wait_until("it asks", SOON, || lab.sh("router", "ip neigh show dev wan1").contains("192.168.42.1 INCOMPLETE"));
+        lab.wait_until("it asks", SOON, || {
+            lab.sh("router", "ip neigh show dev wan1").contains("192.168.42.1 INCOMPLETE")
+        });
         let mark = imon.mark();
         let since = lab.heal(Fault::Carrier(Wan::One));
         wait_active(&imon, mark, Wan::One);
