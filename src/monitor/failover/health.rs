@@ -569,6 +569,7 @@ mod tests {
                 h.reply(now, id, rtt);
             } else {
                 let mut out = Vec::new();
+                h.start_over(now);
                 h.tick(now, &mut out);
                 for effect in out {
                     let Effect::Probe(id) = effect else { panic!("{effect:?}") };
@@ -604,6 +605,31 @@ mod tests {
         h.set_link(at(3_300), ready(2));
         assert_eq!((h.condition(), h.poll_at()), (Condition::Down, Some(at(3_300))), "checked at once");
         assert_eq!(run(&mut h, 4_000, |_, _| Some(5)), [(3_305, Condition::Up)]);
+    }
+
+    #[test]
+    fn a_link_that_came_back_and_loses_its_first_frames_is_up_soon() {
+        for (deaf, up) in [(0, 3_305), (50, 3_405), (250, 3_605), (650, 4_005)] {
+            let mut h = health(1, 1, Quality::default());
+            h.set_link(at(0), ready(2));
+            run(&mut h, 3_000, |_, _| Some(5));
+            h.set_link(at(3_100), Link::NoCarrier);
+            h.set_link(at(3_300), ready(2));
+            let heard = |t, _| (t >= 3_300 + deaf).then_some(5);
+            assert_eq!(run(&mut h, 4_100, heard), [(up, Condition::Up)], "{deaf}");
+            run(&mut h, 9_000, heard);
+            assert_eq!(h.figures(at(9_000)).0, 0, "what went nowhere says nothing of the line");
+        }
+        let mut h = health(1, 1, Quality::default());
+        h.set_link(at(0), Link::NoCarrier);
+        h.set_link(at(300), ready(2));
+        let sent = std::cell::Cell::new(0);
+        let count = |_, _| {
+            sent.set(sent.get() + 1);
+            None
+        };
+        assert_eq!(run(&mut h, 5_299, count), [], "it stays down");
+        assert_eq!(sent.get(), (5 + 3) * 2, "beside the grid three times, and not for ever");
     }
 
     #[test]
