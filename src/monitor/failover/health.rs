@@ -270,11 +270,8 @@ impl Health {
         if before == Some(link) {
             return;
         }
-        self.returning = match (before, link) {
-            (None | Some(Link::Ready(_)), _) => None,
-            (_, Link::Ready(_)) => Some(Returning { since: now, starts: 0 }),
-            _ => None,
-        };
+        let was_lost = before.is_some_and(|link| !matches!(link, Link::Ready(_)));
+        self.returning = (was_lost && self.is_ready()).then_some(Returning { since: now, starts: 0 });
         self.window.clear();
         self.verifying = false;
         for target in &mut self.targets {
