@@ -23,4 +23,5 @@ pub mod status;
 pub mod sys;
 pub mod text;
 pub mod time;
+pub mod update;
 pub mod wire;

@@ -29,6 +29,23 @@ pub enum Scope {
     Reserved,
 }
 
+impl Scope {
+    /// `a private address`, and so on.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Public => "a public address",
+            Self::Private => "a private address",
+            Self::Shared => "an address inside a provider's network",
+            Self::Loopback => "a loopback address",
+            Self::LinkLocal => "a link-local address",
+            Self::Null => "a null address",
+            Self::Multicast => "a multicast address",
+            Self::Reserved => "a reserved address",
+        }
+    }
+}
+
 /// Where `address` belongs. An IPv4 address written as IPv6, mapped (`::ffff:192.168.1.1`) or by NAT64
 /// (`64:ff9b::192.168.1.1`, RFC 6052), is judged as the IPv4 address.
 #[must_use]
@@ -128,19 +145,7 @@ impl fmt::Display for Doubt {
             Self::Verdict(rcode) => return write!(f, "the answer is {rcode}"),
             Self::NoAddress => return f.write_str("the answer has no address"),
             Self::Own(address) => (address, "an address of this machine"),
-            Self::Address(address, scope) => (
-                address,
-                match scope {
-                    Scope::Public => "a public address",
-                    Scope::Private => "a private address",
-                    Scope::Shared => "an address inside a provider's network",
-                    Scope::Loopback => "a loopback address",
-                    Scope::LinkLocal => "a link-local address",
-                    Scope::Null => "a null address",
-                    Scope::Multicast => "a multicast address",
-                    Scope::Reserved => "a reserved address",
-                },
-            ),
+            Self::Address(address, scope) => (address, scope.in_words()),
         };
         write!(f, "the answer {address} is {what}")
     }
