@@ -339,6 +339,7 @@ impl Daemon {
                     }
                 }
                 Effect::Emit(event) => self.emit(&event),
+                Effect::Lookup(_) | Effect::Publish(_) | Effect::Save => {}
             }
             while let Some((id, answer)) = self.questions.failed() {
                 let seen = Seen::Answer { id, answer: &answer, own: &[] };

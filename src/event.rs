@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::external::Family;
 use crate::monitor::failover::choice::Cause;
 use crate::monitor::stats::{Fraction, Millis, Stats};
 use crate::monitor::{Owner, Reason};
@@ -32,6 +33,8 @@ pub enum Severity {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Monitor {
+    /// The external address.
+    Ddns,
     /// Outages of an address.
     Updown,
     /// The default route on a working one of two WANs.
@@ -42,12 +45,13 @@ pub enum Monitor {
 
 impl Monitor {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Updown, Self::Failover, Self::Ping];
+    pub const ALL: [Self; 4] = [Self::Ddns, Self::Updown, Self::Failover, Self::Ping];
 
     /// As in the configuration and in log tags.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Ddns => "ddns",
             Self::Updown => "updown",
             Self::Failover => "failover",
             Self::Ping => "ping",
@@ -173,6 +177,44 @@ pub enum What {
         target: Rc<str>,
         /// Whether it was answered.
         online: bool,
+    },
+    /// The external address is another.
+    ExternalChanged {
+        /// The address.
+        new: IpAddr,
+        /// The one before; `None`: there is no history.
+        old: Option<IpAddr>,
+        /// IPv4 or IPv6.
+        family: Family,
+        /// The WAN's interface, where each WAN's address is kept track of.
+        wan: Option<Rc<str>>,
+    },
+    /// The external address cannot be found.
+    ExternalLost {
+        /// It could not be found before either.
+        again: bool,
+        /// Why, in the words of the last source.
+        why: Rc<str>,
+        /// IPv4 or IPv6.
+        family: Family,
+        /// The WAN's interface, where each WAN's address is kept track of.
+        wan: Option<Rc<str>>,
+    },
+    /// It can be found again.
+    ExternalFound {
+        /// How long it could not.
+        lasted: Duration,
+        /// IPv4 or IPv6.
+        family: Family,
+        /// The WAN's interface, where each WAN's address is kept track of.
+        wan: Option<Rc<str>>,
+    },
+    /// Something for people only.
+    Note {
+        /// How bad it is.
+        severity: Severity,
+        /// In words.
+        text: Rc<str>,
     },
 }
 
@@ -326,6 +368,36 @@ impl Event {
                 Warning,
                 format_args!("Warn: {} Network Ping Target {target} Not Responding After Failover", wan.role),
             ),
+            What::ExternalChanged { new, old, wan, .. } => {
+                let text = |old: &dyn fmt::Display| format!("External IP Address changed from {old} to {new}");
+                let text = old.as_ref().map_or_else(|| text(&"unknown"), |old| text(old));
+                line(Notice, format_args!("{text}{}", Behind(wan.as_deref())));
+            }
+            What::ExternalLost { again, why, family, wan } => {
+                if !again {
+                    line(Warning, format_args!("Lookup of the external address: {why}"));
+                }
+                let family = if *family == Family::V6 { Some("IPv6") } else { None };
+                let (family, wan) = (Behind(family), Behind(wan.as_deref()));
+                line(Warning, format_args!("%% Unable to obtain External IP Address{family}{wan}"));
+            }
+            What::ExternalFound { lasted, family, wan } => {
+                let family = if *family == Family::V6 { Some("IPv6") } else { None };
+                let (family, wan, lasted) = (Behind(family), Behind(wan.as_deref()), time::in_words(*lasted));
+                line(Notice, format_args!("External IP Address is obtained again{family}{wan}, after {lasted}"));
+            }
+            What::Note { severity, text } => line(*severity, format_args!("{text}")),
+        }
+    }
+
+    /// The address family and the WAN that an event of the ddns monitor is about, for `IMON_FAMILY` and `IMON_WAN`.
+    #[must_use]
+    pub fn external(&self) -> Option<(Family, Option<&str>)> {
+        match &self.what {
+            What::ExternalChanged { family, wan, .. } | What::ExternalLost { family, wan, .. } => {
+                Some((*family, wan.as_deref()))
+            }
+            _ => None,
         }
     }
 
@@ -357,6 +429,12 @@ impl Event {
             },
             What::AllDown { wans } => ("failover-bothdown", wans.iter().map(Wan::info).collect()),
             What::Postping { wan, online, .. } => ("failover-postping", vec![wan.info(), on_off(*online).to_owned()]),
+            What::ExternalChanged { new, old, .. } => {
+                let old = old.map_or_else(|| "unknown".to_owned(), |old| old.to_string());
+                ("ddns-ip-update", vec![new.to_string(), old])
+            }
+            What::ExternalLost { again: false, .. } => ("ddns-no-update", Vec::new()),
+            What::ExternalLost { again: true, .. } | What::ExternalFound { .. } | What::Note { .. } => return None,
             What::Online { .. }
             | What::Secondary { .. }
             | What::Conclusion(_)
@@ -389,6 +467,9 @@ impl Event {
             wans: None,
             online: None,
             cause: None,
+            old_address: None,
+            family: None,
+            wan_interface: None,
         };
         match &self.what {
             What::Online { target, outage, by_dns } => {
@@ -420,7 +501,15 @@ impl Event {
                 j.target = Some(target);
                 (j.wan, j.online) = (Some(wan), Some(*online));
             }
-            What::Conclusion(_) => {}
+            What::ExternalChanged { new, old, family, wan } => {
+                (j.address, j.old_address, j.family) = (Some(*new), *old, Some(family.digit()));
+                j.wan_interface = wan.as_deref();
+            }
+            What::ExternalLost { why, family, wan, .. } => {
+                (j.address, j.reason, j.family) = (None, Some(why.to_string()), Some(family.digit()));
+                j.wan_interface = wan.as_deref();
+            }
+            What::Conclusion(_) | What::ExternalFound { .. } | What::Note { .. } => {}
         }
         serde_json::to_string(&j).unwrap_or_default()
     }
@@ -441,7 +530,16 @@ impl Event {
         let primary = wan(Role::Primary, "net42", "wan1", [192, 168, 42, 2]);
         let standby = wan(Role::Standby, "net62", "wan2", [192, 168, 62, 2]);
         let failover = |what| event(Monitor::Failover, what);
+        let new = Ipv4Addr::new(203, 0, 113, 1).into();
+        let ddns = |what| event(Monitor::Ddns, what);
         vec![
+            ddns(What::ExternalChanged { new, old: None, family: Family::V4, wan: Some("wan1".into()) }),
+            ddns(What::ExternalLost {
+                again: false,
+                why: "the answer has HTTP status 500".into(),
+                family: Family::V4,
+                wan: None,
+            }),
             event(Monitor::Updown, What::Online { target: target.clone(), outage: Some(outage), by_dns: false }),
             event(
                 Monitor::Updown,
@@ -487,6 +585,12 @@ struct Json<'a> {
     online: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wan_interface: Option<&'a str>,
 }
 
 /// The numbers of a check, as in the log.
@@ -515,6 +619,15 @@ impl From<&Stats> for PingJson {
 
 fn text<S: Serializer>(text: &Rc<str>, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(text)
+}
+
+/// A word in parentheses behind others, or nothing.
+struct Behind<'a>(Option<&'a str>);
+
+impl fmt::Display for Behind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |word| write!(f, " ({word})"))
+    }
 }
 
 fn on_off(online: bool) -> &'static str {

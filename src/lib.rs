@@ -25,3 +25,4 @@ pub mod text;
 pub mod time;
 pub mod update;
 pub mod wire;
+pub mod worker;

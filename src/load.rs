@@ -1,8 +1,10 @@
 //! Finding and checking a configuration: the file, what it says, and what of that can be checked on this machine.
 
-use crate::config::{self, Config, Located, Overrides, Problem, Section};
+use crate::config::{self, Config, Ddns, Located, Overrides, Problem, Section};
 use crate::sys::error_text;
 use crate::sys::files::{self, ScriptFault};
+use crate::sys::secret;
+use crate::update::Secret;
 
 /// Longest configuration file that is read, in bytes.
 const LONGEST: u64 = 1024 * 1024;
@@ -73,7 +75,9 @@ impl Source {
         if let Some(action) = &parsed.action {
             check_script(action, &mut errors, &mut warnings);
         }
-        check_monitors(&parsed.enabled, &mut errors, &mut warnings);
+        if let Some(ddns) = parsed.config.as_ref().and_then(|config| config.ddns.as_ref()) {
+            check_ddns(ddns, &self.file, &mut errors);
+        }
         let config = parsed.config.filter(|_| errors.is_empty());
         Loaded { config, errors, warnings, echo: parsed.echo, found: true }
     }
@@ -107,15 +111,33 @@ fn check_script(action: &Located<String>, errors: &mut Vec<String>, warnings: &m
     errors.push(format!("Action script '{path}' {fault}: {todo} ({place})"));
 }
 
-/// This version has no ddns monitor.
-fn check_monitors(enabled: &[&str], errors: &mut Vec<String>, warnings: &mut Vec<String>) {
-    if !enabled.contains(&"ddns") {
-        return;
+/// What the ddns monitor needs besides its settings.
+fn check_ddns(ddns: &Ddns, file: &str, errors: &mut Vec<String>) {
+    if let Some(Located { value: path, place }) = &ddns.roots
+        && let Err(e) = files::read_start(path, 1)
+    {
+        errors.push(format!("ca-file '{path}' cannot be read: {} ({place})", error_text(&e)));
     }
-    let text = format!("The ddns monitor is not in imon {} yet", env!("CARGO_PKG_VERSION"));
-    if enabled.len() == 1 {
-        errors.push(format!("{text}: enable another one, or keep V2.99 for this instance"));
-    } else {
-        warnings.push(format!("{text}, the other monitors run"));
+    let place = &ddns.updates.place;
+    let mut open = false;
+    for update in &ddns.updates.value {
+        let label = update.label();
+        match &update.secret {
+            Secret::Given(_) => {
+                if !std::mem::replace(&mut open, true)
+                    && let Some(who) = files::readable_by_others(file)
+                {
+                    errors.push(format!(
+                        "There is a secret in {file}, and {who} may read it: use 'chmod 600 {file}', or keep the secret in a \
+                         file of its own ({place})"
+                    ));
+                }
+            }
+            secret => {
+                if let Err(why) = secret::read(secret) {
+                    errors.push(format!("Update of {label}: {why} ({place})"));
+                }
+            }
+        }
     }
 }

@@ -467,6 +467,20 @@ fn judge(mut answer: Answer) -> Result<Verdict, Failure> {
     Ok(Verdict::Addresses(answer.addresses, answer.ttl))
 }
 
+/// The name servers of a resolv.conf(5), 1 to 3.
+#[must_use]
+pub fn servers(conf: &str) -> Vec<Server> {
+    Conf::parse(conf).servers
+}
+
+/// The address of this family that a name has without being asked for: by a hosts(5), or by itself.
+#[must_use]
+pub fn in_hosts(hosts: &str, name: &str, v6: bool) -> Option<IpAddr> {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let known = files::hosts(hosts).filter(|(_, alias)| alias.eq_ignore_ascii_case(&name)).map(|(address, _)| address);
+    known.chain(itself(&name)).find(|address| address.is_ipv6() == v6)
+}
+
 /// The address a name has without any lookup: one written as such, and `localhost` with all below it (RFC 6761, 6.3).
 fn itself(name: &str) -> Option<IpAddr> {
     if name == "localhost" || name.ends_with(".localhost") {

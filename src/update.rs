@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::config::mask::HIDDEN;
+
 /// The longest answer that is read, in bytes.
 pub const LONGEST: usize = 2048;
 /// Longest secret, in bytes.
@@ -78,8 +80,10 @@ impl std::fmt::Debug for Secret {
 pub struct Request {
     /// With everything in its place.
     pub url: String,
-    /// User and password for the header `Authorization: Basic`.
-    pub basic: Option<(String, String)>,
+    /// The user for the header `Authorization: Basic`, whose password is the secret.
+    pub user: Option<String>,
+    /// What no message may show; may be empty.
+    pub secret: String,
     /// How the answer is read.
     pub reading: Reading,
 }
@@ -122,14 +126,15 @@ impl Update {
         match &self.protocol {
             Protocol::DynDns2 { url, hostname, username } => Request {
                 url: format!("{url}?hostname={}&myip={}", encoded(hostname), encoded(&address.to_string())),
-                basic: Some((username.clone(), secret.to_owned())),
+                user: Some(username.clone()),
+                secret: secret.to_owned(),
                 reading: Reading::DynDns2,
             },
             Protocol::Url { url, ok } => {
                 let ip = address.to_string();
                 let url = url.replace("{ip}", &encoded(&ip)).replace("{secret}", &encoded(secret));
                 let ok = ok.iter().map(|text| text.replace("{ip}", &ip)).collect();
-                Request { url, basic: None, reading: Reading::Whole(ok) }
+                Request { url, user: None, secret: secret.to_owned(), reading: Reading::Whole(ok) }
             }
         }
     }
@@ -142,8 +147,7 @@ pub fn outcome(reading: &Reading, status: u16, body: &[u8], address: IpAddr) -> 
     let text = text.trim();
     match reading {
         Reading::DynDns2 => dyndns2(status, text, address),
-        Reading::Whole(ok) if !(200..300).contains(&status) => {
-            let _ = ok;
+        Reading::Whole(_) if !(200..300).contains(&status) => {
             Outcome::Failed(format!("the answer has HTTP status {status}{}", quoted(text)).into())
         }
         Reading::Whole(ok) if ok.is_empty() || ok.iter().any(|ok| ok == text) => Outcome::Done,
@@ -205,14 +209,13 @@ fn encoded(text: &str) -> String {
     out
 }
 
-/// Takes secrets out of a text: each as it is and percent-encoded.
+/// Takes a secret out of a text, as it is and percent-encoded.
 #[must_use]
-pub fn without(text: &str, secrets: &[&str]) -> String {
-    let mut text = text.to_owned();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(&encoded(secret), crate::config::mask::HIDDEN).replace(secret, crate::config::mask::HIDDEN);
+pub fn without(text: &str, secret: &str) -> String {
+    if secret.is_empty() {
+        return text.to_owned();
     }
-    text
+    text.replace(&encoded(secret), HIDDEN).replace(secret, HIDDEN)
 }
 
 /// The host of a URL, for logs.
@@ -279,8 +282,9 @@ mod tests {
         assert_eq!(request.reading, Reading::Whole(vec!["good 2001:db8::1".to_owned()]));
         assert_eq!(update.label(), "www.duckdns.org");
         assert!(!format!("{update:?}").contains("a&b"));
-        let hidden = without("at token=a%26b%3Dc%2F%C3%BC&ip and a&b=c/ü", &["a&b=c/ü", ""]);
+        let hidden = without("at token=a%26b%3Dc%2F%C3%BC&ip and a&b=c/ü", "a&b=c/ü");
         assert_eq!(hidden, "at token=***&ip and ***");
+        assert_eq!(without("as it is", ""), "as it is");
     }
 
     #[test]
@@ -293,7 +297,7 @@ mod tests {
         let update = Update { protocol, secret: Secret::File("/x".to_owned()), wan: None };
         let request = update.request(IP, "pw");
         assert_eq!(request.url, "https://members.dyndns.org/nic/update?hostname=home.example.org&myip=203.0.113.1");
-        assert_eq!(request.basic, Some(("me".to_owned(), "pw".to_owned())));
+        assert_eq!((request.user.as_deref(), request.secret.as_str()), (Some("me"), "pw"));
         assert_eq!(update.label(), "home.example.org at members.dyndns.org");
     }
 

@@ -40,6 +40,7 @@ pub(super) struct Entry<'a> {
 }
 
 /// A value, decoded one level deep.
+#[derive(Clone)]
 pub(super) enum Value<'a> {
     Null,
     Flag(bool),

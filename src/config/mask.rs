@@ -14,6 +14,10 @@ pub fn masked(key: &str, value: &str) -> String {
 /// authorization, in any spelling, and HTTP headers, which carry all of these.
 #[must_use]
 pub fn is_secret(key: &str) -> bool {
+    // Where a secret is kept is none.
+    if ["-file", "-credential"].iter().any(|end| key.ends_with(end)) {
+        return false;
+    }
     let letters = key.chars().filter(char::is_ascii_alphanumeric);
     let key: String = letters.map(|c| c.to_ascii_lowercase()).collect();
     ["password", "passwd", "passphrase", "token", "secret", "auth", "apikey", "credential", "cookie"]
@@ -82,7 +86,7 @@ mod tests {
         ] {
             assert_eq!(masked(key, "hunter2"), "***", "{key}");
         }
-        for key in ["monitorip", "note", "primary-gw", "key", "keys", "compass"] {
+        for key in ["password-file", "secret-credential", "ca-file", "monitorip", "note", "primary-gw", "key", "keys", "compass"] {
             assert_eq!(masked(key, "hunter2"), "hunter2", "{key}");
         }
     }

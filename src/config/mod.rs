@@ -12,6 +12,7 @@ mod schema;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod updates;
 mod value;
 
 use std::fmt;
@@ -22,13 +23,17 @@ pub use echo::Section;
 pub use json::MAX_BYTES;
 pub use schema::{Key, Kind, MONITORS, schema};
 
+use crate::external::Family;
+use crate::external::source::{self, Source};
 use crate::host::Host;
 use crate::monitor::check::Plan;
+use crate::monitor::ddns;
 use crate::monitor::failover::Probe;
 use crate::monitor::failover::health::{Limit, Quality};
 use crate::opinion;
 use crate::routing::Gateway;
 use crate::text::{Clean, nearest};
+use crate::update::Update;
 use json::Document;
 use settings::{Report, Settings};
 use value::{Reading, Setting};
@@ -66,8 +71,8 @@ pub struct Config {
     pub updown: Option<Updown>,
     /// The ping monitor.
     pub ping: Option<Ping>,
-    /// Whether the ddns monitor is enabled.
-    pub ddns_enabled: bool,
+    /// The ddns monitor.
+    pub ddns: Option<Ddns>,
     /// The failover monitor.
     pub failover: Option<Failover>,
 }
@@ -156,6 +161,27 @@ pub struct Failover {
     pub remove_on_exit: bool,
 }
 
+/// Settings of the ddns monitor.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ddns {
+    /// From one lookup to the next, at least; politeness may make it longer.
+    pub interval: Duration,
+    /// Who is asked, at least one.
+    pub sources: Vec<Source>,
+    /// IPv4, IPv6 or both.
+    pub families: Vec<Family>,
+    /// Each WAN's address is kept track of, instead of that of the one in use.
+    pub per_wan: bool,
+    /// Each start is announced to the action script.
+    pub announce_start: bool,
+    /// An address that stays the same is published again after so long.
+    pub refresh: Option<Duration>,
+    /// File of certificates to trust in place of the built-in ones.
+    pub roots: Option<Located<String>>,
+    /// Providers to update.
+    pub updates: Located<Vec<Update>>,
+}
+
 /// One WAN.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Wan {
@@ -221,7 +247,7 @@ impl Config {
     /// How many monitors are enabled.
     #[must_use]
     pub fn monitors(&self) -> usize {
-        let enabled = [self.ddns_enabled, self.updown.is_some(), self.failover.is_some(), self.ping.is_some()];
+        let enabled = [self.ddns.is_some(), self.updown.is_some(), self.failover.is_some(), self.ping.is_some()];
         enabled.into_iter().filter(|on| *on).count()
     }
 }
@@ -321,6 +347,9 @@ fn read(document: &Document, overrides: &Overrides<'_>, report: &mut Report, par
     let addping = overrides.addping.and_then(|text| read_addping(text, &updown, report));
     // Each of them is read before one that failed ends this, so that the problems of all are reported.
     let global = read_global(&global, parsed.action.clone(), report);
+    let wans = if failover.enabled() { [failover.text("primary-if"), failover.text("standby-if")] } else { [None; 2] };
+    let wans: Vec<&str> = wans.into_iter().flatten().collect();
+    let ddns = ddns.enabled().then(|| read_ddns(&ddns, &wans, report));
     let updown = updown.enabled().then(|| read_updown(&updown, addping, report));
     let failover = failover.enabled().then(|| read_failover(&failover, report));
     let ping = ping.enabled().then(|| read_ping(&ping, report));
@@ -328,7 +357,7 @@ fn read(document: &Document, overrides: &Overrides<'_>, report: &mut Report, par
         global: global?,
         updown: if let Some(updown) = updown { Some(updown?) } else { None },
         ping: if let Some(ping) = ping { Some(ping?) } else { None },
-        ddns_enabled: ddns.enabled(),
+        ddns: if let Some(ddns) = ddns { Some(ddns?) } else { None },
         failover: if let Some(failover) = failover { Some(failover?) } else { None },
     })
 }
@@ -419,6 +448,43 @@ fn read_addping(text: &str, updown: &Settings, report: &mut Report) -> Option<Ve
         Some(Setting::Hosts(hosts)) => Some(hosts),
         _ => None,
     }
+}
+
+/// `wans` are the interfaces of the failover monitor, if that runs.
+fn read_ddns(settings: &Settings, wans: &[&str], report: &mut Report) -> Option<Ddns> {
+    let per_wan = settings.flag("per-wan")?;
+    if per_wan && wans.is_empty() {
+        settings.warn(report, "per-wan", "per-wan does nothing: the failover monitor is not enabled".to_owned());
+    }
+    let per_wan = per_wan && !wans.is_empty();
+    let updates = settings.updates("update")?.to_vec();
+    for wan in updates.iter().filter_map(|update| update.wan.as_ref()) {
+        if !per_wan {
+            settings.error(report, "update", format!("wan is {wan}, but per-wan is not true: there is one address only"));
+        } else if !wans.contains(&wan.as_str()) {
+            settings.error(report, "update", format!("wan is {wan}, which is neither primary-if nor standby-if"));
+        }
+    }
+    let mut sources = settings.sources("sources")?.to_vec();
+    if sources.is_empty() {
+        sources = source::DEFAULTS.iter().filter_map(|text| Source::parse(text).ok()).collect();
+    }
+    for doubt in ddns::doubts(&sources) {
+        settings.warn(report, "sources", doubt);
+    }
+    let roots = settings.text("ca-file")?;
+    let roots = (!roots.is_empty()).then(|| Located { value: roots.to_owned(), place: settings.place(report, "ca-file") });
+    let days = settings.number("refresh")?;
+    Some(Ddns {
+        interval: settings.seconds("interval")?,
+        sources,
+        families: settings.families("families")?.to_vec(),
+        per_wan,
+        announce_start: settings.text("announce")? == "start",
+        refresh: (days > 0.0).then(|| Duration::from_secs_f64(days * 86_400.0)),
+        roots,
+        updates: Located { value: updates, place: settings.place(report, "update") },
+    })
 }
 
 fn read_ping(settings: &Settings, report: &mut Report) -> Option<Ping> {

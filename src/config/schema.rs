@@ -72,6 +72,18 @@ pub enum Kind {
         /// Largest number of targets.
         max: usize,
     },
+    /// Sources of the external address, at most `max` of them.
+    Sources {
+        /// Largest number of sources.
+        max: usize,
+    },
+    /// Address families: `4`, `6`, or both.
+    Families,
+    /// Updates of dynamic DNS providers, at most `max` of them.
+    Updates {
+        /// Largest number of updates.
+        max: usize,
+    },
     /// An instance name, see [`super::instance`].
     Instance,
     /// A remark for people. imon does not use it, so nothing about it is an error.
@@ -106,6 +118,9 @@ impl Key {
             Kind::Targets { max } => {
                 format!("a list of IPv4 addresses or DNS names, also dns:ADDRESS and tcp:ADDRESS:PORT, at most {max}")
             }
+            Kind::Sources { max } => format!("a list of URLs, dns:NAME and interface, at most {max}"),
+            Kind::Families => "[\"4\"], [\"6\"] or [\"4\", \"6\"]".to_owned(),
+            Kind::Updates { max } => format!("a list of objects with a type (dyndns2 or url), at most {max}"),
             Kind::Instance => "an instance name of at most 200 bytes without / and control characters".to_owned(),
             Kind::Remark => format!("any text of at most {MAX_REMARK} bytes"),
         }
@@ -196,6 +211,43 @@ static SCHEMA: &[Key] = &[
         "Accepted for V2.99's sake. Does nothing: no ping goes before a look.",
     ),
     Key::new("ddns", "pingwait", PINGWAIT, "1", "Accepted for V2.99's sake. Does nothing: no ping goes before a look."),
+    Key::new(
+        "ddns",
+        "sources",
+        Kind::Sources { max: 16 },
+        UNSET,
+        "Who is asked for the external address, in this order. Not set: see The external address.",
+    ),
+    Key::new("ddns", "families", Kind::Families, "[\"4\"]", "Whether the IPv4 address, the IPv6 address or both are watched."),
+    Key::new(
+        "ddns",
+        "per-wan",
+        Kind::Flag,
+        "false",
+        "With failover: true watches the address of each network, false that of the one in use.",
+    ),
+    Key::new(
+        "ddns",
+        "announce",
+        Kind::Word(&["change", "start"]),
+        "\"change\"",
+        "When the action script is called: at a change only, or at each start as well, as V2.99 did.",
+    ),
+    Key::new(
+        "ddns",
+        "refresh",
+        Kind::Number { max: 365.0, unit: "days" },
+        "0",
+        "An address that stays the same is published again after so long. 0: never.",
+    ),
+    Key::new(
+        "ddns",
+        "ca-file",
+        Kind::Path,
+        UNSET,
+        "Full path of certificates (PEM) that are trusted in place of the built-in ones.",
+    ),
+    Key::new("ddns", "update", Kind::Updates { max: 16 }, UNSET, "Providers that imon updates by itself, see Updates."),
     //
     Key::new("updown", "enable", Kind::Flag, "false", ENABLE_DOC),
     Key::new(

@@ -7,9 +7,12 @@ use super::json::{Entry, Fault};
 use super::schema::{Key, schema};
 use super::value::{self, Setting};
 use super::{Place, Problem, Target, Timing};
+use crate::external::Family;
+use crate::external::source::Source;
 use crate::host::Host;
 use crate::routing::Gateway;
 use crate::text::nearest;
+use crate::update::Update;
 
 /// The settings of one section: what the file says, else the defaults.
 pub(super) struct Settings {
@@ -121,6 +124,18 @@ impl Settings {
 
     pub(super) fn targets(&self, name: &str) -> Option<&[Target]> {
         if let Setting::Targets(targets) = self.get(name)? { Some(targets) } else { None }
+    }
+
+    pub(super) fn sources(&self, name: &str) -> Option<&[Source]> {
+        if let Setting::Sources(sources) = self.get(name)? { Some(sources) } else { None }
+    }
+
+    pub(super) fn families(&self, name: &str) -> Option<&[Family]> {
+        if let Setting::Families(families) = self.get(name)? { Some(families) } else { None }
+    }
+
+    pub(super) fn updates(&self, name: &str) -> Option<&[Update]> {
+        if let Setting::Updates(updates) = self.get(name)? { Some(updates) } else { None }
     }
 
     pub(super) fn timing(&self) -> Option<Timing> {

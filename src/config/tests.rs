@@ -68,7 +68,7 @@ fn the_annotated_sample_of_the_readme_loads_as_printed() {
     let dns = updown.dns.unwrap();
     assert_eq!((dns.server.to_string().as_str(), dns.name.as_str()), ("8.8.8.8", "google.com"));
     assert_eq!((updown.fall, updown.rise), (1, 1));
-    assert_eq!((config.ping, config.ddns_enabled, config.failover), (None, false, None));
+    assert_eq!((config.ping, config.ddns, config.failover), (None, None, None));
     let global = config.global;
     assert_eq!(global.datefmt, "%Y-%m-%d %H:%M:%S");
     assert_eq!((global.instance.as_deref(), global.action_timeout), (Some("main"), Duration::from_secs(60)));

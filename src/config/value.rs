@@ -11,10 +11,13 @@ use super::instance;
 use super::json::{self, Value};
 use super::mask;
 use super::schema::{Key, Kind, MAX_PATH, MAX_REMARK};
-use super::{Probe, Target};
+use super::{Probe, Target, updates};
+use crate::external::Family;
+use crate::external::source::Source;
 use crate::host::{self, Host};
 use crate::routing::Gateway;
 use crate::text::Clean;
+use crate::update::Update;
 
 /// A value that is as its [`Kind`] says.
 #[derive(Clone, PartialEq, Debug)]
@@ -30,6 +33,9 @@ pub(super) enum Setting {
     /// `None` when not set.
     Gateway(Option<Gateway>),
     Targets(Vec<Target>),
+    Sources(Vec<Source>),
+    Families(Vec<Family>),
+    Updates(Vec<Update>),
     Remark,
 }
 
@@ -71,6 +77,17 @@ pub(super) fn read(key: &Key, raw: &RawValue) -> Reading {
         Kind::Targets { max } => {
             let targets = list(key, max, &value, &mut reading, one_target);
             reading.setting = reading.errors.is_empty().then_some(Setting::Targets(targets));
+            return reading;
+        }
+        Kind::Sources { max } => {
+            let sources = sources(key, max, &value, &mut reading);
+            reading.setting = reading.errors.is_empty().then_some(Setting::Sources(sources));
+            return reading;
+        }
+        Kind::Families => families(&value).map(Setting::Families).ok_or_else(|| invalid(key, &value, "")),
+        Kind::Updates { max } => {
+            let updates = updates::read(key, max, &value, &mut reading);
+            reading.setting = reading.errors.is_empty().then_some(Setting::Updates(updates));
             return reading;
         }
         Kind::Remark => {
@@ -125,7 +142,7 @@ pub(super) fn cut(text: &str) -> String {
 }
 
 /// `Invalid value "x" for interval: WHY; a number of seconds from 0.1 to 86400 is allowed`
-fn invalid(key: &Key, value: &Value<'_>, why: &str) -> String {
+pub(super) fn invalid(key: &Key, value: &Value<'_>, why: &str) -> String {
     let why = match value {
         Value::Unreadable(why) => why,
         Value::Null if why.is_empty() => "leave the key out to get its default",
@@ -300,6 +317,72 @@ fn list<T: PartialEq + fmt::Display>(
         }
     }
     read
+}
+
+/// Reads sources: texts as in any list, or objects that name the operator as well.
+fn sources(key: &Key, max: usize, value: &Value<'_>, reading: &mut Reading) -> Vec<Source> {
+    let Value::List(entries) = value else {
+        return list(key, max, value, reading, Source::parse);
+    };
+    let mut named = Vec::new();
+    let mut texts = Vec::new();
+    for entry in entries {
+        match json::decode(entry) {
+            Value::Object(object) => {
+                let text = |name: &str| {
+                    let found = object.iter().find(|(key, _)| key == name).map(|(_, raw)| json::decode(raw));
+                    if let Some(Value::Text(text)) = found { Some(text) } else { None }
+                };
+                let (url, operator) = (text("url"), text("operator"));
+                let good = object.iter().all(|(key, _)| key == "url" || key == "operator");
+                match (url, operator) {
+                    (Some(url), Some(operator)) if good && !operator.trim().is_empty() && operator.len() <= 128 => {
+                        match Source::parse(&url) {
+                            Ok(source) => {
+                                let operator = Clean(operator.trim()).to_string().into();
+                                named.push((texts.len() + named.len(), Source { operator, ..source }));
+                            }
+                            Err(why) => reading.errors.push(invalid(key, &Value::Text(url), &why)),
+                        }
+                    }
+                    _ => {
+                        let why = "an entry in braces has a url and an operator, both text";
+                        reading.errors.push(invalid(key, &Value::Object(object), why));
+                    }
+                }
+            }
+            _ => texts.push(*entry),
+        }
+    }
+    let mut sources = list(key, max, &Value::List(texts), reading, Source::parse);
+    for (at, source) in named {
+        sources.insert(at.min(sources.len()), source);
+    }
+    if sources.len() > max {
+        reading.errors.push(format!("Too many values for {}: {} is allowed", key.name, key.allowed()));
+    }
+    sources
+}
+
+/// Reads `["4", "6"]`, also as numbers or as `"4, 6"`; without repetitions, and not none.
+fn families(value: &Value<'_>) -> Option<Vec<Family>> {
+    let entries: Vec<String> = match value {
+        Value::Text(text) => text.split(',').map(|entry| entry.trim().to_owned()).collect(),
+        Value::Number(text) => vec![(*text).to_owned()],
+        Value::List(list) => {
+            let text = |raw: &&RawValue| match json::decode(raw) {
+                Value::Text(text) => Some(text.trim().to_owned()),
+                Value::Number(text) => Some(text.to_owned()),
+                _ => None,
+            };
+            list.iter().map(text).collect::<Option<_>>()?
+        }
+        _ => return None,
+    };
+    let mut families: Vec<Family> = entries.iter().map(|text| Family::parse(text)).collect::<Option<_>>()?;
+    families.sort_unstable();
+    families.dedup();
+    (!families.is_empty()).then_some(families)
 }
 
 #[cfg(test)]

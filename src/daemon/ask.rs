@@ -2,16 +2,16 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::hosts::Hosts;
 use crate::monitor::{About, AskId};
 use crate::opinion;
-use crate::resolve::{Ask, AskError, Server};
+use crate::resolve::{Ask, AskError};
 use crate::sys::error_text;
-use crate::sys::net::interface_index;
+use crate::sys::net::server_address;
 use crate::sys::poll::Poll;
 use crate::sys::udp;
 use crate::time::Instant;
@@ -71,7 +71,7 @@ impl Questions {
     pub(super) fn lookup(&mut self, ask: Ask) -> Result<(), AskError> {
         let unreachable = |e: io::Error| AskError::Unreachable(error_text(&e));
         let purpose = Purpose::Lookup(ask.token);
-        self.send(ask.until, socket_address(&ask.server), ask.question, purpose).map_err(unreachable)
+        self.send(ask.until, server_address(ask.server.address, ask.server.zone.as_deref(), PORT), ask.question, purpose).map_err(unreachable)
     }
 
     /// Asks for a second opinion. What cannot be sent comes back by [`Questions::failed`].
@@ -178,16 +178,6 @@ impl Questions {
     fn random(&mut self) -> u64 {
         self.counter += 1;
         self.random.hash_one(self.counter)
-    }
-}
-
-fn socket_address(server: &Server) -> SocketAddr {
-    match (server.address, &server.zone) {
-        (IpAddr::V6(address), Some(zone)) => {
-            let index = zone.parse().unwrap_or_else(|_| interface_index(zone));
-            SocketAddrV6::new(address, PORT, 0, index).into()
-        }
-        (address, _) => SocketAddr::new(address, PORT),
     }
 }
 

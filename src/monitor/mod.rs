@@ -4,6 +4,7 @@
 //! monitor from ever waiting for anything.
 
 pub mod check;
+pub mod ddns;
 pub mod failover;
 pub mod ping;
 pub mod secondary;
@@ -17,8 +18,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::event::Event;
+use ddns::sinks::Publication;
+use ddns::{Found, LookupId, NotFound, Way};
 use crate::routing::State as Link;
 use crate::time::Instant;
+use crate::update::Outcome;
 use crate::wire::dns::Answer;
 use crate::wire::icmp::IcmpError;
 
@@ -71,6 +75,12 @@ pub enum Effect {
     Route(usize),
     /// Forget the link address of this WAN's gateway, so that the kernel asks for it at the next packet.
     Resolve(usize),
+    /// Ask a source for the external address. [`Seen::Found`] is the answer.
+    Lookup(LookupId),
+    /// Tell the action script or a provider of an address. [`Seen::Published`] is the answer.
+    Publish(Box<Publication>),
+    /// Write what is to outlive a restart to its file, before anything else is done.
+    Save,
 }
 
 /// What was seen.
@@ -106,6 +116,21 @@ pub enum Seen<'a> {
         /// Or why not.
         result: Result<(), Rc<str>>,
     },
+    /// What a source of the external address said.
+    Found(LookupId, &'a Result<Found, NotFound>),
+    /// What came of [`Effect::Publish`].
+    Published {
+        /// Which.
+        key: &'a str,
+        /// The address that was to be told.
+        address: IpAddr,
+        /// Whether it was.
+        outcome: &'a Outcome,
+    },
+    /// By which way each track of the ddns monitor is looked up, in their order.
+    Ways(&'a [Way]),
+    /// An address or a default route of this system is another.
+    Moved,
     /// The machine slept: what was under way says nothing.
     Resumed,
     /// Somebody asked to check now.

@@ -130,6 +130,17 @@ pub fn writable_by_others(path: &str) -> Option<String> {
     }
 }
 
+/// Who else may read a file with a secret in it: `None` if nobody but its owner and the group root.
+#[must_use]
+pub fn readable_by_others(path: &str) -> Option<&'static str> {
+    let meta = fs::metadata(path).ok()?;
+    match meta.mode() {
+        mode if mode & 0o004 != 0 => Some("everybody"),
+        mode if mode & 0o040 != 0 && meta.gid() != 0 => Some("its group"),
+        _ => None,
+    }
+}
+
 /// Keeps descriptors that were inherited from the caller to ourselves: a script gets 0 to 2 and no others.
 pub fn close_inherited_on_exec() {
     let fds: Vec<i32> = match fs::read_dir("/proc/self/fd") {

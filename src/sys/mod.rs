@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, unsafe_code)]
 
 pub mod clock;
+pub mod confine;
 pub mod conntrack;
 pub mod files;
 pub mod http;
@@ -16,9 +17,11 @@ pub mod notify;
 pub mod ping;
 pub mod poll;
 pub mod process;
+pub mod secret;
 pub mod signal;
 pub mod tcp;
 pub mod udp;
+pub mod worker;
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -6,7 +6,10 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::clock;
+use super::http::Bound;
 use super::ping::Via;
+use crate::time::Instant;
 
 /// One question's socket, with a random port of the kernel's choosing.
 pub struct Question(Socket);
@@ -44,6 +47,39 @@ impl Question {
             Ok(n) => Ok(buffer.get(..n)),
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
             Err(e) => Err(e),
+        }
+    }
+}
+
+/// Asks a server and waits until `accept` takes an answer, at most until the moment given. Blocks: not for the loop.
+///
+/// # Errors
+/// As socket(2), connect(2), send(2), recv(2): no route, port closed.
+pub fn ask<T>(
+    bound: &Bound,
+    server: SocketAddr,
+    packet: &[u8],
+    until: Instant,
+    mut accept: impl FnMut(&[u8]) -> Option<T>,
+) -> io::Result<Option<T>> {
+    let mut socket = bound.socket(server, Type::DGRAM, Protocol::UDP)?;
+    socket.connect(&server.into())?;
+    socket.send(packet)?;
+    let mut buffer = [0; 4096];
+    loop {
+        let left = until.since(clock::monotonic());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        socket.set_read_timeout(Some(left))?;
+        match io::Read::read(&mut socket, &mut buffer) {
+            Ok(n) => {
+                if let Some(answer) = accept(buffer.get(..n).unwrap_or_default()) {
+                    return Ok(Some(answer));
+                }
+            }
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(e) => return Err(e),
         }
     }
 }
