@@ -2,11 +2,13 @@
 //! probe.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::event::{Action, Monitor, Severity};
 use crate::sys::error_text;
+use crate::sys::files::Record;
 use crate::sys::log::Logger;
 use crate::sys::poll::Poll;
 use crate::sys::process::{self, Output, Script};
@@ -35,6 +37,18 @@ pub struct Job {
     pub action: Action,
     /// Additions to the environment.
     pub env: Vec<(&'static str, String)>,
+    /// Whoever wants to know how it ends.
+    pub ticket: Option<Ticket>,
+}
+
+/// A call whose end somebody waits for.
+pub struct Ticket {
+    /// What it is for.
+    pub key: Rc<str>,
+    /// The address that the script is told.
+    pub address: IpAddr,
+    /// Where its success is noted, also if imon does not live to see it.
+    pub record: Option<Record>,
 }
 
 /// The script and its calls.
@@ -49,6 +63,8 @@ pub struct Actions {
     stopping: bool,
     /// Calls that ended with a status other than 0, or could not be made.
     pub failed: u64,
+    /// Calls with a ticket that have ended, and why not well.
+    ended: Vec<(Ticket, Result<(), String>)>,
 }
 
 struct Leftover {
@@ -77,6 +93,7 @@ struct Running {
     phase: Phase,
     /// Place of its output in the poll list.
     place: usize,
+    ticket: Option<Ticket>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,6 +117,7 @@ impl Actions {
             leftovers: Vec::new(),
             stopping: false,
             failed: 0,
+            ended: Vec::new(),
         }
     }
 
@@ -136,7 +154,9 @@ impl Actions {
         let Some(queue) = self.queues.iter_mut().find(|q| q.monitor == monitor) else { return };
         if queue.jobs.len() >= queue.bound {
             let at = queue.jobs.iter().position(|j| j.action.name == "ping-result").unwrap_or(0);
-            let old = queue.jobs.remove(at).map_or("", |j| j.action.name);
+            let old = queue.jobs.remove(at);
+            let (old, ticket) = old.map_or(("", None), |j| (j.action.name, j.ticket));
+            self.ended.extend(ticket.map(|t| (t, Err("the call was dropped".to_owned()))));
             if queue.dropped == 0 {
                 let script = self.script.as_deref().unwrap_or_default();
                 let text = format_args!("Action script '{script}' is too slow: a call for {old} is dropped");
@@ -154,7 +174,8 @@ impl Actions {
                 running.enforce(now, self.limit, queue.monitor, log);
             }
             let Some(script) = &self.script else {
-                queue.jobs.clear();
+                let tickets = queue.jobs.drain(..).filter_map(|job| job.ticket);
+                self.ended.extend(tickets.map(|t| (t, Err("there is no action script".to_owned()))));
                 queue.dropped = 0;
                 continue;
             };
@@ -168,18 +189,21 @@ impl Actions {
                     name.to_owned(),
                 ]);
                 args.extend(job.action.args);
-                match process::start(script, &args, &job.env) {
+                let record = job.ticket.as_ref().and_then(|t| t.record.as_ref());
+                match process::start(script, &args, &job.env, record) {
                     Ok((process, output)) => {
                         let phase = Phase::Until(now + self.limit);
                         let (output, lines) = (Some(output), Lines::default());
                         let (path, place) = (Rc::clone(script), usize::MAX);
-                        queue.running = Some(Running { path, name, script: process, output, lines, phase, place });
+                        let ticket = job.ticket;
+                        queue.running = Some(Running { path, name, script: process, output, lines, phase, place, ticket });
                     }
                     Err(e) => {
                         self.failed += 1;
                         let why = error_text(&e);
                         let text = format_args!("Action script '{script}' could not be run for {name}: {why}");
                         log.line(Severity::Error, Some(queue.monitor), text);
+                        self.ended.extend(job.ticket.map(|t| (t, Err(why))));
                     }
                 }
             }
@@ -234,10 +258,12 @@ impl Actions {
             }
             r.read(A_PIPE, queue.monitor, log);
             let ending = r.script.reap();
+            let good = ending.is_some_and(process::Ending::is_success);
+            let how = ending.map_or_else(|| "unknown status".to_owned(), |e| e.to_string());
+            self.ended.extend(r.ticket.take().map(|t| (t, if good { Ok(()) } else { Err(how.clone()) })));
             // A script that is ended because imon has to end did nothing wrong.
-            if !self.stopping && !ending.is_some_and(process::Ending::is_success) {
+            if !self.stopping && !good {
                 self.failed += 1;
-                let how = ending.map_or_else(|| "unknown status".to_owned(), |e| e.to_string());
                 let last = r.lines.last();
                 let sep = if last.is_empty() { "" } else { ": " };
                 let text = format_args!("Action script '{}' failed for {} with {how}{sep}{last}", r.path, r.name);
@@ -252,6 +278,11 @@ impl Actions {
                 self.leftovers.push(Leftover { monitor, name, output, lines, place: usize::MAX });
             }
         }
+    }
+
+    /// A call with a ticket that has ended, and why not well.
+    pub fn ended(&mut self) -> Option<(Ticket, Result<(), String>)> {
+        self.ended.pop()
     }
 
     /// Begins to end everything: imon has to stop. What waits is not called any more.

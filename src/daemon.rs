@@ -8,14 +8,18 @@ mod ask;
 mod contacts;
 mod hosts;
 mod network;
+mod web;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::action::{Actions, Job, LAST_GRACE};
+use crate::action::{Actions, Job, LAST_GRACE, Ticket};
 use crate::config::{self, Config, Timing};
 use crate::event::{Event, Monitor, Severity, What};
+use crate::external::Family;
 use crate::load::Source;
+use crate::monitor::ddns::{self, Ddns, LookupId};
 use crate::monitor::failover::{self, Failover};
 use crate::monitor::ping::Ping;
 use crate::monitor::updown::{self, Updown};
@@ -24,7 +28,8 @@ use crate::opinion;
 use crate::status::{self, Sources};
 use crate::sys::clock;
 use crate::sys::error_text;
-use crate::sys::files::Runtime;
+use crate::sys::files::{Record, Runtime};
+use crate::sys::http::Bound;
 use crate::sys::log::Logger;
 use crate::sys::memory;
 use crate::sys::notify::Notify;
@@ -32,11 +37,13 @@ use crate::sys::ping::{OpenError, Pinger};
 use crate::sys::poll::Poll;
 use crate::sys::signal::Signals;
 use crate::time::{Instant, Wall};
+use crate::update::Outcome;
 use crate::wire::icmp::{Heard, Token};
 use ask::Questions;
 use contacts::Contacts;
 use hosts::{Hosts, Way};
 use network::{Network, Unable};
+use web::{Answer, Web};
 
 /// The status is written at most this often after a change of state,
 const STATUS_CHANGED: Duration = Duration::from_secs(1);
@@ -83,6 +90,7 @@ pub struct Daemon {
     pinger: Pinger,
     contacts: Contacts,
     network: Option<Network>,
+    web: Option<Web>,
     actions: Actions,
     effects: Vec<Effect>,
     poll: Poll,
@@ -100,6 +108,7 @@ pub struct Daemon {
 
 #[derive(Default)]
 struct Monitors {
+    ddns: Option<Ddns>,
     updown: Option<Updown>,
     failover: Option<Failover>,
     ping: Option<Ping>,
@@ -173,6 +182,10 @@ impl Daemon {
             }
         };
         monitors.begin(&mut hosts, now);
+        let mut web = config.ddns.as_ref().map(|settings| Web::open(settings, &instance));
+        if let (Some(ddns), Some(web)) = (&mut monitors.ddns, &mut web) {
+            ddns.restore(web.load(), clock::both());
+        }
         let mut daemon = Self {
             source,
             instance,
@@ -185,6 +198,7 @@ impl Daemon {
             pinger,
             contacts: Contacts::default(),
             network,
+            web,
             actions: Actions::new(),
             effects: Vec::new(),
             poll: Poll::default(),
@@ -209,6 +223,7 @@ impl Daemon {
     pub fn run(mut self) -> std::io::Result<()> {
         self.announce();
         self.meet_network(clock::monotonic());
+        self.tell_ways(clock::monotonic());
         self.notify.send("READY=1");
         memory::release_code();
         loop {
@@ -251,6 +266,7 @@ impl Daemon {
         self.tell(now, &Seen::Tick, None);
         self.perform(now);
         self.actions.tick(now, &mut self.log);
+        self.keep_web(now);
         self.write_status(now);
         self.feed_watchdog(now);
         self.log.flush();
@@ -260,7 +276,8 @@ impl Daemon {
     /// Whether the others are at rest, and until when.
     fn rest(&self) -> Option<Quiet> {
         let asks = self.questions.poll_at().is_some() || !self.contacts.is_empty();
-        if self.actions.load() != (0, 0) || asks || self.log.waits_for().is_some() {
+        let web = self.web.as_ref().is_some_and(|web| !web.is_at_rest());
+        if self.actions.load() != (0, 0) || asks || web || self.log.waits_for().is_some() {
             return None;
         }
         let wake = self.others_wake_at();
@@ -272,7 +289,8 @@ impl Daemon {
     fn others_wake_at(&self) -> Option<Instant> {
         let network = self.network.as_ref().and_then(Network::poll_at);
         let (hosts, questions, actions) = (self.hosts.poll_at(), self.questions.poll_at(), self.actions.poll_at());
-        let at = [hosts, questions, actions, network, self.contacts.poll_at(), self.feed];
+        let web = self.web.as_ref().and_then(Web::poll_at);
+        let at = [hosts, questions, actions, network, web, self.contacts.poll_at(), self.feed];
         at.into_iter().flatten().min()
     }
 
@@ -294,6 +312,9 @@ impl Daemon {
     }
 
     fn announce(&mut self) {
+        if self.monitors.ddns.is_some() {
+            self.log.line(Severity::Info, Some(Monitor::Ddns), format_args!("Start External IP Address tracking"));
+        }
         if let Some(updown) = &self.monitors.updown {
             let text = format_args!("Start Updown Monitor for IP Address {}", updown.target().1);
             self.log.line(Severity::Info, Some(Monitor::Updown), text);
@@ -332,14 +353,27 @@ impl Daemon {
                     let result = self.network.as_mut().map_or_else(|| Err("there is no network".into()), lead);
                     let seen = Seen::Routed { wan, result };
                     self.monitors.on(now, &seen, Some(Monitor::Failover), &mut self.effects);
+                    self.tell_ways(now);
                 }
                 Effect::Resolve(wan) => {
                     if let Some(network) = &mut self.network {
                         network.forget_gateway(wan);
                     }
                 }
-                Effect::Emit(event) => self.emit(&event),
-                Effect::Lookup(_) | Effect::Publish(_) | Effect::Save => {}
+                Effect::Emit(event) => {
+                    self.emit(&event);
+                    if event.monitor == Monitor::Failover {
+                        self.tell_ways(now);
+                    }
+                }
+                Effect::Lookup(id) => self.look_up(id),
+                Effect::Publish(publication) => {
+                    let bound = self.bound(&publication.wan, publication.address.is_ipv4());
+                    if let Some(web) = &mut self.web {
+                        web.publish(now, publication, bound);
+                    }
+                }
+                Effect::Save => self.save(),
             }
             while let Some((id, answer)) = self.questions.failed() {
                 let seen = Seen::Answer { id, answer: &answer, own: &[] };
@@ -415,6 +449,92 @@ impl Daemon {
         }
     }
 
+    /// Begins a lookup by the way of its track.
+    fn look_up(&mut self, id: LookupId) {
+        let track = self.monitors.ddns.as_ref().and_then(|ddns| ddns.tracks().get(id.track));
+        let Some((family, wan)) = track.map(|track| (track.family, Rc::clone(&track.wan))) else { return };
+        let bound = self.bound(&wan, family == Family::V4);
+        if let Some(web) = &mut self.web {
+            web.look_up(id, family, bound);
+        }
+    }
+
+    /// How web requests leave: through this WAN, or through the one in use. IPv6 is not switched, and goes as the kernel
+    /// has it unless it is about one WAN.
+    fn bound(&self, wan: &str, v4: bool) -> Bound {
+        let Some(network) = &self.network else { return Bound::default() };
+        let place = if wan.is_empty() { network.led().filter(|_| v4) } else { network.place(wan) };
+        let Some(via) = place.and_then(|place| network.via(place)) else { return Bound::default() };
+        Bound { device: Some(via.device), from: v4.then_some(via.address.into()) }
+    }
+
+    /// Tells the ddns monitor by which way each of its addresses is looked up.
+    fn tell_ways(&mut self, now: Instant) {
+        let Some(ddns) = &self.monitors.ddns else { return };
+        let way = |track: &ddns::Track| {
+            let Some(network) = &self.network else { return ddns::Way::Ready("".into()) };
+            let place = match (&*track.wan, track.family) {
+                ("", Family::V6) => return ddns::Way::Ready("".into()),
+                ("", Family::V4) => match (network.led(), &self.monitors.failover) {
+                    (Some(led), _) => Some(led),
+                    (None, Some(failover)) if failover.is_undecided() => return ddns::Way::Unknown,
+                    (None, _) => return ddns::Way::None("no network works".into()),
+                },
+                (wan, _) => network.place(wan),
+            };
+            match place.map(|place| (network.via(place), network.states().get(place))) {
+                Some((Some(via), _)) => ddns::Way::Ready(format!("{} {}", via.device, via.address).into()),
+                Some((None, Some(state))) => ddns::Way::None(state.to_string().into()),
+                _ => ddns::Way::None("there is no such network".into()),
+            }
+        };
+        let ways: Vec<_> = ddns.tracks().iter().map(way).collect();
+        self.monitors.on(now, &Seen::Ways(&ways), Some(Monitor::Ddns), &mut self.effects);
+    }
+
+    fn save(&mut self) {
+        if let (Some(web), Some(ddns)) = (&mut self.web, &self.monitors.ddns) {
+            web.save(ddns.saved(clock::both()));
+        }
+    }
+
+    /// Begins and ends web requests, and brings what came of them, and of calls of the script, to the monitor.
+    fn keep_web(&mut self, now: Instant) {
+        let Some(web) = &mut self.web else { return };
+        let calls = web.tick(now);
+        for (publication, ticket) in calls {
+            self.call(&publication.event, Some(ticket));
+            self.actions.tick(now, &mut self.log);
+        }
+        while let Some((ticket, result)) = self.actions.ended() {
+            let outcome = result.map_or_else(|why| Outcome::Failed(why.into()), |()| Outcome::Done);
+            self.tell_published(now, &ticket.key, ticket.address, &outcome, ticket.record);
+        }
+        while let Some(answer) = self.web.as_mut().and_then(Web::answer) {
+            match answer {
+                Answer::Lookup(id, result) => {
+                    self.tell(now, &Seen::Found(id, &result), Some(Monitor::Ddns));
+                    self.perform(now);
+                }
+                Answer::Publication(key, address, outcome, record) => {
+                    self.tell_published(now, &key, address, &outcome, record);
+                }
+            }
+        }
+        while let Some((severity, text)) = self.web.as_mut().and_then(Web::remark) {
+            self.log.line(severity, Some(Monitor::Ddns), format_args!("{text}"));
+        }
+    }
+
+    /// The record goes when the state file has what it says.
+    fn tell_published(&mut self, now: Instant, key: &str, address: IpAddr, outcome: &Outcome, record: Option<Record>) {
+        self.tell(now, &Seen::Published { key, address, outcome }, Some(Monitor::Ddns));
+        self.perform(now);
+        if let Some(record) = record {
+            record.finish();
+        }
+    }
+
     /// Brings what the links are like to whatever depends on it, and to the monitor, which may switch at once.
     fn tell_links(&mut self, now: Instant) {
         let Some(network) = &self.network else { return };
@@ -430,6 +550,8 @@ impl Daemon {
             // Without a socket there is another try with the next probe.
             let _ = self.pinger.set_lane(wan, network.via(wan).as_ref());
         }
+        self.tell_ways(now);
+        self.perform(now);
     }
 
     /// After the kernel has told something, or something was tried in vain: routes and rules are put in order.
@@ -464,11 +586,19 @@ impl Daemon {
         if !self.actions.has_script() {
             return;
         }
+        // That one is called until it has succeeded, see `Effect::Publish`.
+        if !matches!(event.what, What::ExternalChanged { .. }) {
+            self.call(event, None);
+        }
+    }
+
+    /// Calls the action script, if the event has a call.
+    fn call(&mut self, event: &Event, ticket: Option<Ticket>) {
         let Some(action) = event.action() else { return };
         let clock = clock::both();
         let json = event.json(&self.instance, clock, self.hosts.address(event.owner).ok());
-        let env = environment(action.name, &self.instance, event.monitor, &clock.wall, json);
-        self.actions.push(event.monitor, Job { action, env }, &mut self.log);
+        let env = environment(action.name, &self.instance, event, &clock.wall, json);
+        self.actions.push(event.monitor, Job { action, env, ticket }, &mut self.log);
     }
 
     /// Lets monitors begin whose host's name has been looked up for the first time, with whatever result.
@@ -497,7 +627,8 @@ impl Daemon {
         let m = &self.monitors;
         let status = self.runtime.as_ref().and_then(|_| self.status.wake_at());
         let (updown, ping) = (m.updown.as_ref().and_then(Updown::poll_at), m.ping.as_ref().and_then(Ping::poll_at));
-        let at = [updown, ping, m.failover.as_ref().and_then(Failover::poll_at), status, others];
+        let ddns = m.ddns.as_ref().and_then(Ddns::poll_at);
+        let at = [updown, ping, m.failover.as_ref().and_then(Failover::poll_at), ddns, status, others];
         let timeout = clock::poll_timeout(clock::monotonic(), at.into_iter().flatten().min());
         // Times are kept to the millisecond, but a thousand targets need not be served one by one.
         if self.bulk && (0..BULK_MILLIS).contains(&timeout) { BULK_MILLIS } else { timeout }
@@ -519,6 +650,9 @@ impl Daemon {
         }
         self.contacts.add_to(&mut self.poll);
         self.questions.add_to(&mut self.poll);
+        if let Some(web) = &mut self.web {
+            web.add_to(&mut self.poll);
+        }
         self.actions.add_to(&mut self.poll);
         if let Some(fd) = self.log.waits_for() {
             self.poll.add_write(fd);
@@ -545,6 +679,9 @@ impl Daemon {
         self.quiet = None;
         self.hear_network(now);
         self.hear_answers(now);
+        if self.web.as_mut().is_some_and(|web| web.after(&self.poll)) {
+            self.tell(now, &Seen::Moved, Some(Monitor::Ddns));
+        }
         self.actions.after(&self.poll, &mut self.log);
         if !self.poll.ready(0) {
             return Next::Turn;
@@ -653,21 +790,41 @@ impl Daemon {
         self.contacts.forget();
         monitors.begin(&mut hosts, now);
         let target = |m: &Monitors| m.updown.as_ref().map(|u| Rc::clone(&u.target().1));
-        let which = |m: &Monitors| (target(m), m.failover.is_some(), m.ping.is_some());
+        let which = |m: &Monitors| (m.ddns.is_some(), target(m), m.failover.is_some(), m.ping.is_some());
         let same = which(&monitors) == which(&self.monitors);
         monitors.inherit(std::mem::take(&mut self.monitors), now);
         self.monitors = monitors;
         self.hosts = hosts;
         self.questions.forget_opinions();
+        self.adopt_ddns(config, &instance);
         self.instance = instance;
         self.settle(config);
         if !same {
             self.announce();
         }
         self.meet_network(now);
+        self.tell_ways(now);
         self.warned_of_server = false;
         self.status.changed = true;
         Ok(())
+    }
+
+    /// What the ddns monitor of a new configuration needs.
+    fn adopt_ddns(&mut self, config: &Config, instance: &str) {
+        let Some(settings) = &config.ddns else {
+            self.web = None;
+            return;
+        };
+        match &mut self.web {
+            Some(web) => web.configure(settings, instance, *instance == *self.instance),
+            None => {
+                let mut web = Web::open(settings, instance);
+                if let Some(ddns) = &mut self.monitors.ddns {
+                    ddns.restore(web.load(), clock::both());
+                }
+                self.web = Some(web);
+            }
+        }
     }
 
     /// The network for a new configuration. With an error the old one is as it was.
@@ -696,6 +853,7 @@ impl Daemon {
         let Some(runtime) = &mut self.runtime else { return };
         self.status.changed |= self.monitors.updown.as_mut().is_some_and(Updown::take_changed);
         self.status.changed |= self.monitors.failover.as_mut().is_some_and(Failover::take_changed);
+        self.status.changed |= self.monitors.ddns.as_mut().is_some_and(Ddns::take_changed);
         if self.status.due().is_some_and(|due| due > now) {
             return;
         }
@@ -706,6 +864,7 @@ impl Daemon {
             started: self.started,
             clock: clock::both(),
             address: &|owner| self.hosts.address(owner).ok(),
+            ddns: self.monitors.ddns.as_ref(),
             updown: self.monitors.updown.as_ref(),
             failover: self.monitors.failover.as_ref(),
             kernel: self.network.as_ref().map(|network| status::Kernel {
@@ -781,19 +940,24 @@ impl Daemon {
 /// What a script finds in its environment, beside what imon itself was started with.
 #[must_use]
 pub fn environment(
-    event: &str,
+    name: &str,
     instance: &str,
-    monitor: Monitor,
+    event: &Event,
     time: &Wall,
     json: String,
 ) -> Vec<(&'static str, String)> {
-    vec![
-        ("IMON_EVENT", event.to_owned()),
+    let mut env = vec![
+        ("IMON_EVENT", name.to_owned()),
         ("IMON_INSTANCE", instance.to_owned()),
-        ("IMON_MONITOR", monitor.name().to_owned()),
+        ("IMON_MONITOR", event.monitor.name().to_owned()),
         ("IMON_TIME", time.to_string()),
         ("IMON_JSON", json),
-    ]
+    ];
+    if let Some((family, wan)) = event.external() {
+        env.push(("IMON_FAMILY", family.digit().to_owned()));
+        env.extend(wan.map(|wan| ("IMON_WAN", wan.to_owned())));
+    }
+    env
 }
 
 impl StatusFile {
@@ -854,7 +1018,12 @@ impl Monitors {
         });
         let failover = config.failover.as_ref().zip(network);
         let failover = failover.map(|(settings, network)| Failover::new(setup(settings, network, hosts), now));
-        Self { updown, failover, ping }
+        let ddns = config.ddns.as_ref().map(|settings| {
+            let wans = config.failover.as_ref().map_or(&[][..], |failover| &failover.wans);
+            let wans: Vec<&str> = wans.iter().map(|wan| wan.device.as_str()).collect();
+            web::monitor(settings, config.global.action.as_ref().map(|action| action.value.as_str()), &wans)
+        });
+        Self { ddns, updown, failover, ping }
     }
 
     /// Begins with their names; a monitor waits for the first lookup of its host's.
@@ -878,9 +1047,15 @@ impl Monitors {
         if let Some(p) = self.ping.as_mut().filter(|p| wanted(Monitor::Ping) && due(p.poll_at())) {
             p.on(now, seen, out);
         }
+        if let Some(d) = self.ddns.as_mut().filter(|d| wanted(Monitor::Ddns) && due(d.poll_at())) {
+            d.on(now, seen, out);
+        }
     }
 
     fn inherit(&mut self, old: Self, now: Instant) {
+        if let (Some(new), Some(old)) = (&mut self.ddns, old.ddns) {
+            new.inherit(old, clock::both());
+        }
         if let (Some(new), Some(old)) = (&mut self.updown, old.updown) {
             new.inherit(old, now);
         }
@@ -896,6 +1071,7 @@ impl Monitors {
         self.updown.as_ref().is_none_or(|u| u.keeps_up(now))
             && self.failover.as_ref().is_none_or(|f| f.keeps_up(now))
             && self.ping.as_ref().is_none_or(|p| p.keeps_up(now))
+            && self.ddns.as_ref().is_none_or(|d| d.keeps_up(now))
     }
 }
 

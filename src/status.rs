@@ -7,8 +7,11 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::event::{PingJson, Role};
+use crate::external::Nat;
 use crate::monitor::Owner;
 use crate::monitor::check::{Checker, Counters, Verdict};
+use crate::monitor::ddns::sinks::Stamp;
+use crate::monitor::ddns::{Ddns, Track};
 use crate::monitor::failover::{Failover, Wan};
 use crate::monitor::ping::Ping;
 use crate::monitor::stats::{Fraction, Millis};
@@ -28,6 +31,8 @@ pub struct Sources<'a> {
     pub clock: Clock,
     /// The address of a host, as far as it is known.
     pub address: &'a dyn Fn(Owner) -> Option<IpAddr>,
+    /// The ddns monitor.
+    pub ddns: Option<&'a Ddns>,
     /// The updown monitor.
     pub updown: Option<&'a Updown>,
     /// The failover monitor,
@@ -83,6 +88,8 @@ struct ActionsStatus {
 #[derive(Serialize)]
 struct Monitors<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
+    ddns: Option<DdnsStatus<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     updown: Option<UpdownStatus<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failover: Option<FailoverStatus<'a>>,
@@ -102,6 +109,7 @@ impl<'a> Root<'a> {
             written: s.clock.wall,
             actions: ActionsStatus { waiting, running, failed },
             monitors: Monitors {
+                ddns: s.ddns.map(|d| DdnsStatus { clock: s.clock, ddns: d }),
                 updown: s.updown.map(|u| UpdownStatus::of(s, u)),
                 failover: s.failover.map(|f| FailoverStatus::of(s, f)),
                 ping: s.ping.map(|ping| PingStatus { sources: s, ping }),
@@ -214,6 +222,106 @@ impl<'a> HostStatus<'a> {
             reason: last.filter(|v| !v.good).map(|v| Shown(&v.reason)),
             last: last.map(|v| Last { start: s.clock.wall_of(v.start), numbers: PingJson::from(&v.stats) }),
             probes: Probes::from(checker.counters),
+        }
+    }
+}
+
+struct DdnsStatus<'a> {
+    clock: Clock,
+    ddns: &'a Ddns,
+}
+
+impl Serialize for DdnsStatus<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(Some(1))?;
+        let tracks = self.ddns.tracks().iter().map(|track| TrackStatus::of(self.clock, self.ddns, track));
+        map.serialize_entry("addresses", &Sequence(Cell::new(Some(tracks))))?;
+        map.end()
+    }
+}
+
+#[derive(Serialize)]
+struct TrackStatus<'a> {
+    family: &'static str,
+    /// The interface, where each WAN's address is kept track of.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    wan: &'a str,
+    /// `unknown`, `known`, `lost`.
+    state: &'static str,
+    address: Option<IpAddr>,
+    since: Option<Wall>,
+    /// Why it cannot be found.
+    reason: Option<&'a str>,
+    /// What stands between this system and the internet.
+    nat: Option<&'static str>,
+    sources: Vec<SourceStatus<'a>>,
+    published: Vec<SinkStatus<'a>>,
+}
+
+#[derive(Serialize)]
+struct SourceStatus<'a> {
+    source: &'a str,
+    operator: &'a str,
+    asked: Option<Wall>,
+    address: Option<IpAddr>,
+    problem: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct SinkStatus<'a> {
+    to: &'a str,
+    address: Option<IpAddr>,
+    since: Option<Wall>,
+    tries: u32,
+    /// How long until the next try.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_seconds: Option<u64>,
+    problem: Option<&'a str>,
+    stopped: bool,
+}
+
+impl<'a> TrackStatus<'a> {
+    fn of(clock: Clock, ddns: &'a Ddns, track: &'a Track) -> Self {
+        let wall = |stamp: Stamp| match stamp.wall(clock) {
+            0 => None,
+            secs => Some(Wall { secs, nanos: 0 }),
+        };
+        let sources = ddns.sources().iter().zip(&track.views).map(|(source, view)| {
+            let last = view.last.as_ref();
+            SourceStatus {
+                source: &source.text,
+                operator: &source.operator,
+                asked: last.map(|(at, _)| clock.wall_of(*at)),
+                address: last.and_then(|(_, said)| said.as_ref().ok().copied()),
+                problem: last.and_then(|(_, said)| said.as_ref().err().map(|why| &**why)),
+                left_out: view.left_out.filter(|(until, _)| *until > clock.now).map(|(_, why)| why),
+            }
+        });
+        let published = track.sinks.iter().map(|sink| SinkStatus {
+            to: &sink.name,
+            address: sink.published,
+            since: wall(sink.at),
+            tries: sink.tries,
+            next_seconds: sink.next(track.address).filter(|_| track.met).map(|at| at.since(clock.now).as_secs()),
+            problem: sink.stopped.as_deref().or(sink.problem.as_deref()),
+            stopped: sink.stopped.is_some(),
+        });
+        Self {
+            family: track.family.digit(),
+            wan: &track.wan,
+            state: match (&track.failing, track.met) {
+                (Some(_), _) => "lost",
+                (None, true) => "known",
+                (None, false) => "unknown",
+            },
+            address: track.address,
+            since: track.address.and_then(|_| wall(track.since)),
+            reason: track.failing.as_ref().map(|failing| &*failing.why),
+            nat: track.nat.map(Nat::word),
+            sources: sources.collect(),
+            published: published.collect(),
         }
     }
 }

@@ -51,13 +51,13 @@ pub(super) fn run(selection: &Selection, event: Option<&str>, mut signals: Signa
     let mut args = vec![instance.clone(), "1".to_owned(), action.name.to_owned()];
     args.extend(action.args);
     let json = event.json(&instance, clock, None);
-    let env = environment(action.name, &instance, event.monitor, &clock.wall, json);
+    let env = environment(action.name, &instance, &event, &clock.wall, json);
     print(&format!("Calling {} {}\n", Clean(script), args.iter().map(|a| quoted(a)).collect::<Vec<_>>().join(" ")));
     for (name, value) in &env {
         print(&format!("  {name}={}\n", Clean(value)));
     }
     let limit = config.global.action_timeout;
-    match process::start(script, &args, &env) {
+    match process::start(script, &args, &env, None) {
         Ok((script, output)) => watch(script, output, limit, clock.now, &mut signals),
         Err(e) => fail(FAILURE, &[format!("Action script '{script}' could not be run: {}", error_text(&e))]),
     }

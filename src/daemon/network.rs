@@ -212,6 +212,11 @@ impl Network {
         self.road(wan).map(|road| Via { device, index: road.index, address: road.address })
     }
 
+    /// The place of the WAN with this interface.
+    pub(super) fn place(&self, device: &str) -> Option<usize> {
+        self.settings.wans.iter().position(|wan| wan.device == device)
+    }
+
     /// Who leads traffic past our choice, in words.
     pub(super) fn outranked(&self) -> Option<&str> {
         self.said.outranked.as_deref()

@@ -2,9 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Reads a regular file of at most `limit` bytes.
 ///
@@ -228,6 +229,140 @@ impl Runtime {
     pub fn close(&mut self) {
         remove(&self.status);
         self.lock = None;
+    }
+}
+
+/// What outlives a reboot, in `$STATE_DIRECTORY` or `/var/lib/imon`.
+pub struct State {
+    directory: PathBuf,
+    file: PathBuf,
+    prefix: String,
+}
+
+/// A file that says whether something was done, held by whoever does it. A lock on it is given on to that process and
+/// lives as long as it does.
+pub struct Record {
+    file: File,
+    path: PathBuf,
+    success: Arc<[u8]>,
+}
+
+/// What a record of an earlier try says.
+pub enum Earlier {
+    /// Its process is still at it.
+    Busy,
+    /// This came of it.
+    Said(Vec<u8>),
+}
+
+impl State {
+    /// The state of an instance.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or written to.
+    pub fn open(instance: &str) -> Result<Self, (PathBuf, io::Error)> {
+        let directory = directory("STATE_DIRECTORY", "/var/lib/imon");
+        let unusable = |e| (directory.clone(), e);
+        make_directory(&directory).map_err(unusable)?;
+        let prefix = format!("{instance}.ddns");
+        // Whether it can be written to is found out now.
+        let probe = directory.join(format!(".{prefix}.new"));
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&probe).map_err(unusable)?;
+        remove(&probe);
+        Ok(Self { file: directory.join(format!("{prefix}.json")), directory, prefix })
+    }
+
+    /// The file, for messages.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// Reads the file; `None` when there is none.
+    ///
+    /// # Errors
+    /// As open(2), read(2).
+    pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        match read(&self.file, 1 << 20) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Replaces the file so that after a power failure the old content or the new is there, whole.
+    ///
+    /// # Errors
+    /// As open(2), write(2), fsync(2), rename(2).
+    pub fn write(&self, content: &[u8]) -> io::Result<()> {
+        let temporary = self.directory.join(format!(".{}.new", self.prefix));
+        let write = || {
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+            let mut file = options.open(&temporary)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &self.file)?;
+            // The name is on the disk, too.
+            File::open(&self.directory)?.sync_all()
+        };
+        write().inspect_err(|_| remove(&temporary))
+    }
+
+    /// Moves a file that is of no use out of the way, and says where it is now.
+    #[must_use]
+    pub fn set_aside(&self) -> PathBuf {
+        let aside = self.directory.join(format!("{}.json.damaged", self.prefix));
+        let _ = fs::rename(&self.file, &aside);
+        aside
+    }
+
+    /// Opens the record of something to be done, `name`d by a number. `success` is what it says afterwards.
+    ///
+    /// # Errors
+    /// What an earlier try has left; else as open(2).
+    pub fn record(&self, name: u32, success: &[u8]) -> Result<io::Result<Record>, Earlier> {
+        let path = self.directory.join(format!("{}.{name:08x}.try", self.prefix));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        let mut file = match options.open(&path) {
+            Ok(file) => file,
+            Err(e) => return Ok(Err(e)),
+        };
+        // SAFETY: the descriptor is open for as long as `file` lives.
+        if super::cerr(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).is_err() {
+            return Err(Earlier::Busy);
+        }
+        let mut said = Vec::new();
+        let _ = (&mut file).take(4096).read_to_end(&mut said);
+        if said.last() == Some(&b'\n') {
+            remove(&path);
+            return Err(Earlier::Said(said));
+        }
+        let _ = file.set_len(0);
+        let _ = io::Seek::rewind(&mut file);
+        Ok(Ok(Record { file, path, success: success.into() }))
+    }
+}
+
+impl Record {
+    pub(super) fn fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    pub(super) fn success(&self) -> &Arc<[u8]> {
+        &self.success
+    }
+
+    /// The open file, for a worker.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// What it said is known and kept elsewhere.
+    pub fn finish(self) {
+        remove(&self.path);
     }
 }
 

@@ -243,7 +243,21 @@ impl Events {
     /// # Errors
     /// As socket(2), bind(2).
     pub fn open() -> io::Result<Self> {
-        let socket = open(libc::NETLINK_ROUTE, GROUPS.cast_unsigned())?;
+        Self::of(GROUPS)
+    }
+
+    /// The same for news of addresses and routes only, of both families.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2).
+    pub fn of_addresses() -> io::Result<Self> {
+        Self::of(
+            libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR | libc::RTMGRP_IPV4_ROUTE | libc::RTMGRP_IPV6_ROUTE,
+        )
+    }
+
+    fn of(groups: c_int) -> io::Result<Self> {
+        let socket = open(libc::NETLINK_ROUTE, groups.cast_unsigned())?;
         socket.set_nonblocking(true)?;
         // Beyond what the system allows everybody, where we may.
         if super::set_option_to(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, NEWS_ROOM).is_err() {

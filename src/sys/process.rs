@@ -5,6 +5,9 @@ use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+
+use super::files::Record;
 
 /// A script that runs.
 pub struct Script {
@@ -18,9 +21,16 @@ pub struct Output(PipeReader);
 /// Starts `path` with these arguments and additions to the environment. Standard input is empty, standard output and
 /// error are one pipe, all other descriptors are closed (they are close-on-exec).
 ///
+/// With a `record` a process of ours stands between, which notes the script's success there even if imon is gone by then.
+///
 /// # Errors
 /// As execve(2): missing, not executable, no interpreter, no memory.
-pub fn start(path: &str, args: &[String], env: &[(&str, String)]) -> io::Result<(Script, Output)> {
+pub fn start(
+    path: &str,
+    args: &[String],
+    env: &[(&str, String)],
+    record: Option<&Record>,
+) -> io::Result<(Script, Output)> {
     let (read, write) = io::pipe()?;
     // SAFETY: sets a flag of a descriptor that is open.
     super::cerr(unsafe { libc::fcntl(read.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
@@ -28,7 +38,13 @@ pub fn start(path: &str, args: &[String], env: &[(&str, String)]) -> io::Result<
         let mut command = Command::new(program);
         command.args(first).args(args).envs(env.iter().map(|(k, v)| (k, v)));
         command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write.try_clone()?);
-        command.process_group(0).spawn()
+        command.process_group(0);
+        if let Some(record) = record {
+            let (fd, success) = (record.fd(), Arc::clone(record.success()));
+            // SAFETY: between fork and exec, in a process with one thread; see there.
+            unsafe { command.pre_exec(move || stand_between(fd, &success)) };
+        }
+        command.spawn()
     };
     let child = match spawn(path.as_ref(), None) {
         // No `#!`: V2.99's shell would have run it.
@@ -37,6 +53,43 @@ pub fn start(path: &str, args: &[String], env: &[(&str, String)]) -> io::Result<
     }?;
     let group = i32::try_from(child.id()).unwrap_or(0);
     Ok((Script { child, group }, Output(read)))
+}
+
+/// Forks once more. The child goes on to become the script; this process waits for it, writes `success` to the
+/// descriptor if it ends well, and ends as the script did. It makes async-signal-safe calls only.
+fn stand_between(record: RawFd, success: &[u8]) -> io::Result<()> {
+    // SAFETY: nothing here allocates or takes a lock; descriptors and pointers are our own.
+    unsafe {
+        let child = super::cerr(libc::fork())?;
+        if child == 0 {
+            return Ok(());
+        }
+        // Whoever ends the script's group does not mean this one: it ends with the script.
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+        // The script's output would not end, and whoever started it waits for the exec in another pipe.
+        for fd in (0..1024).filter(|fd| *fd != record) {
+            libc::close(fd);
+        }
+        let mut status = 0;
+        while libc::waitpid(child, &raw mut status, 0) == -1 {
+            if *libc::__errno_location() != libc::EINTR {
+                libc::_exit(127);
+            }
+        }
+        if libc::WIFEXITED(status) {
+            if libc::WEXITSTATUS(status) == 0 {
+                libc::write(record, success.as_ptr().cast(), success.len());
+                libc::fsync(record);
+            }
+            libc::_exit(libc::WEXITSTATUS(status));
+        }
+        let signal = libc::WTERMSIG(status);
+        libc::signal(signal, libc::SIG_DFL);
+        libc::kill(libc::getpid(), signal);
+        libc::_exit(128 + signal);
+    }
 }
 
 impl Script {

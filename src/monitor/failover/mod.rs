@@ -245,6 +245,12 @@ impl Failover {
         self.led
     }
 
+    /// Whether it is still to be found out what the WANs are like.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.wans.iter().any(|wan| wan.told.is_none())
+    }
+
     /// Why the kernel refuses the route that is wanted.
     #[must_use]
     pub fn refused(&self) -> Option<&Rc<str>> {

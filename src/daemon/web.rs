@@ -1,0 +1,432 @@
+//! What the ddns monitor needs of the world: workers that make web requests, the state file, and news of addresses and
+//! default routes.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::action::Ticket;
+use crate::config;
+use crate::event::Severity;
+use crate::external::Family;
+use crate::monitor::ddns::sinks::{Publication, SinkSetup};
+use crate::monitor::ddns::state::Saved;
+use crate::monitor::ddns::{Ddns, Found, LookupId, NotFound, Setup, TrackSetup};
+use crate::net::PROTOCOL;
+use crate::sys::clock;
+use crate::sys::error_text;
+use crate::sys::files::{self, Earlier, Record, State};
+use crate::sys::http::{Bound, RELEASED};
+use crate::sys::net::{own_addresses, random_id};
+use crate::sys::netlink::{Events, Heard};
+use crate::sys::poll::Poll;
+use crate::sys::secret;
+use crate::sys::worker::Worker;
+use crate::time::Instant;
+use crate::update::{Outcome, Secret, Update};
+use crate::wire::rtnetlink::News;
+use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said, Task, UPDATE_LIMIT};
+
+/// Workers at a time: each takes a megabyte or two.
+const MOST: usize = 3;
+/// What an earlier imon began is looked at this often until it has ended.
+const BUSY: Duration = Duration::from_secs(1);
+/// An earlier try that is not over after this is given up: its worker or script was killed long ago.
+const BUSY_AT_MOST: u32 = 120;
+
+/// All of it.
+pub(super) struct Web {
+    settings: config::Ddns,
+    state: Option<State>,
+    /// As the file is.
+    saved: Saved,
+    waiting: Vec<Waiting>,
+    running: Vec<Running>,
+    answers: Vec<Answer>,
+    remarks: Vec<(Severity, String)>,
+    watch: Option<Watch>,
+    said_unconfined: bool,
+    said_unwritable: bool,
+}
+
+/// An answer for the monitor.
+pub(super) enum Answer {
+    Lookup(LookupId, Result<Found, NotFound>),
+    Publication(Rc<str>, IpAddr, Outcome, Option<Record>),
+}
+
+/// What a worker is to do.
+enum Waiting {
+    Lookup(LookupId, Family, Bound),
+    Publication(Box<Publication>, Bound, Instant, u32),
+}
+
+struct Running {
+    worker: Worker,
+    purpose: Purpose,
+    until: Instant,
+    place: usize,
+}
+
+enum Purpose {
+    Lookup(LookupId),
+    Publication(Rc<str>, IpAddr, Option<Record>),
+}
+
+/// News of addresses and default routes.
+struct Watch {
+    events: Events,
+    addresses: Vec<IpAddr>,
+    place: usize,
+}
+
+/// A call of the action script is to be made.
+pub(super) type Call = (Publication, Ticket);
+
+impl Web {
+    pub(super) fn open(settings: &config::Ddns, instance: &str) -> Self {
+        let mut remarks = Vec::new();
+        let state = match State::open(instance) {
+            Ok(state) => Some(state),
+            Err((directory, e)) => {
+                let (directory, why) = (directory.display(), error_text(&e));
+                let text = format!(
+                    "{directory} cannot be written to ({why}): the external address is forgotten at each restart, and then \
+                     published again"
+                );
+                remarks.push((Severity::Warning, text));
+                None
+            }
+        };
+        let watch = Events::of_addresses().ok();
+        Self {
+            settings: settings.clone(),
+            state,
+            saved: Saved::default(),
+            waiting: Vec::new(),
+            running: Vec::new(),
+            answers: Vec::new(),
+            remarks,
+            watch: watch.map(|events| Watch { events, addresses: addresses(), place: usize::MAX }),
+            said_unconfined: false,
+            said_unwritable: false,
+        }
+    }
+
+    /// Other settings. What runs goes on.
+    pub(super) fn configure(&mut self, settings: &config::Ddns, instance: &str, same_instance: bool) {
+        self.settings = settings.clone();
+        if !same_instance {
+            self.state = State::open(instance).ok();
+        }
+        // Their sources have other places now.
+        self.waiting.retain(|waiting| matches!(waiting, Waiting::Publication(..)));
+        self.running.retain(|running| matches!(running.purpose, Purpose::Publication(..)));
+        self.answers.retain(|answer| matches!(answer, Answer::Publication(..)));
+    }
+
+    /// What an earlier imon has left.
+    pub(super) fn load(&mut self) -> Saved {
+        let Some(state) = &self.state else { return Saved::default() };
+        let path = state.path().display().to_string();
+        let saved = match state.read() {
+            Ok(None) => return Saved::default(),
+            Ok(Some(bytes)) => Saved::read(&bytes),
+            Err(e) => {
+                self.remarks.push((Severity::Warning, format!("{path} cannot be read: {}", error_text(&e))));
+                return Saved::default();
+            }
+        };
+        let future = |saved: &Saved| saved.is_of_the_future(clock::wall(), RELEASED);
+        let why = match saved {
+            Ok(saved) if !future(&saved) => {
+                self.saved = saved.clone();
+                return saved;
+            }
+            Ok(_) => "it is from the future",
+            Err(why) => why,
+        };
+        let aside = state.set_aside().display().to_string();
+        let text = format!("{path} is not used: {why}. It is kept as {aside}, and the external address is found anew");
+        self.remarks.push((Severity::Warning, text));
+        Saved::default()
+    }
+
+    /// Writes what is to outlive a restart, if it is not in the file already.
+    pub(super) fn save(&mut self, saved: Saved) {
+        if saved.tracks == self.saved.tracks {
+            return;
+        }
+        let Some(state) = &self.state else { return };
+        match state.write(saved.text().as_bytes()) {
+            Ok(()) => {
+                self.said_unwritable = false;
+                self.saved = saved;
+            }
+            Err(_) if self.said_unwritable => {}
+            Err(e) => {
+                self.said_unwritable = true;
+                let text = format!("{} cannot be written: {}", state.path().display(), error_text(&e));
+                self.remarks.push((Severity::Warning, text));
+            }
+        }
+    }
+
+    pub(super) fn remark(&mut self) -> Option<(Severity, String)> {
+        if self.remarks.is_empty() { None } else { Some(self.remarks.remove(0)) }
+    }
+
+    /// Asks a source, as soon as there is room.
+    pub(super) fn look_up(&mut self, id: LookupId, family: Family, bound: Bound) {
+        self.waiting.push(Waiting::Lookup(id, family, bound));
+    }
+
+    /// Tells a provider, as soon as there is room.
+    pub(super) fn publish(&mut self, now: Instant, publication: Box<Publication>, bound: Bound) {
+        self.waiting.push(Waiting::Publication(publication, bound, now, 0));
+    }
+
+    pub(super) fn answer(&mut self) -> Option<Answer> {
+        self.answers.pop()
+    }
+
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty() && self.answers.is_empty() && self.remarks.is_empty()
+    }
+
+    pub(super) fn poll_at(&self) -> Option<Instant> {
+        let begin = self.waiting.iter().map(|waiting| match waiting {
+            Waiting::Lookup(..) => Instant::ZERO,
+            Waiting::Publication(.., at, _) => *at,
+        });
+        let begin = begin.min().filter(|_| self.running.len() < MOST);
+        self.running.iter().map(|running| running.until).chain(begin).min()
+    }
+
+    pub(super) fn add_to(&mut self, poll: &mut Poll) {
+        for running in &mut self.running {
+            running.place = poll.add(running.worker.fd());
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.place = poll.add(watch.events.fd());
+        }
+    }
+
+    /// Begins what waits, and ends what takes too long. What the action script is to do comes back.
+    pub(super) fn tick(&mut self, now: Instant) -> Vec<Call> {
+        let mut at = 0;
+        while let Some(running) = self.running.get(at) {
+            if running.until > now {
+                at += 1;
+                continue;
+            }
+            // Dropping the worker kills it.
+            let running = self.running.swap_remove(at);
+            self.conclude(running.purpose, None);
+        }
+        let mut calls = Vec::new();
+        let mut at = 0;
+        while self.running.len() < MOST && at < self.waiting.len() {
+            if let Some(Waiting::Publication(.., due, _)) = self.waiting.get(at)
+                && *due > now
+            {
+                at += 1;
+                continue;
+            }
+            match self.waiting.remove(at) {
+                Waiting::Lookup(id, family, bound) => self.begin_lookup(now, id, family, bound),
+                Waiting::Publication(publication, bound, _, times) => {
+                    calls.extend(self.begin_publication(now, publication, bound, times));
+                }
+            }
+        }
+        calls
+    }
+
+    fn begin_lookup(&mut self, now: Instant, id: LookupId, family: Family, bound: Bound) {
+        let Some(source) = self.settings.sources.get(id.source) else { return };
+        let roots = self.settings.roots.as_ref().map(|roots| roots.value.clone());
+        let task = Task { job: Job::Lookup(source.clone()), family, bound, roots };
+        match Worker::start(task.text().as_bytes(), None) {
+            Ok(worker) => {
+                let until = now + LOOKUP_LIMIT + GRACE;
+                self.running.push(Running { worker, purpose: Purpose::Lookup(id), until, place: usize::MAX });
+            }
+            Err(e) => {
+                let why = format!("no process can be started for it: {}", error_text(&e));
+                self.answers.push(Answer::Lookup(id, Err(NotFound::because(&why))));
+            }
+        }
+    }
+
+    fn begin_publication(&mut self, now: Instant, p: Box<Publication>, bound: Bound, times: u32) -> Option<Call> {
+        let address = p.address;
+        let success = Report { said: Said::Update(address, Outcome::Done), unconfined: None }.line();
+        // Whoever did this before, and was not heard, has left word.
+        let record = match self.state.as_ref().map(|state| state.record(hash(&p.key), success.as_bytes())) {
+            Some(Ok(record)) => record.ok(),
+            Some(Err(Earlier::Busy)) if times < BUSY_AT_MOST => {
+                self.waiting.push(Waiting::Publication(p, bound, now + BUSY, times + 1));
+                return None;
+            }
+            Some(Err(Earlier::Said(line))) => match Report::read(&line).map(|report| report.said) {
+                Some(Said::Update(told, outcome)) if told == address && outcome == Outcome::Done => {
+                    self.answers.push(Answer::Publication(Rc::clone(&p.key), address, outcome, None));
+                    return None;
+                }
+                _ => {
+                    self.waiting.push(Waiting::Publication(p, bound, now, times));
+                    return None;
+                }
+            },
+            Some(Err(Earlier::Busy)) | None => None,
+        };
+        let Some(update) = p.update else {
+            let ticket = Ticket { key: Rc::clone(&p.key), address, record };
+            return Some((*p, ticket));
+        };
+        let failed = |why: String| Answer::Publication(Rc::clone(&p.key), address, Outcome::Failed(why.into()), None);
+        let Some(update) = self.settings.updates.value.get(update) else {
+            self.answers.push(failed("it is not configured any more".to_owned()));
+            return None;
+        };
+        let started = secret::read(&update.secret).and_then(|secret| {
+            let request = update.request(address, &secret);
+            let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
+            let roots = self.settings.roots.as_ref().map(|roots| roots.value.clone());
+            let task = Task { job: Job::Update(request, address), family, bound, roots };
+            let file = record.as_ref().map(Record::file);
+            Worker::start(task.text().as_bytes(), file).map_err(|e| error_text(&e))
+        });
+        match started {
+            Ok(worker) => {
+                let purpose = Purpose::Publication(Rc::clone(&p.key), address, record);
+                self.running.push(Running { worker, purpose, until: now + UPDATE_LIMIT + GRACE, place: usize::MAX });
+            }
+            Err(why) => self.answers.push(failed(why)),
+        }
+        None
+    }
+
+    /// Takes what has arrived. Returns whether addresses or default routes are others now.
+    pub(super) fn after(&mut self, poll: &Poll) -> bool {
+        let mut at = 0;
+        while let Some(running) = self.running.get_mut(at) {
+            let place = std::mem::replace(&mut running.place, usize::MAX);
+            let line = if poll.ready(place) { running.worker.read() } else { None };
+            let Some(line) = line else {
+                at += 1;
+                continue;
+            };
+            let running = self.running.swap_remove(at);
+            self.conclude(running.purpose, Report::read(&line));
+        }
+        self.watch.as_mut().is_some_and(|watch| poll.ready(watch.place) && watch.hear())
+    }
+
+    /// A worker has ended with this report, or was ended.
+    fn conclude(&mut self, purpose: Purpose, report: Option<Report>) {
+        let (said, unconfined) = report.map_or((None, None), |report| (Some(report.said), report.unconfined));
+        if let Some(note) = unconfined.filter(|_| !std::mem::replace(&mut self.said_unconfined, true)) {
+            let text = format!("Web requests are made with more rights than they need: {note}");
+            self.remarks.push((Severity::Notice, text));
+        }
+        const NOTHING: &str = "no complete answer in time";
+        let answer = match purpose {
+            Purpose::Lookup(id) => {
+                let result = match said {
+                    Some(Said::Lookup(result)) => result,
+                    _ => Err(NotFound::because(NOTHING)),
+                };
+                Answer::Lookup(id, result)
+            }
+            Purpose::Publication(key, address, record) => {
+                let outcome = match said {
+                    Some(Said::Update(told, outcome)) if told == address => outcome,
+                    _ => Outcome::Failed(NOTHING.into()),
+                };
+                Answer::Publication(key, address, outcome, record)
+            }
+        };
+        self.answers.push(answer);
+    }
+}
+
+impl Watch {
+    /// Takes the news. Returns whether they matter.
+    fn hear(&mut self) -> bool {
+        let (mut look, mut moved) = (false, false);
+        let heard = self.events.receive(|message| match message.news {
+            News::Route(route) | News::NoRoute(route) => moved |= route.is_default() && route.protocol != PROTOCOL,
+            News::Default6(default) | News::NoDefault6(default) => moved |= default.protocol != PROTOCOL,
+            _ => look = true,
+        });
+        if look || heard == Heard::Overrun {
+            let now = addresses();
+            moved |= now != self.addresses;
+            self.addresses = now;
+        }
+        moved
+    }
+}
+
+/// Our own addresses that may matter, in order.
+fn addresses() -> Vec<IpAddr> {
+    let mut all = own_addresses();
+    all.retain(|a| !a.is_loopback() && !matches!(a, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80));
+    all.sort_unstable();
+    all
+}
+
+/// The monitor of a configuration. `wans` are the interfaces of the failover monitor.
+pub(super) fn monitor(settings: &config::Ddns, script: Option<&str>, wans: &[&str]) -> Ddns {
+    let mut sinks: Vec<(SinkSetup, Option<&str>)> = Vec::new();
+    sinks.extend(script.map(|path| {
+        let setup = SinkSetup { name: "action script".into(), print: hash(path), update: None };
+        (setup, None)
+    }));
+    for (at, update) in settings.updates.value.iter().enumerate() {
+        let label = update.label();
+        let mut name = label.clone();
+        let mut number = 1;
+        while sinks.iter().any(|(sink, _)| *sink.name == *name) {
+            number += 1;
+            name = format!("{label} #{number}");
+        }
+        let setup = SinkSetup { name: name.into(), print: print(update), update: Some(at) };
+        sinks.push((setup, update.wan.as_deref()));
+    }
+    let wans: &[&str] = if settings.per_wan { wans } else { &[""] };
+    let mut tracks = Vec::new();
+    for family in &settings.families {
+        for wan in wans {
+            let mine = sinks.iter().filter(|(_, only)| only.is_none_or(|only| only == *wan));
+            let sinks = mine.map(|(sink, _)| sink.clone()).collect();
+            tracks.push(TrackSetup { family: *family, wan: (*wan).into(), sinks });
+        }
+    }
+    Ddns::new(Setup {
+        sources: settings.sources.clone(),
+        tracks,
+        interval: settings.interval,
+        announce_start: settings.announce_start,
+        refresh: settings.refresh,
+        seed: u64::from(random_id()) << 16 | u64::from(random_id()),
+    })
+}
+
+/// A number that is another one when an update is configured otherwise, its secret included.
+fn print(update: &Update) -> u32 {
+    let secret = match &update.secret {
+        Secret::None => String::new(),
+        Secret::Given(text) => text.clone(),
+        Secret::File(path) => format!("{path} {:?}", files::stamp(path)),
+        Secret::Credential(name) => name.clone(),
+    };
+    hash(&format!("{:?} {secret}", update.protocol))
+}
+
+/// FNV-1a: short, and the same in every version.
+fn hash(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
