@@ -196,7 +196,8 @@ impl Actions {
                         let (output, lines) = (Some(output), Lines::default());
                         let (path, place) = (Rc::clone(script), usize::MAX);
                         let ticket = job.ticket;
-                        queue.running = Some(Running { path, name, script: process, output, lines, phase, place, ticket });
+                        queue.running =
+                            Some(Running { path, name, script: process, output, lines, phase, place, ticket });
                     }
                     Err(e) => {
                         self.failed += 1;

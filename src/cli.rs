@@ -4,15 +4,14 @@
 #![allow(clippy::disallowed_methods)]
 
 mod args;
+mod external_ip;
 mod test_action;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::config::mask;
 use crate::daemon::{Daemon, Refused, Start};
 use crate::event::Severity;
-use crate::external::Family;
 use crate::load::{Loaded, Source};
 use crate::sys::files::{Runtime, RuntimeError};
 use crate::sys::log::Logger;
@@ -20,6 +19,7 @@ use crate::sys::notify::Notify;
 use crate::sys::ping::OpenError;
 use crate::sys::signal::{self, Signals};
 use crate::sys::{self, clock, files};
+use crate::worker;
 use args::{Command, Parsed, Selection};
 
 /// Everything went well, or the daemon was asked to stop.
@@ -63,9 +63,13 @@ pub fn main() -> ExitCode {
                 signal::unblock();
                 check_config(&selection)
             }
-            Command::ExternalIp { source, family } => {
+            Command::ExternalIp(ask) => {
                 signal::unblock();
-                external_ip(&source, family)
+                external_ip::run(&ask)
+            }
+            Command::WebWorker(record) => {
+                signal::unblock();
+                worker::main(record)
             }
         },
     };
@@ -175,19 +179,6 @@ fn check_config(selection: &Selection) -> u8 {
     };
     print(&format!("{}: valid, enables {}{warnings}\n", source.file, names.join(", ")));
     OK
-}
-
-/// One provider's word on the external address.
-fn external_ip(source: &str, family: Family) -> u8 {
-    match Err::<std::net::IpAddr, String>(format!("{family:?}")) {
-        Ok(address) => {
-            print(&format!("{address}\n"));
-            OK
-        }
-        Err(why) => {
-            fail(CONFIGURATION, &[format!("No external address from {}: {why}", mask::masked("source", source))])
-        }
-    }
 }
 
 /// Which file is meant; a warning if the instance's name is an odd one.

@@ -151,7 +151,9 @@ pub fn outcome(reading: &Reading, status: u16, body: &[u8], address: IpAddr) -> 
             Outcome::Failed(format!("the answer has HTTP status {status}{}", quoted(text)).into())
         }
         Reading::Whole(ok) if ok.is_empty() || ok.iter().any(|ok| ok == text) => Outcome::Done,
-        Reading::Whole(_) => Outcome::Failed(format!("the answer is not the one that is configured{}", quoted(text)).into()),
+        Reading::Whole(_) => {
+            Outcome::Failed(format!("the answer is not the one that is configured{}", quoted(text)).into())
+        }
     }
 }
 
@@ -236,7 +238,8 @@ mod tests {
 
     #[test]
     fn each_code_of_dyndns2_means_what_the_protocol_says() {
-        for body in ["good", "good 203.0.113.1", "nochg", "nochg 203.0.113.1\r\n", "good\n", "nochg 203.0.113.1 extra"] {
+        for body in ["good", "good 203.0.113.1", "nochg", "nochg 203.0.113.1\r\n", "good\n", "nochg 203.0.113.1 extra"]
+        {
             assert_eq!(answer(body), Outcome::Done, "{body}");
         }
         for code in ["badauth", "!donator", "notfqdn", "nohost", "numhost", "abuse", "badagent", "!yours", "badsys"] {

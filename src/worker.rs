@@ -105,7 +105,8 @@ impl Task {
             Some(source) => Job::Lookup(Source::parse(&source).ok()?),
             None => {
                 let list = |list: &Vec<Value>| list.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-                let reading = value.get("ok").and_then(Value::as_array).map_or(Reading::DynDns2, |l| Reading::Whole(list(l)));
+                let reading =
+                    value.get("ok").and_then(Value::as_array).map_or(Reading::DynDns2, |l| Reading::Whole(list(l)));
                 let request = Request { url: word("url")?, user: word("user"), secret: word("secret")?, reading };
                 Job::Update(request, word("address")?.parse().ok()?)
             }
@@ -210,7 +211,14 @@ fn perform(task: &Task, roots: Option<&[u8]>, until: Instant) -> Result<Said, St
         }
         .map(Said::Lookup),
         Job::Update(request, address) => {
-            let answer = fetch(task, &request.url, request.user.as_ref().map(|user| (user.as_str(), request.secret.as_str())), update::LONGEST, roots, until)?;
+            let answer = fetch(
+                task,
+                &request.url,
+                request.user.as_ref().map(|user| (user.as_str(), request.secret.as_str())),
+                update::LONGEST,
+                roots,
+                until,
+            )?;
             // As much of an answer as is too long is not read at all.
             let body = answer.body.unwrap_or_default();
             let mut outcome = update::outcome(&request.reading, answer.status, &body, *address);
@@ -253,7 +261,8 @@ fn fetch(
     let port = parsed.port_u16().unwrap_or(if parsed.scheme_str() == Some("https") { 443 } else { 80 });
     let addresses = addresses(task, parsed.host().unwrap_or_default(), until)?;
     let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
-    let authorization = basic.map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
+    let authorization =
+        basic.map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
     let limit = until.since(clock::monotonic());
     if limit.is_zero() {
         return Err("no complete answer in time".to_owned());
@@ -266,9 +275,14 @@ fn addresses(task: &Task, host: &str, until: Instant) -> Result<Vec<IpAddr>, Str
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = host.parse::<IpAddr>() {
         let family = if address.is_ipv4() { "4" } else { "6" };
-        return if task.family.has(address) { Ok(vec![address]) } else { Err(format!("its address is of IPv{family}")) };
+        return if task.family.has(address) {
+            Ok(vec![address])
+        } else {
+            Err(format!("its address is of IPv{family}"))
+        };
     }
-    let [hosts, conf] = ["/etc/hosts", "/etc/resolv.conf"].map(|path| files::read_start(path, 1 << 20).unwrap_or_default());
+    let [hosts, conf] =
+        ["/etc/hosts", "/etc/resolv.conf"].map(|path| files::read_start(path, 1 << 20).unwrap_or_default());
     let v6 = task.family == Family::V6;
     if let Some(address) = resolve::in_hosts(&String::from_utf8_lossy(&hosts), host, v6) {
         return Ok(vec![address]);
@@ -381,7 +395,9 @@ mod tests {
 
     #[test]
     fn what_is_no_report_is_none() {
-        for line in ["", "\n", "{}\n", "{\"found\":\"x\"}\n", "{\"found\":\"203.0.113.1\"}", "[1]\n", "{\"outcome\":\"?\"}\n"] {
+        for line in
+            ["", "\n", "{}\n", "{\"found\":\"x\"}\n", "{\"found\":\"203.0.113.1\"}", "[1]\n", "{\"outcome\":\"?\"}\n"]
+        {
             assert_eq!(Report::read(line.as_bytes()), None, "{line:?}");
         }
         let long = format!("{{\"why\":\"{}\",\"unwanted\":false}}\n", "ü".repeat(1000));

@@ -4,6 +4,7 @@
 use argh::FromArgs;
 
 use crate::external::Family;
+use crate::sys::worker;
 use crate::text::nearest;
 
 /// Which configuration, for every command.
@@ -29,13 +30,10 @@ pub(super) enum Command {
     },
     /// Check the configuration.
     CheckConfig(Selection),
-    /// Ask a provider for the external address.
-    ExternalIp {
-        /// Its page.
-        source: String,
-        /// Over which protocol.
-        family: Family,
-    },
+    /// Ask for the external address.
+    ExternalIp(Ask),
+    /// Make one web request, as standard input says; with `true` its result is kept. Not for people.
+    WebWorker(bool),
     /// Call the action script.
     TestAction {
         /// Whose.
@@ -43,6 +41,23 @@ pub(super) enum Command {
         /// For which event.
         event: Option<String>,
     },
+}
+
+/// How to ask for the external address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Ask {
+    /// `--source`; none: the default ones.
+    pub(super) sources: Vec<String>,
+    /// `--family`.
+    pub(super) family: Family,
+    /// `--bind`.
+    pub(super) bind: Option<String>,
+    /// `--ca-file`.
+    pub(super) ca_file: Option<String>,
+    /// `--all`.
+    pub(super) all: bool,
+    /// `--json`.
+    pub(super) json: bool,
 }
 
 /// What the arguments mean.
@@ -101,24 +116,36 @@ struct TestAction {
 /// asks for the external address.
 #[derive(FromArgs)]
 struct ExternalIp {
-    /// page
+    /// source
     #[argh(option)]
-    source: Option<String>,
+    source: Vec<String>,
     /// family
     #[argh(option)]
     family: Option<String>,
+    /// interface
+    #[argh(option)]
+    bind: Option<String>,
+    /// file
+    #[argh(option)]
+    ca_file: Option<String>,
+    /// all
+    #[argh(switch)]
+    all: bool,
+    /// json
+    #[argh(switch)]
+    json: bool,
 }
 
 const HELP: &str = "\
 Usage: imon [--instance NAME | --config FILE] [--nosyslog] [--addping A,B]
        imon check-config [--instance NAME | --config FILE]
        imon test-action EVENT [--instance NAME | --config FILE]
-       imon external-ip --source URL [--family 4|6]
+       imon external-ip [--all] [--json] [--source SOURCE]... [--family 4|6]
 
-Monitors internet connections as /etc/default/imon-NAME says: outages of an
-address (updown), the default route on a working one of two networks
-(failover), and statistics of addresses (ping). Logs to the system log and
-calls the action script of the configuration.
+Monitors internet connections as /etc/default/imon-NAME says: the external
+address (ddns), outages of an address (updown), the default route on a working
+one of two networks (failover), and statistics of addresses (ping). Logs to the
+system log and calls the action script of the configuration.
 
 Options:
   --instance NAME   use /etc/default/imon-NAME [default: main]
@@ -132,7 +159,7 @@ Options:
 Commands, each with its own --help:
   check-config      say whether a configuration is valid, or all that is wrong
   test-action       call the action script once and show what it did
-  external-ip       ask one web page for this system's external address
+  external-ip       print this system's external address
 
 Signals: TERM and INT stop it, HUP reloads the configuration, USR1 checks now.
 Exit status: 0 stopped, 1 configuration or permission, 2 usage, 3 other failure.
@@ -156,19 +183,27 @@ Example: imon check-config --instance main
 ";
 
 const HELP_EXTERNAL_IP: &str = "\
-Usage: imon external-ip --source URL [--family 4|6]
+Usage: imon external-ip [--all] [--json] [--source SOURCE]... [--family 4|6]
+                        [--bind IF] [--ca-file FILE]
 
-Asks a web page that answers with nothing but the address it is asked from,
-and prints that address. Anything else is refused: another text, two addresses,
-the other family, more than 256 bytes, a redirect, a status other than 2xx. No
-proxy is used, and the whole takes at most 5 seconds.
+Prints the address by which the internet sees this system, once two operators,
+a web page and a name server among them, agree. A single --source is believed
+alone. An answer that is not one public address and nothing else is refused,
+and so are redirects and any status but 2xx. No proxy is used; each source has
+5 seconds. Exits with 1, and says who said what, when nothing is believed.
 
 Options:
-  --source URL      the page, https:// or http://
+  --all             ask every source, and print a table of their answers, how
+                    long each took, and what is wrong with it
+  --json            print that as JSON
+  --source SOURCE   ask this one: https:// or http://, dns:cloudflare,
+                    dns:opendns, dns:google, or interface; may be repeated
   --family 4|6      over IPv4 or IPv6 [default: 4]
+  --bind IF         by this interface
+  --ca-file FILE    trust these certificates (PEM), not the built-in ones
   -h, --help        print this
 
-Example: imon external-ip --source https://icanhazip.com/
+Example: imon external-ip --all
 ";
 
 /// Completed by the list of events.
@@ -197,6 +232,10 @@ pub(super) fn parse(words: &[String]) -> Parsed {
         Some("check-config") => check_config(words.get(1..).unwrap_or_default()),
         Some("test-action") => test_action(words.get(1..).unwrap_or_default()),
         Some("external-ip") => external_ip(words.get(1..).unwrap_or_default()),
+        // What the daemon starts itself by.
+        Some(worker::ARGUMENT) => {
+            Parsed::Command(Command::WebWorker(words.get(1).is_some_and(|word| word == "record")))
+        }
         Some("help") => Parsed::Show(HELP.to_owned()),
         Some(other) => {
             let hint = nearest(other, COMMANDS).map_or_else(String::new, |near| format!(" Did you mean '{near}'?"));
@@ -237,17 +276,15 @@ fn test_action(words: &[String]) -> Parsed {
 
 fn external_ip(words: &[String]) -> Parsed {
     const SEE: &str = "imon external-ip --help";
-    let parsed = read::<ExternalIp>(words, &["--source", "--family"], &[], HELP_EXTERNAL_IP, SEE);
+    let options = ["--source", "--family", "--bind", "--ca-file"];
+    let parsed = read::<ExternalIp>(words, &options, &["--all", "--json"], HELP_EXTERNAL_IP, SEE);
     parsed.unwrap_or_else(|e| {
-        let family = match e.family.as_deref() {
-            None | Some("4") => Family::V4,
-            Some("6") => Family::V6,
-            Some(other) => return Parsed::Wrong(format!("--family is 4 or 6, not '{other}'. See '{SEE}'.")),
+        let family = e.family.as_deref().unwrap_or("4");
+        let Some(family) = Family::parse(family) else {
+            return Parsed::Wrong(format!("--family is 4 or 6, not '{family}'. See '{SEE}'."));
         };
-        match e.source {
-            Some(source) => Parsed::Command(Command::ExternalIp { source, family }),
-            None => Parsed::Wrong(format!("Which page? Give its --source URL. See '{SEE}'.")),
-        }
+        let (sources, bind, ca_file) = (e.source, e.bind, e.ca_file);
+        Parsed::Command(Command::ExternalIp(Ask { sources, family, bind, ca_file, all: e.all, json: e.json }))
     })
 }
 

@@ -86,7 +86,17 @@ mod tests {
         ] {
             assert_eq!(masked(key, "hunter2"), "***", "{key}");
         }
-        for key in ["password-file", "secret-credential", "ca-file", "monitorip", "note", "primary-gw", "key", "keys", "compass"] {
+        for key in [
+            "password-file",
+            "secret-credential",
+            "ca-file",
+            "monitorip",
+            "note",
+            "primary-gw",
+            "key",
+            "keys",
+            "compass",
+        ] {
             assert_eq!(masked(key, "hunter2"), "hunter2", "{key}");
         }
     }

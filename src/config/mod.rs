@@ -460,7 +460,11 @@ fn read_ddns(settings: &Settings, wans: &[&str], report: &mut Report) -> Option<
     let updates = settings.updates("update")?.to_vec();
     for wan in updates.iter().filter_map(|update| update.wan.as_ref()) {
         if !per_wan {
-            settings.error(report, "update", format!("wan is {wan}, but per-wan is not true: there is one address only"));
+            settings.error(
+                report,
+                "update",
+                format!("wan is {wan}, but per-wan is not true: there is one address only"),
+            );
         } else if !wans.contains(&wan.as_str()) {
             settings.error(report, "update", format!("wan is {wan}, which is neither primary-if nor standby-if"));
         }
@@ -473,7 +477,8 @@ fn read_ddns(settings: &Settings, wans: &[&str], report: &mut Report) -> Option<
         settings.warn(report, "sources", doubt);
     }
     let roots = settings.text("ca-file")?;
-    let roots = (!roots.is_empty()).then(|| Located { value: roots.to_owned(), place: settings.place(report, "ca-file") });
+    let roots =
+        (!roots.is_empty()).then(|| Located { value: roots.to_owned(), place: settings.place(report, "ca-file") });
     let days = settings.number("refresh")?;
     Some(Ddns {
         interval: settings.seconds("interval")?,

@@ -218,7 +218,13 @@ static SCHEMA: &[Key] = &[
         UNSET,
         "Who is asked for the external address, in this order. Not set: see The external address.",
     ),
-    Key::new("ddns", "families", Kind::Families, "[\"4\"]", "Whether the IPv4 address, the IPv6 address or both are watched."),
+    Key::new(
+        "ddns",
+        "families",
+        Kind::Families,
+        "[\"4\"]",
+        "Whether the IPv4 address, the IPv6 address or both are watched.",
+    ),
     Key::new(
         "ddns",
         "per-wan",

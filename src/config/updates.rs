@@ -91,11 +91,8 @@ impl Object<'_> {
                 if secret == Secret::None {
                     return Err("password, password-file or password-credential is missing".to_owned());
                 }
-                let protocol = |hostname: String| Protocol::DynDns2 {
-                    url: url.clone(),
-                    hostname,
-                    username: username.to_owned(),
-                };
+                let protocol =
+                    |hostname: String| Protocol::DynDns2 { url: url.clone(), hostname, username: username.to_owned() };
                 let update = |host| Update { protocol: protocol(host), secret: secret.clone(), wan: wan.clone() };
                 Ok(self.hostnames()?.into_iter().map(update).collect())
             }
@@ -112,7 +109,11 @@ impl Object<'_> {
                     ));
                 }
                 match (url.contains("{secret}"), secret == Secret::None) {
-                    (true, true) => return Err("url has {secret}, but secret, secret-file or secret-credential is missing".to_owned()),
+                    (true, true) => {
+                        return Err(
+                            "url has {secret}, but secret, secret-file or secret-credential is missing".to_owned()
+                        );
+                    }
                     (false, false) => return Err("there is a secret, but url has no {secret} to put it".to_owned()),
                     _ => {}
                 }
@@ -161,7 +162,8 @@ impl Object<'_> {
         let mut all: Vec<String> = Vec::new();
         for name in names {
             // Some providers take wildcards.
-            host::check_name(name.strip_prefix("*.").unwrap_or(name)).map_err(|why| format!("hostname \"{}\" {why}", cut(name)))?;
+            host::check_name(name.strip_prefix("*.").unwrap_or(name))
+                .map_err(|why| format!("hostname \"{}\" {why}", cut(name)))?;
             if !all.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                 all.push(name.to_owned());
             }
@@ -177,7 +179,9 @@ impl Object<'_> {
             Some(Value::Text(text)) if text.len() <= LONGEST_SECRET && !text.chars().any(char::is_control) => {
                 Some(text.clone())
             }
-            Some(_) => return Err(format!("{name} is not text of at most {LONGEST_SECRET} bytes without control characters")),
+            Some(_) => {
+                return Err(format!("{name} is not text of at most {LONGEST_SECRET} bytes without control characters"));
+            }
         };
         let (path, named) = (self.text(&file)?, self.text(&credential)?);
         match (given, path, named) {

@@ -71,7 +71,13 @@ impl Questions {
     pub(super) fn lookup(&mut self, ask: Ask) -> Result<(), AskError> {
         let unreachable = |e: io::Error| AskError::Unreachable(error_text(&e));
         let purpose = Purpose::Lookup(ask.token);
-        self.send(ask.until, server_address(ask.server.address, ask.server.zone.as_deref(), PORT), ask.question, purpose).map_err(unreachable)
+        self.send(
+            ask.until,
+            server_address(ask.server.address, ask.server.zone.as_deref(), PORT),
+            ask.question,
+            purpose,
+        )
+        .map_err(unreachable)
     }
 
     /// Asks for a second opinion. What cannot be sent comes back by [`Questions::failed`].

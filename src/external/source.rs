@@ -86,7 +86,9 @@ impl Service {
         let (v4, v6) = match self {
             Self::Cloudflare => (Ipv4Addr::new(1, 1, 1, 1), Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111)),
             Self::OpenDns => (Ipv4Addr::new(208, 67, 222, 222), Ipv6Addr::new(0x2620, 0x119, 0x35, 0, 0, 0, 0, 0x35)),
-            Self::Google => (Ipv4Addr::new(216, 239, 32, 10), Ipv6Addr::new(0x2001, 0x4860, 0x4802, 0x32, 0, 0, 0, 0xa)),
+            Self::Google => {
+                (Ipv4Addr::new(216, 239, 32, 10), Ipv6Addr::new(0x2001, 0x4860, 0x4802, 0x32, 0, 0, 0, 0xa))
+            }
         };
         match family {
             Family::V4 => v4.into(),
@@ -148,7 +150,9 @@ impl Source {
         let url = url(text)?;
         let secure = url.scheme_str() == Some("https");
         if secure && !cfg!(feature = "tls") {
-            return Err("this build of imon (nano) has no TLS: use an http:// or dns: source, or the full build".to_owned());
+            return Err(
+                "this build of imon (nano) has no TLS: use an http:// or dns: source, or the full build".to_owned()
+            );
         }
         let host = url.host().unwrap_or_default();
         let trace = url.path().ends_with("/cdn-cgi/trace");

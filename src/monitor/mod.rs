@@ -18,13 +18,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::event::Event;
-use ddns::sinks::Publication;
-use ddns::{Found, LookupId, NotFound, Way};
 use crate::routing::State as Link;
 use crate::time::Instant;
 use crate::update::Outcome;
 use crate::wire::dns::Answer;
 use crate::wire::icmp::IcmpError;
+use ddns::sinks::Publication;
+use ddns::{Found, LookupId, NotFound, Way};
 
 /// The number of a host in the daemon's table: whoever probes it, and whoever asks it for a name.
 pub type Owner = u32;

@@ -83,7 +83,13 @@ impl Ping {
                 t.judge(out);
             }),
             Seen::Hint(owner, error) => self.change(*owner, |t| t.checker.hint(*error)),
-            Seen::Answer { .. } | Seen::Links(_) | Seen::Routed { .. } | Seen::Found(..) | Seen::Published { .. } | Seen::Ways(_) | Seen::Moved => {}
+            Seen::Answer { .. }
+            | Seen::Links(_)
+            | Seen::Routed { .. }
+            | Seen::Found(..)
+            | Seen::Published { .. }
+            | Seen::Ways(_)
+            | Seen::Moved => {}
             Seen::Hold(owner) => self.change(*owner, |t| t.checker.hold()),
             // They stay spread also when all of them begin at the same moment.
             Seen::Ready(owner) => self.change(*owner, |t| t.checker.release(now + t.offset)),

@@ -177,7 +177,12 @@ impl Updown {
                 self.around.restart(now);
             }
             Seen::CheckNow => self.main.check_now(now),
-            Seen::Links(_) | Seen::Routed { .. } | Seen::Found(..) | Seen::Published { .. } | Seen::Ways(_) | Seen::Moved => return,
+            Seen::Links(_)
+            | Seen::Routed { .. }
+            | Seen::Found(..)
+            | Seen::Published { .. }
+            | Seen::Ways(_)
+            | Seen::Moved => return,
         }
         while let Some(check) = self.main.take_last_probe_sent() {
             self.plan_opinion(now, check);

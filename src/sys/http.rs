@@ -157,7 +157,9 @@ fn in_words(e: &Error, now: Wall) -> String {
         Error::Timeout(_) => "no complete answer in time".to_owned(),
         Error::BadUri(_) => "the URL is not a good one".to_owned(),
         Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        Error::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => "the connection was closed without an answer".to_owned(),
+        Error::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+            "the connection was closed without an answer".to_owned()
+        }
         Error::Io(e) => error_text(e),
         e => e.to_string(),
     };
@@ -213,7 +215,8 @@ impl Connector<()> for Connect {
                 Ok(stream) => {
                     let ours = stream.local_addr().ok().map(|address| address.ip());
                     *self.local.lock().unwrap_or_else(PoisonError::into_inner) = ours;
-                    let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+                    let buffers =
+                        LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
                     return Ok(Some(Stream { stream, buffers }));
                 }
                 Err(e) if e.kind() == io::ErrorKind::TimedOut => last = Error::Timeout(Timeout::Connect),
@@ -293,7 +296,8 @@ mod tests {
     #[test]
     fn an_odd_clock_is_told_in_place_of_the_certificate() {
         let at = |secs| Wall { secs, nanos: 0 };
-        let expired = || Error::Io(io::Error::other("invalid peer certificate: certificate expired: verification time"));
+        let expired =
+            || Error::Io(io::Error::other("invalid peer certificate: certificate expired: verification time"));
         let early = || Error::Io(io::Error::other("invalid peer certificate: certificate not valid yet: verification"));
         assert!(in_words(&early(), at(0)).contains("clock is wrong (1970-01-01"));
         assert!(in_words(&expired(), at(RELEASED + TOO_LATE + 1)).contains("clock is wrong"));

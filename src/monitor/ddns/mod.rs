@@ -34,7 +34,10 @@ const CALM: Duration = Duration::from_secs(10);
 /// After a round without result.
 const AGAIN: [u64; 5] = [30, 60, 120, 240, 300];
 /// An address that was left less than this ago, without news of the network since, must be found twice.
-const RETURNS: Duration = Duration::from_secs(3600);
+const RETURNS: Duration = Duration::from_secs(86_400);
+/// So many operators are heard before an address gives way to another, if there are as many. Two that agree suffice, but
+/// a third one may contradict them.
+const WITNESSES: usize = 3;
 /// A disagreement is told once in this time.
 const TELL: Duration = Duration::from_secs(3600);
 /// While the address cannot be found that is told again after this, then after twice that, and so on.
@@ -147,6 +150,7 @@ pub struct Track {
     pub sinks: Vec<Sink>,
     previous: Option<(IpAddr, Instant)>,
     returning: Option<(IpAddr, Instant)>,
+    contested: bool,
     doing: Option<(LookupId, Instant)>,
     due: Option<Instant>,
     /// Politeness does not count for the next lookup.
@@ -373,11 +377,8 @@ impl Ddns {
             return;
         }
         *changed = true;
-        let why = if track.failed.is_empty() {
-            "no source may be asked at the moment".into()
-        } else {
-            track.last_problem()
-        };
+        let why =
+            if track.failed.is_empty() { "no source may be asked at the moment".into() } else { track.last_problem() };
         track.failed.clear();
         track.fail(now, why, random, out);
     }
@@ -425,8 +426,16 @@ impl Ddns {
         }
         let usable = |at: usize| track.views.get(at).is_some_and(|view| view.is_usable(now));
         match track.survey.as_ref().and_then(|survey| survey.verdict(&setup.sources, &usable)) {
-            Some(address) => self.decide(now, id.track, address, out),
-            None => track.due = Some(now),
+            // Before something that is known gives way, one more is heard.
+            Some(address)
+                if track.address.is_none_or(|known| known == address)
+                    || track.survey.as_ref().is_none_or(|s| {
+                        s.answered(&setup.sources) >= WITNESSES || s.next(&setup.sources, &usable).is_none()
+                    }) =>
+            {
+                self.decide(now, id.track, address, out);
+            }
+            _ => track.due = Some(now),
         }
     }
 
@@ -451,6 +460,10 @@ impl Ddns {
                 view.left_out = Some((now + REST, "outvoted"));
             }
         }
+        // Somebody says something else, or those who could are silent.
+        let witnesses = WITNESSES.min(survey::operators(setup.sources.iter()));
+        track.contested =
+            survey.votes.iter().any(|(_, said)| *said != address) || survey.answered(&setup.sources) < witnesses;
         self.confirmed(now, at, address, out);
     }
 
@@ -476,7 +489,8 @@ impl Ddns {
             return;
         }
         let left = track.previous.filter(|(before, left)| *before == address && now.since(*left) < RETURNS);
-        if left.is_some() && track.address != Some(address) {
+        let doubtful = left.is_some() || track.contested || track.returning.is_some_and(|(a, _)| a == address);
+        if doubtful && track.address.is_some_and(|known| known != address) {
             // Two ways out that take turns look like this.
             match track.returning.filter(|(a, _)| *a == address) {
                 Some((_, since)) if now.since(since) >= POLITE => {}
@@ -560,6 +574,7 @@ impl Track {
             sinks: setup.sinks.iter().map(|sink| Sink::new(sink, setup)).collect(),
             previous: None,
             returning: None,
+            contested: false,
             doing: None,
             due: None,
             urgent: true,
@@ -753,7 +768,9 @@ pub fn doubts(sources: &[Source]) -> Vec<String> {
     operators.dedup();
     match (sources, operators.as_slice()) {
         ([only], _) => doubts.push(format!("sources has only {only}: whatever it says is believed")),
-        (_, [only]) => doubts.push(format!("sources has only sources of {only}: whatever one of them says is believed")),
+        (_, [only]) => {
+            doubts.push(format!("sources has only sources of {only}: whatever one of them says is believed"))
+        }
         _ => {}
     }
     let proven = |s: &Source| s.is_proven() || s.kind() == Kind::Interface;

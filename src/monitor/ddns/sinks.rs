@@ -15,6 +15,9 @@ use crate::update::Outcome;
 /// Minutes from each try to the next. After the last there is none until the address changes.
 const AGAIN: [u64; 5] = [1, 2, 4, 8, 16];
 
+/// Longest wait that is taken over from the state file, in seconds.
+const MOST_WAIT: u64 = 30 * 60;
+
 /// One to be told.
 #[derive(Clone, Debug)]
 pub struct SinkSetup {
@@ -118,7 +121,8 @@ impl Sink {
     /// When it is tried next.
     #[must_use]
     pub fn next(&self, address: Option<IpAddr>) -> Option<Instant> {
-        self.due.filter(|_| !self.running && self.stopped.is_none() && !self.has_given_up() && self.published != address)
+        self.due
+            .filter(|_| !self.running && self.stopped.is_none() && !self.has_given_up() && self.published != address)
     }
 
     pub(super) fn poll_at(&self) -> Option<Instant> {
@@ -150,8 +154,13 @@ impl Sink {
         if known.print == self.print {
             self.tries = known.tries;
             self.stopped = known.stopped.as_deref().map(Rc::from);
+            // A restart does not shorten the wait, however often it comes. A clock that was set cannot make it longer
+            // than it ever is.
+            let left = u64::try_from(known.next.saturating_sub(clock.wall.secs)).unwrap_or(0).min(MOST_WAIT);
+            self.due = Some(clock.now + Duration::from_secs(left));
+        } else {
+            self.due = Some(clock.now);
         }
-        self.due = Some(clock.now);
     }
 
     pub(super) fn saved(&self, clock: Clock) -> SavedSink {
@@ -161,6 +170,9 @@ impl Sink {
             published: self.published,
             at: self.at.wall(clock),
             tries: self.tries,
+            next: self.due.filter(|due| *due > clock.now).map_or(0, |due| {
+                clock.wall.secs.saturating_add(i64::try_from(due.since(clock.now).as_secs()).unwrap_or(0))
+            }),
             stopped: self.stopped.as_deref().map(str::to_owned),
         }
     }
@@ -249,7 +261,10 @@ impl Track {
             Outcome::Stop(why) => {
                 sink.problem = Some(Rc::clone(why));
                 sink.stopped = Some(Rc::clone(why));
-                tell(Severity::Error, format!("Update of {name} failed and is not tried again until its configuration changes: {why}"));
+                tell(
+                    Severity::Error,
+                    format!("Update of {name} failed and is not tried again until its configuration changes: {why}"),
+                );
             }
             Outcome::Wait(wait, why) => {
                 if sink.problem.as_ref() != Some(why) {
@@ -279,7 +294,9 @@ impl Track {
                         let what = if script { "Action script".to_owned() } else { format!("Update of {name}") };
                         tell(
                             Severity::Warning,
-                            format!("{what} failed {tries} times, {address} is not published: tried again when the address changes, or on SIGUSR1 ({why})"),
+                            format!(
+                                "{what} failed {tries} times, {address} is not published: tried again when the address changes, or on SIGUSR1 ({why})"
+                            ),
                         );
                     }
                 }

@@ -52,6 +52,8 @@ pub struct SavedSink {
     pub at: i64,
     /// How often it was tried to tell it the present one.
     pub tries: u32,
+    /// When it is to be tried again, in seconds since 1970; 0: at once.
+    pub next: i64,
     /// Why it is not to be tried again.
     pub stopped: Option<String>,
 }
@@ -67,7 +69,8 @@ impl Saved {
             return Err("it is of another version");
         }
         let written = value.get("written").and_then(Value::as_i64).ok_or("it is damaged")?;
-        let tracks = value.get("tracks").and_then(Value::as_array).filter(|t| t.len() <= MOST).ok_or("it is damaged")?;
+        let tracks =
+            value.get("tracks").and_then(Value::as_array).filter(|t| t.len() <= MOST).ok_or("it is damaged")?;
         let tracks = tracks.iter().map(track).collect::<Option<_>>().ok_or("it is damaged")?;
         Ok(Self { written, tracks })
     }
@@ -79,7 +82,7 @@ impl Saved {
         let sink = |s: &SavedSink| {
             json!({
                 "name": s.name, "print": s.print, "published": address(s.published), "at": s.at, "tries": s.tries,
-                "stopped": s.stopped,
+                "next": s.next, "stopped": s.stopped,
             })
         };
         let track = |t: &SavedTrack| {
@@ -125,6 +128,7 @@ fn sink(value: &Value) -> Option<SavedSink> {
         published: address(value.get("published")?)?,
         at: value.get("at")?.as_i64()?,
         tries: u32::try_from(value.get("tries")?.as_u64()?).ok()?,
+        next: value.get("next")?.as_i64()?,
         stopped: value.get("stopped").and_then(Value::as_str).map(str::to_owned),
     })
 }
@@ -149,6 +153,7 @@ mod tests {
             published: Some([203, 0, 113, 1].into()),
             at: 1_795_330_107,
             tries: 2,
+            next: 1_795_330_200,
             stopped: Some("badauth: \"x\"".to_owned()),
         };
         let track = SavedTrack {
@@ -159,7 +164,14 @@ mod tests {
             nat: Some(Nat::Double),
             sinks: vec![sink],
         };
-        let other = SavedTrack { family: Family::V6, wan: String::new(), address: None, nat: None, sinks: vec![], ..track.clone() };
+        let other = SavedTrack {
+            family: Family::V6,
+            wan: String::new(),
+            address: None,
+            nat: None,
+            sinks: vec![],
+            ..track.clone()
+        };
         Saved { written: 1_795_330_107, tracks: vec![track, other] }
     }
 

@@ -32,7 +32,8 @@ impl Survey {
             return self.votes.first().map(|(_, address)| *address);
         }
         let has = |kind| sources.iter().any(|s| s.kind() == kind);
-        let dns_left = (0..).zip(sources).any(|(at, s)| s.kind() == Kind::Dns && usable(at) && !self.asked.contains(&at));
+        let dns_left =
+            (0..).zip(sources).any(|(at, s)| s.kind() == Kind::Dns && usable(at) && !self.asked.contains(&at));
         self.votes.iter().map(|(_, address)| *address).find(|address| {
             let voters = || self.votes.iter().filter(|(_, a)| a == address).filter_map(|(at, _)| of(*at));
             let said = |kind| voters().any(|s| s.kind() == kind);
@@ -53,7 +54,8 @@ impl Survey {
     /// is one, else of another operator, else of another kind.
     #[must_use]
     pub fn next(&self, sources: &[Source], usable: &dyn Fn(usize) -> bool) -> Option<usize> {
-        let heard = |test: &dyn Fn(&Source) -> bool| self.votes.iter().any(|(at, _)| sources.get(*at).is_some_and(test));
+        let heard =
+            |test: &dyn Fn(&Source) -> bool| self.votes.iter().any(|(at, _)| sources.get(*at).is_some_and(test));
         let open = (0..).zip(sources).filter(|(at, _)| usable(*at) && !self.asked.contains(at));
         let rank = |source: &Source| {
             let kind = heard(&|s| s.kind() == source.kind());
@@ -63,9 +65,16 @@ impl Survey {
         open.filter(|(_, s)| rank(s) < 3).min_by_key(|(_, s)| rank(s)).map(|(at, _)| at)
     }
 
+    /// How many operators have answered.
+    #[must_use]
+    pub fn answered(&self, sources: &[Source]) -> usize {
+        operators(self.votes.iter().filter_map(|(at, _)| sources.get(*at)))
+    }
+
     /// The name servers that say something else than what HTTPS has shown to be so.
     pub fn hijacked<'a>(&'a self, sources: &'a [Source], truth: IpAddr) -> impl Iterator<Item = usize> + 'a {
-        let proven = |(at, address): &(usize, IpAddr)| *address == truth && sources.get(*at).is_some_and(Source::is_proven);
+        let proven =
+            |(at, address): &(usize, IpAddr)| *address == truth && sources.get(*at).is_some_and(Source::is_proven);
         let shown = self.votes.iter().any(proven);
         let liars = self.votes.iter().filter(move |(_, address)| shown && *address != truth).map(|(at, _)| *at);
         liars.filter(|at| sources.get(*at).is_some_and(|s| s.kind() == Kind::Dns))
@@ -73,7 +82,7 @@ impl Survey {
 }
 
 /// How many different operators these are.
-fn operators<'a>(sources: impl Iterator<Item = &'a Source>) -> usize {
+pub(super) fn operators<'a>(sources: impl Iterator<Item = &'a Source>) -> usize {
     let mut seen: Vec<&str> = Vec::new();
     for source in sources {
         if !seen.contains(&&*source.operator) {

@@ -209,7 +209,13 @@ impl Failover {
             Seen::Routed { wan, result } => self.routed(now, *wan, result, out),
             Seen::Resumed => self.wans.iter_mut().for_each(|wan| wan.health.resume(now)),
             Seen::CheckNow => self.wans.iter_mut().for_each(|wan| wan.health.check_now(now)),
-            Seen::Answer { .. } | Seen::Hold(_) | Seen::Ready(_) | Seen::Found(..) | Seen::Published { .. } | Seen::Ways(_) | Seen::Moved => return,
+            Seen::Answer { .. }
+            | Seen::Hold(_)
+            | Seen::Ready(_)
+            | Seen::Found(..)
+            | Seen::Published { .. }
+            | Seen::Ways(_)
+            | Seen::Moved => return,
         }
         self.decide(now, out);
         self.tell(now, self.busy_with(), out);

@@ -1,0 +1,227 @@
+//! `imon external-ip`: the external address, by the same code as the ddns monitor's.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::args::Ask;
+use super::{CONFIGURATION, FAILURE, OK, complain, fail, print};
+use crate::external::Family;
+use crate::external::source::{DEFAULTS, Source};
+use crate::monitor::ddns::survey::Survey;
+use crate::monitor::ddns::{Found, NotFound};
+use crate::sys::clock;
+use crate::sys::error_text;
+use crate::sys::http::Bound;
+use crate::sys::net::interface_index;
+use crate::sys::poll::Poll;
+use crate::sys::worker::Worker;
+use crate::time::Instant;
+use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said, Task};
+
+/// What a source said, and how long that took.
+struct Asked {
+    result: Result<Found, NotFound>,
+    took: Duration,
+}
+
+struct Asking {
+    place: usize,
+    worker: Worker,
+    began: Instant,
+    at: usize,
+}
+
+pub(super) fn run(ask: &Ask) -> u8 {
+    let texts: Vec<&str> = match ask.sources.as_slice() {
+        [] => DEFAULTS.to_vec(),
+        given => given.iter().map(String::as_str).collect(),
+    };
+    let mut sources: Vec<Source> = Vec::new();
+    for text in texts {
+        match Source::parse(text) {
+            Ok(source) if !sources.contains(&source) => sources.push(source),
+            Ok(_) => {}
+            Err(why) => return fail(CONFIGURATION, &[format!("No source '{}': {why}", shown(text))]),
+        }
+    }
+    if let Some(device) = ask.bind.as_deref().filter(|device| interface_index(device) == 0) {
+        return fail(CONFIGURATION, &[format!("--bind '{}': no such interface", shown(device))]);
+    }
+    let mut survey = Survey::default();
+    let mut asked: Vec<Option<Asked>> = sources.iter().map(|_| None).collect();
+    let mut unconfined = None;
+    let usable = |_: usize| true;
+    let mut running = Vec::new();
+    let verdict = loop {
+        if !ask.all
+            && let Some(address) = survey.verdict(&sources, &usable)
+        {
+            break Some(address);
+        }
+        // All at once for the table, else one after the other until they are enough.
+        while let Some(at) = next(ask.all, running.len(), &survey, &sources, &asked) {
+            survey.asked.push(at);
+            let Some(source) = sources.get(at) else { break };
+            match start(ask, source) {
+                Ok(worker) => {
+                    let began = clock::monotonic();
+                    running.push(Asking { place: at, worker, began, at: usize::MAX });
+                }
+                Err(why) => put(&mut asked, at, Err(NotFound::because(&why)), Duration::ZERO),
+            }
+        }
+        if running.is_empty() {
+            break survey.verdict(&sources, &usable);
+        }
+        for (place, report, took) in wait(&mut running) {
+            let said = report.map(|report| {
+                unconfined = unconfined.take().or(report.unconfined);
+                report.said
+            });
+            let result = match said {
+                Some(Said::Lookup(result)) => result,
+                _ => Err(NotFound::because("no complete answer in time")),
+            };
+            if let Ok(found) = &result {
+                survey.votes.push((place, found.address));
+            }
+            put(&mut asked, place, result, took);
+        }
+    };
+    // In the order of the list, whoever was first.
+    survey.votes.sort_by_key(|(at, _)| *at);
+    if ask.json {
+        print_json(ask.family, verdict, &sources, &asked, unconfined.as_deref());
+    } else if ask.all {
+        print_table(&sources, &asked);
+        if let Some(note) = &unconfined {
+            complain(&format!("Warning: the requests were made with more rights than they need: {note}"));
+        }
+    } else if let Some(address) = verdict {
+        print(&format!("{address}\n"));
+    }
+    match verdict {
+        Some(_) => OK,
+        None if ask.json => FAILURE_TO_FIND,
+        None => fail(FAILURE_TO_FIND, &[doubts(&sources, &asked)]),
+    }
+}
+
+/// No address is believed.
+const FAILURE_TO_FIND: u8 = CONFIGURATION;
+const _: () = assert!(FAILURE_TO_FIND != FAILURE);
+
+fn next(all: bool, running: usize, survey: &Survey, sources: &[Source], asked: &[Option<Asked>]) -> Option<usize> {
+    if all {
+        return (0..asked.len()).find(|at| !survey.asked.contains(at));
+    }
+    if running > 0 { None } else { survey.next(sources, &|_| true) }
+}
+
+fn put(asked: &mut [Option<Asked>], at: usize, result: Result<Found, NotFound>, took: Duration) {
+    if let Some(place) = asked.get_mut(at) {
+        *place = Some(Asked { result, took });
+    }
+}
+
+fn start(ask: &Ask, source: &Source) -> Result<Worker, String> {
+    let bound = Bound { device: ask.bind.clone(), from: None };
+    let task = Task { job: Job::Lookup(source.clone()), family: ask.family, bound, roots: ask.ca_file.clone() };
+    Worker::start(task.text().as_bytes(), None)
+        .map_err(|e| format!("no process can be started for it: {}", error_text(&e)))
+}
+
+/// Waits until at least one has ended, and takes those that have.
+fn wait(running: &mut Vec<Asking>) -> Vec<(usize, Option<Report>, Duration)> {
+    let mut ended = Vec::new();
+    let mut poll = Poll::default();
+    while ended.is_empty() && !running.is_empty() {
+        poll.clear();
+        for asking in running.iter_mut() {
+            asking.at = poll.add(asking.worker.fd());
+        }
+        let limit = |asking: &Asking| asking.began + LOOKUP_LIMIT + GRACE;
+        let until = running.iter().map(limit).min();
+        let broken = poll.wait(clock::poll_timeout(clock::monotonic(), until)).is_err();
+        let now = clock::monotonic();
+        let mut at = 0;
+        while let Some(asking) = running.get_mut(at) {
+            let line = if poll.ready(asking.at) { asking.worker.read() } else { None };
+            if line.is_none() && limit(asking) > now && !broken {
+                at += 1;
+                continue;
+            }
+            let asking = running.remove(at);
+            ended.push((asking.place, line.as_deref().and_then(Report::read), now.since(asking.began)));
+        }
+    }
+    ended
+}
+
+/// Why there is no address: who said what.
+fn doubts(sources: &[Source], asked: &[Option<Asked>]) -> String {
+    let said: Vec<String> = sources
+        .iter()
+        .zip(asked)
+        .filter_map(|(source, asked)| match &asked.as_ref()?.result {
+            Ok(found) => Some(format!("{} says {}", shown(&source.text), found.address)),
+            Err(e) => Some(format!("{}: {}", shown(&source.text), e.why)),
+        })
+        .collect();
+    let why = if said.iter().any(|s| s.contains(" says ")) { " that is believed" } else { "" };
+    match said.as_slice() {
+        [only] => format!("No external address{why} from {only}"),
+        all => format!("No external address{why}:\n  {}", all.join("\n  ")),
+    }
+}
+
+fn print_table(sources: &[Source], asked: &[Option<Asked>]) {
+    let width = sources.iter().map(|s| shown(&s.text).chars().count()).max().unwrap_or(0);
+    for (source, asked) in sources.iter().zip(asked) {
+        let name = shown(&source.text);
+        let Some(Asked { result, took }) = asked else { continue };
+        let (answer, problem) = match result {
+            Ok(found) => (found.address.to_string(), ""),
+            Err(e) => ("-".to_owned(), &*e.why),
+        };
+        let line = format!("{name:<width$}  {:>5} ms  {answer:<15}  {problem}", took.as_millis());
+        print(&format!("{}\n", line.trim_end()));
+    }
+}
+
+fn print_json(
+    family: Family,
+    verdict: Option<IpAddr>,
+    sources: &[Source],
+    asked: &[Option<Asked>],
+    unconfined: Option<&str>,
+) {
+    let rows = sources.iter().zip(asked).filter_map(|(source, asked)| {
+        let asked = asked.as_ref()?;
+        let (found, problem) = match &asked.result {
+            Ok(found) => (Some(found), None),
+            Err(e) => (None, Some(&*e.why)),
+        };
+        Some(json!({
+            "source": shown(&source.text),
+            "operator": &*source.operator,
+            "address": found.map(|f| f.address.to_string()),
+            "local_address": found.and_then(|f| f.local).map(|a| a.to_string()),
+            "seconds": (asked.took.as_secs_f64() * 1000.0).round() / 1000.0,
+            "problem": problem,
+        }))
+    });
+    let rows: Vec<_> = rows.collect();
+    let address = verdict.map(|a| a.to_string());
+    let all = json!({
+        "schema": 1, "family": family.digit(), "address": address, "sources": rows, "unconfined": unconfined,
+    });
+    print(&format!("{all}\n"));
+}
+
+/// A source without what may be secret in it.
+fn shown(text: &str) -> String {
+    crate::text::Clean(&crate::config::mask::masked("source", text)).to_string()
+}
