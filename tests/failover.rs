@@ -257,7 +257,7 @@ impl World {
                 }
                 Effect::Emit(event) => self.said.push((ms(self.now), event.what)),
                 Effect::Refresh(_) | Effect::Resolve(_) => {}
-                Effect::Ask(..) => panic!("{effect:?}"),
+                Effect::Ask(..) | Effect::Lookup(_) | Effect::Publish(_) | Effect::Save => panic!("{effect:?}"),
             }
         }
     }

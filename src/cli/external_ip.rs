@@ -170,7 +170,8 @@ fn doubts(sources: &[Source], asked: &[Option<Asked>]) -> String {
             Err(e) => Some(format!("{}: {}", shown(&source.text), e.why)),
         })
         .collect();
-    let why = if said.iter().any(|s| s.contains(" says ")) { " that is believed" } else { "" };
+    let any = asked.iter().flatten().any(|asked| asked.result.is_ok());
+    let why = if any { " that is believed" } else { "" };
     match said.as_slice() {
         [only] => format!("No external address{why} from {only}"),
         all => format!("No external address{why}:\n  {}", all.join("\n  ")),

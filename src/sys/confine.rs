@@ -39,6 +39,8 @@ pub fn confine(seconds: u32, with_parent: bool) -> Result<(), String> {
     let mut refused = Vec::new();
     // SAFETY: takes nothing, cannot fail.
     let root = unsafe { libc::geteuid() } == 0;
+    // While that is still allowed.
+    close_bounding_set();
     if root && let Err(e) = become_nobody() {
         refused.push(format!("the kernel does not let root become another user ({})", super::error_text(&e)));
     }
@@ -83,16 +85,21 @@ fn become_nobody() -> io::Result<()> {
     }
 }
 
+/// Nothing that this process executes could get a capability back.
+fn close_bounding_set() {
+    // Beyond the last one it fails, and nothing happens; so it does without CAP_SETPCAP.
+    for capability in 0..64 {
+        // SAFETY: integers.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+    }
+}
+
 fn drop_capabilities() {
     let header = Header { version: VERSION_3, pid: 0 };
     let none = [Sets::default(); 2];
     // SAFETY: integers; the two structures are what the call of this version reads, and live through it.
     unsafe {
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-        // Beyond the last one it fails, and nothing happens.
-        for capability in 0..64 {
-            libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
-        }
         libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr());
     }
 }

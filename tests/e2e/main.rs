@@ -13,6 +13,7 @@
 mod actions;
 mod cli;
 mod cost;
+mod ddns;
 mod external;
 mod failover;
 mod logging;
@@ -47,6 +48,7 @@ fn main() {
         ping::tests(),
         actions::tests(),
         external::tests(),
+        ddns::tests(),
         logging::tests(),
         routers::tests(),
         service::tests(),
@@ -62,6 +64,11 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// A lab that runs the program under test.
 pub(crate) fn lab() -> Lab {
     Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).up()
+}
+
+/// One whose providers translate to public addresses, as which the internet sees the router.
+pub(crate) fn public_lab() -> Lab {
+    Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).public().up()
 }
 
 /// A test that fails by panicking.

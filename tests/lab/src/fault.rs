@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use crate::Lab;
-use crate::topology::{LAN, LAN_V6};
+use crate::topology::{LAN, LAN_V6, provider_nat};
 
 /// One of the router's two links to the internet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -148,6 +148,18 @@ impl Lab {
             "router",
             &format!("ip -4 addr flush dev {device} && ip addr add {a}.{b}.{c}.{host}/24 dev {device}"),
         )
+    }
+
+    /// A provider translates to another public address from now on. For a lab with [`crate::Builder::public`].
+    ///
+    /// # Panics
+    /// With the timeline, when that cannot be done.
+    #[track_caller]
+    pub fn public_address(&self, wan: Wan, address: &str) -> Instant {
+        let (isp, via) = (wan.isp(), wan.public());
+        self.sh(isp, &format!("ip addr add {address}/32 dev core 2>/dev/null; nft -f - <<'E'\n{}E", provider_nat(address)));
+        self.sh("inet", &format!("[ {address} = {via} ] || ip route replace {address}/32 via {via}"));
+        Instant::now()
     }
 
     /// Deletes the router's IPv4 default route (all of them, if there are several).

@@ -81,6 +81,14 @@ impl Builder {
         self
     }
 
+    /// The providers translate what the router sends to a public address each, 203.0.113.1 and 198.51.100.1, as which
+    /// the internet then sees it. IPv6 is not translated. Needs nft.
+    #[must_use]
+    pub fn public(mut self) -> Self {
+        self.plan.public = true;
+        self
+    }
+
     /// The providers drop what comes with an address of the other one.
     #[must_use]
     pub fn bcp38(mut self) -> Self {
@@ -119,7 +127,7 @@ impl Builder {
     /// One sentence that says what is missing and what to do.
     pub fn try_up(self) -> Result<Lab, String> {
         let (nsenter, ip) = (tool("nsenter")?, tool("ip")?);
-        if self.plan.nat != Nat::None {
+        if self.plan.nat != Nat::None || self.plan.public {
             tool("nft")?;
         }
         let timeline = Arc::new(Timeline::new());
@@ -164,6 +172,7 @@ impl Lab {
                 default_route: Some(Wan::One),
                 wires: Vec::new(),
                 late: Vec::new(),
+                public: false,
             },
             imon: None,
         }

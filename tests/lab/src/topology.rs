@@ -12,11 +12,29 @@ use crate::fault::Wan;
 /// The namespaces of every lab.
 pub const NAMESPACES: [&str; 5] = ["lan", "router", "isp1", "isp2", "inet"];
 
-/// Addresses on inet's loopback interface: the internet's well-known servers, and two of our own for HTTP.
-pub const INTERNET: [&str; 5] = ["1.1.1.1", "8.8.8.8", "9.9.9.9", "198.18.0.80", "198.18.0.81"];
+/// Addresses on inet's loopback interface: the internet's well-known servers, and four of our own for HTTP.
+pub const INTERNET: [&str; 9] = [
+    "1.1.1.1",
+    "8.8.8.8",
+    "9.9.9.9",
+    "198.18.0.80",
+    "198.18.0.81",
+    "198.18.0.82",
+    "198.18.0.83",
+    // The name servers of OpenDNS and Google that tell who asks.
+    "208.67.222.222",
+    "216.239.32.10",
+];
 
 /// The same in IPv6.
-pub const INTERNET_V6: [&str; 3] = ["2606:4700:4700::1111", "2001:4860:4860::8888", "2001:db8:80::80"];
+pub const INTERNET_V6: [&str; 6] = [
+    "2606:4700:4700::1111",
+    "2001:4860:4860::8888",
+    "2001:db8:80::80",
+    "2001:db8:80::81",
+    "2620:119:35::35",
+    "2001:4860:4802:32::a",
+];
 
 /// The network behind the router.
 pub(crate) const LAN: &str = "192.168.92.0/24";
@@ -47,6 +65,7 @@ pub(crate) struct Plan {
     pub(crate) default_route: Option<Wan>,
     pub(crate) wires: Vec<Wan>,
     pub(crate) late: Vec<Wan>,
+    pub(crate) public: bool,
 }
 
 /// The shell script that makes the network. It relies on the functions of setup.sh. IPv6 addresses are `nodad`: the
@@ -93,7 +112,27 @@ pub(crate) fn script(plan: &Plan) -> String {
         }
     }
     nat(&mut s, plan.nat);
+    if plan.public {
+        for wan in Wan::BOTH {
+            line(&mut s, format_args!("ip netns exec {} nft -f - <<'E'\n{}E", wan.isp(), provider_nat(&wan.public().to_string())));
+        }
+    }
     s
+}
+
+/// The rules by which a provider translates what its customer sends to this address.
+pub(crate) fn provider_nat(address: &str) -> String {
+    format!(
+        "table ip nat
+delete table ip nat
+table ip nat {{
+	chain out {{
+		type nat hook postrouting priority 100
+		oifname \"core\" snat to {address}
+	}}
+}}
+"
+    )
 }
 
 /// Hands out interface indexes that differ at the two ends of a link: equal ones (which is what the kernel picks in
@@ -241,6 +280,7 @@ mod tests {
             default_route: Some(Wan::One),
             wires: vec![Wan::One],
             late: Vec::new(),
+            public: false,
         };
         let mut seen = std::collections::BTreeSet::new();
         for l in script(&plan).lines().filter(|l| l.starts_with("link add")) {

@@ -18,6 +18,7 @@ pub(super) const NAME: &str = "dns";
 const A: u16 = 1;
 const CNAME: u16 = 5;
 const AAAA: u16 = 28;
+const TXT: u16 = 16;
 /// Seconds that answers are good for.
 const TTL: u32 = 60;
 /// How many CNAMEs are followed.
@@ -58,6 +59,8 @@ pub enum DnsMode {
     OtherPort,
     /// Two CNAMEs that point to each other.
     CnameLoop,
+    /// From the zone, but those who tell who asks tell this address: somebody on the way answers in their place.
+    Whoami(IpAddr),
 }
 
 /// What a name stands for.
@@ -67,6 +70,8 @@ pub enum Record {
     Address(IpAddr),
     /// Another name.
     Cname(String),
+    /// A text.
+    Text(String),
 }
 
 /// A query that arrived.
@@ -101,6 +106,7 @@ impl Lab {
     /// A name server on port 53 of all internet addresses, in inet.
     ///
     /// Its zone: microsoft.com, google.com, host.test and whatismyip.test are 198.18.0.80, host2.test is 198.18.0.81,
+    /// whoami.cloudflare, myip.opendns.com and o-o.myaddr.l.google.com tell who asks, each at its own server only.
     /// alias.test is an alias of host2.test, six.test has only the IPv6 address 2001:db8:80::80, both.test has both.
     #[track_caller]
     pub fn dns(&self) -> Dns {
@@ -253,7 +259,8 @@ impl Server {
         let (at_ns, id) = (monotonic_ns(), u16::from_be_bytes([bytes[0], bytes[1]]));
         report(&Query { at_ns, from, server, id, name: question.name.clone(), kind: question.kind });
         let mode = self.modes.get(&server).unwrap_or(&self.mode);
-        let Some(answer) = self.respond(mode, id, &question, bytes) else { return };
+        let from_ip = from.ip().to_canonical();
+        let Some(answer) = self.respond(mode, id, &question, bytes, (server, from_ip)) else { return };
         let by = match mode {
             DnsMode::OtherPort => None,
             DnsMode::OtherAddress => {
@@ -266,8 +273,17 @@ impl Server {
         self.later.push(at_ns + delay, Answer { by, server, to: from, bytes: answer });
     }
 
-    fn respond(&self, mode: &DnsMode, id: u16, question: &Question<'_>, query: &[u8]) -> Option<Vec<u8>> {
-        let known = || match self.lookup(question) {
+    fn respond(
+        &self,
+        mode: &DnsMode,
+        id: u16,
+        question: &Question<'_>,
+        query: &[u8],
+        (server, from): (IpAddr, IpAddr),
+    ) -> Option<Vec<u8>> {
+        let told = if let DnsMode::Whoami(address) = mode { *address } else { from };
+        let hijacked = matches!(mode, DnsMode::Whoami(_));
+        let known = || match whoami(question, server, told, hijacked).or_else(|| self.lookup(question)) {
             Some(records) => response(id, 0, question, &records),
             None => response(id, 3, question, &[]),
         };
@@ -278,7 +294,7 @@ impl Server {
         };
         Some(match mode {
             DnsMode::Timeout => return None,
-            DnsMode::Normal | DnsMode::OtherAddress | DnsMode::OtherPort => known(),
+            DnsMode::Normal | DnsMode::OtherAddress | DnsMode::OtherPort | DnsMode::Whoami(_) => known(),
             DnsMode::NxDomain => response(id, 3, question, &[]),
             DnsMode::Empty => response(id, 0, question, &[]),
             DnsMode::ServFail => response(id, 2, question, &[]),
@@ -322,7 +338,8 @@ impl Server {
             for record in records {
                 match record {
                     Record::Address(a) if (if a.is_ipv4() { A } else { AAAA }) != question.kind => continue,
-                    Record::Address(_) => {}
+                    Record::Text(_) if question.kind != TXT => continue,
+                    Record::Address(_) | Record::Text(_) => {}
                     Record::Cname(target) => next = Some(target.clone()),
                 }
                 answer.push((name.clone(), record.clone()));
@@ -342,6 +359,25 @@ impl Server {
             None => UdpSocket::bind((answer.server, 0)).and_then(|s| s.send_to(&answer.bytes, answer.to)),
         };
     }
+}
+
+/// The answer of those who tell who asks; `None` when the question is none for this server.
+fn whoami(question: &Question<'_>, server: IpAddr, told: IpAddr, anywhere: bool) -> Option<Vec<(String, Record)>> {
+    let at = |servers: [&str; 2]| anywhere || servers.iter().any(|s| s.parse() == Ok(server));
+    let record = match (question.name.as_str(), question.kind) {
+        ("whoami.cloudflare", TXT) if at(["1.1.1.1", "2606:4700:4700::1111"]) => Record::Text(told.to_string()),
+        ("o-o.myaddr.l.google.com", TXT) if at(["216.239.32.10", "2001:4860:4802:32::a"]) => {
+            Record::Text(told.to_string())
+        }
+        ("myip.opendns.com", kind @ (A | AAAA)) if at(["208.67.222.222", "2620:119:35::35"]) => {
+            if told.is_ipv4() != (kind == A) {
+                return Some(Vec::new());
+            }
+            Record::Address(told)
+        }
+        _ => return None,
+    };
+    Some(vec![(question.name.clone(), record)])
 }
 
 fn zone() -> BTreeMap<String, Vec<Record>> {
@@ -394,10 +430,16 @@ fn response(id: u16, code: u8, question: &Question<'_>, records: &[(String, Reco
             Record::Address(IpAddr::V4(a)) => (A, a.octets().to_vec()),
             Record::Address(IpAddr::V6(a)) => (AAAA, a.octets().to_vec()),
             Record::Cname(target) => (CNAME, name_bytes(target)),
+            Record::Text(text) => {
+                let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
+                (TXT, [&[length], text.as_bytes()].concat())
+            }
         };
         // The name asked for is a pointer to the question, as real servers send it.
         bytes.extend(if *name == question.name { vec![0xc0, 12] } else { name_bytes(name) });
-        bytes.extend([kind.to_be_bytes(), 1_u16.to_be_bytes()].concat());
+        bytes.extend(kind.to_be_bytes());
+        // In the class that was asked for, the question's last two bytes.
+        bytes.extend(question.bytes.get(question.bytes.len() - 2..).unwrap_or(&[0, 1]));
         bytes.extend(TTL.to_be_bytes());
         bytes.extend(u16::try_from(data.len()).unwrap_or(0).to_be_bytes());
         bytes.extend(data);

@@ -32,7 +32,7 @@ use crate::timeline::monotonic_ns;
 
 pub use dns::{Dns, DnsMode, Query, Record};
 pub use flow::{Sender, SenderReport, Sink, SinkReport};
-pub use http::{Http, HttpMode, HttpRequest};
+pub use http::{Certificate, Http, HttpMode, HttpRequest, NAMES};
 pub use pinger::{Heard, Ping, Pinged, Sent};
 pub use responder::{Behaviour, Quote, Reply, Request, Responder};
 pub use syslog::{Datagram, Syslog};
