@@ -29,7 +29,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         b42_missing_parts_and_wrong_types_are_clear_errors_or_defaults,
         the_sample_of_the_readme_runs_and_is_echoed_as_v299_did,
         secrets_are_never_shown,
-        ddns_is_said_to_be_missing,
         files_that_cannot_be_a_configuration_are_refused_at_once,
         files_that_others_may_write_are_warned_about,
         garbage_in_the_environment_changes_nothing,
@@ -378,19 +377,6 @@ fn secrets_are_never_shown() {
     let said = [imon.texts(), logged.texts(), wrong, syslog.messages().iter().map(|m| m.text()).collect()].concat();
     let shown: Vec<_> = said.iter().filter(|l| l.contains("hunter2")).collect();
     assert!(shown.is_empty() && said.len() > 30, "{shown:#?}");
-}
-
-fn ddns_is_said_to_be_missing() {
-    let lab = lab();
-    let seen = errors(&lab, &json!({"ddns": {"enable": true}}).to_string());
-    assert!(seen.len() == 1 && seen[0].starts_with("? The ddns monitor is not in imon"), "{seen:#?}");
-    let config = json!({"ddns": {"enable": true}, "updown": {"enable": true, "interval": 0.2, "monitorip": "1.1.1.1"}});
-    let imon = lab.imon("router").instance("t", &config.to_string()).nosyslog().spawn();
-    // Two monitors are enabled, so the tag names the one that speaks.
-    imon.wait_line(|l| l.ends_with("[t-updown] Monitored IP 1.1.1.1 online"), SOON);
-    stop(&imon);
-    let warnings: Vec<_> = imon.texts().into_iter().filter(|l| l.contains("Warning: ")).collect();
-    assert!(warnings.len() == 1 && warnings[0].contains("The ddns monitor is not in imon"), "{warnings:#?}");
 }
 
 fn files_that_cannot_be_a_configuration_are_refused_at_once() {

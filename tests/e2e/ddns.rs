@@ -71,9 +71,7 @@ fn stop(imon: &Proc) {
 
 /// Waits until the first lookup since the start is over.
 fn wait_known(lab: &Lab, imon: &Proc) -> Value {
-    wait_status(lab, imon, "t", "the address is known", |s| {
-        s["monitors"]["ddns"]["addresses"][0]["state"] == "known"
-    })
+    wait_status(lab, imon, "t", "the address is known", |s| s["monitors"]["ddns"]["addresses"][0]["state"] == "known")
 }
 
 fn argv(lab: &Lab) -> Vec<Vec<String>> {
@@ -281,7 +279,12 @@ fn hijacked_name_servers_are_left_out() {
     let imon = start(&lab, &config);
     let first = wait_calls(&lab, 1);
     assert_eq!(first[0].argv[4], "203.0.113.1");
-    wait_lines(&lab, &imon, "says 203.0.113.66, HTTPS has shown 203.0.113.1: somebody on the way answers DNS queries", 1);
+    wait_lines(
+        &lab,
+        &imon,
+        "says 203.0.113.66, HTTPS has shown 203.0.113.1: somebody on the way answers DNS queries",
+        1,
+    );
     let at = wait_known(&lab, &imon)["monitors"]["ddns"]["addresses"][0].clone();
     assert_eq!(at["sources"][1]["left_out"], "hijacked");
     // Without DNS one of two pages lies: nothing changes, and it is told who said what.
@@ -404,7 +407,12 @@ fn a_url_is_called_and_its_whole_answer_compared() {
     let config = json!({ "ddns": ddns(json!({ "update": [update], "ca-file": "/run/lab/ca.pem" })) }).to_string();
     http.mode_of("198.18.0.83", &HttpMode::Raw("KO a&b c".to_owned()));
     let imon = start(&lab, &config);
-    wait_lines(&lab, &imon, "Update of 198.18.0.83 failed, tried again in 1 min: the answer is not the one that is configured: 'KO ***'", 1);
+    wait_lines(
+        &lab,
+        &imon,
+        "Update of 198.18.0.83 failed, tried again in 1 min: the answer is not the one that is configured: 'KO ***'",
+        1,
+    );
     http.mode_of("198.18.0.83", &HttpMode::Raw(" OK\n".to_owned()));
     imon.signal(Signal::SIGUSR1);
     wait_lines(&lab, &imon, "Update of 198.18.0.83: 203.0.113.1 is published", 1);
@@ -422,7 +430,10 @@ fn no_secret_shows_anywhere() {
     let mut update = dyndns2(json!({ "password-file": "/run/lab/password" }))["update"].clone();
     update.as_array_mut().unwrap().push(url);
     // Providers that repeat everything they were told.
-    http.mode_of("198.18.0.82", &HttpMode::After(Duration::from_secs(2), Box::new(HttpMode::Raw("s3cr:et is wrong".to_owned()))));
+    http.mode_of(
+        "198.18.0.82",
+        &HttpMode::After(Duration::from_secs(2), Box::new(HttpMode::Raw("s3cr:et is wrong".to_owned()))),
+    );
     http.mode_of("198.18.0.83", &HttpMode::Raw("unknown token t0ken+x t0ken%2Bx".to_owned()));
     let config = json!({
         "global": { "action": recorder(&lab) }, "ddns": ddns(json!({ "update": update, "ca-file": "/run/lab/ca.pem" })),
@@ -431,7 +442,12 @@ fn no_secret_shows_anywhere() {
     let imon = start(&lab, &config.to_string());
     wait_lines(&lab, &imon, "tried again in 1 min", 3);
     stop(&imon);
-    let all = [said(&imon).join("\n"), lab.read("/run/lab/env"), lab.read("/run/lab/ps"), lab.sh("router", "cat /var/lib/imon/*")];
+    let all = [
+        said(&imon).join("\n"),
+        lab.read("/run/lab/env"),
+        lab.read("/run/lab/ps"),
+        lab.sh("router", "cat /var/lib/imon/*"),
+    ];
     for secret in ["s3cr:et", "t0ken+x", "t0ken%2Bx", "bWU6czNjcjpldA"] {
         for text in &all {
             assert!(!text.contains(secret), "{secret}: {text}");
@@ -453,7 +469,11 @@ fn secrets_that_others_may_read_are_refused() {
     given["ddns"]["update"][0].as_object_mut().unwrap().remove("password-file");
     let refused = check(&given, "644");
     assert_eq!(refused.code(), 1);
-    assert!(refused.stderr().contains("everybody may read it: use 'chmod 600 /etc/default/imon-t'"), "{}", refused.stderr());
+    assert!(
+        refused.stderr().contains("everybody may read it: use 'chmod 600 /etc/default/imon-t'"),
+        "{}",
+        refused.stderr()
+    );
     assert_eq!(check(&given, "600").code(), 0);
     let file = json!({ "ddns": ddns(dyndns2(json!({}))) });
     assert_eq!(check(&file, "644").code(), 0);
@@ -503,7 +523,11 @@ fn a_killed_imon_loses_and_repeats_nothing() {
             at.as_array().is_some_and(|all| all.len() == 2 && all.iter().all(|s| s["address"] == "203.0.113.1"))
         });
         assert_eq!(updates(&http, "198.18.0.82").len(), before + 1, "killed after {milliseconds} ms");
-        assert_eq!(lab.read("/run/lab/script"), "began\nddns-ip-update 203.0.113.1\n", "killed after {milliseconds} ms");
+        assert_eq!(
+            lab.read("/run/lab/script"),
+            "began\nddns-ip-update 203.0.113.1\n",
+            "killed after {milliseconds} ms"
+        );
         stop(&imon);
         let left = lab.sh("router", "ls -A /var/lib/imon");
         assert_eq!(left.trim(), "t.ddns.json", "nothing else is left");
@@ -515,7 +539,12 @@ fn a_damaged_state_is_set_aside() {
     let config = config(&lab, json!({}));
     lab.write("/var/lib/imon/t.ddns.json", "{\"schema\":1,\"wri");
     let imon = start(&lab, &config);
-    wait_lines(&lab, &imon, "t.ddns.json is not used: it is damaged. It is kept as /var/lib/imon/t.ddns.json.damaged", 1);
+    wait_lines(
+        &lab,
+        &imon,
+        "t.ddns.json is not used: it is damaged. It is kept as /var/lib/imon/t.ddns.json.damaged",
+        1,
+    );
     wait_calls(&lab, 1);
     wait_known(&lab, &imon);
     stop(&imon);
@@ -545,7 +574,12 @@ fn a_change_of_address_on_the_link_brings_a_lookup_at_once() {
 fn double_nat_and_carrier_grade_nat_are_told() {
     let (lab, _http, _dns) = world();
     let imon = start(&lab, &config(&lab, json!({})));
-    wait_lines(&lab, &imon, "This system's address is 192.168.42.2, the internet sees 203.0.113.1: another router translates", 1);
+    wait_lines(
+        &lab,
+        &imon,
+        "This system's address is 192.168.42.2, the internet sees 203.0.113.1: another router translates",
+        1,
+    );
     assert_eq!(wait_known(&lab, &imon)["monitors"]["ddns"]["addresses"][0]["nat"], "double");
     lab.sh("isp1", "ip addr add 100.64.0.1/24 dev cust");
     lab.sh("router", "ip addr add 100.64.0.2/24 dev wan1; ip route replace default via 100.64.0.1 src 100.64.0.2");

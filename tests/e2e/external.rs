@@ -191,7 +191,10 @@ fn without_a_source_two_that_agree_are_believed() {
     assert_eq!(bad.code(), 1);
     let said = bad.stderr();
     assert!(said.starts_with("? No external address:\n"), "{said}");
-    assert!(said.contains("https://www.cloudflare.com/cdn-cgi/trace: the name www.cloudflare.com cannot be resolved"), "{said}");
+    assert!(
+        said.contains("https://www.cloudflare.com/cdn-cgi/trace: the name www.cloudflare.com cannot be resolved"),
+        "{said}"
+    );
 }
 
 fn the_table_says_what_is_wrong_with_each() {
@@ -200,11 +203,19 @@ fn the_table_says_what_is_wrong_with_each() {
     http.mode_of("198.18.0.81", &HttpMode::Raw("203.0.113.9".to_owned()));
     http.mode_of("198.18.0.82", &HttpMode::Html);
     let args = [
-        "--all", "--source", "http://198.18.0.80/", "--source", "http://198.18.0.81/", "--source",
-        "http://198.18.0.82/", "--source", "dns:google",
+        "--all",
+        "--source",
+        "http://198.18.0.80/",
+        "--source",
+        "http://198.18.0.81/",
+        "--source",
+        "http://198.18.0.82/",
+        "--source",
+        "dns:google",
     ];
     let table = ask(&lab, &args);
-    let lines: Vec<String> = table.stdout().lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let lines: Vec<String> =
+        table.stdout().lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert!(lines[0].starts_with("http://198.18.0.80/ ") && lines[0].ends_with("ms 203.0.113.1"), "{lines:?}");
     assert!(lines[1].ends_with("ms 203.0.113.9"), "{lines:?}");
@@ -212,7 +223,10 @@ fn the_table_says_what_is_wrong_with_each() {
     assert_eq!(table.code(), 0, "two of three agree");
     let json = ask(&lab, &[&["--json"], &args[..]].concat());
     let value: Value = serde_json::from_str(&json.stdout()).unwrap();
-    assert_eq!((&value["schema"], &value["address"], &value["family"]), (&1.into(), &"203.0.113.1".into(), &"4".into()));
+    assert_eq!(
+        (&value["schema"], &value["address"], &value["family"]),
+        (&1.into(), &"203.0.113.1".into(), &"4".into())
+    );
     assert_eq!(value["sources"][0]["local_address"], "192.168.42.2");
     assert_eq!(value["sources"][2]["problem"], "the answer is not one address and nothing else");
     assert!(value["sources"][0]["seconds"].as_f64().is_some_and(|s| s < 5.0));
@@ -235,7 +249,8 @@ fn no_secret_and_no_privilege_is_in_the_worker() {
     let http = lab.http();
     http.mode(&HttpMode::Hang);
     let source = "http://198.18.0.80/?token=s3cret";
-    let asking = lab.imon("router").args(["external-ip", "--source", source]).env("http_proxy", "http://127.0.0.1:9/").spawn();
+    let asking =
+        lab.imon("router").args(["external-ip", "--source", source]).env("http_proxy", "http://127.0.0.1:9/").spawn();
     http.wait_request(0, |_| true, SOON);
     let pid = workers(&lab).first().cloned().expect("a worker asks");
     let status = lab.sh("router", &format!("cat /proc/{pid}/status"));

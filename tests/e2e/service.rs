@@ -252,7 +252,7 @@ fn a_reload_refuses_a_bad_file_and_goes_on() {
             "[t] ? Invalid value 0 for interval: ",
         ),
         (r#"{"ping": {"enable": false}}"#, "[t] ? No monitors are enabled."),
-        (r#"{"ddns": {"enable": true}}"#, "[t] ? The ddns monitor is not in imon"),
+        (r#"{"ddns": {"enable": true, "sources": "nonsense"}}"#, "[t] ? Invalid value \"nonsense\" for sources"),
     ] {
         lab.write(file, text);
         let mark = imon.mark();

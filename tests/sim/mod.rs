@@ -147,7 +147,9 @@ impl World {
                     }
                 }
                 Effect::Refresh(_) => {}
-                Effect::Route(_) | Effect::Resolve(_) => panic!("{effect:?}"),
+                Effect::Route(_) | Effect::Resolve(_) | Effect::Lookup(_) | Effect::Publish(_) | Effect::Save => {
+                    panic!("{effect:?}")
+                }
                 Effect::Emit(event) => self.said.push((self.now, event.what)),
             }
         }

@@ -53,16 +53,19 @@ enum Coming {
     Publication(Box<Publication>),
 }
 
+/// What each source says at a time.
+type Says = dyn FnMut(Instant, usize) -> Result<Found, NotFound>;
+/// What comes of a publication.
+type Takes = dyn FnMut(Instant, &Publication) -> Outcome;
+
 /// The world around one monitor.
 struct World {
     setup: Setup,
     monitor: Ddns,
     now: Instant,
     coming: Vec<(Instant, Coming)>,
-    /// What each source says at a time.
-    says: Box<dyn FnMut(Instant, usize) -> Result<Found, NotFound>>,
-    /// What comes of a publication.
-    takes: Box<dyn FnMut(Instant, &Publication) -> Outcome>,
+    says: Box<Says>,
+    takes: Box<Takes>,
     log: Vec<(Instant, String)>,
     /// Calls of the script and of the provider: when, which, the address.
     published: Vec<(Instant, Option<usize>, IpAddr)>,

@@ -157,7 +157,10 @@ impl Lab {
     #[track_caller]
     pub fn public_address(&self, wan: Wan, address: &str) -> Instant {
         let (isp, via) = (wan.isp(), wan.public());
-        self.sh(isp, &format!("ip addr add {address}/32 dev core 2>/dev/null; nft -f - <<'E'\n{}E", provider_nat(address)));
+        self.sh(
+            isp,
+            &format!("ip addr add {address}/32 dev core 2>/dev/null; nft -f - <<'E'\n{}E", provider_nat(address)),
+        );
         self.sh("inet", &format!("[ {address} = {via} ] || ip route replace {address}/32 via {via}"));
         Instant::now()
     }

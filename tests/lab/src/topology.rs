@@ -114,7 +114,14 @@ pub(crate) fn script(plan: &Plan) -> String {
     nat(&mut s, plan.nat);
     if plan.public {
         for wan in Wan::BOTH {
-            line(&mut s, format_args!("ip netns exec {} nft -f - <<'E'\n{}E", wan.isp(), provider_nat(&wan.public().to_string())));
+            line(
+                &mut s,
+                format_args!(
+                    "ip netns exec {} nft -f - <<'E'\n{}E",
+                    wan.isp(),
+                    provider_nat(&wan.public().to_string())
+                ),
+            );
         }
     }
     s
