@@ -30,7 +30,7 @@ fn rows(section: &str) -> String {
 #[test]
 fn the_readme_lists_every_setting_with_its_range_and_default() {
     let readme = file("README.md");
-    for section in ["global", "updown", "failover", "ping"] {
+    for section in ["global", "ddns", "updown", "failover", "ping"] {
         let rows = rows(section);
         assert!(readme.contains(&rows), "The README's table of {section} must be:\n{rows}");
     }

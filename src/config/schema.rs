@@ -202,7 +202,13 @@ static SCHEMA: &[Key] = &[
     Key::new("global", "imon-configure-created", Kind::Remark, UNSET, "When this file was written. Not used."),
     //
     Key::new("ddns", "enable", Kind::Flag, "false", ENABLE_DOC),
-    Key::new("ddns", "interval", INTERVAL, "10", "Seconds from one look at the external address to the next."),
+    Key::new(
+        "ddns",
+        "interval",
+        INTERVAL,
+        "10",
+        "Seconds from one look at the external address to the next. No operator is asked twice in 5 minutes.",
+    ),
     Key::new(
         "ddns",
         "pingcount",
