@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 pub mod event;
 pub mod external;
+pub mod fields;
 pub mod host;
 pub mod load;
 pub mod monitor;

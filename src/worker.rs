@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
 
 use crate::external::source::{Means, Service, Source};
 use crate::external::{self, Family, LONGEST, LONGEST_TRACE, Refusal};
+use crate::fields::{Fields, Writer, texts};
 use crate::monitor::ddns::{Found, NotFound};
 use crate::opinion;
 use crate::resolve;
@@ -76,43 +76,34 @@ impl Task {
     /// For standard input of a worker.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut value = match &self.job {
-            Job::Lookup(source) => json!({ "source": &*source.text }),
-            Job::Update(request, address) => json!({
-                "url": request.url,
-                "user": request.user,
-                "secret": request.secret,
-                "ok": match &request.reading {
-                    Reading::DynDns2 => Value::Null,
-                    Reading::Whole(ok) => json!(ok),
-                },
-                "address": address.to_string(),
-            }),
-        };
-        if let Some(map) = value.as_object_mut() {
-            map.insert("family".to_owned(), self.family.digit().into());
-            map.insert("device".to_owned(), json!(self.bound.device));
-            map.insert("from".to_owned(), json!(self.bound.from.map(|a| a.to_string())));
-            map.insert("roots".to_owned(), json!(self.roots));
+        let mut w = Writer::new();
+        match &self.job {
+            Job::Lookup(source) => drop(w.text("source", Some(&source.text))),
+            Job::Update(request, address) => {
+                w.text("url", Some(&request.url)).text("user", request.user.as_deref());
+                w.text("secret", Some(&request.secret)).text("address", Some(&address.to_string()));
+                if let Reading::Whole(ok) = &request.reading {
+                    w.list("ok", ok.iter().filter_map(|text| serde_json::to_string(text).ok()));
+                }
+            }
         }
-        value.to_string()
+        w.text("family", Some(self.family.digit())).text("device", self.bound.device.as_deref());
+        w.text("from", self.bound.from.map(|a| a.to_string()).as_deref()).text("roots", self.roots.as_deref()).end()
     }
 
     fn read(text: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(text).ok()?;
-        let word = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        let job = match word("source") {
+        let fields = Fields::read(text)?;
+        let job = match fields.text("source") {
             Some(source) => Job::Lookup(Source::parse(&source).ok()?),
             None => {
-                let list = |list: &Vec<Value>| list.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-                let reading =
-                    value.get("ok").and_then(Value::as_array).map_or(Reading::DynDns2, |l| Reading::Whole(list(l)));
-                let request = Request { url: word("url")?, user: word("user"), secret: word("secret")?, reading };
-                Job::Update(request, word("address")?.parse().ok()?)
+                let reading = fields.list("ok").map_or(Reading::DynDns2, |list| Reading::Whole(texts(&list)));
+                let (url, user, secret) = (fields.text("url")?, fields.text("user"), fields.text("secret")?);
+                Job::Update(Request { url, user, secret, reading }, fields.text("address")?.parse().ok()?)
             }
         };
-        let bound = Bound { device: word("device"), from: word("from").and_then(|a| a.parse().ok()) };
-        Some(Self { job, family: Family::parse(&word("family")?)?, bound, roots: word("roots") })
+        let from = fields.text("from").and_then(|a| a.parse().ok());
+        let bound = Bound { device: fields.text("device"), from };
+        Some(Self { job, family: Family::parse(&fields.text("family")?)?, bound, roots: fields.text("roots") })
     }
 }
 
@@ -120,11 +111,13 @@ impl Report {
     /// The line.
     #[must_use]
     pub fn line(&self) -> String {
-        let mut value = match &self.said {
+        let mut w = Writer::new();
+        match &self.said {
             Said::Lookup(Ok(found)) => {
-                json!({ "found": found.address.to_string(), "local": found.local.map(|a| a.to_string()) })
+                w.text("found", Some(&found.address.to_string()));
+                w.text("local", found.local.map(|a| a.to_string()).as_deref());
             }
-            Said::Lookup(Err(e)) => json!({ "why": &*e.why, "unwanted": e.unwanted }),
+            Said::Lookup(Err(e)) => drop(w.text("why", Some(&e.why)).plain("unwanted", e.unwanted)),
             Said::Update(address, outcome) => {
                 let (word, why, seconds) = match outcome {
                     Outcome::Done => ("done", "", 0),
@@ -132,45 +125,45 @@ impl Report {
                     Outcome::Wait(wait, why) => ("wait", &**why, wait.as_secs()),
                     Outcome::Stop(why) => ("stop", &**why, 0),
                 };
-                json!({ "outcome": word, "why": why, "seconds": seconds, "address": address.to_string() })
+                w.text("outcome", Some(word)).text("why", Some(why)).plain("seconds", seconds);
+                w.text("address", Some(&address.to_string()));
             }
-        };
-        if let (Some(map), Some(note)) = (value.as_object_mut(), &self.unconfined) {
-            map.insert("unconfined".to_owned(), json!(note));
         }
-        format!("{value}\n")
+        if let Some(note) = &self.unconfined {
+            w.text("unconfined", Some(note));
+        }
+        format!("{}\n", w.end())
     }
 
     /// Reads the line. A worker may be under somebody's influence: its words are cut, and its address is checked again
     /// by whoever uses it.
     #[must_use]
     pub fn read(line: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(line.strip_suffix(b"\n")?).ok()?;
-        let word = |key: &str| value.get(key).and_then(Value::as_str);
-        let cut = |text: &str| text.chars().take(200).collect::<String>();
-        let why = || Rc::from(cut(word("why").unwrap_or_default()));
-        let said = match (word("found"), word("outcome")) {
+        let fields = Fields::read(line.strip_suffix(b"\n")?)?;
+        let cut = |text: String| text.chars().take(200).collect::<String>();
+        let why = || Rc::from(cut(fields.text("why").unwrap_or_default()));
+        let said = match (fields.text("found"), fields.text("outcome")) {
             (Some(address), _) => {
-                let local = word("local").and_then(|a| a.parse().ok());
+                let local = fields.text("local").and_then(|a| a.parse().ok());
                 Said::Lookup(Ok(Found { address: address.parse().ok()?, local }))
             }
             (None, Some(outcome)) => {
-                let seconds = value.get("seconds").and_then(Value::as_u64).unwrap_or(0).min(86_400);
-                let outcome = match outcome {
+                let seconds = fields.number("seconds").unwrap_or(0).clamp(0, 86_400).unsigned_abs();
+                let outcome = match outcome.as_str() {
                     "done" => Outcome::Done,
                     "failed" => Outcome::Failed(why()),
                     "wait" => Outcome::Wait(Duration::from_secs(seconds), why()),
                     "stop" => Outcome::Stop(why()),
                     _ => return None,
                 };
-                Said::Update(word("address")?.parse().ok()?, outcome)
+                Said::Update(fields.text("address")?.parse().ok()?, outcome)
             }
             (None, None) => {
-                let unwanted = value.get("unwanted").and_then(Value::as_bool)?;
+                let unwanted = fields.flag("unwanted")?;
                 Said::Lookup(Err(NotFound { why: why(), unwanted }))
             }
         };
-        Some(Self { said, unconfined: word("unconfined").map(cut) })
+        Some(Self { said, unconfined: fields.text("unconfined").map(cut) })
     }
 }
 

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::args::Ask;
 use super::{CONFIGURATION, FAILURE, OK, complain, fail, print};
 use crate::external::Family;
 use crate::external::source::{DEFAULTS, Source};
+use crate::fields::Writer;
 use crate::monitor::ddns::survey::Survey;
 use crate::monitor::ddns::{Found, NotFound};
+use crate::monitor::stats::Millis;
 use crate::sys::clock;
 use crate::sys::error_text;
 use crate::sys::http::Bound;
@@ -90,8 +90,6 @@ pub(super) fn run(ask: &Ask) -> u8 {
             put(&mut asked, place, result, took);
         }
     };
-    // In the order of the list, whoever was first.
-    survey.votes.sort_by_key(|(at, _)| *at);
     if ask.json {
         print_json(ask.family, verdict, &sources, &asked, unconfined.as_deref());
     } else if ask.all {
@@ -200,26 +198,19 @@ fn print_json(
     unconfined: Option<&str>,
 ) {
     let rows = sources.iter().zip(asked).filter_map(|(source, asked)| {
-        let asked = asked.as_ref()?;
-        let (found, problem) = match &asked.result {
-            Ok(found) => (Some(found), None),
-            Err(e) => (None, Some(&*e.why)),
-        };
-        Some(json!({
-            "source": shown(&source.text),
-            "operator": &*source.operator,
-            "address": found.map(|f| f.address.to_string()),
-            "local_address": found.and_then(|f| f.local).map(|a| a.to_string()),
-            "seconds": (asked.took.as_secs_f64() * 1000.0).round() / 1000.0,
-            "problem": problem,
-        }))
+        let Asked { result, took } = asked.as_ref()?;
+        let found = result.as_ref().ok();
+        let mut w = Writer::new();
+        w.text("source", Some(&shown(&source.text))).text("operator", Some(&source.operator));
+        w.text("address", found.map(|f| f.address.to_string()).as_deref());
+        w.text("local_address", found.and_then(|f| f.local).map(|a| a.to_string()).as_deref());
+        w.plain("seconds", Millis(took.as_secs_f64()));
+        Some(w.text("problem", result.as_ref().err().map(|e| &*e.why)).end())
     });
-    let rows: Vec<_> = rows.collect();
-    let address = verdict.map(|a| a.to_string());
-    let all = json!({
-        "schema": 1, "family": family.digit(), "address": address, "sources": rows, "unconfined": unconfined,
-    });
-    print(&format!("{all}\n"));
+    let mut w = Writer::new();
+    w.plain("schema", 1).text("family", Some(family.digit()));
+    w.text("address", verdict.map(|a| a.to_string()).as_deref()).list("sources", rows);
+    print(&format!("{}\n", w.text("unconfined", unconfined).end()));
 }
 
 /// A source without what may be secret in it.

@@ -41,7 +41,7 @@ pub(super) struct Entry<'a> {
 
 /// A value, decoded one level deep.
 #[derive(Clone)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Null,
     Flag(bool),
     /// A number exactly as written: JSON sets no limit to its size or precision.
@@ -151,7 +151,7 @@ impl Document {
 }
 
 /// Decodes one level of a value.
-pub(super) fn decode(raw: &RawValue) -> Value<'_> {
+pub(crate) fn decode(raw: &RawValue) -> Value<'_> {
     let text = raw.get();
     let decoded = match text.as_bytes().first() {
         Some(b'n') => Ok(Value::Null),

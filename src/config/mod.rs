@@ -6,7 +6,7 @@
 
 mod echo;
 pub mod instance;
-mod json;
+pub(crate) mod json;
 pub mod mask;
 mod schema;
 mod settings;

@@ -379,9 +379,8 @@ fn families(value: &Value<'_>) -> Option<Vec<Family>> {
         }
         _ => return None,
     };
-    let mut families: Vec<Family> = entries.iter().map(|text| Family::parse(text)).collect::<Option<_>>()?;
-    families.sort_unstable();
-    families.dedup();
+    let named: Vec<Family> = entries.iter().map(|text| Family::parse(text)).collect::<Option<_>>()?;
+    let families: Vec<Family> = [Family::V4, Family::V6].into_iter().filter(|f| named.contains(f)).collect();
     (!families.is_empty()).then_some(families)
 }
 

@@ -363,18 +363,17 @@ impl Watch {
         });
         if look || heard == Heard::Overrun {
             let now = addresses();
-            moved |= now != self.addresses;
+            moved |= now.len() != self.addresses.len() || !now.iter().all(|a| self.addresses.contains(a));
             self.addresses = now;
         }
         moved
     }
 }
 
-/// Our own addresses that may matter, in order.
+/// Our own addresses that may matter, in any order.
 fn addresses() -> Vec<IpAddr> {
     let mut all = own_addresses();
     all.retain(|a| !a.is_loopback() && !matches!(a, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80));
-    all.sort_unstable();
     all
 }
 

@@ -14,7 +14,7 @@ pub const LONGEST: usize = 256;
 pub const LONGEST_TRACE: usize = 2048;
 
 /// An address family.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Family {
     /// IPv4.
     V4,

@@ -178,7 +178,6 @@ fn in_words(e: &Error, now: Wall) -> String {
 }
 
 /// Addresses that were looked up before: ureq's own resolver would start a thread.
-#[derive(Debug)]
 struct Known(Vec<SocketAddr>);
 
 impl Resolver for Known {
@@ -228,10 +227,23 @@ impl Connector<()> for Connect {
 }
 
 /// A connection.
-#[derive(Debug)]
 struct Stream {
     stream: TcpStream,
     buffers: LazyBuffers,
+}
+
+/// ureq wants it; nobody looks.
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stream")
+    }
+}
+
+/// The same.
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Known")
+    }
 }
 
 /// The time left, for a socket option; 0 would mean for ever.

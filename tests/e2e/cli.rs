@@ -81,7 +81,7 @@ fn version_and_help_go_to_standard_output() {
         (&["check-config", "--help"], &["Usage: imon check-config", "[default: main]"]),
         (
             &["test-action", "-h"],
-            &["Usage: imon test-action EVENT", "updown-online, updown-offline, failover-initial,", "ping-result"],
+            &["Usage: imon test-action EVENT", "ddns-ip-update, ddns-no-update, updown-online,", "ping-result"],
         ),
         (&["--nosyslog", "--instance", "nosuch", "-h"], &["Usage: imon [--instance NAME"]),
     ] {
@@ -108,12 +108,12 @@ fn usage_errors_exit_2_and_name_the_nearest_option() {
         ),
         (
             &["test-action", "updown-offlin"],
-            "Unknown event 'updown-offlin'. Did you mean 'updown-offline'? Known are updown-online, updown-offline, failover-initial, \
-             failover-primary, failover-standby, failover-bothdown, failover-postping, ping-result.",
+            "Unknown event 'updown-offlin'. Did you mean 'updown-offline'? Known are ddns-ip-update, ddns-no-update, updown-online, \
+             updown-offline, failover-initial, failover-primary, failover-standby, failover-bothdown, failover-postping, ping-result.",
         ),
         (
             &["test-action"],
-            "Which event? One of updown-online, updown-offline, failover-initial, failover-primary, failover-standby, \
+            "Which event? One of ddns-ip-update, ddns-no-update, updown-online, updown-offline, failover-initial, failover-primary, failover-standby, \
              failover-bothdown, failover-postping, ping-result. See 'imon test-action --help'.",
         ),
     ] {

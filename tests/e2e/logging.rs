@@ -205,7 +205,7 @@ fn a_system_log_that_does_not_read_stops_nothing_and_learns_what_it_lost() {
     // Forty addresses: four hundred lines a second, which fill the socket's queue and imon's own store.
     let mut config: Value = serde_json::from_str(&chatty()).unwrap();
     config["ping"]["monitorip"] = json!((80..120).map(|n| format!("198.18.0.{n}")).collect::<Vec<_>>());
-    lab.sh("inet", "for n in $(seq 82 119); do echo addr add 198.18.0.$n/32 dev lo; done | ip -batch -");
+    lab.sh("inet", "for n in $(seq 84 119); do echo addr add 198.18.0.$n/32 dev lo; done | ip -batch -");
     let imon = run(&lab, &config.to_string());
     syslog.wait(0, |m| m.contains("Ping Result"), SOON);
     syslog.pause();

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::event::{Event, Monitor, Severity, What};
 use crate::external::source::{Kind, Source};
-use crate::external::{Family, Nat};
+use crate::external::{self, Family, Nat};
 use crate::monitor::{Effect, Progress, Seen};
 use crate::time::{Clock, Instant};
 use sinks::{Sink, SinkSetup, Stamp};
@@ -388,6 +388,12 @@ impl Ddns {
         let Some(track) = tracks.get_mut(id.track).filter(|t| t.doing.is_some_and(|(doing, _)| doing == id)) else {
             return;
         };
+        // Whoever found it may be under somebody's influence.
+        let checked = result.clone().and_then(|found| match external::public(found.address, track.family) {
+            Ok(_) => Ok(found),
+            Err(refusal) => Err(NotFound::because(&refusal.to_string())),
+        });
+        let result = &checked;
         self.changed = true;
         track.doing = None;
         if std::mem::take(&mut track.again) {
@@ -763,13 +769,12 @@ fn note(severity: Severity, text: String) -> Effect {
 #[must_use]
 pub fn doubts(sources: &[Source]) -> Vec<String> {
     let mut doubts = Vec::new();
-    let mut operators: Vec<&str> = sources.iter().map(|s| &*s.operator).collect();
-    operators.sort_unstable();
-    operators.dedup();
-    match (sources, operators.as_slice()) {
-        ([only], _) => doubts.push(format!("sources has only {only}: whatever it says is believed")),
-        (_, [only]) => {
-            doubts.push(format!("sources has only sources of {only}: whatever one of them says is believed"))
+    let first = sources.first().map(|s| &s.operator);
+    match sources {
+        [only] => doubts.push(format!("sources has only {only}: whatever it says is believed")),
+        [only, ..] if sources.iter().all(|s| Some(&s.operator) == first) => {
+            let who = &only.operator;
+            doubts.push(format!("sources has only sources of {who}: whatever one of them says is believed"));
         }
         _ => {}
     }

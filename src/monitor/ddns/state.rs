@@ -3,13 +3,14 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
 
 use crate::external::{Family, Nat};
+use crate::fields::{Fields, Writer};
 use crate::time::Wall;
 
 /// The format of the file.
-const SCHEMA: u64 = 1;
+const SCHEMA: i64 = 1;
 /// More than this was not written by us.
 const MOST: usize = 64;
 
@@ -64,38 +65,35 @@ impl Saved {
     /// # Errors
     /// What is wrong with it.
     pub fn read(text: &[u8]) -> Result<Self, &'static str> {
-        let value: Value = serde_json::from_slice(text).map_err(|_| "it is damaged")?;
-        if value.get("schema").and_then(Value::as_u64) != Some(SCHEMA) {
+        const DAMAGED: &str = "it is damaged";
+        let fields = Fields::read(text).ok_or(DAMAGED)?;
+        if fields.number("schema") != Some(SCHEMA) {
             return Err("it is of another version");
         }
-        let written = value.get("written").and_then(Value::as_i64).ok_or("it is damaged")?;
-        let tracks =
-            value.get("tracks").and_then(Value::as_array).filter(|t| t.len() <= MOST).ok_or("it is damaged")?;
-        let tracks = tracks.iter().map(track).collect::<Option<_>>().ok_or("it is damaged")?;
+        let written = fields.number("written").ok_or(DAMAGED)?;
+        let tracks = fields.list("tracks").filter(|tracks| tracks.len() <= MOST).ok_or(DAMAGED)?;
+        let tracks = tracks.into_iter().map(track).collect::<Option<_>>().ok_or(DAMAGED)?;
         Ok(Self { written, tracks })
     }
 
     /// Writes it, with a final newline.
     #[must_use]
     pub fn text(&self) -> String {
-        let address = |a: Option<IpAddr>| a.map_or(Value::Null, |a| Value::String(a.to_string()));
         let sink = |s: &SavedSink| {
-            json!({
-                "name": s.name, "print": s.print, "published": address(s.published), "at": s.at, "tries": s.tries,
-                "next": s.next, "stopped": s.stopped,
-            })
+            let mut w = Writer::new();
+            w.text("name", Some(&s.name)).plain("print", s.print).text("published", shown(s.published).as_deref());
+            w.plain("at", s.at).plain("tries", s.tries).plain("next", s.next).text("stopped", s.stopped.as_deref());
+            w.end()
         };
         let track = |t: &SavedTrack| {
-            json!({
-                "family": t.family.digit(), "wan": t.wan, "address": address(t.address), "since": t.since,
-                "nat": t.nat.map(Nat::word), "sinks": t.sinks.iter().map(sink).collect::<Vec<_>>(),
-            })
+            let mut w = Writer::new();
+            w.text("family", Some(t.family.digit())).text("wan", Some(&t.wan));
+            w.text("address", shown(t.address).as_deref()).plain("since", t.since).text("nat", t.nat.map(Nat::word));
+            w.list("sinks", t.sinks.iter().map(sink)).end()
         };
-        let mut root = Map::new();
-        root.insert("schema".to_owned(), SCHEMA.into());
-        root.insert("written".to_owned(), self.written.into());
-        root.insert("tracks".to_owned(), self.tracks.iter().map(track).collect());
-        format!("{}\n", Value::Object(root))
+        let mut w = Writer::new();
+        w.plain("schema", SCHEMA).plain("written", self.written).list("tracks", self.tracks.iter().map(track));
+        format!("{}\n", w.end())
     }
 
     /// Whether the file comes from the future, so that either it or the clock is wrong. A clock that is before `released`,
@@ -107,39 +105,40 @@ impl Saved {
     }
 }
 
-fn track(value: &Value) -> Option<SavedTrack> {
-    let family = Family::parse(value.get("family")?.as_str()?)?;
-    let address = address(value.get("address")?)?.filter(|a| family.has(*a));
-    let sinks = value.get("sinks")?.as_array().filter(|s| s.len() <= MOST)?;
+fn shown(address: Option<IpAddr>) -> Option<String> {
+    address.map(|address| address.to_string())
+}
+
+fn track(raw: &RawValue) -> Option<SavedTrack> {
+    let fields = Fields::of(raw)?;
+    let family = Family::parse(&fields.text("family")?)?;
+    let sinks = fields.list("sinks").filter(|sinks| sinks.len() <= MOST)?;
     Some(SavedTrack {
         family,
-        wan: value.get("wan")?.as_str()?.to_owned(),
-        address,
-        since: value.get("since")?.as_i64()?,
-        nat: value.get("nat").and_then(Value::as_str).and_then(Nat::parse),
-        sinks: sinks.iter().map(sink).collect::<Option<_>>()?,
+        wan: fields.text("wan")?,
+        address: address(&fields, "address")?.filter(|a| family.has(*a)),
+        since: fields.number("since")?,
+        nat: fields.text("nat").and_then(|word| Nat::parse(&word)),
+        sinks: sinks.into_iter().map(sink).collect::<Option<_>>()?,
     })
 }
 
-fn sink(value: &Value) -> Option<SavedSink> {
+fn sink(raw: &RawValue) -> Option<SavedSink> {
+    let fields = Fields::of(raw)?;
     Some(SavedSink {
-        name: value.get("name")?.as_str()?.to_owned(),
-        print: u32::try_from(value.get("print")?.as_u64()?).ok()?,
-        published: address(value.get("published")?)?,
-        at: value.get("at")?.as_i64()?,
-        tries: u32::try_from(value.get("tries")?.as_u64()?).ok()?,
-        next: value.get("next")?.as_i64()?,
-        stopped: value.get("stopped").and_then(Value::as_str).map(str::to_owned),
+        name: fields.text("name")?,
+        print: u32::try_from(fields.number("print")?).ok()?,
+        published: address(&fields, "published")?,
+        at: fields.number("at")?,
+        tries: u32::try_from(fields.number("tries")?).ok()?,
+        next: fields.number("next")?,
+        stopped: fields.text("stopped"),
     })
 }
 
-/// The outer `None` is a value that is no address.
-fn address(value: &Value) -> Option<Option<IpAddr>> {
-    match value {
-        Value::Null => Some(None),
-        Value::String(text) => text.parse().ok().map(Some),
-        _ => None,
-    }
+/// The outer `None` is a field that has no address.
+fn address(fields: &Fields<'_>, name: &str) -> Option<Option<IpAddr>> {
+    if fields.is_null(name) { Some(None) } else { fields.text(name)?.parse().ok().map(Some) }
 }
 
 #[cfg(test)]

@@ -437,6 +437,16 @@ fn news_of_the_network_brings_a_lookup_at_once_but_no_storm() {
 }
 
 #[test]
+fn an_address_that_is_none_is_refused_whoever_found_it() {
+    let mut world = World::new(setup(sources(), false), |_, s| {
+        let address = if s % 2 == 0 { [192, 168, 1, 1].into() } else { "2001:db8::1".parse().unwrap() };
+        Ok(Found { address, local: None })
+    });
+    world.run(POLITE);
+    assert_eq!((world.published.len(), world.lines("%% Unable")), (0, 1));
+}
+
+#[test]
 fn nat_is_told_once() {
     let mut world =
         World::new(setup(sources(), false), |_, _| Ok(Found { address: ip(1), local: Some([100, 64, 1, 2].into()) }));
