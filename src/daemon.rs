@@ -370,7 +370,7 @@ impl Daemon {
                 Effect::Publish(publication) => {
                     let bound = self.bound(&publication.wan, publication.address.is_ipv4());
                     if let Some(web) = &mut self.web {
-                        web.publish(now, publication, bound);
+                        web.publish(now, *publication, bound);
                     }
                 }
                 Effect::Save => self.save(),
@@ -911,23 +911,35 @@ impl Daemon {
             network.leave_at_exit();
         }
         self.actions.stop(now, &mut self.log);
+        if let Some(web) = &mut self.web {
+            web.stop();
+        }
         let last = now + LAST_GRACE + Duration::from_millis(500);
         loop {
             self.actions.reap(&mut self.log);
             let now = clock::monotonic();
             self.actions.tick(now, &mut self.log);
-            if self.actions.load().1 == 0 || now > last {
+            self.keep_web(now);
+            // What a provider is being told may still come to its end.
+            let publishing = self.web.as_ref().is_some_and(Web::is_publishing);
+            if (self.actions.load().1 == 0 && !publishing) || now > last {
                 break;
             }
             self.poll.clear();
             self.poll.add(self.signals.fd());
             self.actions.add_to(&mut self.poll);
+            if let Some(web) = &mut self.web {
+                web.add_to(&mut self.poll);
+            }
             let until = self.actions.poll_at().map_or(last, |at| at.min(last));
             if self.poll.wait(clock::poll_timeout(now, Some(until))).is_err() {
                 break;
             }
             self.signals.take();
             self.actions.after(&self.poll, &mut self.log);
+            if let Some(web) = &mut self.web {
+                web.after(&self.poll);
+            }
         }
         self.log.line(Severity::Info, None, format_args!("Stopped"));
         self.log.finish();

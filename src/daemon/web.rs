@@ -47,6 +47,8 @@ pub(super) struct Web {
     watch: Option<Watch>,
     said_unconfined: bool,
     said_unwritable: bool,
+    /// Nothing is begun any more.
+    stopping: bool,
 }
 
 /// An answer for the monitor.
@@ -58,7 +60,17 @@ pub(super) enum Answer {
 /// What a worker is to do.
 enum Waiting {
     Lookup(LookupId, Family, Bound),
-    Publication(Box<Publication>, Bound, Instant, u32),
+    Publication(Box<Due>),
+}
+
+/// A publication, when it is to begin, and how often that was put off.
+struct Due {
+    publication: Publication,
+    /// As configured when it was wanted: a reload gives others its place.
+    update: Option<Update>,
+    bound: Bound,
+    at: Instant,
+    times: u32,
 }
 
 struct Running {
@@ -110,7 +122,14 @@ impl Web {
             watch: watch.map(|events| Watch { events, addresses: addresses(), place: usize::MAX }),
             said_unconfined: false,
             said_unwritable: false,
+            stopping: false,
         }
+    }
+
+    /// Begins nothing any more.
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+        self.waiting.clear();
     }
 
     /// Other settings. What runs goes on.
@@ -182,8 +201,14 @@ impl Web {
     }
 
     /// Tells a provider, as soon as there is room.
-    pub(super) fn publish(&mut self, now: Instant, publication: Box<Publication>, bound: Bound) {
-        self.waiting.push(Waiting::Publication(publication, bound, now, 0));
+    pub(super) fn publish(&mut self, now: Instant, publication: Publication, bound: Bound) {
+        let update = publication.update.and_then(|at| self.settings.updates.value.get(at)).cloned();
+        self.waiting.push(Waiting::Publication(Box::new(Due { publication, update, bound, at: now, times: 0 })));
+    }
+
+    /// Whether a provider is being told something.
+    pub(super) fn is_publishing(&self) -> bool {
+        self.running.iter().any(|running| matches!(running.purpose, Purpose::Publication(..)))
     }
 
     pub(super) fn answer(&mut self) -> Option<Answer> {
@@ -197,7 +222,7 @@ impl Web {
     pub(super) fn poll_at(&self) -> Option<Instant> {
         let begin = self.waiting.iter().map(|waiting| match waiting {
             Waiting::Lookup(..) => Instant::ZERO,
-            Waiting::Publication(.., at, _) => *at,
+            Waiting::Publication(due) => due.at,
         });
         let begin = begin.min().filter(|_| self.running.len() < MOST);
         self.running.iter().map(|running| running.until).chain(begin).min()
@@ -226,18 +251,16 @@ impl Web {
         }
         let mut calls = Vec::new();
         let mut at = 0;
-        while self.running.len() < MOST && at < self.waiting.len() {
-            if let Some(Waiting::Publication(.., due, _)) = self.waiting.get(at)
-                && *due > now
+        while !self.stopping && self.running.len() < MOST && at < self.waiting.len() {
+            if let Some(Waiting::Publication(due)) = self.waiting.get(at)
+                && due.at > now
             {
                 at += 1;
                 continue;
             }
             match self.waiting.remove(at) {
                 Waiting::Lookup(id, family, bound) => self.begin_lookup(now, id, family, bound),
-                Waiting::Publication(publication, bound, _, times) => {
-                    calls.extend(self.begin_publication(now, publication, bound, times));
-                }
+                Waiting::Publication(due) => calls.extend(self.begin_publication(now, due)),
             }
         }
         calls
@@ -259,35 +282,37 @@ impl Web {
         }
     }
 
-    fn begin_publication(&mut self, now: Instant, p: Box<Publication>, bound: Bound, times: u32) -> Option<Call> {
-        let address = p.address;
+    fn begin_publication(&mut self, now: Instant, mut due: Box<Due>) -> Option<Call> {
+        let address = due.publication.address;
+        let key = Rc::clone(&due.publication.key);
         let success = Report { said: Said::Update(address, Outcome::Done), unconfined: None }.line();
         // Whoever did this before, and was not heard, has left word.
-        let record = match self.state.as_ref().map(|state| state.record(hash(&p.key), success.as_bytes())) {
+        let record = match self.state.as_ref().map(|state| state.record(hash(&key), success.as_bytes())) {
             Some(Ok(record)) => record.ok(),
-            Some(Err(Earlier::Busy)) if times < BUSY_AT_MOST => {
-                self.waiting.push(Waiting::Publication(p, bound, now + BUSY, times + 1));
+            Some(Err(Earlier::Busy)) if due.times < BUSY_AT_MOST => {
+                (due.at, due.times) = (now + BUSY, due.times + 1);
+                self.waiting.push(Waiting::Publication(due));
                 return None;
             }
-            Some(Err(Earlier::Said(line))) => match Report::read(&line).map(|report| report.said) {
-                Some(Said::Update(told, outcome)) if told == address && outcome == Outcome::Done => {
-                    self.answers.push(Answer::Publication(Rc::clone(&p.key), address, outcome, None));
-                    return None;
+            Some(Err(Earlier::Said(line))) => {
+                match Report::read(&line).map(|report| report.said) {
+                    Some(Said::Update(told, Outcome::Done)) if told == address => {
+                        self.answers.push(Answer::Publication(key, address, Outcome::Done, None));
+                    }
+                    // It is about another address, or failed: its record is gone now.
+                    _ => self.waiting.push(Waiting::Publication(due)),
                 }
-                _ => {
-                    self.waiting.push(Waiting::Publication(p, bound, now, times));
-                    return None;
-                }
-            },
+                return None;
+            }
             Some(Err(Earlier::Busy)) | None => None,
         };
-        let Some(update) = p.update else {
-            let ticket = Ticket { key: Rc::clone(&p.key), address, record };
-            return Some((*p, ticket));
-        };
-        let failed = |why: String| Answer::Publication(Rc::clone(&p.key), address, Outcome::Failed(why.into()), None);
-        let Some(update) = self.settings.updates.value.get(update) else {
-            self.answers.push(failed("it is not configured any more".to_owned()));
+        if due.publication.update.is_none() {
+            return Some((due.publication, Ticket { key, address, record }));
+        }
+        let Due { update, bound, .. } = *due;
+        let Some(update) = update else {
+            let gone = Outcome::Failed("it is not configured any more".into());
+            self.answers.push(Answer::Publication(key, address, gone, record));
             return None;
         };
         let started = secret::read(&update.secret).and_then(|secret| {
@@ -300,10 +325,12 @@ impl Web {
         });
         match started {
             Ok(worker) => {
-                let purpose = Purpose::Publication(Rc::clone(&p.key), address, record);
+                let purpose = Purpose::Publication(key, address, record);
                 self.running.push(Running { worker, purpose, until: now + UPDATE_LIMIT + GRACE, place: usize::MAX });
             }
-            Err(why) => self.answers.push(failed(why)),
+            Err(why) => {
+                self.answers.push(Answer::Publication(key, address, Outcome::Failed(why.into()), record));
+            }
         }
         None
     }
