@@ -108,3 +108,31 @@ impl Default for Writer {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut w = Writer::new();
+        w.text("a", Some("x \"y\" \u{1} é")).text("b", None).plain("c", -5).plain("d", true);
+        w.list("e", ["1".to_owned(), "\"z\"".to_owned()].into_iter());
+        let text = w.end();
+        let fields = Fields::read(text.as_bytes()).unwrap();
+        assert_eq!(fields.text("a").as_deref(), Some("x \"y\" \u{1} é"));
+        assert!(fields.is_null("b") && !fields.is_null("a") && !fields.is_null("nosuch"));
+        assert_eq!((fields.number("c"), fields.flag("d")), (Some(-5), Some(true)));
+        assert_eq!(texts(&fields.list("e").unwrap()), ["z"]);
+        assert_eq!((fields.text("c"), fields.number("a"), fields.list("d").is_none()), (None, None, true));
+    }
+
+    #[test]
+    fn what_is_no_object_is_none() {
+        for text in ["", "null", "[]", "{", "{\"a\":}", "5", "\u{0}"] {
+            assert!(Fields::read(text.as_bytes()).is_none(), "{text}");
+        }
+        assert!(Fields::read(b"\xff").is_none());
+        assert_eq!(Fields::read(b"{\"a\":1e99}").unwrap().number("a"), None);
+    }
+}

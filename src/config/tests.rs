@@ -494,3 +494,129 @@ fn a_limit_returns_at_half_of_it_unless_told_otherwise() {
     let ms = Duration::from_millis;
     assert_eq!(quality(r#""max-rtt": 300, "return-rtt": 200,"#).rtt, Some(Limit { most: ms(300), again: ms(200) }));
 }
+
+/// The ddns section of a configuration with this in it.
+fn ddns(more: &str) -> Parsed {
+    let text = format!("{{\"ddns\": {{\"enable\": true, {more}}}}}");
+    parse("/x", text.as_bytes(), &Overrides::default())
+}
+
+#[test]
+fn sources_are_texts_or_objects_that_name_the_operator() {
+    let more =
+        r#""sources": ["http://ip.example.co.uk/", {"url": "http://198.18.0.80/", "operator": "Lab"}, "dns:google"]"#;
+    let parsed = ddns(more);
+    let ddns = parsed.config.unwrap().ddns.unwrap();
+    let operators: Vec<&str> = ddns.sources.iter().map(|s| &*s.operator).collect();
+    assert_eq!(operators, ["example.co.uk", "Lab", "google.com"]);
+    for bad in [
+        r#""sources": "ftp://x/""#,
+        r#""sources": [1]"#,
+        r#""sources": [{"url": "http://x.example/"}]"#,
+        r#""sources": [{"url": "http://x.example/", "operator": ""}]"#,
+        r#""sources": [{"url": "http://x.example/", "operator": "x", "more": 1}]"#,
+        r#""sources": {"url": "http://x.example/", "operator": "x"}"#,
+        r#""sources": null"#,
+        r#""families": []"#,
+        r#""families": ["5"]"#,
+        r#""families": "four""#,
+        r#""announce": "never""#,
+        r#""refresh": -1"#,
+    ] {
+        assert_eq!(super::tests::ddns(bad).errors.len(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn the_defaults_of_ddns_are_good() {
+    let parsed = ddns(r#""interval": 10"#);
+    let ddns = parsed.config.unwrap().ddns.unwrap();
+    assert_eq!(ddns.sources.len(), source::DEFAULTS.len());
+    assert_eq!(
+        (ddns.families, ddns.per_wan, ddns.announce_start, ddns.refresh),
+        (vec![Family::V4], false, false, None)
+    );
+    for both in [r#""families": "6, 4""#, r#""families": [6, 4]"#, r#""families": ["4", "6", "4"]"#] {
+        assert_eq!(super::tests::ddns(both).config.unwrap().ddns.unwrap().families, [Family::V4, Family::V6], "{both}");
+    }
+}
+
+#[test]
+fn updates_are_read_by_type_and_each_mistake_is_told() {
+    let good = ddns(
+        r#""update": [{"type": "dyndns2", "server": "http://x.example", "insecure": true, "hostname": "a.example, b.example",
+            "username": "me", "password": " p w "},
+            {"type": "url", "url": "http://x.example/?t={secret}&ip={ip}", "insecure": true, "secret-file": "/x", "ok": ["OK", "{ip}"]}]"#,
+    );
+    assert!(good.errors.is_empty() && good.warnings.is_empty(), "{:?} {:?}", good.errors, good.warnings);
+    let updates = good.config.unwrap().ddns.unwrap().updates.value;
+    let labels: Vec<String> = updates.iter().map(Update::label).collect();
+    assert_eq!(labels, ["a.example at x.example", "b.example at x.example", "x.example"]);
+    let base = |more: &str| {
+        format!(r#""update": [{{"type": "dyndns2", "insecure": true, "server": "http://x.example", {more}}}]"#)
+    };
+    for (more, why) in [
+        (
+            base(r#""hostname": "a.example", "username": "me""#),
+            "password, password-file or password-credential is missing",
+        ),
+        (base(r#""hostname": "a_b c", "username": "me", "password": "x""#), "hostname"),
+        (base(r#""hostname": [], "username": "me", "password": "x""#), "hostname is missing"),
+        (base(r#""hostname": "a.example", "username": "m:e", "password": "x""#), "username has a colon"),
+        (base(r#""hostname": "a.example", "username": "me", "password": 5"#), "password is not text"),
+        (
+            base(r#""hostname": "a.example", "username": "me", "password-file": "x""#),
+            "password-file is not a full path",
+        ),
+        (
+            base(r#""hostname": "a.example", "username": "me", "password-credential": "../x""#),
+            "not the name of a credential",
+        ),
+        (r#""update": [{"type": "url", "url": "http://x.example/{ip}"}]"#.to_owned(), "set insecure to true"),
+        (
+            r#""update": [{"type": "url", "insecure": true, "url": "http://x.example/{secret}"}]"#.to_owned(),
+            "is missing",
+        ),
+        (
+            r#""update": [{"type": "url", "insecure": true, "url": "http://x/", "secret": "x"}]"#.to_owned(),
+            "no {secret}",
+        ),
+        (r#""update": [{"type": "url", "insecure": 1, "url": "http://x/"}]"#.to_owned(), "insecure is true or false"),
+        (r#""update": [{}]"#.to_owned(), "type is missing"),
+        (r#""update": ["x"]"#.to_owned(), "not in braces"),
+        (r#""update": 5"#.to_owned(), "Invalid value 5 for update"),
+    ] {
+        let errors = lines(&ddns(&more).errors);
+        assert!(errors.len() == 1 && errors[0].contains(why), "{more}: {errors:?}");
+        assert!(!errors[0].contains("p w"), "{errors:?}");
+    }
+}
+
+/// Whatever stands in the section, there is an answer.
+#[test]
+fn random_ddns_sections_never_panic() {
+    let pieces = [
+        "\"type\":\"url\"",
+        "\"type\":\"dyndns2\"",
+        "\"url\":\"http://{ip}/{secret}\"",
+        "\"secret\":\"\\u0000\"",
+        "\"ok\":[1]",
+        "\"hostname\":[\"é\",\"\"]",
+        "\"server\":\"://\"",
+        "\"server\":\"http://[::1]:0/a?b\"",
+        "\"username\":\"\"",
+        "\"insecure\":true",
+        "\"wan\":\"\"",
+        "\"password\":null",
+        "\"operator\":{}",
+    ];
+    let mut random = crate::random::Random(9);
+    for _ in 0..5000 {
+        let mut object = Vec::new();
+        for _ in 0..random.below(7) {
+            object.push(pieces[random.place(pieces.len())]);
+        }
+        let object = object.join(",");
+        let _ = ddns(&format!("\"update\": [{{{object}}}], \"sources\": [{{{object}}}]"));
+    }
+}

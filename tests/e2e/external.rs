@@ -272,4 +272,10 @@ fn no_secret_and_no_privilege_is_in_the_worker() {
     }
     asking.signal(Signal::SIGTERM);
     asking.wait(SOON);
+    // What is no task is refused without a word.
+    let program = lab.imon_program();
+    for task in ["", "{}", "[[", r#"{"source":"http://198.18.0.80/","family":"5"}"#] {
+        let run = format!("echo '{task}' | {} web-worker; echo $?", program.display());
+        assert_eq!(lab.sh("router", &run), "2", "{task}");
+    }
 }
