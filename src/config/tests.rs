@@ -45,8 +45,10 @@ fn warnings(text: &str) -> Vec<String> {
     lines(&parsed.warnings)
 }
 
+/// Without what only the build without TLS says about the external address.
 fn lines(problems: &[Problem]) -> Vec<String> {
-    problems.iter().map(ToString::to_string).collect()
+    let said = |line: &String| cfg!(feature = "tls") || !line.contains("both can be forged");
+    problems.iter().map(ToString::to_string).filter(said).collect()
 }
 
 /// An updown section with further keys.
@@ -548,7 +550,7 @@ fn updates_are_read_by_type_and_each_mistake_is_told() {
             "username": "me", "password": " p w "},
             {"type": "url", "url": "http://x.example/?t={secret}&ip={ip}", "insecure": true, "secret-file": "/x", "ok": ["OK", "{ip}"]}]"#,
     );
-    assert!(good.errors.is_empty() && good.warnings.is_empty(), "{:?} {:?}", good.errors, good.warnings);
+    assert_eq!((lines(&good.errors), lines(&good.warnings)), (vec![], vec![]));
     let updates = good.config.unwrap().ddns.unwrap().updates.value;
     let labels: Vec<String> = updates.iter().map(Update::label).collect();
     assert_eq!(labels, ["a.example at x.example", "b.example at x.example", "x.example"]);
