@@ -294,13 +294,16 @@ impl Web {
                 self.waiting.push(Waiting::Publication(due));
                 return None;
             }
-            Some(Err(Earlier::Said(line))) => {
+            Some(Err(Earlier::Said(line, record))) => {
                 match Report::read(&line).map(|report| report.said) {
                     Some(Said::Update(told, Outcome::Done)) if told == address => {
-                        self.answers.push(Answer::Publication(key, address, Outcome::Done, None));
+                        self.answers.push(Answer::Publication(key, address, Outcome::Done, Some(record)));
                     }
-                    // It is about another address, or failed: its record is gone now.
-                    _ => self.waiting.push(Waiting::Publication(due)),
+                    // It is about another address, or failed.
+                    _ => {
+                        record.finish();
+                        self.waiting.push(Waiting::Publication(due));
+                    }
                 }
                 return None;
             }

@@ -251,8 +251,8 @@ pub struct Record {
 pub enum Earlier {
     /// Its process is still at it.
     Busy,
-    /// This came of it.
-    Said(Vec<u8>),
+    /// This came of it. The record is to be finished once that is known and kept elsewhere.
+    Said(Vec<u8>, Record),
 }
 
 impl State {
@@ -335,13 +335,13 @@ impl State {
         }
         let mut said = Vec::new();
         let _ = (&mut file).take(4096).read_to_end(&mut said);
+        let success = success.into();
         if said.last() == Some(&b'\n') {
-            remove(&path);
-            return Err(Earlier::Said(said));
+            return Err(Earlier::Said(said, Record { file, path, success }));
         }
         let _ = file.set_len(0);
         let _ = io::Seek::rewind(&mut file);
-        Ok(Ok(Record { file, path, success: success.into() }))
+        Ok(Ok(Record { file, path, success }))
     }
 }
 
