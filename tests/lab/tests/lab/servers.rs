@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use imon_lab::roles::{Behaviour, DnsMode, HttpMode, Ping, Pinged, Quote, Record, Reply};
-use imon_lab::{Lab, instant_ns};
+use imon_lab::{Lab, Wan, instant_ns};
 use libtest_mimic::Trial;
 
 use crate::client;
@@ -19,6 +19,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         the_name_server_answers_and_misbehaves,
         each_name_server_address_has_its_own_mode,
         the_provider_answers_and_misbehaves,
+        the_provider_has_a_mode_for_each_address_and_they_take_turns,
+        providers_translate_to_public_addresses_that_can_change,
         the_log_hears_every_byte_and_can_go_away,
         a_log_that_does_not_read_fills_up,
     ]
@@ -236,6 +238,35 @@ fn the_provider_answers_and_misbehaves() {
     assert_eq!(http.requests().len(), 9);
     http.mode(&HttpMode::Ok);
     assert_eq!(client::run(&lab, "router", &["http", "[2001:db8:80::80]:80"]), [ok, "2001:db8:42::2", ""]);
+}
+
+fn the_provider_has_a_mode_for_each_address_and_they_take_turns() {
+    let lab = Lab::new();
+    let http = lab.http();
+    let get = |to: &str| client::run(&lab, "router", &["http", &format!("{to}:80")]);
+    let turns = vec![HttpMode::Reply(429, String::new()), HttpMode::HeaderOnly, HttpMode::Raw("last".to_owned())];
+    http.mode_of("198.18.0.82", &HttpMode::Sequence(turns));
+    assert_eq!(get("198.18.0.82")[0], "HTTP/1.1 429 Status");
+    assert_eq!(get("198.18.0.82"), ["HTTP/1.1 200 OK", ""]);
+    for _ in 0..2 {
+        assert_eq!(get("198.18.0.82")[1], "last", "the last one stays");
+    }
+    assert_eq!(get("198.18.0.83")[1], "192.168.42.2");
+    http.mode(&HttpMode::Trace);
+    assert!(get("198.18.0.82").contains(&"ip=192.168.42.2".to_owned()), "a mode for all replaces those of addresses");
+    assert!(http.authority().starts_with("-----BEGIN CERTIFICATE-----"));
+}
+
+fn providers_translate_to_public_addresses_that_can_change() {
+    let lab = Lab::builder().public().up();
+    let (http, _dns) = (lab.http(), lab.dns());
+    let get = || client::run(&lab, "router", &["http", "198.18.0.80:80"])[1].clone();
+    assert_eq!(get(), "203.0.113.1");
+    lab.public_address(Wan::One, "203.0.113.77");
+    assert_eq!(get(), "203.0.113.77");
+    lab.sh("router", "ip route replace default via 192.168.62.1");
+    assert_eq!(get(), "198.51.100.1");
+    assert_eq!(http.requests().last().map(|r| r.from.to_string()).as_deref(), Some("198.51.100.1"));
 }
 
 fn the_log_hears_every_byte_and_can_go_away() {
