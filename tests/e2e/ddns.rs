@@ -242,6 +242,7 @@ fn b28_with_failover_a_switch_is_confirmed_through_the_new_network() {
     lab.wait_until("the address of the standby", SOON, || updates() == ["203.0.113.1", "198.51.100.1"]);
     lab.heal(imon_lab::Fault::Carrier(Wan::One));
     lab.wait_until("the address of the primary again", SOON, || updates().len() == 3 && updates()[2] == "203.0.113.1");
+    assert!(argv(&lab).iter().all(|a| a[3] != "ddns-no-update"), "{:?}", said(&imon));
     stop(&imon);
 }
 

@@ -31,6 +31,8 @@ pub const HIJACKED: Duration = Duration::from_secs(86_400);
 const SETTLE: Duration = Duration::from_millis(500);
 /// and by no other for this long.
 const CALM: Duration = Duration::from_secs(10);
+/// A way that is gone is mostly followed by another: failover switches. So long that is not told as a fault.
+const NO_WAY: Duration = Duration::from_secs(5);
 /// After a round without result.
 const AGAIN: [u64; 5] = [30, 60, 120, 240, 300];
 /// An address that was left less than this ago, without news of the network since, must be found twice.
@@ -646,7 +648,7 @@ impl Track {
 
     /// Looks soon: something has changed.
     fn trigger(&mut self, now: Instant) {
-        if matches!(self.way, Way::Unknown) {
+        if !matches!(self.way, Way::Ready(_)) {
             return;
         }
         let at = (now + SETTLE).max(self.triggered.map_or(now, |last| last + CALM));
@@ -670,7 +672,7 @@ impl Track {
         self.failed.clear();
         self.urgent = true;
         self.way = way.clone();
-        self.due = Some(now);
+        self.due = Some(if matches!(way, Way::None(_)) { now + NO_WAY } else { now });
     }
 
     fn last_problem(&self) -> Rc<str> {

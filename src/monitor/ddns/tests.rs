@@ -400,6 +400,12 @@ fn b28_a_switch_is_a_change_only_when_the_new_way_says_so() {
     world.way("wan1");
     world.run(SECOND);
     assert_eq!(world.calls(), [1, 2, 1], "at once, by two who agree");
+    // Between two networks there is none for a moment.
+    world.way("none");
+    world.run(SECOND);
+    world.way("wan2");
+    world.run(POLITE);
+    assert_eq!(world.lines("no network works"), 0);
     world.way("none");
     world.run(POLITE);
     assert_eq!(world.lines("Lookup of the external address: no network works"), 1);
