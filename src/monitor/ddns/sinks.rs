@@ -87,6 +87,7 @@ pub struct Sink {
     update: Option<usize>,
     running: bool,
     due: Option<Instant>,
+    /// When it is to be told once more the address that it has. None while it is to be told another.
     refresh: Option<Instant>,
 }
 
@@ -133,11 +134,13 @@ impl Sink {
     /// There is another address.
     pub(super) fn renew(&mut self, now: Instant) {
         (self.tries, self.due, self.problem) = (0, Some(now), None);
+        self.refresh = None;
     }
 
     /// It is to be told although it knows.
     pub(super) fn forget(&mut self) {
         (self.published, self.tries, self.due) = (None, 0, Some(Instant::ZERO));
+        self.refresh = None;
     }
 
     /// Somebody asks for another try.
@@ -187,9 +190,11 @@ impl Sink {
 impl Track {
     /// Sets when those who know the address are to be told again, after a start.
     pub(super) fn plan_refresh(&mut self, refresh: Option<Duration>, clock: Clock) {
+        let address = self.address;
         for sink in &mut self.sinks {
             let left = refresh.map(|every| every.saturating_sub(sink.age(clock)));
-            sink.refresh = left.filter(|_| sink.published.is_some()).map(|left| clock.now + left);
+            let has_it = address.is_some() && sink.published == address;
+            sink.refresh = left.filter(|_| has_it).map(|left| clock.now + left);
         }
     }
 
@@ -249,10 +254,9 @@ impl Track {
             Outcome::Done => {
                 sink.published = Some(address);
                 sink.at = Stamp::At(now);
-                sink.refresh = refresh.map(|every| now + every);
                 sink.problem = None;
                 if current {
-                    (sink.tries, sink.due) = (0, None);
+                    (sink.tries, sink.due, sink.refresh) = (0, None, refresh.map(|every| now + every));
                 }
                 if !script {
                     tell(Severity::Notice, format!("Update of {name}: {address} is published"));

@@ -132,7 +132,11 @@ impl World {
     /// Runs for so long.
     fn run(&mut self, time: Duration) {
         let end = self.now + time;
+        let (mut turns, mut at_once) = (self.now, 0);
         loop {
+            at_once = if self.now == turns { at_once + 1 } else { 0 };
+            turns = self.now;
+            assert!(at_once < 1000, "it spins at {:?}", self.now);
             let next = self.coming.iter().map(|(at, _)| *at).min();
             let next = [next, self.monitor.poll_at()].into_iter().flatten().min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
@@ -379,6 +383,26 @@ fn refresh_publishes_the_same_address_again() {
         world.restart();
     }
     assert_eq!(world.calls().len(), 6, "in five days, whatever restarts there are");
+}
+
+/// What wakes it up is done, or is not due any more: the loop must not spin.
+#[test]
+fn a_refresh_that_is_overdue_while_a_new_address_cannot_be_told_wakes_nobody() {
+    let mut setup = setup(sources(), false);
+    setup.refresh = Some(Duration::from_secs(7200));
+    let mut world = World::new(setup, |_, _| found(1));
+    world.run(60 * SECOND);
+    world.says(|_, _| found(2));
+    world.takes = Box::new(|_, _| Outcome::Failed("x".into()));
+    world.run(Duration::from_secs(3600));
+    for restarts in 0..2 {
+        for _ in 0..400 {
+            world.run(30 * SECOND);
+            let next = world.monitor.poll_at();
+            assert!(next.is_none_or(|next| next > world.now), "{next:?} at {:?}, {restarts} restarts", world.now);
+        }
+        world.restart();
+    }
 }
 
 #[test]
