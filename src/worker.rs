@@ -18,7 +18,8 @@ use crate::monitor::ddns::{Found, NotFound};
 use crate::opinion;
 use crate::resolve;
 use crate::sys::http::{self, Bound, Get};
-use crate::sys::{clock, confine, error_text, files, net, udp, worker};
+use crate::sys::worker::{self, Worker};
+use crate::sys::{clock, confine, error_text, files, net, udp};
 use crate::time::Instant;
 use crate::update::{self, Outcome, Reading, Request};
 use crate::wire::dns::{self, Answer, Class, Kind, Name, Question, Reject};
@@ -29,6 +30,8 @@ pub const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 pub const UPDATE_LIMIT: Duration = Duration::from_secs(15);
 /// What whoever waits for a worker gives it beyond that. Then it is killed.
 pub const GRACE: Duration = Duration::from_millis(750);
+/// Why there is no answer when time is over.
+pub const TOO_LATE: &str = http::TOO_LATE;
 /// One name server is waited for so long.
 const NAME_SERVER: Duration = Duration::from_millis(1200);
 /// Longest file of certificates, in bytes.
@@ -73,6 +76,15 @@ pub enum Said {
 }
 
 impl Task {
+    /// Starts a worker that does it. What it says goes to `record` as well.
+    ///
+    /// # Errors
+    /// Why no process can be started, for a person.
+    pub fn start(&self, record: Option<&files::Record>) -> Result<Worker, String> {
+        Worker::start(self.text().as_bytes(), record.map(files::Record::file))
+            .map_err(|e| format!("no process can be started for it: {}", error_text(&e)))
+    }
+
     /// For standard input of a worker.
     #[must_use]
     pub fn text(&self) -> String {
@@ -108,6 +120,17 @@ impl Task {
 }
 
 impl Report {
+    /// What a lookup's worker has found; `None`: it has ended without a report, or was ended.
+    ///
+    /// # Errors
+    /// Why it found nothing.
+    pub fn found(said: Option<Said>) -> Result<Found, NotFound> {
+        match said {
+            Some(Said::Lookup(result)) => result,
+            _ => Err(NotFound::because(TOO_LATE)),
+        }
+    }
+
     /// The line.
     #[must_use]
     pub fn line(&self) -> String {
@@ -258,20 +281,20 @@ fn fetch(
         basic.map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
     let limit = until.since(clock::monotonic());
     if limit.is_zero() {
-        return Err("no complete answer in time".to_owned());
+        return Err(TOO_LATE.to_owned());
     }
     http::get(Get { url, addresses, bound: &task.bound, authorization, roots, longest, limit, now: clock::wall() })
 }
 
 /// The addresses of a host, of the family that is asked for.
 fn addresses(task: &Task, host: &str, until: Instant) -> Result<Vec<IpAddr>, String> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = external::source::bare(host);
     if let Ok(address) = host.parse::<IpAddr>() {
-        let family = if address.is_ipv4() { "4" } else { "6" };
-        return if task.family.has(address) {
+        let family = Family::of(address);
+        return if family == task.family {
             Ok(vec![address])
         } else {
-            Err(format!("its address is of IPv{family}"))
+            Err(format!("its address is of IPv{}", family.digit()))
         };
     }
     let [hosts, conf] =
@@ -334,7 +357,7 @@ fn own(task: &Task) -> Result<Result<Found, NotFound>, String> {
 
 /// Asks a name server once.
 fn ask(bound: &Bound, server: SocketAddr, question: &Question, until: Instant) -> Result<Answer, String> {
-    let id = net::random_id();
+    let id = (net::random() & 0xffff) as u16;
     let mut packet = Vec::new();
     dns::query(id, question, &mut packet);
     let until = until.min(clock::monotonic() + NAME_SERVER);

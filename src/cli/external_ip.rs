@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::args::Ask;
-use super::{CONFIGURATION, FAILURE, OK, complain, fail, print};
+use super::{CONFIGURATION, OK, complain, fail, print};
 use crate::external::Family;
 use crate::external::source::{DEFAULTS, Source};
 use crate::fields::Writer;
@@ -12,13 +12,15 @@ use crate::monitor::ddns::survey::Survey;
 use crate::monitor::ddns::{Found, NotFound};
 use crate::monitor::stats::Millis;
 use crate::sys::clock;
-use crate::sys::error_text;
 use crate::sys::http::Bound;
 use crate::sys::net::interface_index;
 use crate::sys::poll::Poll;
 use crate::sys::worker::Worker;
 use crate::time::Instant;
-use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said, Task};
+use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Task};
+
+/// No address is believed.
+const NOT_FOUND: u8 = 1;
 
 /// What a source said, and how long that took.
 struct Asked {
@@ -80,10 +82,7 @@ pub(super) fn run(ask: &Ask) -> u8 {
                 unconfined = unconfined.take().or(report.unconfined);
                 report.said
             });
-            let result = match said {
-                Some(Said::Lookup(result)) => result,
-                _ => Err(NotFound::because("no complete answer in time")),
-            };
+            let result = Report::found(said);
             if let Ok(found) = &result {
                 survey.votes.push((place, found.address));
             }
@@ -102,14 +101,10 @@ pub(super) fn run(ask: &Ask) -> u8 {
     }
     match verdict {
         Some(_) => OK,
-        None if ask.json => FAILURE_TO_FIND,
-        None => fail(FAILURE_TO_FIND, &[doubts(&sources, &asked)]),
+        None if ask.json => NOT_FOUND,
+        None => fail(NOT_FOUND, &[doubts(&sources, &asked)]),
     }
 }
-
-/// No address is believed.
-const FAILURE_TO_FIND: u8 = CONFIGURATION;
-const _: () = assert!(FAILURE_TO_FIND != FAILURE);
 
 fn next(all: bool, running: usize, survey: &Survey, sources: &[Source], asked: &[Option<Asked>]) -> Option<usize> {
     if all {
@@ -126,9 +121,7 @@ fn put(asked: &mut [Option<Asked>], at: usize, result: Result<Found, NotFound>, 
 
 fn start(ask: &Ask, source: &Source) -> Result<Worker, String> {
     let bound = Bound { device: ask.bind.clone(), from: None };
-    let task = Task { job: Job::Lookup(source.clone()), family: ask.family, bound, roots: ask.ca_file.clone() };
-    Worker::start(task.text().as_bytes(), None)
-        .map_err(|e| format!("no process can be started for it: {}", error_text(&e)))
+    Task { job: Job::Lookup(source.clone()), family: ask.family, bound, roots: ask.ca_file.clone() }.start(None)
 }
 
 /// Waits until at least one has ended, and takes those that have.

@@ -58,8 +58,6 @@ pub struct Parsed {
     pub echo: Vec<Section>,
     /// The action script, also when something else is wrong: whether there is such a file is a problem like the others.
     pub action: Option<Located<String>>,
-    /// The monitors that are enabled, as far as that could be read.
-    pub enabled: Vec<&'static str>,
 }
 
 /// Checked settings. A monitor that is not enabled is `None`.
@@ -291,7 +289,7 @@ const MAX_UNDER_WAY: f64 = 20_000.0;
 pub fn parse(file: &str, text: &[u8], overrides: &Overrides<'_>) -> Parsed {
     let mut report = Report { file: file.into(), errors: Vec::new(), warnings: Vec::new() };
     let (errors, warnings) = (Vec::new(), Vec::new());
-    let mut parsed = Parsed { config: None, errors, warnings, echo: Vec::new(), action: None, enabled: Vec::new() };
+    let mut parsed = Parsed { config: None, errors, warnings, echo: Vec::new(), action: None };
     match Document::new(text) {
         Ok(document) => parsed.config = read(&document, overrides, &mut report, &mut parsed),
         Err(fault) => report.fault("", fault),
@@ -341,8 +339,6 @@ fn read(document: &Document, overrides: &Overrides<'_>, report: &mut Report, par
         let todo = "set enable to true in a section ddns, updown, failover or ping";
         report.error(1, "", format!("No monitors are enabled. See documentation: {todo}"));
     }
-    let monitors = [&ddns, &updown, &failover, &ping];
-    parsed.enabled = MONITORS.into_iter().zip(monitors).filter(|(_, m)| m.enabled()).map(|(name, _)| name).collect();
     parsed.action = read_action(&global, report);
     let addping = overrides.addping.and_then(|text| read_addping(text, &updown, report));
     // Each of them is read before one that failed ends this, so that the problems of all are reported.

@@ -11,6 +11,7 @@ use crate::monitor::Owner;
 use crate::monitor::failover::Probe;
 use crate::resolve::{Ask, AskError, NameId, Resolver};
 use crate::sys::files;
+use crate::sys::net::random;
 use crate::sys::ping::Families;
 use crate::time::Instant;
 use crate::wire::dns::Answer;
@@ -63,8 +64,7 @@ enum Known {
 
 impl Hosts {
     pub(super) fn new() -> Self {
-        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
-        Self::with(Resolver::new(seed))
+        Self::with(Resolver::new(random()))
     }
 
     /// An empty table that keeps what `old` knows of names.

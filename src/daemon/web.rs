@@ -17,7 +17,7 @@ use crate::sys::clock;
 use crate::sys::error_text;
 use crate::sys::files::{self, Earlier, Record, State};
 use crate::sys::http::{Bound, RELEASED};
-use crate::sys::net::{own_addresses, random_id};
+use crate::sys::net::{own_addresses, random};
 use crate::sys::netlink::{Events, Heard};
 use crate::sys::poll::Poll;
 use crate::sys::secret;
@@ -25,7 +25,7 @@ use crate::sys::worker::Worker;
 use crate::time::Instant;
 use crate::update::{Outcome, Secret, Update};
 use crate::wire::rtnetlink::News;
-use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said, Task, UPDATE_LIMIT};
+use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said, TOO_LATE, Task, UPDATE_LIMIT};
 
 /// Workers at a time: each takes a megabyte or two.
 const MOST: usize = 3;
@@ -269,16 +269,12 @@ impl Web {
     fn begin_lookup(&mut self, now: Instant, id: LookupId, family: Family, bound: Bound) {
         let Some(source) = self.settings.sources.get(id.source) else { return };
         let roots = self.settings.roots.as_ref().map(|roots| roots.value.clone());
-        let task = Task { job: Job::Lookup(source.clone()), family, bound, roots };
-        match Worker::start(task.text().as_bytes(), None) {
+        match (Task { job: Job::Lookup(source.clone()), family, bound, roots }).start(None) {
             Ok(worker) => {
                 let until = now + LOOKUP_LIMIT + GRACE;
                 self.running.push(Running { worker, purpose: Purpose::Lookup(id), until, place: usize::MAX });
             }
-            Err(e) => {
-                let why = format!("no process can be started for it: {}", error_text(&e));
-                self.answers.push(Answer::Lookup(id, Err(NotFound::because(&why))));
-            }
+            Err(why) => self.answers.push(Answer::Lookup(id, Err(NotFound::because(&why)))),
         }
     }
 
@@ -320,11 +316,9 @@ impl Web {
         };
         let started = secret::read(&update.secret).and_then(|secret| {
             let request = update.request(address, &secret);
-            let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
             let roots = self.settings.roots.as_ref().map(|roots| roots.value.clone());
-            let task = Task { job: Job::Update(request, address), family, bound, roots };
-            let file = record.as_ref().map(Record::file);
-            Worker::start(task.text().as_bytes(), file).map_err(|e| error_text(&e))
+            let task = Task { job: Job::Update(request, address), family: Family::of(address), bound, roots };
+            task.start(record.as_ref())
         });
         match started {
             Ok(worker) => {
@@ -361,19 +355,12 @@ impl Web {
             let text = format!("Web requests are made with more rights than they need: {note}");
             self.remarks.push((Severity::Notice, text));
         }
-        const NOTHING: &str = "no complete answer in time";
         let answer = match purpose {
-            Purpose::Lookup(id) => {
-                let result = match said {
-                    Some(Said::Lookup(result)) => result,
-                    _ => Err(NotFound::because(NOTHING)),
-                };
-                Answer::Lookup(id, result)
-            }
+            Purpose::Lookup(id) => Answer::Lookup(id, Report::found(said)),
             Purpose::Publication(key, address, record) => {
                 let outcome = match said {
                     Some(Said::Update(told, outcome)) if told == address => outcome,
-                    _ => Outcome::Failed(NOTHING.into()),
+                    _ => Outcome::Failed(TOO_LATE.into()),
                 };
                 Answer::Publication(key, address, outcome, record)
             }
@@ -440,7 +427,7 @@ pub(super) fn monitor(settings: &config::Ddns, script: Option<&str>, wans: &[&st
         interval: settings.interval,
         announce_start: settings.announce_start,
         refresh: settings.refresh,
-        seed: u64::from(random_id()) << 16 | u64::from(random_id()),
+        seed: random(),
     })
 }
 

@@ -42,10 +42,16 @@ impl Family {
         }
     }
 
+    /// The family of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
     /// Whether this is an address of the family.
     #[must_use]
     pub fn has(self, address: IpAddr) -> bool {
-        address.is_ipv4() == (self == Self::V4)
+        self == Self::of(address)
     }
 }
 
@@ -91,14 +97,20 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// Everything else is refused; nothing is searched for, cut out or repaired.
 pub fn address(page: &[u8], family: Family) -> Result<IpAddr, Refusal> {
-    if page.len() > LONGEST {
-        return Err(Refusal::TooLong(LONGEST));
-    }
-    let text = std::str::from_utf8(page).map_err(|_| Refusal::NotAnAddress)?.trim_ascii();
-    if text.is_empty() {
-        return Err(Refusal::Empty);
-    }
+    let text = text(page, LONGEST, Refusal::NotAnAddress)?;
     text.parse().map_err(|_| Refusal::NotAnAddress).and_then(|address| public(address, family))
+}
+
+/// The text of a page, unless it is too long, empty, or no text at all.
+fn text(page: &[u8], longest: usize, no_text: Refusal) -> Result<&str, Refusal> {
+    if page.len() > longest {
+        return Err(Refusal::TooLong(longest));
+    }
+    match std::str::from_utf8(page).map(str::trim_ascii) {
+        Ok("") => Err(Refusal::Empty),
+        Ok(text) => Ok(text),
+        Err(_) => Err(no_text),
+    }
 }
 
 /// Reads a page in Cloudflare's trace format: lines `key=value`, `fl` first, `ip` once.
@@ -106,13 +118,7 @@ pub fn address(page: &[u8], family: Family) -> Result<IpAddr, Refusal> {
 /// # Errors
 /// A page of another form, several addresses, one of the other family or one that is not public.
 pub fn trace(page: &[u8], family: Family) -> Result<IpAddr, Refusal> {
-    if page.len() > LONGEST_TRACE {
-        return Err(Refusal::TooLong(LONGEST_TRACE));
-    }
-    let text = std::str::from_utf8(page).map_err(|_| Refusal::NotATrace)?.trim_ascii();
-    if text.is_empty() {
-        return Err(Refusal::Empty);
-    }
+    let text = text(page, LONGEST_TRACE, Refusal::NotATrace)?;
     let mut found = None;
     for (at, line) in text.lines().enumerate() {
         let (key, value) = line.split_once('=').ok_or(Refusal::NotATrace)?;

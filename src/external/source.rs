@@ -199,11 +199,17 @@ pub fn url(text: &str) -> Result<Uri, String> {
         return Err("the URL must name a host, and no user or password".to_owned());
     }
     let host = url.host().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let bare = bare(host);
     let good = !bare.is_empty() && (bare.parse::<IpAddr>().is_ok() || crate::host::check_name(bare).is_ok());
     // A port that is none makes the whole authority's port vanish without an error.
     let port = url.authority().is_some_and(|a| a.as_str().len() == host.len() || a.port_u16().is_some_and(|p| p > 0));
     if good && port { Ok(url) } else { Err("the URL has no good host and port".to_owned()) }
+}
+
+/// The host of a URL without the brackets of an IPv6 address.
+#[must_use]
+pub fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Who runs a host: its registrable domain, or itself when it is an address. Without the list of public suffixes (a
@@ -211,7 +217,7 @@ pub fn url(text: &str) -> Result<Uri, String> {
 fn operator(host: &str) -> String {
     const SECOND: [&str; 9] = ["co", "com", "net", "org", "ac", "gov", "edu", "or", "ne"];
     const ALSO_CLOUDFLARE: [&str; 4] = ["1.1.1.1", "1.0.0.1", "one.one.one.one", "icanhazip.com"];
-    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
+    let host = bare(host).trim_end_matches('.').to_ascii_lowercase();
     if ALSO_CLOUDFLARE.iter().any(|name| host == *name || host.strip_suffix(name).is_some_and(|h| h.ends_with('.'))) {
         return Service::Cloudflare.operator().to_owned();
     }

@@ -74,11 +74,16 @@ pub fn lock(path: &Path) -> io::Result<Lock> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
     let mut file = options.open(path)?;
-    // SAFETY: the descriptor is open for as long as `file` lives.
-    super::cerr(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })?;
+    lock_file(&file)?;
     // For people who look; the lock itself is what counts, also when there is no room to write.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(Lock(file))
+}
+
+/// Locks an open file until it is closed by everybody who has it from us.
+fn lock_file(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open for as long as `file` is borrowed.
+    super::cerr(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(|_| ())
 }
 
 /// When a file was last changed, and which one it is: tells whether it must be read again.
@@ -329,8 +334,7 @@ impl State {
             Ok(file) => file,
             Err(e) => return Ok(Err(e)),
         };
-        // SAFETY: the descriptor is open for as long as `file` lives.
-        if super::cerr(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).is_err() {
+        if lock_file(&file).is_err() {
             return Err(Earlier::Busy);
         }
         let mut said = Vec::new();

@@ -25,6 +25,9 @@ use crate::time::Wall;
 /// Size of each buffer, in bytes.
 const BUFFER: usize = 8 * 1024;
 
+/// Why there is no answer when time is over.
+pub const TOO_LATE: &str = "no complete answer in time";
+
 /// By which way to go out.
 #[derive(Clone, Debug, Default)]
 pub struct Bound {
@@ -90,7 +93,7 @@ pub struct Answer {
 /// the changelog.
 pub const RELEASED: i64 = 1_795_478_400;
 /// A clock this long after it is most probably wrong, too.
-const TOO_LATE: i64 = 20 * 366 * 86_400;
+const TOO_FAR: i64 = 20 * 366 * 86_400;
 
 /// Asks. No proxy, no redirect is followed.
 ///
@@ -154,7 +157,7 @@ pub fn get(get: Get<'_>) -> Result<Answer, String> {
 /// An error without the URL, which may have a secret in it.
 fn in_words(e: &Error, now: Wall) -> String {
     let text = match e {
-        Error::Timeout(_) => "no complete answer in time".to_owned(),
+        Error::Timeout(_) => TOO_LATE.to_owned(),
         Error::BadUri(_) => "the URL is not a good one".to_owned(),
         Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         Error::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
@@ -164,7 +167,7 @@ fn in_words(e: &Error, now: Wall) -> String {
         e => e.to_string(),
     };
     let (early, late) = (text.contains("not valid yet"), text.contains("certificate expired"));
-    let odd = now.secs < RELEASED || now.secs > RELEASED + TOO_LATE;
+    let odd = now.secs < RELEASED || now.secs > RELEASED + TOO_FAR;
     if odd && (early || late) {
         return format!("this system's clock is wrong ({now}), so no certificate can be checked: set it (NTP)");
     }
@@ -312,7 +315,7 @@ mod tests {
             || Error::Io(io::Error::other("invalid peer certificate: certificate expired: verification time"));
         let early = || Error::Io(io::Error::other("invalid peer certificate: certificate not valid yet: verification"));
         assert!(in_words(&early(), at(0)).contains("clock is wrong (1970-01-01"));
-        assert!(in_words(&expired(), at(RELEASED + TOO_LATE + 1)).contains("clock is wrong"));
+        assert!(in_words(&expired(), at(RELEASED + TOO_FAR + 1)).contains("clock is wrong"));
         assert_eq!(in_words(&expired(), at(RELEASED + 1)), "the certificate has expired");
         assert_eq!(in_words(&early(), at(RELEASED + 1)), "the certificate is not valid yet");
     }

@@ -31,6 +31,14 @@ fn cerr<T: PartialEq + From<i8>>(result: T) -> io::Result<T> {
     if result == T::from(-1) { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// A pipe for what a child prints: reading from it never waits.
+fn output_pipe() -> io::Result<(io::PipeReader, io::PipeWriter)> {
+    let (read, write) = io::pipe()?;
+    // SAFETY: sets a flag of a descriptor that is open.
+    cerr(unsafe { libc::fcntl(read.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+    Ok((read, write))
+}
+
 /// Switches a socket option on.
 fn set_option(socket: &socket2::Socket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     set_option_to(socket, level, option, 1)

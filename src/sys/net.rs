@@ -30,6 +30,6 @@ pub fn server_address(address: IpAddr, zone: Option<&str>, port: u16) -> SocketA
 
 /// An unpredictable number: the key of the hash is made of the kernel's random numbers.
 #[must_use]
-pub fn random_id() -> u16 {
-    (RandomState::new().hash_one(0) & 0xffff) as u16
+pub fn random() -> u64 {
+    RandomState::new().hash_one(0)
 }

@@ -31,9 +31,7 @@ pub fn start(
     env: &[(&str, String)],
     record: Option<&Record>,
 ) -> io::Result<(Script, Output)> {
-    let (read, write) = io::pipe()?;
-    // SAFETY: sets a flag of a descriptor that is open.
-    super::cerr(unsafe { libc::fcntl(read.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+    let (read, write) = super::output_pipe()?;
     let spawn = |program: &OsStr, first: Option<&str>| {
         let mut command = Command::new(program);
         command.args(first).args(args).envs(env.iter().map(|(k, v)| (k, v)));

@@ -28,9 +28,7 @@ impl Worker {
     /// # Errors
     /// As fork(2), execve(2), pipe(2).
     pub fn start(request: &[u8], record: Option<&File>) -> io::Result<Self> {
-        let (output, write) = io::pipe()?;
-        // SAFETY: sets a flag of a descriptor that is open.
-        super::cerr(unsafe { libc::fcntl(output.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
+        let (output, write) = super::output_pipe()?;
         let mut command = Command::new(program());
         command.arg(ARGUMENT).env_clear().current_dir("/");
         command.stdin(Stdio::piped()).stdout(write).stderr(Stdio::null()).process_group(0);

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::event::{Event, Monitor, Severity, What};
-use crate::external::source::{Kind, Source};
+use crate::external::source::Source;
 use crate::external::{self, Family, Nat};
 use crate::monitor::{Effect, Progress, Seen};
 use crate::time::{Clock, Instant};
@@ -637,13 +637,8 @@ impl Track {
 
     /// How many operators can be asked.
     fn operators(&self, sources: &[Source], now: Instant) -> u32 {
-        let mut seen: Vec<&str> = Vec::new();
-        for (source, view) in sources.iter().zip(&self.views) {
-            if view.is_usable(now) && !seen.contains(&&*source.operator) {
-                seen.push(&source.operator);
-            }
-        }
-        u32::try_from(seen.len()).unwrap_or(1).max(1)
+        let usable = sources.iter().zip(&self.views).filter(|(_, view)| view.is_usable(now));
+        u32::try_from(survey::operators(usable.map(|(source, _)| source))).unwrap_or(1).max(1)
     }
 
     /// Looks soon: something has changed.
@@ -771,17 +766,15 @@ fn note(severity: Severity, text: String) -> Effect {
 #[must_use]
 pub fn doubts(sources: &[Source]) -> Vec<String> {
     let mut doubts = Vec::new();
-    let first = sources.first().map(|s| &s.operator);
     match sources {
         [only] => doubts.push(format!("sources has only {only}: whatever it says is believed")),
-        [only, ..] if sources.iter().all(|s| Some(&s.operator) == first) => {
+        [only, ..] if survey::operators(sources.iter()) == 1 => {
             let who = &only.operator;
             doubts.push(format!("sources has only sources of {who}: whatever one of them says is believed"));
         }
         _ => {}
     }
-    let proven = |s: &Source| s.is_proven() || s.kind() == Kind::Interface;
-    if !sources.is_empty() && !sources.iter().any(proven) {
+    if !sources.is_empty() && !sources.iter().any(Source::is_proven) {
         let why = if cfg!(feature = "tls") { "" } else { " (this build, nano, has no HTTPS)" };
         doubts.push(format!(
             "sources are asked by HTTP and DNS only, and both can be forged by whoever is on the way{why}"

@@ -27,8 +27,7 @@ impl Survey {
     #[must_use]
     pub fn verdict(&self, sources: &[Source], usable: &dyn Fn(usize) -> bool) -> Option<IpAddr> {
         let of = |at: usize| sources.get(at);
-        let alone = sources.iter().all(|s| Some(&s.operator) == sources.first().map(|f| &f.operator));
-        if alone {
+        if operators(sources.iter()) <= 1 {
             return self.votes.first().map(|(_, address)| *address);
         }
         let has = |kind| sources.iter().any(|s| s.kind() == kind);
