@@ -118,7 +118,9 @@ pub fn get(get: Get<'_>) -> Result<Answer, String> {
         .input_buffer_size(BUFFER)
         .output_buffer_size(BUFFER);
     #[cfg(feature = "tls")]
-    let config = match get.roots {
+    let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(super::tls::provider());
+    #[cfg(feature = "tls")]
+    let tls = match get.roots {
         Some(pem) => {
             let items = parse_pem(pem).filter_map(|item| match item {
                 Ok(PemItem::Certificate(certificate)) => Some(certificate),
@@ -128,10 +130,12 @@ pub fn get(get: Get<'_>) -> Result<Answer, String> {
             if roots.is_empty() {
                 return Err("ca-file has no certificate in PEM format".to_owned());
             }
-            config.tls_config(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build())
+            tls.root_certs(RootCerts::new_with_certs(&roots))
         }
-        None => config,
+        None => tls,
     };
+    #[cfg(feature = "tls")]
+    let config = config.tls_config(tls.build());
     #[cfg(not(feature = "tls"))]
     let _ = get.roots;
     let connect = Connect { bound: get.bound.clone(), local: Arc::clone(&local) };

@@ -20,6 +20,8 @@ pub mod process;
 pub mod secret;
 pub mod signal;
 pub mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 pub mod udp;
 pub mod worker;
 
