@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods)]
 
 mod args;
+mod check;
+mod configure;
 mod external_ip;
 mod test_action;
 
@@ -50,11 +52,18 @@ pub fn main() -> ExitCode {
             print(&text);
             OK
         }
-        Parsed::Wrong(text) => return usage(&text),
+        Parsed::Wrong(text) => {
+            let is_check = words.first().is_some_and(|word| word == "check");
+            complain(&text);
+            // Of `check` 2 means that the internet is broken.
+            return ExitCode::from(if is_check { FAILURE } else { USAGE });
+        }
         Parsed::Command(command) => match command {
             Command::Run { selection, nosyslog } => {
                 with_signals(|signals| run(&selection, nosyslog, signals, notify, &words))
             }
+            Command::Configure(ask) => configure::run(&ask),
+            Command::Check(ask) => with_signals(|signals| check::run(&ask, signals)),
             Command::TestAction { selection, event } => {
                 with_signals(|signals| test_action::run(&selection, event.as_deref(), signals))
             }

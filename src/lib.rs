@@ -5,6 +5,7 @@
 //! arguments, everything wanted is a returned effect. `clippy.toml` and the lints in `Cargo.toml` hold that line.
 
 pub mod action;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod daemon;

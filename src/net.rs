@@ -189,7 +189,7 @@ impl Picture {
             News::NoRule(rule) => take(&mut self.rules, |r| *r == rule),
             News::Default6(default) => put(&mut self.defaults6, default, |d| *d == default),
             News::NoDefault6(default) => take(&mut self.defaults6, |d| *d == default),
-            News::Route(_) | News::End(..) | News::Other => {}
+            News::Route(_) | News::Neighbour(_) | News::End(..) | News::Other => {}
         }
         false
     }

@@ -473,6 +473,12 @@ pub fn servers(conf: &str) -> Vec<Server> {
     Conf::parse(conf).servers
 }
 
+/// Whether a resolv.conf(5) names no server, so that this system itself is taken for one.
+#[must_use]
+pub fn is_assumed(conf: &str) -> bool {
+    Conf::parse(conf).assumed
+}
+
 /// The address of this family that a name has without being asked for: by a hosts(5), or by itself.
 #[must_use]
 pub fn in_hosts(hosts: &str, name: &str, v6: bool) -> Option<IpAddr> {

@@ -117,6 +117,30 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (yoe + era * 400 + i64::from(m <= 2), m, d)
 }
 
+/// A date as HTTP servers write it, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7), in seconds since 1970. `None`: it
+/// is none, or in one of the two forms that are obsolete.
+#[must_use]
+pub fn http_date(text: &str) -> Option<i64> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let mut words = text.split_once(", ")?.1.split(' ');
+    let day: i64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
+    let month = words.next().filter(|name| name.len() == 3)?;
+    let month = i64::try_from(MONTHS.find(month).filter(|at| at % 3 == 0)? / 3).ok()? + 1;
+    let year: i64 = words.next()?.parse().ok().filter(|year| (1970..=9999).contains(year))?;
+    let mut clock = words.next()?.splitn(3, ':').map(|n| n.parse::<i64>().ok().filter(|n| (0..=60).contains(n)));
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    if words.next() != Some("GMT") {
+        return None;
+    }
+    // The inverse of `civil`, by the same author.
+    let y = year - i64::from(month <= 2);
+    let doy = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    let era = y.div_euclid(400);
+    let yoe = y.rem_euclid(400);
+    let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
 /// A duration as V2.99 logs it: `0 days 0 hours, 0 minutes 13 seconds`. Whole seconds, cut off, not rounded.
 #[must_use]
 pub fn in_words(d: Duration) -> String {
@@ -148,6 +172,32 @@ mod tests {
         assert_eq!(t(951_827_696, 0), "2000-02-29T12:34:56.000Z");
         assert_eq!(t(4_102_444_800, 0), "2100-01-01T00:00:00.000Z");
         assert_eq!(t(-1, 999_000_000), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn http_dates_are_read() {
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(http_date("Tue, 29 Feb 2000 12:34:56 GMT"), Some(951_827_696));
+        for secs in [0, 951_827_696, 1_795_478_400, 4_102_444_800, 253_402_300_799_i64] {
+            let (y, m, d) = civil(secs.div_euclid(86_400));
+            let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+            let s = secs % 86_400;
+            let (hour, minute) = (s / 3600, s % 3600 / 60);
+            let text = format!("Xxx, {d:02} {} {y} {hour:02}:{minute:02}:{:02} GMT", month[m as usize - 1], s % 60);
+            assert_eq!(http_date(&text), Some(secs), "{text}");
+        }
+        for bad in [
+            "",
+            "06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49 GMT",
+            "Sun, 06 anF 1994 08:49:37 GMT",
+            "Sun, 99 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 06 Nov 99999999999999999999 08:49:37 GMT",
+        ] {
+            assert_eq!(http_date(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::resolve;
 use crate::sys::http::{self, Bound, Get};
 use crate::sys::worker::{self, Worker};
 use crate::sys::{clock, confine, error_text, files, net, udp};
-use crate::time::Instant;
+use crate::time::{self, Instant};
 use crate::update::{self, Outcome, Reading, Request};
 use crate::wire::dns::{self, Answer, Class, Kind, Name, Question, Reject};
 
@@ -55,6 +55,8 @@ pub enum Job {
     Lookup(Source),
     /// Publish this address.
     Update(Request, IpAddr),
+    /// Get this page and say what came, which is for `imon check` to judge.
+    Page(String),
 }
 
 /// What a worker says.
@@ -73,6 +75,21 @@ pub enum Said {
     Lookup(Result<Found, NotFound>),
     /// Of an update.
     Update(IpAddr, Outcome),
+    /// Of a page.
+    Page(Result<Page, Rc<str>>),
+}
+
+/// A page that came.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// HTTP status.
+    pub status: u16,
+    /// It has no content.
+    pub empty: bool,
+    /// Where it sends the reader.
+    pub location: Option<String>,
+    /// The server's time, in seconds since 1970.
+    pub date: Option<i64>,
 }
 
 impl Task {
@@ -91,6 +108,7 @@ impl Task {
         let mut w = Writer::new();
         match &self.job {
             Job::Lookup(source) => drop(w.text("source", Some(&source.text))),
+            Job::Page(url) => drop(w.text("page", Some(url))),
             Job::Update(request, address) => {
                 w.text("url", Some(&request.url)).text("user", request.user.as_deref());
                 w.text("secret", Some(&request.secret)).text("address", Some(&address.to_string()));
@@ -105,9 +123,10 @@ impl Task {
 
     fn read(text: &[u8]) -> Option<Self> {
         let fields = Fields::read(text)?;
-        let job = match fields.text("source") {
-            Some(source) => Job::Lookup(Source::parse(&source).ok()?),
-            None => {
+        let job = match (fields.text("source"), fields.text("page")) {
+            (Some(source), _) => Job::Lookup(Source::parse(&source).ok()?),
+            (None, Some(page)) => Job::Page(page),
+            (None, None) => {
                 let reading = fields.list("ok").map_or(Reading::DynDns2, |list| Reading::Whole(texts(&list)));
                 let (url, user, secret) = (fields.text("url")?, fields.text("user"), fields.text("secret")?);
                 Job::Update(Request { url, user, secret, reading }, fields.text("address")?.parse().ok()?)
@@ -141,6 +160,14 @@ impl Report {
                 w.text("local", found.local.map(|a| a.to_string()).as_deref());
             }
             Said::Lookup(Err(e)) => drop(w.text("why", Some(&e.why)).plain("unwanted", e.unwanted)),
+            Said::Page(Ok(page)) => {
+                w.plain("status", page.status).plain("empty", page.empty);
+                w.text("location", page.location.as_deref());
+                if let Some(date) = page.date {
+                    w.plain("date", date);
+                }
+            }
+            Said::Page(Err(why)) => drop(w.text("no_page", Some(why))),
             Said::Update(address, outcome) => {
                 let (word, why, seconds) = match outcome {
                     Outcome::Done => ("done", "", 0),
@@ -181,6 +208,14 @@ impl Report {
                 };
                 Said::Update(fields.text("address")?.parse().ok()?, outcome)
             }
+            (None, None) if fields.text("no_page").is_some() => {
+                Said::Page(Err(cut(fields.text("no_page").unwrap_or_default()).into()))
+            }
+            (None, None) if fields.number("status").is_some() => {
+                let status = fields.number("status").and_then(|n| u16::try_from(n).ok())?;
+                let (location, date) = (fields.text("location").map(cut), fields.number("date"));
+                Said::Page(Ok(Page { status, empty: fields.flag("empty")?, location, date }))
+            }
             (None, None) => {
                 let unwanted = fields.flag("unwanted")?;
                 Said::Lookup(Err(NotFound { why: why(), unwanted }))
@@ -200,7 +235,7 @@ pub fn main(record: bool) -> u8 {
         files::read(path, LONGEST_ROOTS).map_err(|e| format!("ca-file '{path}' cannot be read: {}", error_text(&e)))
     });
     let limit = match task.job {
-        Job::Lookup(_) => LOOKUP_LIMIT,
+        Job::Lookup(_) | Job::Page(_) => LOOKUP_LIMIT,
         Job::Update(..) => UPDATE_LIMIT,
     };
     let seconds = u32::try_from(limit.as_secs() + 2).unwrap_or(u32::MAX);
@@ -209,6 +244,7 @@ pub fn main(record: bool) -> u8 {
     let result = roots.transpose().and_then(|roots| perform(&task, roots.as_deref(), until));
     let said = match (&task.job, result) {
         (_, Ok(said)) => said,
+        (Job::Page(_), Err(why)) => Said::Page(Err(why.into())),
         (Job::Lookup(_), Err(why)) => Said::Lookup(Err(NotFound::because(&why))),
         (Job::Update(request, address), Err(why)) => {
             Said::Update(*address, Outcome::Failed(update::without(&why, &request.secret).into()))
@@ -226,6 +262,12 @@ fn perform(task: &Task, roots: Option<&[u8]>, until: Instant) -> Result<Said, St
             Means::Interface => own(task),
         }
         .map(Said::Lookup),
+        Job::Page(url) => {
+            let answer = fetch(task, url, None, LONGEST, roots, until)?;
+            let date = answer.date.as_deref().and_then(time::http_date);
+            let empty = answer.body.is_some_and(|body| body.is_empty());
+            Ok(Said::Page(Ok(Page { status: answer.status, empty, location: answer.location, date })))
+        }
         Job::Update(request, address) => {
             let answer = fetch(
                 task,

@@ -1,11 +1,14 @@
 //! Reading the arguments. argh does the work; around it, for people who come from V2.99 (Python's argparse):
 //! `--option=value`, unique abbreviations of options, and errors that name what was probably meant.
 
+use std::net::IpAddr;
+
 use argh::FromArgs;
 
+use super::{check, configure};
 use crate::external::Family;
 use crate::sys::worker;
-use crate::text::nearest;
+use crate::text::{Clean, nearest};
 
 /// Which configuration, for every command.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -28,6 +31,10 @@ pub(super) enum Command {
         /// Log to the terminal.
         nosyslog: bool,
     },
+    /// Say why the internet is down.
+    Check(check::Ask),
+    /// Make or change a configuration.
+    Configure(configure::Ask),
     /// Check the configuration.
     CheckConfig(Selection),
     /// Ask for the external address.
@@ -99,6 +106,40 @@ struct CheckConfig {
     config: Option<String>,
 }
 
+/// says why the internet is down.
+#[derive(FromArgs)]
+struct Check {
+    /// instance
+    #[argh(option)]
+    instance: Option<String>,
+    /// file
+    #[argh(option)]
+    config: Option<String>,
+    /// address
+    #[argh(option)]
+    target: Vec<String>,
+    /// offline
+    #[argh(switch)]
+    offline: bool,
+    /// json
+    #[argh(switch)]
+    json: bool,
+}
+
+/// makes or changes a configuration.
+#[derive(FromArgs)]
+struct Configure {
+    /// instance
+    #[argh(option)]
+    instance: Option<String>,
+    /// key=value
+    #[argh(option)]
+    set: Vec<String>,
+    /// print
+    #[argh(switch)]
+    print: bool,
+}
+
 /// calls the action script once.
 #[derive(FromArgs)]
 struct TestAction {
@@ -138,25 +179,20 @@ struct ExternalIp {
 
 const HELP: &str = "\
 Usage: imon [--instance NAME | --config FILE] [--nosyslog] [--addping A,B]
-       imon check-config [--instance NAME | --config FILE]
-       imon test-action EVENT [--instance NAME | --config FILE]
-       imon external-ip [--all] [--json] [--source SOURCE]... [--family 4|6]
+       imon COMMAND [OPTION]... | imon COMMAND --help
 
-Monitors internet connections as /etc/default/imon-NAME says: the external
-address (ddns), outages of an address (updown), the default route on a working
-one of two networks (failover), and statistics of addresses (ping). Logs to the
-system log and calls the action script of the configuration.
+Watches internet connections as /etc/default/imon-NAME says: the external
+address, outages, the default route on one of two networks, ping statistics.
 
-Options:
   --instance NAME   use /etc/default/imon-NAME [default: main]
   --config FILE     use this configuration file instead
   --nosyslog        log to the terminal [default: to the system log]
-  --addping A,B     addresses to look at when the monitored one changes, for
-                    instance your routers [default: updown.addping of the file]
-  --version         print the version
-  -h, --help        print this
+  --addping A,B     look at these too when the monitored address changes
+  --version         print the version (-h, --help: this)
 
-Commands, each with its own --help:
+Commands:
+  check             say why the internet is down, or that all is well
+  configure         make or change a configuration
   check-config      say whether a configuration is valid, or all that is wrong
   test-action       call the action script once and show what it did
   external-ip       print this system's external address
@@ -165,6 +201,50 @@ Signals: TERM and INT stop it, HUP reloads the configuration, USR1 checks now.
 Exit status: 0 stopped, 1 configuration or permission, 2 usage, 3 other failure.
 
 Example: sudo imon --instance main --nosyslog
+";
+
+const HELP_CHECK: &str = "\
+Usage: imon check [--instance NAME | --config FILE] [--json] [--offline]
+                  [--target ADDRESS]...
+
+Looks at every step from this system to the internet at once, in at most ten
+seconds, and says in one sentence what is wrong and what to do; then one fact
+a line. Needs neither configuration nor root, but does more with them.
+
+  --instance NAME   look at /etc/default/imon-NAME as well, and at each of its
+                    networks by its own link [default: main or the only one]
+  --config FILE     look at this configuration instead
+  --offline         send nothing: only what this system knows by itself
+  --target ADDRESS  ask this address in place of 1.1.1.1 and 8.8.8.8, and
+                    nobody else in the internet; may be repeated
+  --json            print the result for programs
+  -h, --help        print this
+
+Colours are left out with NO_COLOR set. Exit status: 0 all is well, 1 it works
+but not well, 2 it does not work, 3 it could not be tested, or wrong usage.
+
+Example: imon check
+";
+
+const HELP_CONFIGURE: &str = "\
+Usage: imon configure [--instance NAME]
+       imon configure --set SECTION.KEY=VALUE... [--instance NAME]
+       imon configure --print [--instance NAME]
+
+Asks for every setting and writes /etc/default/imon-NAME. On a terminal it
+proposes what this machine has, and what the file says if there is one; Ctrl-C
+leaves everything as it was. 'imon-configure' is the same.
+
+  --instance NAME   which file [default: main; asked for, if not given]
+  --set KEY=VALUE   change this setting, failover.metric=150 for instance, and
+                    ask nothing; may be repeated; all or nothing is written
+  --print           print every setting and where its value comes from
+  -h, --help        print this
+
+Exit status: 0 written or nothing to do, 1 a value is wrong or the file cannot
+be written, 2 usage.
+
+Example: sudo imon configure --instance main --set ping.enable=true
 ";
 
 const HELP_CHECK_CONFIG: &str = "\
@@ -221,7 +301,7 @@ Options:
 
 Events: ";
 
-const COMMANDS: [&str; 3] = ["check-config", "test-action", "external-ip"];
+const COMMANDS: [&str; 5] = ["check", "configure", "check-config", "test-action", "external-ip"];
 
 /// Reads the arguments (without the program's name).
 pub(super) fn parse(words: &[String]) -> Parsed {
@@ -229,6 +309,8 @@ pub(super) fn parse(words: &[String]) -> Parsed {
     // An option's value is not a command.
     let command = first.filter(|at| *at == 0).and_then(|at| words.get(at)).map(String::as_str);
     match command {
+        Some("check") => check(words.get(1..).unwrap_or_default()),
+        Some("configure") => configure(words.get(1..).unwrap_or_default()),
         Some("check-config") => check_config(words.get(1..).unwrap_or_default()),
         Some("test-action") => test_action(words.get(1..).unwrap_or_default()),
         Some("external-ip") => external_ip(words.get(1..).unwrap_or_default()),
@@ -251,6 +333,38 @@ fn run(words: &[String]) -> Parsed {
     parsed.unwrap_or_else(|r| {
         let selection = Selection { instance: r.instance, config: r.config, addping: r.addping };
         checked(selection, |selection| Command::Run { selection, nosyslog: r.nosyslog })
+    })
+}
+
+fn check(words: &[String]) -> Parsed {
+    const SEE: &str = "imon check --help";
+    let options = ["--instance", "--config", "--target"];
+    let parsed = read::<Check>(words, &options, &["--offline", "--json"], HELP_CHECK, SEE);
+    parsed.unwrap_or_else(|c| {
+        let mut targets = Vec::new();
+        for text in c.target {
+            match text.parse::<IpAddr>() {
+                Ok(address) => targets.push(address.to_canonical()),
+                Err(_) => {
+                    return Parsed::Wrong(format!("--target is an IP address, not '{}'. See '{SEE}'.", Clean(&text)));
+                }
+            }
+        }
+        let selection = Selection { instance: c.instance, config: c.config, addping: None };
+        let (json, offline) = (c.json, c.offline);
+        checked(selection, |selection| Command::Check(check::Ask { selection, json, offline, targets }))
+    })
+}
+
+/// Also for the program when it is called `imon-configure`.
+pub(super) fn configure(words: &[String]) -> Parsed {
+    let see = "imon configure --help";
+    let parsed = read::<Configure>(words, &["--instance", "--set"], &["--print"], HELP_CONFIGURE, see);
+    parsed.unwrap_or_else(|c| {
+        if c.print && !c.set.is_empty() {
+            return Parsed::Wrong(format!("--print and --set exclude each other. See '{see}'."));
+        }
+        Parsed::Command(Command::Configure(configure::Ask { instance: c.instance, set: c.set, print: c.print }))
     })
 }
 
@@ -415,7 +529,19 @@ mod tests {
             assert_eq!(parse(&words(line)), Parsed::Show(HELP.to_owned()), "{line}");
         }
         assert_eq!(parse(&words("check-config -h")), Parsed::Show(HELP_CHECK_CONFIG.to_owned()));
-        assert!(HELP.lines().count() <= 32 && HELP.lines().all(|l| l.len() <= 80));
+    }
+
+    /// A screen has 24 rows of 80 columns, and the prompt takes one.
+    #[test]
+    fn every_help_fits_a_screen_and_ends_with_an_example() {
+        for command in [""].into_iter().chain(COMMANDS) {
+            let Parsed::Show(help) = parse(&words(&format!("{command} --help"))) else { panic!("{command}") };
+            assert!(help.lines().count() <= 24, "{command}: {} lines", help.lines().count());
+            assert!(help.lines().all(|l| l.len() <= 80), "{help}");
+            let last = help.lines().last().unwrap();
+            assert!(last.starts_with("Example: ") && last.contains("imon"), "{command}: {last}");
+            assert!(command.is_empty() || HELP.contains(&format!("\n  {command} ")), "{command}");
+        }
     }
 
     /// Whatever the arguments, there is an answer.

@@ -59,7 +59,7 @@ impl Contacts {
                 let socket = udp::Question::send(Some(via), SocketAddr::new(to, DNS_PORT), &self.packet)?;
                 Contacted::Dns(socket, number, Box::new(question))
             }
-            Probe::Tcp(port) => Contacted::Tcp(tcp::Opening::begin(via, SocketAddr::new(to, port))?),
+            Probe::Tcp(port) => Contacted::Tcp(tcp::Opening::begin(Some(via), SocketAddr::new(to, port))?),
         };
         if self.open.len() >= MOST {
             self.open.remove(0);

@@ -50,6 +50,13 @@ pub fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> 
     })
 }
 
+/// The names in a directory, in no order. None if there is no such directory.
+#[must_use]
+pub fn names(directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
 /// Removes a file, if it is there.
 pub fn remove(path: &Path) {
     let _ = fs::remove_file(path);

@@ -87,6 +87,10 @@ pub struct Answer {
     pub body: Option<Vec<u8>>,
     /// Our own address on the way.
     pub local: Option<IpAddr>,
+    /// The header `Location`,
+    pub location: Option<String>,
+    /// and `Date`.
+    pub date: Option<String>,
 }
 
 /// The day this version was released, in seconds since 1970: a clock before it is wrong. A test holds it to the year of
@@ -148,6 +152,8 @@ pub fn get(get: Get<'_>) -> Result<Answer, String> {
     }
     let mut response = request.call().map_err(|e| in_words(&e, get.now))?;
     let status = response.status().as_u16();
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (location, date) = (header("location"), header("date"));
     // One byte more than is allowed: the limit itself is an error for ureq.
     let body = match response.body_mut().with_config().limit(get.longest as u64 + 1).read_to_vec() {
         Ok(body) => Some(body).filter(|body| body.len() <= get.longest),
@@ -155,7 +161,7 @@ pub fn get(get: Get<'_>) -> Result<Answer, String> {
         Err(e) => return Err(in_words(&e, get.now)),
     };
     let local = *local.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(Answer { status, body, local })
+    Ok(Answer { status, body, local, location, date })
 }
 
 /// An error without the URL, which may have a secret in it.

@@ -20,6 +20,7 @@ pub mod process;
 pub mod secret;
 pub mod signal;
 pub mod tcp;
+pub mod terminal;
 #[cfg(feature = "tls")]
 mod tls;
 pub mod udp;

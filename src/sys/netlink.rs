@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::cerr;
 use crate::net::{Change, Link, Picture, Route};
-use crate::wire::rtnetlink::{self, Message, News, Query};
+use crate::wire::rtnetlink::{self, Message, Neighbour, News, Query};
 
 /// The kernel answers within the call; this is only against waiting for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -162,6 +162,33 @@ impl Requests {
             (0 | libc::ENOENT, _) => Ok(()),
             (errno, words) => Err(Refused { errno, words }),
         }
+    }
+
+    /// Finds out whether a known neighbour still answers, see [`rtnetlink::verify`].
+    ///
+    /// # Errors
+    /// The kernel's, `EPERM` without the capability `CAP_NET_ADMIN`.
+    pub fn verify_neighbour(&mut self, index: u32, neighbour: Ipv4Addr) -> Result<(), Refused> {
+        self.sequence = self.sequence.wrapping_add(1);
+        rtnetlink::verify(index, neighbour, self.sequence, &mut self.request);
+        match self.exchange(false, ACKNOWLEDGEMENT, &mut |_| {})? {
+            (0 | libc::ENOENT, _) => Ok(()),
+            (errno, words) => Err(Refused { errno, words }),
+        }
+    }
+
+    /// All neighbours of all interfaces.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn neighbours(&mut self) -> Result<Vec<Neighbour>, Refused> {
+        let mut found = Vec::new();
+        self.ask(Query::Neighbours, &mut |m| {
+            if let News::Neighbour(neighbour) = m.news {
+                found.push(neighbour);
+            }
+        })?;
+        Ok(found)
     }
 
     /// The route that packets to this address take now, with the table that it is in. Sends nothing.

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::set_option;
 use crate::time::Clock;
-use crate::wire::icmp::{Codec, Heard, IcmpError, Token, words};
+use crate::wire::icmp::{Codec, Heard, IcmpError, REQUEST, Token, words};
 
 /// Messages taken by one system call. More are taken by the next; fewer means that there are no more.
 const BATCH: usize = 16;
@@ -52,6 +52,70 @@ pub struct Pinger {
     /// Sockets of IPv4 that are bound to a WAN each, by its number.
     lanes: Vec<Lane>,
     batch: Box<Batch>,
+}
+
+/// Sends IPv4 echo requests of any size that no router may cut in pieces (RFC 1191), one at a time. A socket of its own:
+/// replies are as long.
+pub struct Sized {
+    channel: Channel,
+    buffer: Vec<u8>,
+}
+
+/// Bytes of an IPv4 header without options.
+const IP4_HEADER: usize = 20;
+
+impl Sized {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// As [`Pinger::open`].
+    pub fn open() -> Result<Self, OpenError> {
+        let channel = Channel::open(false)?;
+        // Sets the "don't fragment" bit, whatever path MTU the kernel believes in (ip(7)).
+        let _ = super::set_option_to(&channel.socket, libc::SOL_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE);
+        Ok(Self { channel, buffer: vec![0; 1 << 16] })
+    }
+
+    /// The descriptor to wait for.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.channel.socket.as_raw_fd()
+    }
+
+    /// Sends one whose IP packet has so many bytes, header and all; at least what an ordinary one has.
+    ///
+    /// # Errors
+    /// As sendto(2); `EMSGSIZE` when it does not fit into the interface's own MTU.
+    pub fn send(&mut self, to: Ipv4Addr, token: &Token, size: usize) -> io::Result<()> {
+        let packet = self.channel.codec.request_of(to.into(), token, size.saturating_sub(IP4_HEADER).max(REQUEST));
+        self.channel.socket.send_to(&packet, &SocketAddr::new(to.into(), 0).into()).map(|_| ())
+    }
+
+    /// Takes one message; `None`: there is none.
+    pub fn receive(&mut self) -> Option<SizedHeard> {
+        let Self { channel, buffer } = self;
+        if let Some((n, from)) = receive_from(&channel.socket, buffer, 0) {
+            return Some(match channel.read(buffer.get(..n)?, from) {
+                Some(Heard::Reply(token)) => SizedHeard::Reply(token),
+                Some(Heard::Failed(_, e) | Heard::Hint(_, e)) if e.what.starts_with("fragmentation") => {
+                    SizedHeard::TooLarge
+                }
+                _ => SizedHeard::Other,
+            });
+        }
+        // A datagram socket keeps ICMP errors here.
+        receive_from(&channel.socket, buffer, libc::MSG_ERRQUEUE).map(|_| SizedHeard::TooLarge)
+    }
+}
+
+/// What came back to a [`Sized`].
+pub enum SizedHeard {
+    /// A reply.
+    Reply(Token),
+    /// A router says that a packet was too large.
+    TooLarge,
+    /// Something else.
+    Other,
 }
 
 /// The way of a WAN: what is sent leaves by this device with this source address, and nothing that comes by another
@@ -236,6 +300,18 @@ impl Channel {
             None => None,
         }
     }
+}
+
+/// One message and who sent it.
+fn receive_from(socket: &Socket, buffer: &mut [u8], flags: c_int) -> Option<(usize, Option<IpAddr>)> {
+    // SAFETY: integers only, for which zero is valid.
+    let mut name: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let mut length = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    let (fd, flags) = (socket.as_raw_fd(), flags | libc::MSG_DONTWAIT);
+    let (bytes, most) = (buffer.as_mut_ptr().cast(), buffer.len());
+    // SAFETY: the buffer and the name live through the call, and their lengths are given.
+    let n = unsafe { libc::recvfrom(fd, bytes, most, flags, (&raw mut name).cast(), &raw mut length) };
+    Some((usize::try_from(n).ok()?, address(&name)))
 }
 
 fn prepare(socket: &Socket) -> io::Result<()> {

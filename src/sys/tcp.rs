@@ -13,14 +13,14 @@ use super::ping::Via;
 pub struct Opening(Socket);
 
 impl Opening {
-    /// Begins, by a WAN's way.
+    /// Begins, by a WAN's way or by whatever way the kernel chooses.
     ///
     /// # Errors
     /// As socket(2), connect(2): no route, no permission.
-    pub fn begin(via: &Via, to: SocketAddr) -> io::Result<Self> {
+    pub fn begin(via: Option<&Via>, to: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
-        via.bind(&socket)?;
+        via.map_or(Ok(()), |via| via.bind(&socket))?;
         // Closed with a reset: nothing is left behind here or there.
         let _ = socket.set_linger(Some(Duration::ZERO));
         match socket.connect(&to.into()) {

@@ -82,11 +82,23 @@ impl<S: BuildHasher> Codec<S> {
     /// The echo request for a probe. The sequence number is taken from the check and the probe's place in it.
     pub fn request(&self, to: IpAddr, token: &Token) -> [u8; REQUEST] {
         let mut packet = [0; REQUEST];
+        self.write(to, token, &mut packet);
+        packet
+    }
+
+    /// The same with so many bytes, IP header not counted, but never fewer than [`REQUEST`].
+    pub fn request_of(&self, to: IpAddr, token: &Token, size: usize) -> Vec<u8> {
+        let mut packet = vec![0; size.max(REQUEST)];
+        self.write(to, token, &mut packet);
+        packet
+    }
+
+    fn write(&self, to: IpAddr, token: &Token, packet: &mut [u8]) {
         let payload = self.payload(to, token);
         let seq = sequence(token);
         match to {
             IpAddr::V4(_) => {
-                if let Some(mut p) = MutableEchoRequestPacket::new(&mut packet) {
+                if let Some(mut p) = MutableEchoRequestPacket::new(packet) {
                     p.set_icmp_type(IcmpTypes::EchoRequest);
                     p.set_identifier(self.ident);
                     p.set_sequence_number(seq);
@@ -97,7 +109,7 @@ impl<S: BuildHasher> Codec<S> {
             }
             // The kernel fills in the ICMPv6 checksum (RFC 3542, section 3.1).
             IpAddr::V6(_) => {
-                if let Some(mut p) = MutableEchoRequestPacketV6::new(&mut packet) {
+                if let Some(mut p) = MutableEchoRequestPacketV6::new(packet) {
                     p.set_icmpv6_type(Icmpv6Types::EchoRequest);
                     p.set_identifier(self.ident);
                     p.set_sequence_number(seq);
@@ -105,7 +117,6 @@ impl<S: BuildHasher> Codec<S> {
                 }
             }
         }
-        packet
     }
 
     /// Reads what a raw IPv4 socket received: an IP packet, header first.

@@ -1,7 +1,7 @@
 //! The kernel's route messages (rtnetlink(7)): from bytes to the values of [`crate::net`] and back. Everything is in the
 //! byte order of the machine, and every piece begins at a multiple of four bytes.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::netlink::{
     DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at, u32_at,
@@ -26,7 +26,9 @@ const GETADDR: u16 = 22;
 const NEWROUTE: u16 = 24;
 const DELROUTE: u16 = 25;
 const GETROUTE: u16 = 26;
+const NEWNEIGH: u16 = 28;
 const DELNEIGH: u16 = 29;
+const GETNEIGH: u16 = 30;
 const NEWRULE: u16 = 32;
 const DELRULE: u16 = 33;
 const GETRULE: u16 = 34;
@@ -65,6 +67,13 @@ const IFA_SECONDARY: u32 = 1;
 const IFLA_IFNAME: u16 = 3;
 
 const NDA_DST: u16 = 1;
+/// `struct ndmsg`.
+const NEIGHBOUR_HEADER: usize = 12;
+const NUD_INCOMPLETE: u16 = 0x01;
+const NUD_REACHABLE: u16 = 0x02;
+const NUD_PROBE: u16 = 0x10;
+const NUD_FAILED: u16 = 0x20;
+const NUD_PERMANENT: u16 = 0xc0;
 
 const FRA_DST: u16 = 1;
 const FRA_SRC: u16 = 2;
@@ -99,6 +108,8 @@ pub enum News {
     Default6(Default6),
     /// It is gone.
     NoDefault6(Default6),
+    /// Somebody on a link.
+    Neighbour(Neighbour),
     /// There is an IPv4 rule.
     Rule(Rule),
     /// It is gone.
@@ -120,6 +131,21 @@ pub struct Default6 {
     pub protocol: u8,
     /// The interface's number; of several, the first one's.
     pub index: u32,
+    /// Its gateway.
+    pub gateway: Option<Ipv6Addr>,
+}
+
+/// Somebody on a link, and whether that one answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Neighbour {
+    /// The interface's number.
+    pub index: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// It has answered a moment ago (or need not: there is no neighbour discovery on the link).
+    pub answers: bool,
+    /// It is being asked, or has been, in vain.
+    pub silent: bool,
 }
 
 /// One message.
@@ -161,6 +187,7 @@ fn read(kind: u16, flags: u16, body: &[u8]) -> Option<News> {
         DELROUTE if ip4 => News::NoRoute(route(body)?),
         NEWROUTE => News::Default6(default6(body)?),
         DELROUTE => News::NoDefault6(default6(body)?),
+        NEWNEIGH => News::Neighbour(neighbour(body)?),
         NEWRULE if ip4 => News::Rule(rule(body)?),
         DELRULE if ip4 => News::NoRule(rule(body)?),
         DONE | ERROR => {
@@ -278,9 +305,11 @@ fn default6(body: &[u8]) -> Option<Default6> {
     if !ip6 || *body.get(1)? != 0 || *body.get(7)? != UNICAST || u32_at(body, 8)? & CLONED != 0 {
         return None;
     }
-    let mut d = Default6 { table: u32::from(*body.get(4)?), metric: 0, protocol: *body.get(5)?, index: 0 };
+    let mut d =
+        Default6 { table: u32::from(*body.get(4)?), metric: 0, protocol: *body.get(5)?, index: 0, gateway: None };
     for (kind, value) in attributes(body.get(ROUTE_HEADER..)?) {
         match kind {
+            RTA_GATEWAY => d.gateway = value.first_chunk().map(|b: &[u8; 16]| Ipv6Addr::from(*b)),
             RTA_TABLE => d.table = u32_at(value, 0)?,
             RTA_PRIORITY => d.metric = u32_at(value, 0)?,
             RTA_OIF => d.index = u32_at(value, 0)?,
@@ -289,6 +318,21 @@ fn default6(body: &[u8]) -> Option<Default6> {
         }
     }
     Some(d)
+}
+
+fn neighbour(body: &[u8]) -> Option<Neighbour> {
+    let state = u16_at(body, 8)?;
+    let destination = attributes(body.get(NEIGHBOUR_HEADER..)?).find(|(kind, _)| *kind == NDA_DST)?.1;
+    let address = match destination.len() {
+        4 => IpAddr::V4(ip(destination)?),
+        _ => IpAddr::V6(Ipv6Addr::from(*destination.first_chunk::<16>()?)),
+    };
+    Some(Neighbour {
+        index: u32_at(body, 4)?,
+        address,
+        answers: state & (NUD_REACHABLE | NUD_PERMANENT) != 0,
+        silent: state & (NUD_INCOMPLETE | NUD_PROBE | NUD_FAILED) != 0,
+    })
 }
 
 fn rule(body: &[u8]) -> Option<Rule> {
@@ -343,6 +387,8 @@ pub enum Query {
     Routes6,
     /// All IPv4 rules.
     Rules,
+    /// All neighbours of all interfaces, of both families.
+    Neighbours,
     /// The route that the kernel would use for this destination, with the table it is in.
     Way(Ipv4Addr),
 }
@@ -355,6 +401,7 @@ pub fn query(query: Query, sequence: u32, out: &mut Vec<u8>) {
         Query::Addresses => (GETADDR, DUMP),
         Query::Routes | Query::Routes6 => (GETROUTE, DUMP),
         Query::Rules => (GETRULE, DUMP),
+        Query::Neighbours => (GETNEIGH, DUMP),
         Query::Way(_) => (GETROUTE, 0),
     };
     begin(out, kind, REQUEST | flags, sequence);
@@ -368,6 +415,7 @@ pub fn query(query: Query, sequence: u32, out: &mut Vec<u8>) {
         Query::Addresses => family(out, libc::AF_INET, ADDRESS_HEADER),
         Query::Routes | Query::Rules => family(out, libc::AF_INET, ROUTE_HEADER),
         Query::Routes6 => family(out, libc::AF_INET6, ROUTE_HEADER),
+        Query::Neighbours => out.extend([0; NEIGHBOUR_HEADER]),
         Query::Way(to) => {
             out.extend([libc::AF_INET as u8, 32, 0, 0, 0, 0, 0, 0]);
             out.extend((LOOKUP_TABLE | FIB_MATCH).to_ne_bytes());
@@ -381,10 +429,22 @@ pub fn query(query: Query, sequence: u32, out: &mut Vec<u8>) {
 /// kernel answers with [`News::End`].
 pub fn forget(index: u32, neighbour: Ipv4Addr, sequence: u32, out: &mut Vec<u8>) {
     begin(out, DELNEIGH, REQUEST | ACK, sequence);
-    // `struct ndmsg`: family, padding, interface, state, flags, type.
+    about(index, neighbour, 0, out);
+}
+
+/// Writes the request to find out now whether a known neighbour still answers, as [`forget`]. The kernel asks it three
+/// times within as many seconds (`ucast_solicit`, `retrans_time_ms`).
+pub fn verify(index: u32, neighbour: Ipv4Addr, sequence: u32, out: &mut Vec<u8>) {
+    begin(out, NEWNEIGH, REQUEST | ACK | REPLACE, sequence);
+    about(index, neighbour, NUD_PROBE, out);
+}
+
+/// `struct ndmsg`: family, padding, interface, state, flags, type.
+fn about(index: u32, neighbour: Ipv4Addr, state: u16, out: &mut Vec<u8>) {
     out.extend([libc::AF_INET as u8, 0, 0, 0]);
     out.extend(index.to_ne_bytes());
-    out.extend([0; 4]);
+    out.extend(state.to_ne_bytes());
+    out.extend([0; 2]);
     attribute(out, NDA_DST, &neighbour.octets());
     finish(out);
 }

@@ -11,6 +11,7 @@
 )]
 
 mod actions;
+mod check;
 mod cli;
 mod cost;
 mod ddns;
@@ -39,6 +40,7 @@ fn main() {
     // Tests mostly wait for the network: more of them at a time than there are cores.
     arguments.test_threads.get_or_insert(6);
     let suites = [
+        check::tests(),
         cli::tests(),
         probes::tests(),
         timing::tests(),

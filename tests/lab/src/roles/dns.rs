@@ -387,6 +387,14 @@ fn zone() -> BTreeMap<String, Vec<Record>> {
         ("microsoft.com", vec![four(80)]),
         ("google.com", vec![four(80)]),
         ("host.test", vec![four(80)]),
+        // What `imon check` asks for.
+        (
+            "one.one.one.one",
+            vec![Record::Address(Ipv4Addr::new(1, 1, 1, 1).into()), Record::Address(Ipv4Addr::new(1, 0, 0, 1).into())],
+        ),
+        ("icanhazip.com", vec![four(81)]),
+        ("cp.cloudflare.com", vec![four(82)]),
+        ("connectivitycheck.gstatic.com", vec![four(83)]),
         ("whatismyip.test", vec![four(80)]),
         ("host2.test", vec![four(81)]),
         ("alias.test", vec![Record::Cname("host2.test".into())]),

@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -24,7 +24,7 @@ pub(super) const NAME: &str = "http";
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HttpMode {
-    /// The asker's address and a line end.
+    /// The asker's address and a line end; nothing, with status 204, on the path `/generate_204`.
     Ok,
     /// Nothing, and the connection stays open.
     Hang,
@@ -82,6 +82,7 @@ pub const NAMES: [&str; 2] = ["whatismyip.test", "host2.test"];
 enum Command {
     Mode(Option<IpAddr>, HttpMode),
     Certificate(Certificate),
+    Clock(i64),
     Authority,
 }
 
@@ -126,6 +127,12 @@ impl Http {
         self.0.call(&Command::Mode(Some(server), mode.clone()))
     }
 
+    /// From now on the servers' clocks are ahead by so many seconds, which their header `Date` tells.
+    #[track_caller]
+    pub fn clock(&self, ahead: i64) {
+        self.0.call(&Command::Clock(ahead))
+    }
+
     /// The certificate that is shown from now on.
     #[track_caller]
     pub fn certificate(&self, certificate: Certificate) {
@@ -160,6 +167,7 @@ struct Shared {
     mode: HttpMode,
     modes: BTreeMap<IpAddr, HttpMode>,
     certificate: Certificate,
+    ahead: i64,
 }
 
 impl Shared {
@@ -176,7 +184,7 @@ impl Shared {
 
 /// The role's life: a thread for each connection, and this one for commands.
 pub(super) fn play() -> io::Result<()> {
-    let shared = Shared { mode: HttpMode::Ok, modes: BTreeMap::new(), certificate: Certificate::Good };
+    let shared = Shared { mode: HttpMode::Ok, modes: BTreeMap::new(), certificate: Certificate::Good, ahead: 0 };
     let shared = Arc::new(Mutex::new(shared));
     // Making keys takes a moment, and most tests have no use for them.
     let certificates: Arc<OnceLock<Certificates>> = Arc::default();
@@ -202,6 +210,7 @@ pub(super) fn play() -> io::Result<()> {
                     shared.mode = mode;
                     shared.modes.clear();
                 }
+                Command::Clock(ahead) => lock(&shared).ahead = ahead,
                 Command::Certificate(certificate) => lock(&shared).certificate = certificate,
                 Command::Authority => {
                     ok(&certificates.get_or_init(Certificates::make).authority);
@@ -246,8 +255,17 @@ fn serve(
     if head.is_empty() {
         return Ok(());
     }
+    let empty = head.first().is_some_and(|line| line.starts_with("GET /generate_204 "));
     report(&HttpRequest { at_ns: monotonic_ns(), from, server, secure, head });
-    let mode = lock(shared).next(server);
+    let (mode, ahead) = {
+        let mut shared = lock(shared);
+        (shared.next(server), shared.ahead)
+    };
+    if empty && mode == HttpMode::Ok {
+        let date = date(ahead);
+        return connection
+            .write_all(format!("HTTP/1.1 204 No Content\r\nDate: {date}\r\nConnection: close\r\n\r\n").as_bytes());
+    }
     respond(&mut connection, &mode, from)
 }
 
@@ -306,6 +324,17 @@ fn respond(connection: &mut (impl Read + Write), mode: &HttpMode, from: IpAddr) 
             respond(connection, mode, from)
         }
     }
+}
+
+/// The time as servers tell it (RFC 9110, 5.6.7).
+fn date(ahead: i64) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let at = format!("@{}", i64::try_from(now).unwrap_or(0) + ahead);
+    let date = std::process::Command::new("date")
+        .env("LC_ALL", "C")
+        .args(["-u", "-d", &at, "+%a, %d %b %Y %H:%M:%S GMT"])
+        .output();
+    date.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned()).unwrap_or_default()
 }
 
 fn answer(connection: &mut impl Write, status: &str, body: &str) -> io::Result<()> {

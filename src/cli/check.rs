@@ -1,0 +1,355 @@
+//! `imon check`: asks everything at once, shows it while it comes in, and says what it means.
+
+mod local;
+mod probes;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::args::Selection;
+use super::{FAILURE, complain, print};
+use crate::check::judge::judge;
+use crate::check::report::Style;
+use crate::check::{Mtu, Reply, Seen, Setup, Way};
+use crate::config::Config;
+use crate::external::Family;
+use crate::load::Source;
+use crate::net::{Change, Picture};
+use crate::resolve;
+use crate::routing::{Part, Policy, Road, View};
+use crate::sys::http::RELEASED;
+use crate::sys::netlink::Requests;
+use crate::sys::ping::{Families, Pinger, Via};
+use crate::sys::signal::Signals;
+use crate::sys::{clock, error_text, files, terminal};
+use crate::time::Instant;
+use probes::{Probes, Which};
+
+/// Everything is known by then, or not at all.
+const LIMIT: Duration = Duration::from_secs(9);
+/// Addresses that many networks announce: whoever has internet reaches them. Cloudflare's and Google's.
+const ANYCAST: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)),
+    IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)),
+    IpAddr::V6(Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888)),
+];
+/// Empty pages by which telephones and computers look for captive portals. Two operators.
+const PAGES: [&str; 2] = ["http://cp.cloudflare.com/generate_204", "http://connectivitycheck.gstatic.com/generate_204"];
+/// The external address by two paths, of two operators. Without TLS: somebody on the way is to be noticed.
+const SOURCES: [&str; 2] = ["http://icanhazip.com/", "dns:opendns"];
+/// Rows of a terminal that does not say how many it has.
+const ROWS: usize = 24;
+
+/// What to check, and how to say it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Ask {
+    /// Which configuration.
+    pub(super) selection: Selection,
+    /// `--json`.
+    pub(super) json: bool,
+    /// `--offline`.
+    pub(super) offline: bool,
+    /// `--target`.
+    pub(super) targets: Vec<IpAddr>,
+}
+
+/// Routes and rules that are there only for the check: by them each network is asked by its own link, as imon's daemon
+/// does. They go when it ends; what a killed check leaves is taken over, and removed, by the next imon that runs.
+struct Roads<'a> {
+    requests: &'a mut Requests,
+    made: Vec<Change>,
+}
+
+impl Roads<'_> {
+    fn make(&mut self, policy: &Policy, picture: &Picture) -> Result<(), String> {
+        let view: View<'_> = picture.into();
+        let wanted = |change: &Change| match change {
+            Change::Replace(_) => matches!(policy.part(change), Part::Wan(_)),
+            // Those that lead to all of them, and to none.
+            Change::AddRule(rule) => rule.source.is_some(),
+            Change::RemoveRoute(_) | Change::RemoveRule(_) => false,
+        };
+        for change in policy.changes(None, &view).into_iter().filter(wanted) {
+            self.requests.make(&change).map_err(|e| e.to_string())?;
+            self.made.push(change);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Roads<'_> {
+    fn drop(&mut self) {
+        for change in self.made.drain(..).rev() {
+            let undo = match change {
+                Change::Replace(route) => Change::RemoveRoute(route),
+                Change::AddRule(rule) => Change::RemoveRule(rule),
+                Change::RemoveRoute(_) | Change::RemoveRule(_) => continue,
+            };
+            let _ = self.requests.make(&undo);
+        }
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
+    let began = clock::monotonic();
+    let mut requests = match Requests::open() {
+        Ok(requests) => requests,
+        Err(e) => return cannot(&format!("The kernel cannot be asked about the network: {}", error_text(&e))),
+    };
+    let mut picture = Picture::default();
+    if let Err(e) = requests.look(&mut picture) {
+        return cannot(&format!("The kernel does not tell about the network: {e}"));
+    }
+    let (mut setup, config) = setup(&ask.selection);
+    let nothing = Change::RemoveRule(crate::net::Rule {
+        priority: 0,
+        table: 0,
+        protocol: crate::net::PROTOCOL,
+        source: None,
+        source_length: 0,
+        suppress: None,
+        special: false,
+    });
+    let may_route = requests.try_out(&nothing).is_ok();
+    let addresses = if ask.targets.is_empty() { ANYCAST.to_vec() } else { ask.targets.clone() };
+    let first = |family: Family| addresses.iter().copied().find(|a| family.has(*a));
+    let Some(IpAddr::V4(to4)) = first(Family::V4).or(Some(ANYCAST[0])) else { return FAILURE };
+    let to6 = if let Some(IpAddr::V6(to6)) = first(Family::V6) { Some(to6) } else { None };
+    let mut main = local::main_way(&picture, &mut requests, to4);
+    main.targets = local::targets(&addresses, Family::V4);
+    let v6 = to6.and_then(|to| local::way_v6(&picture, to)).map(|mut way| {
+        way.targets = local::targets(&addresses, Family::V6);
+        way
+    });
+    let mut roads = Roads { requests: &mut requests, made: Vec::new() };
+    let mut wans = Vec::new();
+    if let Some((config, instance)) = &config {
+        let policy = local::policy(config, instance);
+        local::check_setup(config, &picture, &policy, &main, &mut setup);
+        wans = local::wans(config, &picture, &policy);
+        let barred = match ask.offline {
+            true => None,
+            false if picture.no_policy_routing => {
+                Some("this kernel has no rules, by which it would be asked alone".to_owned())
+            }
+            false => roads.make(&policy, &picture).err().map(|e| match may_route {
+                true => format!("no road could be set up for it: {e}"),
+                false => "to ask it by its own link while imon does not run takes root".to_owned(),
+            }),
+        };
+        for (wan, road) in &mut wans {
+            wan.way.targets = local::targets(&addresses, Family::V4);
+            wan.barred = barred.clone().filter(|_| road.is_some());
+        }
+    }
+    let pinger = Pinger::open(Families { v4: true, v6: v6.is_some() });
+    let no_ping = pinger.as_ref().err().map(|e| error_text(&e.raw));
+    let (wans, ways): (Vec<_>, Vec<Option<Road>>) = wans.into_iter().unzip();
+    let mut seen = Seen {
+        offline: ask.offline,
+        private: !ask.targets.is_empty(),
+        setup,
+        no_ping,
+        may_route,
+        now: clock::wall(),
+        ahead: None,
+        other_routes: local::other_routes(&picture, &main),
+        main,
+        wans,
+        resolvers: Vec::new(),
+        direct: Reply::NotAsked,
+        direct_lie: None,
+        portals: Vec::new(),
+        externals: Vec::new(),
+        mtu: Mtu::default(),
+        v6,
+    };
+    let screen = Screen::new(ask.json);
+    if !ask.offline {
+        let mut probes = Probes::new(pinger.ok());
+        begin(&mut probes, &mut seen, &ways, roads.requests, &picture);
+        if !watch(&mut probes, &mut seen, began + LIMIT, &mut signals, screen) {
+            drop(roads);
+            return 128 + 2;
+        }
+        conclude(&mut seen, roads.requests, &picture);
+    }
+    drop(roads);
+    let report = judge(&seen, RELEASED);
+    let took = clock::monotonic().since(began);
+    match ask.json {
+        true => print(&format!("{}\n", report.json(&seen.now.to_string(), took))),
+        false => print(&report.text(screen.style)),
+    }
+    report.verdict.exit
+}
+
+fn cannot(why: &str) -> u8 {
+    complain(&format!("? {why}"));
+    FAILURE
+}
+
+/// The configuration that is meant, and its instance's name. Without options the only one there is, or main.
+fn setup(selection: &Selection) -> (Setup, Option<(Config, String)>) {
+    let mut setup = Setup::default();
+    let source = match (&selection.config, &selection.instance) {
+        (None, None) => {
+            let mut names = files::names("/etc/default");
+            names.retain(|name| name.strip_prefix("imon-").is_some_and(|rest| !rest.contains(['.', '~', '#'])));
+            let only = match names.as_slice() {
+                [] => return (setup, None),
+                [only] => only.clone(),
+                all if all.iter().any(|name| name == "imon-main") => "imon-main".to_owned(),
+                all => {
+                    setup.notes.push(format!("there are {}: name one with --instance", all.len()));
+                    return (setup, None);
+                }
+            };
+            Source::instance(only.trim_start_matches("imon-"), None)
+        }
+        _ => match super::source(selection) {
+            Ok((source, warning)) => {
+                setup.warnings.extend(warning);
+                source
+            }
+            Err(e) => {
+                setup.errors.push(e);
+                return (setup, None);
+            }
+        },
+    };
+    setup.file = Some(source.file.clone());
+    let loaded = source.load();
+    setup.forbidden =
+        files::read_start(&source.file, 1).is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied);
+    setup.errors.extend(loaded.errors);
+    setup.warnings.extend(loaded.warnings);
+    let instance = source.name(loaded.config.as_ref());
+    (setup, loaded.config.map(|config| (config, instance)))
+}
+
+/// Asks everything.
+fn begin(probes: &mut Probes, seen: &mut Seen, ways: &[Option<Road>], requests: &mut Requests, picture: &Picture) {
+    // A gateway that has answered a while ago may be dead by now: the kernel finds out meanwhile, where we may ask it to.
+    let wans = seen.wans.iter().map(|wan| &wan.way);
+    for way in wans.chain([&seen.main]) {
+        if let Some(IpAddr::V4(gateway)) = way.gateway.as_ref().map(|g| g.address)
+            && let Some(link) = picture.links.iter().find(|l| l.name == way.device)
+        {
+            let _ = requests.verify_neighbour(link.index, gateway);
+        }
+    }
+    let usable = |way: &Way| way.fault().is_none();
+    if usable(&seen.main) {
+        probes.ask_way(Which::Main, &mut seen.main, None);
+        let mtu = local::mtu(&seen.main.device).unwrap_or(1500);
+        probes.ask_mtu(mtu, &mut seen.mtu);
+        let conf = files::read_start("/etc/resolv.conf", 1 << 16).unwrap_or_default();
+        let servers = resolve::servers(&String::from_utf8_lossy(&conf));
+        let private = seen.private;
+        probes.ask_names(&servers, private, seen);
+        if !private {
+            probes.ask_web(&PAGES, &SOURCES, seen);
+        }
+    }
+    for (place, (wan, road)) in seen.wans.iter_mut().zip(ways).enumerate() {
+        let Some(road) = road.filter(|_| wan.barred.is_none()) else { continue };
+        let via = Via { device: wan.way.device.clone(), index: road.index, address: road.address };
+        if let Err(e) = probes.set_lane(place, &via) {
+            wan.barred = Some(error_text(&e));
+            continue;
+        }
+        probes.ask_way(Which::Wan(place), &mut wan.way, Some(&via));
+    }
+    if let Some(v6) = &mut seen.v6 {
+        probes.ask_way(Which::V6, v6, None);
+    }
+}
+
+/// Waits until all is known that can change the verdict. `false`: somebody wants the end.
+fn watch(probes: &mut Probes, seen: &mut Seen, end: Instant, signals: &mut Signals, mut screen: Screen) -> bool {
+    loop {
+        screen.show(seen);
+        let settled = |way: &Way| way.is_settled();
+        let all_ways =
+            settled(&seen.main) && seen.wans.iter().all(|w| settled(&w.way)) && seen.v6.as_ref().is_none_or(settled);
+        // Nobody waits for pages of an internet that is not there.
+        let over = probes.is_done(seen) || (all_ways && !seen.main.is_reached()) || clock::monotonic() >= end;
+        let stopped = !over && probes.turn(seen, end, signals.fd()) && signals.take().stop;
+        if over || stopped {
+            screen.clear();
+            return !stopped;
+        }
+    }
+}
+
+/// What is known only at the end.
+fn conclude(seen: &mut Seen, requests: &mut Requests, picture: &Picture) {
+    let mut ways: Vec<&mut Way> = seen.wans.iter_mut().map(|w| &mut w.way).collect();
+    ways.push(&mut seen.main);
+    ways.extend(seen.v6.as_mut());
+    local::note_neighbours(requests, picture, &mut ways);
+    let conf = files::read_start("/etc/resolv.conf", 1 << 16).unwrap_or_default();
+    let lost = |way: &Way| way.fault().is_some();
+    let dead: Vec<(String, String)> =
+        seen.wans.iter().filter(|w| lost(&w.way)).map(|w| (w.way.device.clone(), w.label.clone())).collect();
+    for resolver in seen.resolvers.iter_mut().filter(|r| r.reply.is_bad()) {
+        let Ok(address) = resolver.server.parse::<Ipv4Addr>() else { continue };
+        let by = requests.way(address).ok().and_then(|r| r.hops.first().map(|h| h.index));
+        let link = picture.links.iter().find(|l| Some(l.index) == by);
+        resolver.lost_with =
+            dead.iter().find(|(d, _)| link.is_some_and(|l| l.name == *d)).map(|(_, label)| label.clone());
+    }
+    // Nothing is configured, and nothing is where libraries look then.
+    if resolve::is_assumed(&String::from_utf8_lossy(&conf)) && seen.resolvers.iter().all(|r| r.reply.is_bad()) {
+        seen.resolvers.clear();
+    }
+    seen.mtu.waiting = false;
+}
+
+/// Where it is shown.
+#[derive(Clone, Copy)]
+struct Screen {
+    style: Style,
+    rows: usize,
+    /// Lines come and go while it is asked.
+    live: bool,
+    shown: usize,
+    last: u64,
+}
+
+impl Screen {
+    fn new(json: bool) -> Self {
+        let (columns, rows) = terminal::size().map_or((None, ROWS), |(columns, rows)| (Some(columns), rows));
+        // A serial console does not know its size: 80 columns is what they have.
+        let width = if terminal::is_output() { columns.or(Some(80)) } else { None };
+        let style = Style { width, colour: terminal::has_colours() };
+        let live = !json && terminal::moves_cursor();
+        Self { style, rows: rows.saturating_sub(1), live, shown: 0, last: 0 }
+    }
+
+    /// Shows what is known by now, in place of what was.
+    fn show(&mut self, seen: &Seen) {
+        if !self.live {
+            return;
+        }
+        let text = judge(seen, RELEASED).live(self.style, self.rows);
+        let hash =
+            text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        if hash != self.last {
+            self.clear();
+            terminal::print(&text);
+            (self.last, self.shown) = (hash, text.lines().count());
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.shown > 0 {
+            // Up to the first line, and everything from there on away (ECMA-48: CPL would do, terminals know CUU).
+            terminal::print(&format!("\r\x1b[{}A\x1b[J", self.shown));
+            self.shown = 0;
+        }
+    }
+}

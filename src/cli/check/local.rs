@@ -1,0 +1,280 @@
+//! What this machine knows by itself: interfaces, addresses, routes, and what stands in imon's way. Nothing is sent.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::check::{Gateway, Link, Neighbour, Reply, Setup, Target, Wan, Way};
+use crate::config::Config;
+use crate::external::Family;
+use crate::net::{MAIN, Picture, Route, protocol_name};
+use crate::opinion::{Scope, scope};
+use crate::routing::{self, Policy, Road, State, View};
+use crate::sys::files;
+use crate::sys::http::{self, Bound};
+use crate::sys::netlink::Requests;
+use crate::text::nearest;
+
+/// So many errors, and one packet of so many, are worth a word.
+const ERRORS: u64 = 100;
+const ERRORS_OF: u64 = 1000;
+
+/// A number that the kernel tells in a file.
+fn number(path: &str) -> Option<u64> {
+    String::from_utf8(files::read_start(path, 64).ok()?).ok()?.trim().parse().ok()
+}
+
+/// The MTU of an interface, in bytes.
+pub(super) fn mtu(device: &str) -> Option<u32> {
+    number(&format!("/sys/class/net/{device}/mtu")).and_then(|n| u32::try_from(n).ok())
+}
+
+/// Transmission errors of an interface, where there are many.
+fn errors(device: &str) -> Option<String> {
+    let count = |name: &str| number(&format!("/sys/class/net/{device}/statistics/{name}")).unwrap_or(0);
+    ["rx", "tx"].into_iter().find_map(|side| {
+        let (wrong, all) = (count(&format!("{side}_errors")), count(&format!("{side}_packets")));
+        let many = wrong >= ERRORS && wrong.saturating_mul(ERRORS_OF) > all;
+        many.then(|| format!("{wrong} of {all} packets had errors ({side}_errors): try another cable"))
+    })
+}
+
+/// The way that packets to `to` take now, or, where there is none, as far as it goes.
+pub(super) fn main_way(picture: &Picture, requests: &mut Requests, to: Ipv4Addr) -> Way {
+    let route = requests.way(to).ok();
+    let index = route.as_ref().and_then(|r| r.hops.first()).map(|h| h.index);
+    let Some(index) = index.or_else(|| candidate(picture)) else { return Way::unknown() };
+    let mut way = of_device(picture, index);
+    if let Some(route) = route {
+        let hop = route.hops.first();
+        way.gateway = hop.and_then(|h| h.gateway).map(gateway);
+        way.route = Some(in_words(picture, &route));
+    }
+    way
+}
+
+/// A router's default route may be gone because of what is wrong with its interface: the one that looks most like it.
+fn candidate(picture: &Picture) -> Option<u32> {
+    let has_address = |index: u32| picture.addresses.iter().any(|a| a.index == index && !a.local);
+    let real = || picture.links.iter().filter(|l| l.name != "lo" && !l.point_to_point && is_hardware(&l.name));
+    // One that asks in vain for an address, one that gave itself one, and one without a carrier are likely ones; one
+    // with an address is probably somebody's LAN.
+    let asks = real().find(|l| l.up && l.carrier && (!has_address(l.index) || own_making(picture, l.index)));
+    let other = asks.or_else(|| real().find(|l| l.up && !l.carrier)).or_else(|| real().find(|l| !l.up));
+    other.map(|l| l.index)
+}
+
+/// Not a bridge, a tunnel, or another thing made of software. (A veth pair is how containers and our tests get a cable.)
+fn is_hardware(device: &str) -> bool {
+    let path = format!("/sys/class/net/{device}");
+    let kind = files::read_start(format!("{path}/uevent"), 512).unwrap_or_default();
+    let kind = String::from_utf8_lossy(&kind);
+    !["bridge", "bond", "vlan", "wireguard", "vxlan"].iter().any(|k| kind.contains(&format!("DEVTYPE={k}")))
+        && !["sit", "gre", "erspan", "ip6", "tunl", "ifb", "dummy", "teql"].iter().any(|k| device.starts_with(k))
+}
+
+fn own_making(picture: &Picture, index: u32) -> bool {
+    let mut of = picture.addresses.iter().filter(|a| a.index == index && !a.address.is_loopback()).peekable();
+    of.peek().is_some() && of.all(|a| a.address.is_link_local())
+}
+
+fn of_device(picture: &Picture, index: u32) -> Way {
+    let mut way = Way::unknown();
+    let Some(link) = picture.links.iter().find(|l| l.index == index) else {
+        way.link = Link::Missing;
+        return way;
+    };
+    way.device.clone_from(&link.name);
+    way.errors = errors(&link.name);
+    way.link = match (link.up, link.carrier) {
+        (false, _) => Link::Down,
+        (true, false) => Link::NoCarrier,
+        (true, true) => Link::Up,
+    };
+    way.own_making = own_making(picture, index);
+    let of = || picture.addresses.iter().filter(|a| a.index == index);
+    let address = of().find(|a| !a.local && !a.address.is_link_local()).or_else(|| of().next());
+    way.address = address.map(|a| format!("{}/{}", a.address, a.prefix));
+    way
+}
+
+fn gateway(address: impl Into<IpAddr>) -> Gateway {
+    Gateway { address: address.into(), neighbour: Neighbour::Unknown, ping: Reply::NotAsked }
+}
+
+/// `default via 192.168.42.1 dev wan1 metric 100 proto dhcp`.
+pub(super) fn in_words(picture: &Picture, route: &Route) -> String {
+    let mut text = route.to_string();
+    for hop in &route.hops {
+        let name = device(picture, hop.index);
+        text = text.replace(&format!("dev #{} ", hop.index), &format!("dev {name} "));
+    }
+    // What the kernel answers for one address is a route to that; what it is part of is of interest.
+    match text.strip_prefix(&format!("{}/32", route.destination)) {
+        Some(rest) if route.prefix == 32 => format!("default{rest}"),
+        _ => text,
+    }
+}
+
+fn device(picture: &Picture, index: u32) -> &str {
+    picture.links.iter().find(|l| l.index == index).map_or("?", |l| &l.name)
+}
+
+/// The default routes of the table main that are not taken now.
+pub(super) fn other_routes(picture: &Picture, main: &Way) -> Vec<String> {
+    let all = picture.routes.iter().filter(|r| r.table == MAIN && r.is_default());
+    let text = all.filter(|r| r.hops.first().is_none_or(|h| device(picture, h.index) != main.device));
+    text.map(|r| in_words(picture, r)).collect()
+}
+
+/// The way of IPv6, if this system has one.
+pub(super) fn way_v6(picture: &Picture, to: Ipv6Addr) -> Option<Way> {
+    let route = picture.defaults6.iter().filter(|d| d.table == MAIN).min_by_key(|d| d.metric)?;
+    let local = http::local_towards(&Bound::default(), to.into()).filter(|a| scope(*a) == Scope::Public)?;
+    let mut way = of_device(picture, route.index);
+    let name = way.device.clone();
+    let via = route.gateway.map_or_else(String::new, |g| format!(" via {g}"));
+    let protocol = protocol_name(route.protocol).unwrap_or("?");
+    way.route = Some(format!("default{via} dev {name} metric {} proto {protocol}", route.metric));
+    way.address = Some(local.to_string());
+    way.own_making = false;
+    way.gateway = route.gateway.map(gateway);
+    Some(way)
+}
+
+/// Hosts beyond that are to be asked.
+pub(super) fn targets(addresses: &[IpAddr], family: Family) -> Vec<Target> {
+    let of = addresses.iter().filter(|address| family.has(**address));
+    of.map(|address| Target { address: *address, ping: Reply::NotAsked, tcp: Reply::NotAsked }).collect()
+}
+
+/// The failover monitor's networks, with the road of each that has one.
+pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(Wan, Option<Road>)> {
+    let view: View<'_> = picture.into();
+    let settings = config.failover.iter().flat_map(|f| &f.wans);
+    let roles = ["primary", "standby"].into_iter();
+    let one = |(place, (wan, role)): (usize, (&crate::config::Wan, &'static str))| {
+        let index = picture.links.iter().find(|l| l.name == wan.device).map_or(0, |l| l.index);
+        let mut way = of_device(picture, index);
+        way.device.clone_from(&wan.device);
+        let mut road = None;
+        match policy.state(place, &view) {
+            Some(State::Ready(ready)) => {
+                way.gateway = ready.gateway.map(gateway);
+                way.route = Some("its own".to_owned());
+                road = Some(ready);
+            }
+            Some(State::NoGateway | State::Refused) | None => way.route = None,
+            Some(State::NoAddress) => way.address = None,
+            Some(State::Missing) => way.link = Link::Missing,
+            Some(State::Down) => way.link = Link::Down,
+            Some(State::NoCarrier) => way.link = Link::NoCarrier,
+        }
+        let label = match wan.name.is_empty() {
+            true => wan.device.clone(),
+            false => format!("{} ({})", wan.name, wan.device),
+        };
+        (Wan { role, label, way, barred: None }, road)
+    };
+    settings.zip(roles).enumerate().map(one).collect()
+}
+
+/// What imon routes for this configuration.
+pub(super) fn policy(config: &Config, instance: &str) -> Policy {
+    let wans = config.failover.iter().flat_map(|f| &f.wans);
+    let wans = wans.map(|w| routing::Wan { device: w.device.clone(), gateway: w.gateway }).collect();
+    Policy::new(instance, wans, config.failover.as_ref().map_or(0, |f| f.metric))
+}
+
+/// What is wrong with a configuration on this machine.
+pub(super) fn check_setup(config: &Config, picture: &Picture, policy: &Policy, main: &Way, setup: &mut Setup) {
+    let Some(failover) = &config.failover else { return };
+    let view: View<'_> = picture.into();
+    let names = || picture.links.iter().map(|l| l.name.as_str());
+    for (wan, role) in failover.wans.iter().zip(["primary", "standby"]) {
+        let device = &wan.device;
+        let Some(link) = picture.links.iter().find(|l| l.name == *device) else {
+            let near = nearest(device, names()).map_or_else(String::new, |name| format!(" (is it '{name}'?)"));
+            setup.errors.push(format!("{role}-if '{device}': no such interface{near}"));
+            continue;
+        };
+        if let routing::Gateway::Fixed(gateway) = wan.gateway {
+            let mut own = picture.addresses.iter().filter(|a| a.index == link.index && !a.local).peekable();
+            let within = |a: &crate::net::Address| {
+                let mask = u32::MAX.checked_shl(32 - u32::from(a.prefix)).unwrap_or(0);
+                u32::from(a.address) & mask == u32::from(gateway) & mask || a.peer == Some(gateway)
+            };
+            if own.peek().is_some() && !own.any(within) {
+                setup
+                    .warnings
+                    .push(format!("{role}-gw {gateway} is not in the network of {device}: is it the right one?"));
+            }
+        }
+        let filter = |name: &str| number(&format!("/proc/sys/net/ipv4/conf/{name}/rp_filter")).unwrap_or(0);
+        if filter("all").max(filter(device)) == 1 {
+            setup.notes.push(format!("rp_filter of {device} is strict, which imon's rules take care of"));
+        }
+        setup.warnings.extend(managers(device, link.index));
+    }
+    let running = picture.rules.iter().any(|rule| rule.table == policy.table());
+    if let Some(tunnel) = policy.tunnel(&view) {
+        let text =
+            format!("a VPN has the default route ({}), and imon's choice stays behind it", in_words(picture, tunnel));
+        setup.notes.push(text);
+    } else if let Some(rival) = policy.rival(&view) {
+        let route = in_words(picture, rival);
+        if picture.no_policy_routing {
+            setup.errors.push(format!("the route '{route}' wins over imon's, and this kernel has no rules: remove it"));
+        } else {
+            setup.notes.push(format!("the route '{route}' has a lower metric than imon's, whose rules go first"));
+        }
+    }
+    if running
+        && main.route.is_some()
+        && !failover.wans.iter().any(|w| w.device == main.device)
+        && policy.tunnel(&view).is_none()
+    {
+        let route = main.route.as_deref().unwrap_or_default();
+        setup.errors.push(format!("traffic does not follow imon's choice: it leaves by '{route}'"));
+    }
+}
+
+/// Who else sets routes on this interface, and how to make peace.
+fn managers(device: &str, index: u32) -> Vec<String> {
+    let mut found = Vec::new();
+    let has = |path: String, word: &str| {
+        files::read_start(path, 1 << 16).is_ok_and(|text| String::from_utf8_lossy(&text).lines().any(|l| l == word))
+    };
+    if has(format!("/run/systemd/netif/links/{index}"), "ADMIN_STATE=configured") {
+        let peace = |file: &str| has(file.to_owned(), "ManageForeignRoutes=no");
+        let dropped = files::names("/etc/systemd/networkd.conf.d");
+        let dropped = dropped.iter().any(|name| peace(&format!("/etc/systemd/networkd.conf.d/{name}")));
+        if !peace("/etc/systemd/networkd.conf") && !dropped {
+            found.push(format!(
+                "systemd-networkd manages {device} and removes routes and rules that are not its own: set \
+                 ManageForeignRoutes=no and ManageForeignRoutingPolicyRules=no in /etc/systemd/networkd.conf"
+            ));
+        }
+    }
+    if has(format!("/run/NetworkManager/devices/{index}"), "managed=true") {
+        found.push(format!(
+            "NetworkManager manages {device} and sets a default route of its own there: nmcli connection modify NAME \
+             ipv4.never-default yes"
+        ));
+    }
+    found
+}
+
+/// What the kernel thinks of the gateways.
+pub(super) fn note_neighbours(requests: &mut Requests, picture: &Picture, ways: &mut [&mut Way]) {
+    let Ok(neighbours) = requests.neighbours() else { return };
+    for way in ways {
+        let Some(gateway) = &mut way.gateway else { continue };
+        let of = |n: &&crate::wire::rtnetlink::Neighbour| {
+            n.address == gateway.address && device(picture, n.index) == way.device
+        };
+        gateway.neighbour = match neighbours.iter().find(of) {
+            Some(n) if n.answers => Neighbour::Answers,
+            Some(n) if n.silent => Neighbour::Silent,
+            _ => Neighbour::Unknown,
+        };
+    }
+}

@@ -1,0 +1,488 @@
+//! `imon check`: each kind of fault has a verdict of its own.
+
+use std::time::{Duration, Instant};
+
+use imon_lab::roles::{Dns, DnsMode, Http, HttpMode};
+use imon_lab::{Fault, Finished, Lab, Wan};
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::{SOON, trial, trials};
+
+/// One fault, and what is to be said about it.
+struct Scenario {
+    name: &'static str,
+    verdict: &'static str,
+    exit: i32,
+    /// Words of the sentence that tell what it is about.
+    says: &'static [&'static str],
+    /// The tests that fail, and no others.
+    fails: &'static [&'static str],
+    args: &'static [&'static str],
+    make: fn(&World),
+}
+
+/// The lab with the servers that stand for the internet.
+struct World {
+    lab: Lab,
+    dns: Dns,
+    http: Http,
+}
+
+const FAILOVER: &str = r#"{"global": {}, "failover": {"enable": true, "interval": 1, "pingcount": 2, "pingwait": 1,
+ "prefer-primary": true, "primary-if": "wan1", "primary-name": "net42", "primary-gw": "192.168.42.1",
+ "primary-ping": "1.1.1.1", "standby-if": "wan2", "standby-name": "net62", "standby-gw": "192.168.62.1",
+ "standby-ping": "8.8.8.8"}}"#;
+
+fn configure(world: &World) {
+    world.lab.write("/etc/default/imon-main", FAILOVER);
+}
+
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "all_is_well",
+        verdict: "well",
+        exit: 0,
+        says: &["the internet works over wan1"],
+        fails: &[],
+        args: &[],
+        make: |_| {},
+    },
+    Scenario {
+        name: "no_carrier",
+        verdict: "no-carrier",
+        exit: 2,
+        says: &["wan1 has no carrier", "cable"],
+        fails: &["link"],
+        args: &[],
+        make: |w| drop(w.lab.fault(Fault::Carrier(Wan::One))),
+    },
+    Scenario {
+        name: "the_interface_is_off",
+        verdict: "link-down",
+        exit: 2,
+        says: &["wan1 is switched off", "ip link set wan1 up"],
+        fails: &["link"],
+        args: &[],
+        make: |w| drop(w.lab.fault(Fault::LinkDown(Wan::One))),
+    },
+    Scenario {
+        name: "no_dhcp_address",
+        verdict: "no-address",
+        exit: 2,
+        says: &["wan1 has no address", "DHCP"],
+        fails: &["address"],
+        args: &[],
+        make: |w| {
+            w.lab.sh("router", "ip -4 addr flush dev wan1; ip addr add 169.254.7.8/16 dev wan1 scope link");
+        },
+    },
+    Scenario {
+        name: "no_default_route",
+        verdict: "no-route",
+        exit: 2,
+        says: &["no default route"],
+        fails: &["route"],
+        args: &[],
+        make: |w| drop(w.lab.delete_default_routes()),
+    },
+    Scenario {
+        name: "gateway_dead",
+        verdict: "gateway-dead",
+        exit: 2,
+        says: &["192.168.42.1 does not answer", "Restart it"],
+        fails: &["gateway"],
+        args: &[],
+        make: |w| drop(w.lab.fault(Fault::GatewayDead(Wan::One))),
+    },
+    Scenario {
+        name: "provider_dead",
+        verdict: "provider-dead",
+        exit: 2,
+        says: &["Your router answers, nothing beyond it does", "Restart the modem"],
+        fails: &["ping:1.1.1.1", "tcp:1.1.1.1", "ping:8.8.8.8", "tcp:8.8.8.8"],
+        args: &[],
+        make: |w| drop(w.lab.fault(Fault::UpstreamDead(Wan::One))),
+    },
+    Scenario {
+        name: "provider_filters_ping",
+        verdict: "ping-filtered",
+        exit: 0,
+        says: &["The internet works", "pings are filtered"],
+        fails: &[],
+        args: &[],
+        make: |w| {
+            w.lab.sh("isp1", "nft 'add table ip f; add chain ip f c { type filter hook forward priority 0; }; add rule ip f c icmp type echo-request drop'");
+        },
+    },
+    Scenario {
+        name: "name_server_dead",
+        verdict: "resolver-dead",
+        exit: 2,
+        says: &["your name server 8.8.8.8 does not"],
+        fails: &["resolver:8.8.8.8"],
+        args: &[],
+        make: |w| w.dns.mode_of("8.8.8.8", &DnsMode::Timeout),
+    },
+    Scenario {
+        name: "no_name_server_at_all_answers",
+        verdict: "dns-blocked",
+        exit: 2,
+        says: &["neither 8.8.8.8 nor 1.1.1.1", "port 53"],
+        fails: &["resolver:8.8.8.8", "dns:1.1.1.1"],
+        args: &[],
+        make: |w| w.dns.mode(&DnsMode::Timeout),
+    },
+    Scenario {
+        name: "dns_hijacked",
+        verdict: "dns-hijacked",
+        exit: 2,
+        says: &["DNS is hijacked: 8.8.8.8", "10.66.66.66"],
+        fails: &["resolver:8.8.8.8", "dns:1.1.1.1"],
+        args: &[],
+        make: |w| w.dns.mode(&DnsMode::Lie("10.66.66.66".parse().unwrap())),
+    },
+    Scenario {
+        name: "captive_portal",
+        verdict: "captive-portal",
+        exit: 2,
+        says: &["login page", "http://login.test/"],
+        fails: &["portal"],
+        args: &[],
+        make: |w| w.http.mode(&HttpMode::Redirect("http://login.test/".to_owned())),
+    },
+    Scenario {
+        name: "mtu_black_hole",
+        verdict: "mtu-black-hole",
+        exit: 1,
+        says: &["Large packets vanish", "clamp MSS to 1360"],
+        fails: &["mtu"],
+        args: &[],
+        make: |w| {
+            w.lab.sh("isp1", "nft 'add table ip f; add chain ip f c { type filter hook forward priority 0; }; add rule ip f c ip length > 1400 drop'");
+        },
+    },
+    Scenario {
+        name: "ipv6_broken",
+        verdict: "ipv6-broken",
+        exit: 1,
+        says: &["IPv4 works, IPv6 does not"],
+        fails: &[
+            "ipv6-ping:2606:4700:4700::1111",
+            "ipv6-tcp:2606:4700:4700::1111",
+            "ipv6-ping:2001:4860:4860::8888",
+            "ipv6-tcp:2001:4860:4860::8888",
+        ],
+        args: &[],
+        make: |w| {
+            w.lab.sh("isp1", "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding");
+        },
+    },
+    Scenario {
+        name: "one_network_of_two_dead",
+        verdict: "wan-dead",
+        exit: 1,
+        says: &["net42 (wan1), as its gateway 192.168.42.1 answers", "works through net62 (wan2)"],
+        fails: &["wan:primary"],
+        args: &[],
+        make: |w| {
+            configure(w);
+            // What a failover has done.
+            w.lab.sh("router", "ip route replace default via 192.168.62.1; ip -6 route del default");
+            w.lab.fault(Fault::UpstreamDead(Wan::One));
+        },
+    },
+    Scenario {
+        name: "standby_unusable",
+        verdict: "standby-unusable",
+        exit: 1,
+        says: &["The internet works, but net62 (wan2) could not take over"],
+        fails: &["wan:standby"],
+        args: &[],
+        make: |w| {
+            configure(w);
+            w.lab.fault(Fault::UpstreamDead(Wan::Two));
+        },
+    },
+    Scenario {
+        name: "clock_wrong",
+        verdict: "clock-wrong",
+        exit: 1,
+        says: &["clock is wrong", "3 days behind"],
+        fails: &["clock"],
+        args: &[],
+        make: |w| w.http.clock(3 * 86_400),
+    },
+    Scenario {
+        name: "configuration_wrong",
+        verdict: "configuration",
+        exit: 2,
+        says: &["The configuration is wrong", "primary-if 'wna1'", "is it 'wan1'"],
+        fails: &["configuration"],
+        args: &[],
+        make: |w| w.lab.write("/etc/default/imon-main", &FAILOVER.replace("wan1", "wna1")),
+    },
+    Scenario {
+        name: "nothing_is_sent_offline",
+        verdict: "well-offline",
+        exit: 0,
+        says: &["nothing was sent"],
+        fails: &[],
+        args: &["--offline"],
+        make: |w| drop(w.lab.fault(Fault::UpstreamDead(Wan::One))),
+    },
+];
+
+pub(crate) fn tests() -> Vec<Trial> {
+    let mut all: Vec<Trial> = SCENARIOS
+        .iter()
+        .map(|s| {
+            let name = format!("{}::scenario_{}", module_path!(), s.name);
+            Trial::test(name, move || {
+                scenario(s);
+                Ok(())
+            })
+        })
+        .collect();
+    all.extend(trials![
+        every_verdict_is_different,
+        two_faults_name_the_one_nearer_to_the_user,
+        without_permission_the_rest_is_tested,
+        a_gateway_that_ignores_pings_is_no_fault,
+        what_is_asked_can_be_limited,
+        the_text_says_the_same_as_the_json,
+        nothing_of_a_check_stays_behind,
+        a_network_is_asked_by_its_own_link,
+        a_name_server_behind_a_dead_network_is_named,
+        others_that_set_routes_are_named,
+        bad_usage_cannot_test,
+        a_signal_ends_it_and_nothing_stays,
+    ]);
+    let _ = trial;
+    all
+}
+
+fn world() -> World {
+    let lab = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).public().up();
+    let (dns, http) = (lab.dns(), lab.http());
+    World { lab, dns, http }
+}
+
+fn check(lab: &Lab, args: &[&str]) -> Finished {
+    lab.imon("router").arg("check").args(args).run(Duration::from_secs(30))
+}
+
+fn json(lab: &Lab, args: &[&str]) -> (i32, Value) {
+    let done = check(lab, &[&["--json"], args].concat());
+    let value: Value = serde_json::from_str(&done.stdout()).unwrap_or_else(|e| panic!("{e}: {done:?}"));
+    assert_eq!(value["schema"], 1);
+    assert_eq!(value["exit"], done.code());
+    (done.code(), value)
+}
+
+fn states<'a>(value: &'a Value, state: &str) -> Vec<&'a str> {
+    let tests = value["tests"].as_array().unwrap().iter();
+    tests.filter(|t| t["state"] == state).map(|t| t["id"].as_str().unwrap()).collect()
+}
+
+fn detail<'a>(value: &'a Value, id: &str) -> &'a str {
+    let tests = value["tests"].as_array().unwrap();
+    let test = tests.iter().find(|t| t["id"] == id).unwrap_or_else(|| panic!("no {id} in {value:#}"));
+    test["detail"].as_str().unwrap()
+}
+
+fn scenario(s: &Scenario) {
+    let world = world();
+    (s.make)(&world);
+    let begin = Instant::now();
+    let (code, value) = json(&world.lab, s.args);
+    // Ten seconds, and what a machine under load adds.
+    assert!(begin.elapsed() < Duration::from_secs(20), "took {:?}", begin.elapsed());
+    assert!(value["seconds"].as_f64().unwrap() < 10.5, "{value:#}");
+    assert_eq!(value["verdict"], s.verdict, "{value:#}");
+    assert_eq!(code, s.exit, "{value:#}");
+    let text = value["text"].as_str().unwrap();
+    for says in s.says {
+        assert!(text.contains(says), "{says:?} is not in {text:?}");
+    }
+    assert_eq!(states(&value, "fail"), s.fails, "{value:#}");
+    assert!(states(&value, "waiting").is_empty(), "{value:#}");
+}
+
+fn every_verdict_is_different() {
+    for (at, s) in SCENARIOS.iter().enumerate() {
+        assert!(SCENARIOS.iter().skip(at + 1).all(|other| other.verdict != s.verdict), "{}", s.verdict);
+    }
+}
+
+fn two_faults_name_the_one_nearer_to_the_user() {
+    let world = world();
+    world.dns.mode(&DnsMode::Timeout);
+    world.http.mode(&HttpMode::Html);
+    assert_eq!(json(&world.lab, &[]).1["verdict"], "dns-blocked");
+    world.lab.fault(Fault::UpstreamDead(Wan::One));
+    let (_, value) = json(&world.lab, &[]);
+    assert_eq!(value["verdict"], "provider-dead");
+    assert!(states(&value, "not-tested").contains(&"resolver"), "{value:#}");
+    assert!(detail(&value, "resolver").contains("needs: internet"), "{value:#}");
+    world.lab.fault(Fault::Carrier(Wan::One));
+    let (_, value) = json(&world.lab, &[]);
+    assert_eq!(value["verdict"], "no-carrier");
+    assert_eq!(states(&value, "fail"), ["link"]);
+}
+
+fn without_permission_the_rest_is_tested() {
+    let world = world();
+    let run = |args: &[&str]| {
+        let imon = world.lab.imon("router").without_capabilities().arg("check").args(args);
+        let done = imon.run(Duration::from_secs(30));
+        (done.code(), serde_json::from_str::<Value>(&done.stdout()).unwrap_or_else(|e| panic!("{e}: {done:?}")))
+    };
+    let (code, value) = run(&["--json"]);
+    assert_eq!((code, value["verdict"].as_str()), (0, Some("no-permission")), "{value:#}");
+    assert!(value["text"].as_str().unwrap().contains("without permission to ping"), "{value:#}");
+    assert_eq!(states(&value, "skipped"), ["capabilities", "mtu"], "{value:#}");
+    assert!(states(&value, "ok").contains(&"tcp:1.1.1.1"), "{value:#}");
+    // And it still sees an outage.
+    world.lab.fault(Fault::UpstreamDead(Wan::One));
+    let (code, value) = run(&["--json"]);
+    assert_eq!(code, 2, "{value:#}");
+}
+
+fn a_gateway_that_ignores_pings_is_no_fault() {
+    let world = world();
+    world.lab.fault(Fault::GatewaySilent(Wan::One));
+    let (code, value) = json(&world.lab, &[]);
+    assert_eq!((code, value["verdict"].as_str()), (0, Some("well")), "{value:#}");
+    assert!(detail(&value, "gateway").contains("which is no fault"), "{value:#}");
+    // Nor does it make a dead provider a dead gateway.
+    world.lab.sh("isp1", "ip route replace blackhole default");
+    let (_, value) = json(&world.lab, &[]);
+    assert_eq!(value["verdict"], "provider-dead", "{value:#}");
+}
+
+fn what_is_asked_can_be_limited() {
+    let world = world();
+    let before = (world.dns.queries().len(), world.http.requests().len());
+    let (code, value) = json(&world.lab, &["--target", "9.9.9.9"]);
+    assert_eq!((code, value["verdict"].as_str()), (0, Some("well")), "{value:#}");
+    assert_eq!(
+        states(&value, "ok"),
+        ["capabilities", "clock", "link", "address", "route", "gateway", "ping:9.9.9.9", "tcp:9.9.9.9", "mtu"]
+    );
+    // The name server of this system is a public one.
+    assert_eq!(states(&value, "skipped"), ["resolver:8.8.8.8"]);
+    assert_eq!((world.dns.queries().len(), world.http.requests().len()), before);
+    let (code, value) = json(&world.lab, &["--target", "9.9.9.10", "--target", "9.9.9.11"]);
+    assert_eq!((code, value["verdict"].as_str()), (2, Some("provider-dead")), "{value:#}");
+}
+
+fn the_text_says_the_same_as_the_json() {
+    let world = world();
+    world.lab.fault(Fault::UpstreamDead(Wan::One));
+    let text = check(&world.lab, &[]);
+    let (_, value) = json(&world.lab, &[]);
+    let out = text.stdout();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(Some(lines[0]), value["text"].as_str(), "{out}");
+    assert_eq!(lines[1], "");
+    assert_eq!(lines.len() - 2, value["tests"].as_array().unwrap().len(), "{out}");
+    // Piped: neither colours nor anything else that is no text.
+    assert!(out.is_ascii() && !out.contains('\x1b'), "{out}");
+    assert!(text.stderr().is_empty(), "{}", text.stderr());
+}
+
+fn routing(lab: &Lab) -> String {
+    lab.sh("router", "ip rule; ip route show table all; ip -6 route show table all")
+}
+
+fn nothing_of_a_check_stays_behind() {
+    let world = world();
+    configure(&world);
+    let before = routing(&world.lab);
+    let (_, value) = json(&world.lab, &[]);
+    assert_eq!(value["verdict"], "well", "{value:#}");
+    assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{value:#}");
+    assert_eq!(routing(&world.lab), before);
+}
+
+fn a_network_is_asked_by_its_own_link() {
+    let world = world();
+    configure(&world);
+    // Whatever route there is leads by the other one.
+    world.lab.fault(Fault::UpstreamDead(Wan::One));
+    let (code, value) = json(&world.lab, &[]);
+    assert_eq!((code, value["verdict"].as_str()), (2, Some("wan-dead")), "{value:#}");
+    assert!(value["text"].as_str().unwrap().contains("net62 (wan2) works, but traffic does not take it"), "{value:#}");
+    // The same with the daemon there, which has its own rules and switches over.
+    let imon = world.lab.imon("router").instance("main", FAILOVER).nosyslog().spawn();
+    imon.wait_line(|l| l.contains("Standby Route net62 (wan2) is active"), SOON);
+    let before = routing(&world.lab);
+    let (code, value) = json(&world.lab, &[]);
+    assert_eq!((code, value["verdict"].as_str()), (1, Some("wan-dead")), "{value:#}");
+    assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works, in use", "{value:#}");
+    assert_eq!(routing(&world.lab), before);
+}
+
+fn a_name_server_behind_a_dead_network_is_named() {
+    let world = world();
+    configure(&world);
+    world.lab.sh("router", "echo 'nameserver 192.168.42.1' >/etc/resolv.conf");
+    world.lab.sh("router", "ip route replace default via 192.168.62.1");
+    world.lab.fault(Fault::GatewayDead(Wan::One));
+    let (code, value) = json(&world.lab, &[]);
+    assert_eq!((code, value["verdict"].as_str()), (2, Some("resolver-dead")), "{value:#}");
+    assert!(value["text"].as_str().unwrap().contains("only reached through net42 (wan1), which is dead"), "{value:#}");
+}
+
+fn others_that_set_routes_are_named() {
+    let world = world();
+    configure(&world);
+    let index = world.lab.sh("router", "cat /sys/class/net/wan1/ifindex");
+    let index = index.trim();
+    world.lab.sh(
+        "router",
+        &format!(
+            "mkdir -p /run/systemd/netif/links /run/NetworkManager/devices
+        echo ADMIN_STATE=configured >/run/systemd/netif/links/{index}
+        printf '[device]\\nmanaged=true\\n' >/run/NetworkManager/devices/{index}"
+        ),
+    );
+    let (code, value) = json(&world.lab, &[]);
+    assert_eq!((code, value["verdict"].as_str()), (0, Some("well")), "{value:#}");
+    let said: Vec<&str> = value["tests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|t| t["id"] == "configuration")
+        .map(|t| t["detail"].as_str().unwrap())
+        .collect();
+    for word in ["ManageForeignRoutes=no", "NetworkManager manages wan1", "lower metric than imon's"] {
+        assert!(said.iter().any(|s| s.contains(word)), "{word}: {said:?}");
+    }
+}
+
+fn bad_usage_cannot_test() {
+    let lab = crate::lab();
+    for args in [&["--target", "example.com"][..], &["--nosuch"], &["--instance", "a", "--config", "b"], &["extra"]] {
+        let done = check(&lab, args);
+        assert_eq!(done.code(), 3, "{args:?}: {done:?}");
+        assert_eq!(done.stdout(), "");
+        assert!(!done.stderr().is_empty());
+    }
+    let none = check(&lab, &["--offline", "--instance", "nosuch"]);
+    assert_eq!(none.code(), 2, "{none:?}");
+    assert!(none.stdout().contains("'nosuch' not found"), "{none:?}");
+}
+
+fn a_signal_ends_it_and_nothing_stays() {
+    let world = world();
+    configure(&world);
+    let before = routing(&world.lab);
+    world.http.mode(&HttpMode::Hang);
+    let imon = world.lab.imon("router").args(["check"]).spawn();
+    world.http.wait_request(0, |_| true, SOON);
+    imon.signal(imon_lab::Signal::SIGINT);
+    assert_eq!(imon.wait(SOON).code(), Some(130));
+    assert_eq!(routing(&world.lab), before);
+}
