@@ -179,6 +179,10 @@ impl Way {
         if self.is_reached() {
             return None;
         }
+        // Nothing tells which interface it would be.
+        if self.device.is_empty() {
+            return Some(Stage::Route);
+        }
         if self.link != Link::Up {
             return Some(Stage::Link);
         }

@@ -18,9 +18,9 @@ const RESTART: &str = "Restart the modem; if that does not help, call them.";
 /// Says what to make of it. `released` is the day of this version, in seconds since 1970.
 #[must_use]
 pub fn judge(seen: &Seen, released: i64) -> Report {
-    let fault = seen.main.fault();
+    let main = seen.main.fault();
     let mut tests = Vec::new();
-    let mut rows = Rows { tests: &mut tests, prefix: "", fault };
+    let mut rows = Rows { tests: &mut tests, prefix: "", fault: main };
     setup(seen, &mut rows);
     clock(seen, released, &mut rows);
     way(seen, &seen.main, &mut rows);
@@ -33,18 +33,19 @@ pub fn judge(seen: &Seen, released: i64) -> Report {
         let fault = seen.v6.as_ref().and_then(Way::fault);
         let mut rows = Rows { tests: &mut tests, prefix: "ipv6-", fault };
         match &seen.v6 {
+            // One cause for both.
+            Some(v6) if rows.fault.is_some() && v6.device == seen.main.device && main.is_some() => {
+                let needs = main.map_or("", Stage::id);
+                rows.put("internet", State::Untested, None, format!("not tested (needs: {needs})"));
+            }
             Some(v6) => way(seen, v6, &mut rows),
             None => {
                 rows.put("route", State::Info, None, "this system has no IPv6 default route, which is fine".to_owned())
             }
         }
-        wans(seen, fault_of(seen), &mut tests);
+        wans(seen, main, &mut tests);
     }
     Report { verdict: verdict(seen, released), tests }
-}
-
-fn fault_of(seen: &Seen) -> Option<Stage> {
-    seen.main.fault()
 }
 
 struct Rows<'a> {
@@ -348,6 +349,9 @@ fn wans(seen: &Seen, main: Option<Stage>, tests: &mut Vec<Test>) {
         let used = if wan.way.device == seen.main.device { ", in use" } else { "" };
         let mut row = |state, detail| tests.push(Test { id: id.clone(), state, took: None, detail });
         match (&wan.barred, wan.way.fault()) {
+            (_, Some(Stage::Link)) if wan.way.link == Link::Missing && !seen.setup.errors.is_empty() => {
+                row(State::Untested, "not tested (needs: configuration)".to_owned());
+            }
             (_, Some(stage)) if main.is_some() && wan.way.device == seen.main.device => {
                 row(State::Untested, format!("not tested (needs: {})", stage.id()));
             }
@@ -473,7 +477,10 @@ fn verdict(seen: &Seen, released: i64) -> Verdict {
     }
     let main = &seen.main;
     if let Some(stage) = main.fault() {
-        let (id, text) = sentence(main, stage);
+        let (id, mut text) = sentence(main, stage);
+        if seen.v6.as_ref().is_some_and(Way::is_reached) {
+            text += " IPv6 works meanwhile.";
+        }
         let other = seen.wans.iter().find(|w| w.way.device != main.device && w.way.is_reached());
         return match other {
             Some(Wan { label, .. }) => made(

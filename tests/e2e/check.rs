@@ -7,7 +7,7 @@ use imon_lab::{Fault, Finished, Lab, Wan};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::{SOON, trial, trials};
+use crate::{SOON, trials};
 
 /// One fault, and what is to be said about it.
 struct Scenario {
@@ -55,7 +55,9 @@ const SCENARIOS: &[Scenario] = &[
         says: &["wan1 has no carrier", "cable"],
         fails: &["link"],
         args: &[],
-        make: |w| drop(w.lab.fault(Fault::Carrier(Wan::One))),
+        make: |w| {
+            w.lab.fault(Fault::Carrier(Wan::One));
+        },
     },
     Scenario {
         name: "the_interface_is_off",
@@ -64,7 +66,9 @@ const SCENARIOS: &[Scenario] = &[
         says: &["wan1 is switched off", "ip link set wan1 up"],
         fails: &["link"],
         args: &[],
-        make: |w| drop(w.lab.fault(Fault::LinkDown(Wan::One))),
+        make: |w| {
+            w.lab.fault(Fault::LinkDown(Wan::One));
+        },
     },
     Scenario {
         name: "no_dhcp_address",
@@ -84,7 +88,9 @@ const SCENARIOS: &[Scenario] = &[
         says: &["no default route"],
         fails: &["route"],
         args: &[],
-        make: |w| drop(w.lab.delete_default_routes()),
+        make: |w| {
+            w.lab.delete_default_routes();
+        },
     },
     Scenario {
         name: "gateway_dead",
@@ -93,7 +99,9 @@ const SCENARIOS: &[Scenario] = &[
         says: &["192.168.42.1 does not answer", "Restart it"],
         fails: &["gateway"],
         args: &[],
-        make: |w| drop(w.lab.fault(Fault::GatewayDead(Wan::One))),
+        make: |w| {
+            w.lab.fault(Fault::GatewayDead(Wan::One));
+        },
     },
     Scenario {
         name: "provider_dead",
@@ -102,7 +110,9 @@ const SCENARIOS: &[Scenario] = &[
         says: &["Your router answers, nothing beyond it does", "Restart the modem"],
         fails: &["ping:1.1.1.1", "tcp:1.1.1.1", "ping:8.8.8.8", "tcp:8.8.8.8"],
         args: &[],
-        make: |w| drop(w.lab.fault(Fault::UpstreamDead(Wan::One))),
+        make: |w| {
+            w.lab.fault(Fault::UpstreamDead(Wan::One));
+        },
     },
     Scenario {
         name: "provider_filters_ping",
@@ -229,7 +239,9 @@ const SCENARIOS: &[Scenario] = &[
         says: &["nothing was sent"],
         fails: &[],
         args: &["--offline"],
-        make: |w| drop(w.lab.fault(Fault::UpstreamDead(Wan::One))),
+        make: |w| {
+            w.lab.fault(Fault::UpstreamDead(Wan::One));
+        },
     },
 ];
 
@@ -258,7 +270,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         bad_usage_cannot_test,
         a_signal_ends_it_and_nothing_stays,
     ]);
-    let _ = trial;
     all
 }
 

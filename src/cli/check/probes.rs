@@ -273,7 +273,9 @@ impl Probes {
                 }
                 Means::Tcp(_) | Means::Web(_) => None,
             };
-            if let (Some(e), Some(open)) = (failed, slot.take()) {
+            if let Some(e) = failed
+                && let Some(open) = slot.take()
+            {
                 put(seen, &mut self.names, open.about, Outcome::Failed(error_text(&e)), now.since(open.began));
             }
         }
@@ -282,7 +284,8 @@ impl Probes {
     fn expire(&mut self, seen: &mut Seen, now: Instant) {
         for slot in &mut self.open {
             if let Some(open) = slot.take_if(|open| open.until <= now) {
-                put(seen, &mut self.names, open.about, Outcome::Failed("no answer".to_owned()), now.since(open.began));
+                let why = if let Means::Tcp(_) = open.means { "port 443: no answer" } else { "no answer" };
+                put(seen, &mut self.names, open.about, Outcome::Failed(why.to_owned()), now.since(open.began));
             }
         }
         self.sum_up(seen);
