@@ -93,11 +93,13 @@ pub struct Target {
     pub ping: Reply,
     /// Whether its TCP port 443 can be opened.
     pub tcp: Reply,
+    /// It cannot, because the host says no, and so is there.
+    pub refused: bool,
 }
 
 impl Target {
     fn is_reached(&self) -> bool {
-        self.ping.is_good() || self.tcp.is_good()
+        self.ping.is_good() || self.tcp.is_good() || self.refused
     }
 }
 
@@ -120,6 +122,8 @@ pub struct Way {
     pub gateway: Option<Gateway>,
     /// Hosts beyond.
     pub targets: Vec<Target>,
+    /// A page came from beyond: a network may let nothing else through.
+    pub page: bool,
 }
 
 /// Where a way ends.
@@ -164,13 +168,14 @@ impl Way {
             route: None,
             gateway: None,
             targets: Vec::new(),
+            page: false,
         }
     }
 
     /// Whether something beyond answers.
     #[must_use]
     pub fn is_reached(&self) -> bool {
-        self.targets.iter().any(Target::is_reached)
+        self.page || self.targets.iter().any(Target::is_reached)
     }
 
     /// Where it ends. `None`: it does not, or that is not known (yet).

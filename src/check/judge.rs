@@ -181,7 +181,7 @@ fn way(seen: &Seen, way: &Way, rows: &mut Rows<'_>) {
         return;
     }
     let no_ping = way.targets.iter().all(|t| !t.ping.is_good()) && way.is_reached();
-    for Target { address, ping, tcp } in &way.targets {
+    for Target { address, ping, tcp, refused } in &way.targets {
         // What one host does not answer another may.
         let bad = match rows.at(Stage::Internet) {
             State::Fail => State::Fail,
@@ -189,7 +189,11 @@ fn way(seen: &Seen, way: &Way, rows: &mut Rows<'_>) {
             _ => State::Warn,
         };
         rows.reply(&format!("ping:{address}"), ping, bad, |took| format!("answers in {took}"));
-        let bad = if bad == State::Info { State::Warn } else { bad };
+        let bad = match bad {
+            State::Fail => State::Fail,
+            _ if *refused => State::Info,
+            _ => State::Warn,
+        };
         rows.reply(&format!("tcp:{address}"), tcp, bad, |took| format!("port 443 opens in {took}"));
     }
 }
@@ -546,8 +550,9 @@ fn names(seen: &Seen) -> Option<Verdict> {
             "dns-blocked",
             2,
             format!(
-                "The internet answers, but no name server does, neither {dead} nor 1.1.1.1: something on the way drops DNS \
-                 (port 53). Look at the firewall, then ask your provider."
+                "The internet answers, but names do not resolve, neither by {dead} nor by 1.1.1.1 ({}): something on the way \
+                 stops DNS (port 53). Look at the firewall, then ask your provider.",
+                if let Reply::Failed(why, _) = &seen.direct { why } else { "no answer" }
             ),
         ),
         fault => {

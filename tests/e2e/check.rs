@@ -138,7 +138,7 @@ const SCENARIOS: &[Scenario] = &[
         name: "no_name_server_at_all_answers",
         verdict: "dns-blocked",
         exit: 2,
-        says: &["neither 8.8.8.8 nor 1.1.1.1", "port 53"],
+        says: &["neither by 8.8.8.8 nor by 1.1.1.1 (no answer)", "port 53"],
         fails: &["resolver:8.8.8.8", "dns:1.1.1.1"],
         args: &[],
         make: |w| w.dns.mode(&DnsMode::Timeout),

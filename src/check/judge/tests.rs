@@ -1,1 +1,223 @@
+use super::*;
+use crate::check::{External, Mtu, Portal, Resolver, Setup};
+use crate::time::Wall;
 
+const RELEASED: i64 = 1_795_478_400;
+
+fn got() -> Reply {
+    Reply::Got(Duration::from_millis(12))
+}
+
+fn failed(why: &str) -> Reply {
+    Reply::Failed(why.into(), Duration::from_secs(3))
+}
+
+fn good_way(device: &str) -> Way {
+    let target = |a: &str| Target { address: a.parse().unwrap(), ping: got(), tcp: got(), refused: false };
+    Way {
+        device: device.to_owned(),
+        link: Link::Up,
+        errors: None,
+        address: Some("192.168.42.2/24".to_owned()),
+        own_making: false,
+        route: Some(format!("default via 192.168.42.1 dev {device}")),
+        gateway: Some(Gateway { address: "192.168.42.1".parse().unwrap(), neighbour: Neighbour::Answers, ping: got() }),
+        targets: vec![target("1.1.1.1"), target("8.8.8.8")],
+        page: false,
+    }
+}
+
+/// Everything as it should be.
+fn well_seen() -> Seen {
+    let wan = |role, device: &str| Wan { role, label: format!("net ({device})"), way: good_way(device), barred: None };
+    Seen {
+        offline: false,
+        private: false,
+        setup: Setup { file: Some("/etc/default/imon-main".to_owned()), ..Setup::default() },
+        no_ping: None,
+        may_route: true,
+        now: Wall { secs: RELEASED + 1000, nanos: 0 },
+        ahead: Some(0),
+        main: good_way("wan1"),
+        other_routes: Vec::new(),
+        wans: vec![wan("primary", "wan1"), wan("standby", "wan2")],
+        resolvers: vec![Resolver { server: "8.8.8.8".to_owned(), reply: got(), lie: None, lost_with: None }],
+        direct: got(),
+        direct_lie: None,
+        portals: vec![Portal { url: "http://x/".to_owned(), reply: got(), instead: None }],
+        externals: vec![External {
+            source: "dns:opendns".to_owned(),
+            reply: got(),
+            address: Some("203.0.113.1".parse().unwrap()),
+            local: Some("192.168.42.2".parse().unwrap()),
+        }],
+        mtu: Mtu { link: 1500, path: Some(1500), told: false, waiting: false, took: Duration::ZERO },
+        v6: Some(good_way("wan1")),
+    }
+}
+
+fn silent(way: &mut Way) {
+    for target in &mut way.targets {
+        (target.ping, target.tcp) = (failed("no answer"), failed("no answer"));
+    }
+}
+
+type Break = (&'static str, fn(&mut Seen));
+
+/// Every fault, from the nearest to the farthest. With two of them the first is named.
+const FAULTS: &[Break] = &[
+    ("configuration", |s| s.setup.errors.push("interval 0".to_owned())),
+    ("no-carrier", |s| {
+        s.main.link = Link::NoCarrier;
+        s.wans.iter_mut().for_each(|w| w.way.link = Link::NoCarrier);
+        silent(&mut s.main);
+        s.wans.iter_mut().for_each(|w| silent(&mut w.way));
+    }),
+    ("no-address", |s| {
+        s.main.address = None;
+        silent(&mut s.main);
+        s.wans.clear();
+    }),
+    ("no-route", |s| {
+        s.main.route = None;
+        silent(&mut s.main);
+        s.wans.clear();
+    }),
+    ("gateway-dead", |s| {
+        let gateway = s.main.gateway.as_mut().unwrap();
+        (gateway.ping, gateway.neighbour) = (failed("no answer"), Neighbour::Silent);
+        silent(&mut s.main);
+        s.wans.clear();
+    }),
+    ("provider-dead", |s| {
+        silent(&mut s.main);
+        s.wans.clear();
+    }),
+    ("captive-portal", |s| {
+        s.portals[0].reply = failed("another page came");
+        s.portals[0].instead = Some("one that leads to http://login/".to_owned());
+    }),
+    ("no-resolver", |s| s.resolvers.clear()),
+    ("dns-blocked", |s| {
+        s.resolvers.iter_mut().for_each(|r| r.reply = failed("no answer"));
+        s.direct = failed("no answer");
+    }),
+    ("resolver-dead", |s| s.resolvers.iter_mut().for_each(|r| r.reply = failed("no answer"))),
+    ("dns-hijacked", |s| s.direct_lie = Some("it says that x is y".to_owned())),
+    ("resolver-partly-dead", |s| {
+        let dead = Resolver { server: "9.9.9.9".to_owned(), reply: failed("no answer"), lie: None, lost_with: None };
+        s.resolvers.push(dead);
+    }),
+    ("clock-wrong", |s| s.now.secs = 0),
+    ("mtu-black-hole", |s| s.mtu.path = Some(1400)),
+    ("standby-unusable", |s| {
+        if let Some(wan) = s.wans.get_mut(1) {
+            silent(&mut wan.way);
+        }
+    }),
+    ("ipv6-broken", |s| silent(s.v6.as_mut().unwrap())),
+];
+
+#[test]
+fn each_fault_has_a_verdict_and_a_sentence_of_its_own() {
+    let mut said = vec![judge(&well_seen(), RELEASED).verdict];
+    assert_eq!((said[0].id, said[0].exit), ("well", 0));
+    for (id, make) in FAULTS {
+        let mut seen = well_seen();
+        make(&mut seen);
+        let report = judge(&seen, RELEASED);
+        assert_eq!(report.verdict.id, *id, "{report:#?}");
+        assert!(report.verdict.exit > 0);
+        assert!(report.tests.iter().any(|t| matches!(t.state, State::Fail | State::Warn)), "{report:#?}");
+        said.push(report.verdict);
+    }
+    for (at, one) in said.iter().enumerate() {
+        assert!(said.iter().skip(at + 1).all(|other| other.id != one.id && other.text != one.text), "{one:?}");
+    }
+}
+
+#[test]
+fn of_two_faults_the_nearer_one_is_named() {
+    for (at, (near, make_near)) in FAULTS.iter().enumerate() {
+        for (far, make_far) in FAULTS.iter().skip(at + 1) {
+            // There is no way to tell the one from the other two at once.
+            if *near == "no-resolver" && ["dns-blocked", "resolver-dead", "resolver-partly-dead"].contains(far) {
+                continue;
+            }
+            let mut seen = well_seen();
+            make_far(&mut seen);
+            make_near(&mut seen);
+            let found = judge(&seen, RELEASED).verdict.id;
+            // A second dead name server, when the first is dead, too, is the same fault.
+            assert!(
+                found == *near || (*near == "dns-blocked" && *far == "resolver-partly-dead"),
+                "{near} {far}: {found}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_depends_on_the_root_cause_is_not_tested() {
+    let mut seen = well_seen();
+    FAULTS[4].1(&mut seen);
+    let report = judge(&seen, RELEASED);
+    let failed: Vec<&str> = report.tests.iter().filter(|t| t.state == State::Fail).map(|t| t.id.as_str()).collect();
+    assert_eq!(failed, ["gateway"]);
+    let untested: Vec<&str> =
+        report.tests.iter().filter(|t| t.state == State::Untested).map(|t| t.detail.as_str()).collect();
+    assert!(untested.iter().all(|t| *t == "not tested (needs: gateway)") && untested.len() == 2, "{untested:?}");
+    assert!(report.verdict.text.ends_with("IPv6 works meanwhile."), "{}", report.verdict.text);
+}
+
+#[test]
+fn a_host_that_says_no_is_there() {
+    let mut seen = well_seen();
+    silent(&mut seen.main);
+    seen.main.targets[0].refused = true;
+    let report = judge(&seen, RELEASED);
+    assert_eq!(report.verdict.id, "ping-filtered", "{report:#?}");
+    // And a page is enough where nothing else gets through.
+    seen.main.targets[0].refused = false;
+    seen.main.page = true;
+    assert_eq!(judge(&seen, RELEASED).verdict.exit, 0);
+}
+
+#[test]
+fn a_clock_in_the_past_during_an_outage_is_no_root_cause() {
+    let mut seen = well_seen();
+    seen.now.secs = 0;
+    silent(&mut seen.main);
+    seen.wans.clear();
+    let report = judge(&seen, RELEASED);
+    assert_eq!(report.verdict.id, "provider-dead");
+    assert!(report.tests.iter().any(|t| t.id == "clock" && t.state == State::Warn));
+    for (ahead, words) in
+        [(CLOCK_OFF + 60, "6 minutes ahead"), (-7200, "2 hours behind"), (400 * 86_400, "400 days ahead")]
+    {
+        let mut seen = well_seen();
+        seen.ahead = Some(ahead);
+        let text = judge(&seen, RELEASED).verdict.text;
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+/// Whatever is seen, in whatever state: there is a verdict, and nothing panics.
+#[test]
+fn any_mixture_of_faults_has_a_verdict() {
+    for mask in 0_u32..1 << FAULTS.len() {
+        // Every 7th is plenty, and covers all pairs of neighbours.
+        if mask % 7 != 0 {
+            continue;
+        }
+        let mut seen = well_seen();
+        for (at, (_, make)) in FAULTS.iter().enumerate() {
+            if mask >> at & 1 == 1 {
+                make(&mut seen);
+            }
+        }
+        seen.offline = mask % 2 == 0;
+        let report = judge(&seen, RELEASED);
+        assert!(!report.verdict.text.is_empty());
+    }
+}

@@ -143,7 +143,8 @@ pub(super) fn way_v6(picture: &Picture, to: Ipv6Addr) -> Option<Way> {
 /// Hosts beyond that are to be asked.
 pub(super) fn targets(addresses: &[IpAddr], family: Family) -> Vec<Target> {
     let of = addresses.iter().filter(|address| family.has(**address));
-    of.map(|address| Target { address: *address, ping: Reply::NotAsked, tcp: Reply::NotAsked }).collect()
+    of.map(|address| Target { address: *address, ping: Reply::NotAsked, tcp: Reply::NotAsked, refused: false })
+        .collect()
 }
 
 /// The failover monitor's networks, with the road of each that has one.

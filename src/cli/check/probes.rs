@@ -314,6 +314,7 @@ impl Probes {
                 Means::Ping { .. } => None,
                 Means::Tcp(opening) if poll.ready(*place) => Some(match opening.result() {
                     Ok(()) => Outcome::Good(now.since(*began)),
+                    Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => Outcome::Refused,
                     Err(e) => Outcome::Failed(format!("port 443: {}", error_text(&e))),
                 }),
                 Means::Web(worker) if poll.ready(*place) => {
@@ -409,6 +410,7 @@ impl Probes {
 /// What came of a question.
 enum Outcome {
     Good(Duration),
+    Refused,
     Failed(String),
     Answer(dns::Answer),
     Web(Option<Reported>),
@@ -438,6 +440,7 @@ fn put(seen: &mut Seen, names: &mut [Answers], about: About, outcome: Outcome, t
     let reply = |outcome: &Outcome| match outcome {
         Outcome::Good(rtt) => Reply::Got(*rtt),
         Outcome::Failed(why) => Reply::Failed(why.as_str().into(), took),
+        Outcome::Refused => Reply::Failed("port 443 is closed, which is an answer".into(), took),
         Outcome::Answer(_) | Outcome::Web(_) => Reply::Got(took),
     };
     match about {
@@ -449,6 +452,7 @@ fn put(seen: &mut Seen, names: &mut [Answers], about: About, outcome: Outcome, t
         About::Ping(which, place) | About::Tcp(which, place) => {
             if let Some(target) = way(seen, which).and_then(|way| way.targets.get_mut(place)) {
                 let is_ping = matches!(about, About::Ping(..));
+                target.refused |= matches!(outcome, Outcome::Refused);
                 *if is_ping { &mut target.ping } else { &mut target.tcp } = reply(&outcome);
             }
         }
@@ -456,7 +460,7 @@ fn put(seen: &mut Seen, names: &mut [Answers], about: About, outcome: Outcome, t
             let said = match outcome {
                 Outcome::Answer(answer) => Said::Answer(answer, took),
                 Outcome::Failed(why) => Said::Nothing(why, took),
-                Outcome::Good(_) | Outcome::Web(_) => return,
+                Outcome::Good(_) | Outcome::Refused | Outcome::Web(_) => return,
             };
             if let Some(answers) = names.get_mut(server) {
                 *match asked {
@@ -471,6 +475,7 @@ fn put(seen: &mut Seen, names: &mut [Answers], about: About, outcome: Outcome, t
             if let Some(portal) = seen.portals.get_mut(place) {
                 let (reply, instead, date) = page(outcome, took);
                 (portal.reply, portal.instead) = (reply, instead);
+                seen.main.page |= portal.reply.is_good();
                 seen.ahead = seen.ahead.or(date.map(|date| clock::wall().secs - date));
             }
         }
@@ -480,6 +485,7 @@ fn put(seen: &mut Seen, names: &mut [Answers], about: About, outcome: Outcome, t
                 Outcome::Web(Some(Reported::Lookup(Ok(found)))) => {
                     external.reply = Reply::Got(took);
                     (external.address, external.local) = (Some(found.address), found.local);
+                    seen.main.page |= external.source.starts_with("http");
                 }
                 Outcome::Web(Some(Reported::Lookup(Err(e)))) => external.reply = Reply::Failed(e.why, took),
                 Outcome::Failed(why) => external.reply = Reply::Failed(why.into(), took),
