@@ -34,7 +34,7 @@ fn shown(key: &str, raw: &RawValue) -> String {
     let value = json::decode(raw);
     let mut text = match &value {
         Value::Text(text) => mask::masked(key, text),
-        other => python(key, other, MAX_DEPTH),
+        other => written(key, other, MAX_DEPTH, Notation::Python),
     };
     // V2.99 turned these two into integers before it showed them: 2.0 is shown as 2.
     if matches!(key, "pingcount" | "pingwait")
@@ -47,23 +47,48 @@ fn shown(key: &str, raw: &RawValue) -> String {
     clean(&text)
 }
 
-/// A value in Python's notation.
-fn python(key: &str, value: &Value<'_>, depth: usize) -> String {
+/// A value as JSON, masked as well, on one line.
+pub(super) fn json(key: &str, raw: &RawValue) -> String {
+    if mask::is_secret(key) {
+        return format!("\"{}\"", mask::HIDDEN);
+    }
+    clean(&written(key, &json::decode(raw), MAX_DEPTH, Notation::Json))
+}
+
+/// How to write a value.
+#[derive(Clone, Copy, PartialEq)]
+enum Notation {
+    Python,
+    Json,
+}
+
+/// A value in one of the notations.
+fn written(key: &str, value: &Value<'_>, depth: usize, notation: Notation) -> String {
+    let python = notation == Notation::Python;
+    let quoted = |text: &str| match python {
+        true => quoted(text),
+        false => serde_json::to_string(text).unwrap_or_default(),
+    };
     match value {
-        Value::Null => "None".to_owned(),
-        Value::Flag(true) => "True".to_owned(),
-        Value::Flag(false) => "False".to_owned(),
-        Value::Number(text) => number(text),
+        Value::Null if python => "None".to_owned(),
+        Value::Null => "null".to_owned(),
+        Value::Flag(true) if python => "True".to_owned(),
+        Value::Flag(false) if python => "False".to_owned(),
+        Value::Flag(flag) => flag.to_string(),
+        Value::Number(text) if python => number(text),
+        Value::Number(text) => (*text).to_owned(),
         Value::Text(text) => quoted(&mask::masked(key, text)),
         Value::List(_) | Value::Object(_) if depth == 0 => "…".to_owned(),
         Value::List(list) => {
-            let items: Vec<String> = list.iter().map(|raw| python(key, &json::decode(raw), depth - 1)).collect();
+            let items: Vec<String> =
+                list.iter().map(|raw| written(key, &json::decode(raw), depth - 1, notation)).collect();
             format!("[{}]", items.join(", "))
         }
         Value::Object(object) => {
             let item = |(key, raw): &(String, &RawValue)| {
                 let hidden = mask::is_secret(key);
-                let value = if hidden { quoted(mask::HIDDEN) } else { python(key, &json::decode(raw), depth - 1) };
+                let value =
+                    if hidden { quoted(mask::HIDDEN) } else { written(key, &json::decode(raw), depth - 1, notation) };
                 format!("{}: {value}", quoted(key))
             };
             format!("{{{}}}", object.iter().map(item).collect::<Vec<_>>().join(", "))

@@ -127,6 +127,13 @@ impl Document {
         offset.filter(|at| *at < self.text.len()).map_or(1, |at| self.line_at(at))
     }
 
+    /// Where a value of this document stands in its text, comments and all, but without a byte order mark.
+    pub(super) fn range(&self, value: &RawValue) -> Option<std::ops::Range<usize>> {
+        let start = (value.get().as_ptr().addr()).checked_sub(self.text.as_ptr().addr())?;
+        let end = start.checked_add(value.get().len()).filter(|end| *end <= self.text.len())?;
+        Some(start..end)
+    }
+
     fn line_at(&self, offset: usize) -> usize {
         self.later_lines.partition_point(|start| *start <= offset) + 1
     }
@@ -197,14 +204,14 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
 }
 
 /// Blanks lines whose first visible character is `#`. A JSON string cannot span lines, so such a line is never inside
-/// one. The lines themselves stay, to be counted.
+/// one. What is behind it stays where it is: lines are counted, and values are replaced at their place.
 fn without_comments(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
-        if !line.trim_ascii_start().starts_with('#') {
-            plain.push_str(line);
-        } else if line.ends_with('\n') {
-            plain.push('\n');
+        match (line.trim_ascii_start().starts_with('#'), line.strip_suffix('\n')) {
+            (false, _) => plain.push_str(line),
+            (true, Some(comment)) => plain.extend(comment.bytes().map(|_| ' ').chain(['\n'])),
+            (true, None) => plain.extend(line.bytes().map(|_| ' ')),
         }
     }
     plain

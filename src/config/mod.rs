@@ -5,6 +5,7 @@
 //! in this module opens a file.
 
 mod echo;
+pub mod edit;
 pub mod instance;
 pub(crate) mod json;
 pub mod mask;
