@@ -47,7 +47,10 @@ pub fn main() -> ExitCode {
             Err(word) => return usage(&format!("Argument {word:?} is not UTF-8")),
         }
     }
-    let code = match args::parse(&words) {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let is_configure = std::path::Path::new(&called).file_name().is_some_and(|name| name == configure::NAME);
+    let parsed = if is_configure { args::configure(&words) } else { args::parse(&words) };
+    let code = match parsed {
         Parsed::Show(text) => {
             print(&text);
             OK
@@ -62,7 +65,11 @@ pub fn main() -> ExitCode {
             Command::Run { selection, nosyslog } => {
                 with_signals(|signals| run(&selection, nosyslog, signals, notify, &words))
             }
-            Command::Configure(ask) => configure::run(&ask),
+            Command::Configure(ask) => {
+                // Ctrl-C ends it, and nothing was written yet.
+                signal::unblock();
+                configure::run(&ask)
+            }
             Command::Check(ask) => with_signals(|signals| check::run(&ask, signals)),
             Command::TestAction { selection, event } => {
                 with_signals(|signals| test_action::run(&selection, event.as_deref(), signals))

@@ -8,6 +8,7 @@ pub mod action;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod configure;
 pub mod daemon;
 pub mod event;
 pub mod external;

@@ -68,10 +68,17 @@ impl Source {
             Ok(text) => text,
             Err(e) => return self.unreadable(&e),
         };
-        let parsed = config::parse(&self.file, &text, &Overrides { addping: self.addping.as_deref() });
+        let mut loaded = self.judge(&text, &Overrides { addping: self.addping.as_deref() });
+        loaded.warnings.extend(files::writable_by_others(&self.file).map(|why| format!("Configuration file: {why}")));
+        loaded
+    }
+
+    /// Checks a text that is, or is to be, the file's.
+    #[must_use]
+    pub fn judge(&self, text: &[u8], overrides: &Overrides<'_>) -> Loaded {
+        let parsed = config::parse(&self.file, text, overrides);
         let lines = |problems: &[Problem]| problems.iter().map(Problem::to_string).collect::<Vec<_>>();
         let (mut errors, mut warnings) = (lines(&parsed.errors), lines(&parsed.warnings));
-        warnings.extend(files::writable_by_others(&self.file).map(|why| format!("Configuration file: {why}")));
         if let Some(action) = &parsed.action {
             check_script(action, &mut errors, &mut warnings);
         }
@@ -86,7 +93,7 @@ impl Source {
         let missing = e.kind() == std::io::ErrorKind::NotFound;
         let error = match (&self.instance, missing) {
             (Some(name), true) => format!(
-                "Instance configuration file '{name}' not found: there is no {}; 'imon-configure' of V2.99 or an editor makes it",
+                "Instance configuration file '{name}' not found: there is no {}; 'imon configure --instance {name}' makes it",
                 self.file
             ),
             (None, true) => format!("Configuration file '{}' not found", self.file),

@@ -1,4 +1,21 @@
-//! `imon configure`.
+//! `imon configure`: the dialogue of V2.99's `imon-configure`, and on a terminal more.
+
+use std::io::{BufRead, Write as _};
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::args::Selection;
+use super::{CONFIGURATION, FAILURE, OK, USAGE, check, complain, fail, print, with_signals};
+use crate::config::edit;
+use crate::config::{self, MONITORS, Overrides, instance};
+use crate::configure::{Answer, Device, Given, Head, Machine, QUESTIONS, Question, fresh, head, prompt, yes};
+use crate::load::{Loaded, Source};
+use crate::net::{MAIN, Picture};
+use crate::resolve;
+use crate::sys::files::{self, ScriptFault};
+use crate::sys::netlink::Requests;
+use crate::sys::{clock, error_text, signal, terminal};
+use crate::text::Clean;
 
 /// What to do.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -11,6 +28,431 @@ pub(super) struct Ask {
     pub(super) print: bool,
 }
 
-pub(super) fn run(_: &Ask) -> u8 {
-    0
+/// The program's other name, which makes it this command.
+pub(super) const NAME: &str = "imon-configure";
+/// Longest answer, in bytes.
+const LONGEST: u64 = 64 * 1024;
+/// Longest file that is read, in bytes.
+const LARGEST: u64 = config::MAX_BYTES as u64;
+
+/// Runs the command.
+pub(super) fn run(ask: &Ask) -> u8 {
+    let given = ask.instance.as_deref();
+    if let Some(Err(e)) = given.map(instance::check) {
+        return fail(CONFIGURATION, &[e]);
+    }
+    let instance = given.unwrap_or("main");
+    if ask.print {
+        return show(instance);
+    }
+    if !ask.set.is_empty() {
+        return set(instance, &ask.set);
+    }
+    match Dialogue::new().hold(given) {
+        Ok(code) => code,
+        Err(End) => {
+            print("\n");
+            complain("? The answers ended too early. Nothing was written");
+            CONFIGURATION
+        }
+    }
+}
+
+fn file_of(instance: &str) -> String {
+    Source::instance(instance, None).file
+}
+
+/// The text of an instance's file; `None`: there is none.
+fn read(file: &str) -> Result<Option<String>, String> {
+    match files::read(file, LARGEST) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(format!("{file} is not UTF-8: save it in that encoding")),
+        },
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(format!("{file} cannot be read: {}{}", error_text(&e), as_root(&e))),
+    }
+}
+
+fn as_root(e: &std::io::Error) -> &'static str {
+    if e.kind() == std::io::ErrorKind::PermissionDenied { ". Run this as root (sudo imon configure)" } else { "" }
+}
+
+/// Writes a file, with the one before it kept beside it.
+fn write(file: &str, old: Option<&str>, new: &str) -> Result<(), String> {
+    let path = files::resolved(Path::new(file));
+    let beside =
+        |end: &str| path.with_file_name(format!("{}{end}", path.file_name().unwrap_or_default().to_string_lossy()));
+    let temporary = beside(&format!(".{}.new", std::process::id()));
+    let cannot = |what: &Path, e: &std::io::Error| {
+        format!("{} cannot be written: {}{}", what.display(), error_text(e), as_root(e))
+    };
+    // Ctrl-C comes before or after this, not in between.
+    signal::block();
+    let _let_in_again = Unblock;
+    if let Some(directory) = path.parent() {
+        files::make_directory(directory).map_err(|e| cannot(directory, &e))?;
+    }
+    if let Some(old) = old.filter(|old| *old != new) {
+        let backup = beside(".bak");
+        files::save(&backup, &temporary, old.as_bytes()).map_err(|e| cannot(&backup, &e))?;
+    }
+    files::save(&path, &temporary, new.as_bytes()).map_err(|e| cannot(&path, &e))
+}
+
+/// Lets signals in when it goes.
+struct Unblock;
+
+impl Drop for Unblock {
+    fn drop(&mut self) {
+        signal::unblock();
+    }
+}
+
+/// `--print`.
+fn show(instance: &str) -> u8 {
+    let file = file_of(instance);
+    let text = match read(&file) {
+        Ok(Some(text)) => text,
+        Ok(None) => {
+            return fail(
+                CONFIGURATION,
+                &[format!("There is no {file}: 'imon configure --instance {instance}' makes it")],
+            );
+        }
+        Err(e) => return fail(CONFIGURATION, &[e]),
+    };
+    let all = match edit::effective(&file, text.as_bytes()) {
+        Ok(all) => all,
+        Err(problem) => return fail(CONFIGURATION, &[problem.to_string()]),
+    };
+    let width = all.iter().map(|e| e.name.len()).max().unwrap_or(0);
+    for e in all {
+        let origin = match (e.line, e.unknown) {
+            (Some(line), false) => format!("{file}:{line}"),
+            (Some(line), true) => format!("{file}:{line}, not known to imon"),
+            (None, _) => "default".to_owned(),
+        };
+        print(&format!("{:width$}  {}  ({origin})\n", e.name, e.value));
+    }
+    OK
+}
+
+/// `--set`.
+fn set(instance: &str, changes: &[String]) -> u8 {
+    let file = file_of(instance);
+    let old = match read(&file) {
+        Ok(old) => old,
+        Err(e) => return fail(CONFIGURATION, &[e]),
+    };
+    let mut text = old
+        .clone()
+        .unwrap_or_else(|| fresh(&head(&Head { instance: instance.to_owned(), note: String::new(), created: now() })));
+    let mut errors = Vec::new();
+    for change in changes {
+        let Some((name, value)) = change.split_once('=') else {
+            complain(&format!("--set is SECTION.KEY=VALUE, not '{}'. See 'imon configure --help'.", Clean(change)));
+            return USAGE;
+        };
+        let changed = edit::key(name.trim()).and_then(|key| {
+            let raw = edit::value(key, value)?;
+            edit::set(&file, &text, key, &raw).map_err(|problem| problem.to_string())
+        });
+        match changed {
+            Ok(changed) => text = changed,
+            Err(e) => errors.push(e),
+        }
+    }
+    if errors.is_empty() {
+        let loaded = judged(instance, &file, &text);
+        loaded.warnings.iter().for_each(|w| complain(&format!("Warning: {w}")));
+        errors = loaded.errors;
+    }
+    if !errors.is_empty() {
+        errors.push(format!("{file} was left as it was"));
+        return fail(CONFIGURATION, &errors);
+    }
+    if old.as_deref() == Some(text.as_str()) {
+        print(&format!("'{file}' is so already\n"));
+        return OK;
+    }
+    match write(&file, old.as_deref(), &text) {
+        Ok(()) => {
+            print(&format!("Wrote '{file}'\n"));
+            OK
+        }
+        Err(e) => fail(CONFIGURATION, &[e]),
+    }
+}
+
+/// What imon will say to this text.
+fn judged(instance: &str, file: &str, text: &str) -> Loaded {
+    Source { file: file.to_owned(), instance: Some(instance.to_owned()), addping: None }
+        .judge(text.as_bytes(), &Overrides::default())
+}
+
+fn now() -> String {
+    let mut text = String::new();
+    clock::local(clock::wall(), "%Y-%m-%d %H:%M:%S", &mut text);
+    text
+}
+
+/// There are no more answers.
+struct End;
+
+struct Dialogue {
+    /// A person types.
+    person: bool,
+    machine: Machine,
+    given: Vec<Given>,
+    /// The file that there is already, by whose values a person goes on.
+    old: Option<String>,
+}
+
+impl Dialogue {
+    fn new() -> Self {
+        let person = terminal::is_input() && terminal::is_output();
+        let machine = if person { machine() } else { Machine::default() };
+        Self { person, machine, given: Vec::new(), old: None }
+    }
+
+    fn hold(mut self, instance: Option<&str>) -> Result<u8, End> {
+        print("\nBuild imon configuration file\nSee https://github.com/gitbls/imon for configuration details\n\n");
+        let instance = match instance {
+            Some(instance) => instance.to_owned(),
+            None => self.instance()?,
+        };
+        let file = file_of(&instance);
+        let old = match read(&file) {
+            Ok(old) => old,
+            Err(e) => return Ok(fail(CONFIGURATION, &[e])),
+        };
+        if self.person && old.is_some() {
+            print(&format!("'{file}' is there: what it says is in brackets, and a - empties a setting\n"));
+            self.old.clone_from(&old);
+        }
+        let note = self.old_value("global", "note");
+        let answer = self.line(&prompt("Note to add to config file", &note))?;
+        let note = if answer.is_empty() { note } else { answer };
+        for section in std::iter::once("global").chain(MONITORS) {
+            if section != "global" && !self.enable(section)? {
+                continue;
+            }
+            for question in QUESTIONS.iter().filter(|q| q.section == section) {
+                let raw = self.ask(question)?;
+                self.given.push(Given { section, name: question.name, raw });
+            }
+        }
+        let head = head(&Head { instance: instance.clone(), note, created: now() });
+        self.given.extend(head);
+        let text = match self.text(&file) {
+            Ok(text) => text,
+            Err(e) => return Ok(fail(CONFIGURATION, &[e])),
+        };
+        let loaded = judged(&instance, &file, &text);
+        let problems = loaded.errors.iter().chain(&loaded.warnings);
+        problems.for_each(|problem| self.warn(problem));
+        // The quote that is missing was missing in the documented dialogue, too.
+        if !self.yes(&format!("\nWrite configuration file '{file}? [Y/n] "), true)? {
+            return Ok(OK);
+        }
+        if let Err(e) = write(&file, old.as_deref(), &text) {
+            return Ok(fail(FAILURE, &[e]));
+        }
+        print(&format!("Wrote '{file}'\n"));
+        if self.person {
+            self.afterwards(&instance, &file, old.is_some_and(|old| old != text))?;
+        }
+        Ok(OK)
+    }
+
+    fn instance(&self) -> Result<String, End> {
+        loop {
+            let answer = self.line(&prompt("Instance name", "main"))?;
+            let name = if answer.is_empty() { "main".to_owned() } else { answer };
+            match instance::check(&name) {
+                Ok(warning) => {
+                    warning.iter().for_each(|w| self.warn(w));
+                    return Ok(name);
+                }
+                Err(e) => print(&format!("% {e}\n")),
+            }
+        }
+    }
+
+    /// Whether a monitor is to run.
+    fn enable(&mut self, section: &'static str) -> Result<bool, End> {
+        let before = self.old_value(section, "enable") == "true";
+        let choice = if before { "[Y/n]" } else { "[y/N]" };
+        let on = self.yes(&format!("* Enable the '{section}' monitor? {choice}: "), before)?;
+        self.given.push(Given { section, name: "enable", raw: on.to_string() });
+        Ok(on)
+    }
+
+    /// Asks until the answer is a good one, which is returned as JSON.
+    fn ask(&self, question: &Question) -> Result<String, End> {
+        let before = self.old_value(question.section, question.name);
+        let before = match (question.answer, before.as_str()) {
+            (Answer::Flag, "true") => "Y".to_owned(),
+            (Answer::Flag, "false") => "N".to_owned(),
+            _ => before,
+        };
+        let default = if before.is_empty() { question.default.to_owned() } else { before };
+        let choices = if self.person { self.machine.choices(question, &self.given) } else { Vec::new() };
+        let width = choices.iter().map(|(value, _)| value.len()).max().unwrap_or(0);
+        for (number, (value, what)) in (1..).zip(&choices) {
+            print(&format!("  {number}) {:width$}  {}\n", Clean(value).to_string(), Clean(what)));
+        }
+        loop {
+            let answer = self.line(&question.line(&default))?;
+            let chosen = answer.parse::<usize>().ok().and_then(|n| choices.get(n.checked_sub(1)?));
+            let text = match (chosen, answer.as_str()) {
+                (Some((value, _)), _) => value.clone(),
+                (None, "") => default.clone(),
+                (None, "-") if self.person && question.is_optional() => String::new(),
+                (None, answer) => answer.to_owned(),
+            };
+            // A list that a person has written in the file stays one.
+            if text == default && text.starts_with('[') {
+                return Ok(text);
+            }
+            let raw = match question.read(&text) {
+                Ok(raw) => raw,
+                Err(why) => {
+                    print(&format!("{why}\n"));
+                    continue;
+                }
+            };
+            let doubt = match question.answer {
+                Answer::File if !text.is_empty() => script(&text),
+                _ if self.person => self.machine.doubt(question, &text, &self.given).map(|doubt| format!("% {doubt}")),
+                _ => None,
+            };
+            match doubt {
+                None => return Ok(raw),
+                Some(doubt) if !self.person => {
+                    complain(&doubt);
+                    return Ok(raw);
+                }
+                Some(doubt) => {
+                    print(&format!("{doubt}\n"));
+                    if self.yes("Use it all the same? [y/N]: ", false)? {
+                        return Ok(raw);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the file says that is there already; empty: nothing.
+    fn old_value(&self, section: &str, name: &str) -> String {
+        let Some(old) = &self.old else { return String::new() };
+        let value = edit::raw(old.as_bytes(), section, name).unwrap_or_default();
+        serde_json::from_str::<String>(&value).unwrap_or(value)
+    }
+
+    /// The new file: a fresh one, or the old one with the answers put in.
+    fn text(&self, file: &str) -> Result<String, String> {
+        let Some(old) = &self.old else { return Ok(fresh(&self.given)) };
+        let mut text = old.clone();
+        for given in &self.given {
+            if edit::raw(text.as_bytes(), given.section, given.name).as_deref() == Some(&given.raw) {
+                continue;
+            }
+            let key = edit::key(&format!("{}.{}", given.section, given.name))?;
+            text = edit::set(file, &text, key, &given.raw).map_err(|problem| problem.to_string())?;
+        }
+        Ok(text)
+    }
+
+    /// The file is written: what now?
+    fn afterwards(&self, instance: &str, file: &str, changed: bool) -> Result<(), End> {
+        if changed {
+            print(&format!("The file before is '{file}.bak'\n"));
+        }
+        if self.yes("Run 'imon check' on it now? [Y/n]: ", true)? {
+            print("\n");
+            let selection = Selection { instance: Some(instance.to_owned()), ..Selection::default() };
+            let ask = check::Ask { selection, ..check::Ask::default() };
+            with_signals(|signals| check::run(&ask, signals));
+        }
+        let quoted = super::test_action::quoted(instance);
+        let next = if files::exists("/run/systemd/system") {
+            format!(
+                "  sudo systemctl enable --now imon@{quoted}     start it, now and at every boot\n\
+                 \x20 sudo systemctl reload imon@{quoted}           if it runs already\n\
+                 \x20 journalctl -u imon@{quoted} -f                what it says\n"
+            )
+        } else if files::exists("/sbin/procd") {
+            "  /etc/init.d/imon enable      start it at every boot\n  /etc/init.d/imon restart     and now\n  logread -f -e imon           \
+             what it says\n"
+                .to_owned()
+        } else if files::exists("/etc/init.d") {
+            "  sudo update-rc.d imon defaults     start it at every boot\n  sudo /etc/init.d/imon restart      and now\n"
+                .to_owned()
+        } else {
+            format!("  sudo imon --instance {quoted}\n")
+        };
+        print(&format!("\nTry it: sudo imon --instance {quoted} --nosyslog\nThen:\n{next}"));
+        Ok(())
+    }
+
+    fn warn(&self, text: &str) {
+        if self.person { print(&format!("% {text}\n")) } else { complain(&format!("Warning: {text}")) }
+    }
+
+    fn yes(&self, question: &str, default: bool) -> Result<bool, End> {
+        let answer = self.line(question)?;
+        Ok(if answer.is_empty() { default } else { yes(&answer) })
+    }
+
+    /// Asks, and takes one line. What is not UTF-8 is asked for again.
+    fn line(&self, question: &str) -> Result<String, End> {
+        loop {
+            print(question);
+            let _ = std::io::stdout().flush();
+            let mut bytes = Vec::new();
+            let read = std::io::Read::take(&mut std::io::stdin().lock(), LONGEST).read_until(b'\n', &mut bytes);
+            if read.is_err() || bytes.is_empty() {
+                return Err(End);
+            }
+            match String::from_utf8(bytes) {
+                Ok(text) => return Ok(text.trim().to_owned()),
+                Err(_) => print("% This is not UTF-8\n"),
+            }
+        }
+    }
+}
+
+/// What keeps an action script from being run, in V2.99's words.
+fn script(path: &str) -> Option<String> {
+    match files::check_script(path) {
+        Ok(()) => None,
+        Err(ScriptFault::Missing) => Some(format!("% File '{}' does not exist", Clean(path))),
+        Err(ScriptFault::NoFile | ScriptFault::NotExecutable) => {
+            Some(format!("% File '{}' is not executable", Clean(path)))
+        }
+    }
+}
+
+/// What this machine has.
+fn machine() -> Machine {
+    let mut picture = Picture::default();
+    let _ = Requests::open().map(|mut requests| requests.look(&mut picture).is_ok());
+    let gateway = |index: u32| {
+        let through = picture.routes.iter().filter(|r| r.table == MAIN && r.is_default());
+        let hops = through.flat_map(|r| &r.hops).filter(|h| h.index == index);
+        hops.filter_map(|h| h.gateway).next()
+    };
+    let devices = picture.links.iter().filter(|link| link.name != "lo").map(|link| Device {
+        name: link.name.clone(),
+        addresses: picture.addresses.iter().filter(|a| a.index == link.index).map(|a| (a.address, a.prefix)).collect(),
+        gateway: gateway(link.index),
+    });
+    let conf = files::read_start("/etc/resolv.conf", 1 << 16).unwrap_or_default();
+    let conf = String::from_utf8_lossy(&conf);
+    let servers = if resolve::is_assumed(&conf) { Vec::new() } else { resolve::servers(&conf) };
+    let is_here = |a: &IpAddr| !a.is_loopback();
+    let servers = servers.into_iter().filter(|s| is_here(&s.address)).map(|s| s.to_string()).collect();
+    Machine { devices: devices.collect(), servers }
 }

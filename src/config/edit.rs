@@ -72,6 +72,15 @@ pub fn check(key: &Key, raw: &str) -> Result<(), String> {
     }
 }
 
+/// The value that counts of a setting, as it is written. `None`: it is not there, or the text cannot be read.
+#[must_use]
+pub fn raw(text: &[u8], section: &str, name: &str) -> Option<String> {
+    let document = Document::new(text).ok()?;
+    let root = document.root().ok()?;
+    let entries = document.entries(root.iter().rfind(|entry| entry.key == section)?.value).ok()??;
+    entries.iter().rfind(|entry| entry.key == name).map(|entry| entry.value.get().to_owned())
+}
+
 /// Sets a value (JSON, which [`check`] has found good) in a configuration's text.
 ///
 /// # Errors

@@ -50,6 +50,38 @@ pub fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> 
     })
 }
 
+/// Replaces a file, readable for us alone, so that after a power failure the old content or the new is there, whole.
+///
+/// # Errors
+/// As open(2), write(2), fsync(2), rename(2). A temporary file is not left behind.
+pub fn save(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
+    let write = || {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        let mut file = options.open(temporary)?;
+        // Of a temporary file that somebody has left.
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(temporary, path)?;
+        // The name is on the disk, too.
+        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    };
+    write().inspect_err(|_| remove(temporary))
+}
+
+/// Where a path leads, if it is a symbolic link.
+#[must_use]
+pub fn resolved(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Whether there is such a file or directory.
+#[must_use]
+pub fn exists(path: &str) -> bool {
+    fs::metadata(path).is_ok()
+}
+
 /// The names in a directory, in no order. None if there is no such directory.
 #[must_use]
 pub fn names(directory: &str) -> Vec<String> {
@@ -307,18 +339,7 @@ impl State {
     /// # Errors
     /// As open(2), write(2), fsync(2), rename(2).
     pub fn write(&self, content: &[u8]) -> io::Result<()> {
-        let temporary = self.directory.join(format!(".{}.new", self.prefix));
-        let write = || {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-            let mut file = options.open(&temporary)?;
-            file.write_all(content)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &self.file)?;
-            // The name is on the disk, too.
-            File::open(&self.directory)?.sync_all()
-        };
-        write().inspect_err(|_| remove(&temporary))
+        save(&self.file, &self.directory.join(format!(".{}.new", self.prefix)), content)
     }
 
     /// Moves a file that is of no use out of the way, and says where it is now.

@@ -13,6 +13,7 @@
 mod actions;
 mod check;
 mod cli;
+mod configure;
 mod cost;
 mod ddns;
 mod external;
@@ -42,6 +43,7 @@ fn main() {
     let suites = [
         check::tests(),
         cli::tests(),
+        configure::tests(),
         probes::tests(),
         timing::tests(),
         names::tests(),
