@@ -11,6 +11,34 @@ use std::time::Duration;
 
 use crate::time::Wall;
 
+/// All verdicts: name, exit status, meaning. The nearest to the user first, as they are chosen.
+pub const VERDICTS: &[(&str, u8, &str)] = &[
+    ("not-readable", 3, "the configuration may not be read by whoever asks"),
+    ("configuration", 2, "the configuration is wrong, or does not fit this machine"),
+    ("link-down", 2, "the interface is switched off"),
+    ("no-carrier", 2, "the interface has no carrier"),
+    ("no-address", 2, "the interface has no address: no DHCP answer"),
+    ("no-route", 2, "there is no default route"),
+    ("gateway-dead", 2, "the gateway does not answer, not even ARP"),
+    ("provider-dead", 2, "the gateway answers, nothing beyond it does"),
+    ("captive-portal", 2, "a login page stands in the way"),
+    ("no-resolver", 2, "no name server is configured"),
+    ("dns-blocked", 2, "no name server resolves names, not even 1.1.1.1"),
+    ("resolver-dead", 2, "the configured name servers do not resolve names, 1.1.1.1 does"),
+    ("dns-hijacked", 2, "a name server makes answers up, or somebody does in its place"),
+    ("resolver-partly-dead", 1, "one of several name servers does not work"),
+    ("clock-wrong", 1, "this system's clock is wrong"),
+    ("mtu-black-hole", 1, "large packets vanish on the way"),
+    ("wan-dead", 1, "one network of two is dead (2: and traffic still takes it)"),
+    ("standby-unusable", 1, "the internet works, the other network could not take over"),
+    ("ipv6-broken", 1, "IPv4 works, IPv6 does not"),
+    ("ping-filtered", 0, "the internet works, pings are filtered"),
+    ("no-permission", 0, "it works as far as could be tested without permission to ping"),
+    ("well-offline", 0, "with --offline: nothing wrong that this system knows by itself"),
+    ("well", 0, "all is well"),
+    ("not-tested", 3, "nothing could be tested"),
+];
+
 /// What became of one question.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub enum Reply {

@@ -36,6 +36,101 @@ fn the_readme_lists_every_setting_with_its_range_and_default() {
     }
 }
 
+/// Text as mdoc(7) wants it: a sentence begins a line, no line is long, and nothing is taken for a request.
+fn roff(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace(". ", ".\n").replace("? ", "?\n");
+    let mut out = String::new();
+    for sentence in text.lines() {
+        let mut column = 0;
+        for word in sentence.split(' ') {
+            if column > 0 && column + 1 + word.len() > 78 {
+                out.push('\n');
+                column = 0;
+            } else if column > 0 {
+                out.push(' ');
+                column += 1;
+            }
+            if column == 0 && word.starts_with(['.', '\'']) {
+                out.push_str("\\&");
+            }
+            out.push_str(word);
+            column += word.len();
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// The settings as the manual must have them.
+fn manual_settings() -> String {
+    let mut out = String::new();
+    for section in ["global", "ddns", "updown", "failover", "ping"] {
+        let _ = write!(out, ".Ss {section}\n.Bl -tag -width Ds\n");
+        for key in schema().iter().filter(|k| k.section == section) {
+            let default = match key.default {
+                _ if key.required => "It is required.".to_owned(),
+                "\"\"" | "" => "It is not set by default.".to_owned(),
+                set => format!("The default is {set}."),
+            };
+            let _ = write!(
+                out,
+                ".It Cm {}\n{}{}",
+                key.name,
+                roff(key.doc),
+                roff(&format!("Takes {}. {default}", key.allowed()))
+            );
+        }
+        out.push_str(".El\n");
+    }
+    out
+}
+
+fn manual_verdicts() -> String {
+    let row = |(id, exit, meaning): &(&str, u8, &str)| format!(".It Cm {id}\n{}", roff(&format!("{exit}: {meaning}.")));
+    imon::check::VERDICTS.iter().map(row).collect()
+}
+
+/// The expected part of a document is printed whole when it is not there, to be put there.
+fn assert_holds(name: &str, part: &str) {
+    assert!(file(name).contains(part), "{name} must have:\n{part}");
+}
+
+#[test]
+fn the_manual_lists_every_setting_and_every_verdict() {
+    assert_holds("docs/imon.conf.5", &manual_settings());
+    assert_holds("docs/imon.8", &manual_verdicts());
+    let row = |(id, exit, meaning): &(&str, u8, &str)| format!("| `{id}` | {exit} | {meaning} |\n");
+    assert_holds("README.md", &imon::check::VERDICTS.iter().map(row).collect::<String>());
+}
+
+/// The options of a text, `--json`.
+fn options(text: &str) -> BTreeSet<String> {
+    let is_word = |c: char| c.is_ascii_lowercase() || c == '-';
+    let starts = text.match_indices("--").filter(|(at, _)| !text[..*at].ends_with(is_word)).map(|(at, _)| at);
+    let words = starts.map(|at| text[at..].chars().take_while(|c| is_word(*c)).collect::<String>());
+    words.filter(|word| word.len() > 3).collect()
+}
+
+/// What each command's help and the manual say about options is the same, both ways.
+#[test]
+fn the_manual_lists_every_option_of_every_command() {
+    let manual = file("docs/imon.8");
+    for command in ["", "check", "configure", "check-config", "test-action", "external-ip"] {
+        let mut imon = std::process::Command::new(env!("CARGO_BIN_EXE_imon"));
+        let help = imon.args(Some(command).filter(|c| !c.is_empty())).arg("--help").output().map(|out| out.stdout);
+        let help = String::from_utf8(help.unwrap_or_default()).unwrap_or_default();
+        let listed = help.lines().filter(|l| l.starts_with("  --")).map(|l| l.split("  ").nth(1).unwrap_or_default());
+        let wanted: BTreeSet<String> = listed.flat_map(options).filter(|o| o != "--help").collect();
+        assert!(command == "check-config" || !wanted.is_empty(), "{command}: {help}");
+        let title = format!(".Ss {}\n", format!("imon {command}").trim_end());
+        let section = manual.split(&title).nth(1).unwrap_or_else(|| panic!("no '{title}'"));
+        let section = section.split("\n.S").next().unwrap_or_default();
+        let items = section.lines().filter_map(|l| l.strip_prefix(".It Fl \\-"));
+        let found: BTreeSet<String> = items.map(|l| format!("--{}", l.split(' ').next().unwrap_or_default())).collect();
+        assert_eq!(found, wanted, "{command}");
+    }
+}
+
 #[test]
 fn the_readme_names_every_field_of_an_event() {
     let readme = file("README.md");

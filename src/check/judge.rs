@@ -387,7 +387,6 @@ fn sentence(way: &Way, stage: Stage) -> (&'static str, String) {
     match stage {
         Stage::Link => match way.link {
             Link::Down => ("link-down", format!("{device} is switched off. Switch it on: ip link set {device} up.")),
-            Link::Missing => ("no-interface", format!("There is no interface {device}. Is it plugged in?")),
             _ => (
                 "no-carrier",
                 format!(
@@ -465,7 +464,7 @@ fn verdict(seen: &Seen, released: i64) -> Verdict {
     let file = setup.file.as_deref().unwrap_or_default();
     // Whoever may not read the configuration asked about it, and gets no answer.
     if setup.forbidden {
-        return made("no-permission", 3, format!("You may not read {file}: run this as root (sudo imon check)."));
+        return made("not-readable", 3, format!("You may not read {file}: run this as root (sudo imon check)."));
     }
     if let Some(first) = setup.errors.first() {
         let more = match setup.errors.len() {

@@ -118,6 +118,12 @@ const FAULTS: &[Break] = &[
     ("ipv6-broken", |s| silent(s.v6.as_mut().unwrap())),
 ];
 
+fn is_documented(verdict: &Verdict) -> bool {
+    use crate::check::VERDICTS;
+    let exit = |id: &str, exit: u8| exit == verdict.exit || (id == "wan-dead" && verdict.exit == 2);
+    VERDICTS.iter().any(|(id, code, _)| *id == verdict.id && exit(id, *code))
+}
+
 #[test]
 fn each_fault_has_a_verdict_and_a_sentence_of_its_own() {
     let mut said = vec![judge(&well_seen(), RELEASED).verdict];
@@ -128,6 +134,7 @@ fn each_fault_has_a_verdict_and_a_sentence_of_its_own() {
         let report = judge(&seen, RELEASED);
         assert_eq!(report.verdict.id, *id, "{report:#?}");
         assert!(report.verdict.exit > 0);
+        assert!(is_documented(&report.verdict), "{report:#?}");
         assert!(report.tests.iter().any(|t| matches!(t.state, State::Fail | State::Warn)), "{report:#?}");
         said.push(report.verdict);
     }
@@ -218,6 +225,6 @@ fn any_mixture_of_faults_has_a_verdict() {
         }
         seen.offline = mask % 2 == 0;
         let report = judge(&seen, RELEASED);
-        assert!(!report.verdict.text.is_empty());
+        assert!(is_documented(&report.verdict), "{report:#?}");
     }
 }
