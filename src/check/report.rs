@@ -181,7 +181,8 @@ fn line(out: &mut String, test: &Test, names: usize, style: Style) {
     } else {
         head
     };
-    out.insert_str(start, &head);
+    let head = if out.get(start..).is_some_and(|text| text.starts_with('\n')) { head.trim_end() } else { &head };
+    out.insert_str(start, head);
 }
 
 /// Adds a text whose first line begins at column `first` and whose others begin at `hang`, broken between words.
@@ -190,7 +191,9 @@ fn wrap(out: &mut String, text: &str, first: usize, hang: usize, width: Option<u
     let (mut column, mut begin) = (first, true);
     for word in text.split(' ') {
         let length = word.chars().count();
-        if !begin && column + 1 + length > width {
+        let too_long = column + usize::from(!begin) + length > width;
+        // A name may have left no room for the first word.
+        if too_long && (!begin || column > hang) {
             let _ = write!(out, "\n{:hang$}", "");
             column = hang;
         } else if !begin {
@@ -251,6 +254,17 @@ mod tests {
         }
         let narrow = report().text(Style { width: Some(40), colour: false });
         assert!(narrow.contains("\nok   link: wan1 has a carrier\n"), "{narrow}");
+    }
+
+    #[test]
+    fn a_long_name_leaves_room_below() {
+        let mut report = report();
+        report.tests[0].id = "ipv6-ping:2606:4700:4700::1111".to_owned();
+        let text = report.text(Style { width: Some(40), colour: false });
+        assert!(text.contains("\nok   ipv6-ping:2606:4700:4700::1111: wan1\n     has a carrier\n"), "{text}");
+        report.tests[0].detail = "internationally".to_owned();
+        let text = report.text(Style { width: Some(40), colour: false });
+        assert!(text.contains("\nok   ipv6-ping:2606:4700:4700::1111:\n     internationally\n"), "{text}");
     }
 
     #[test]

@@ -269,6 +269,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         others_that_set_routes_are_named,
         bad_usage_cannot_test,
         a_signal_ends_it_and_nothing_stays,
+        on_a_terminal_lines_come_and_go_and_fit,
     ]);
     all
 }
@@ -496,4 +497,30 @@ fn a_signal_ends_it_and_nothing_stays() {
     imon.signal(imon_lab::Signal::SIGINT);
     assert_eq!(imon.wait(SOON).code(), Some(130));
     assert_eq!(routing(&world.lab), before);
+}
+
+fn on_a_terminal_lines_come_and_go_and_fit() {
+    let world = world();
+    let program = world.lab.imon_program();
+    let on = |environment: &str, columns: u16| {
+        let line = format!("stty cols {columns} rows 24; exec env {environment} '{}' check", program.display());
+        world.lab.write("/run/lab/line", &line);
+        world.lab.sh("router", "script -qec 'sh /run/lab/line' /dev/null </dev/null").replace('\r', "")
+    };
+    let live = on("TERM=vt100", 40);
+    // What was shown first is gone: the cursor went up, and all from there on was cleared.
+    let (before, result) = live.rsplit_once("A\x1b[J").unwrap_or_else(|| panic!("{live:?}"));
+    assert!(before.lines().any(|l| l.starts_with("...  gateway")), "{live:?}");
+    assert!(result.starts_with("All is well:"), "{live:?}");
+    assert!(result.contains("\x1b[32mok  \x1b[0m link: "), "{live:?}");
+    let plain =
+        |text: &str| text.replace("\x1b[32m", "").replace("\x1b[33m", "").replace("\x1b[2m", "").replace("\x1b[0m", "");
+    assert!(plain(result).lines().all(|l| l.chars().count() <= 40), "{result}");
+    assert!(live.is_ascii());
+    let colourless = on("TERM=vt100 NO_COLOR=1", 80);
+    let (_, result) = colourless.rsplit_once("A\x1b[J").unwrap_or_else(|| panic!("{colourless:?}"));
+    assert!(!result.contains('\x1b'), "{result:?}");
+    // Nobody knows what this terminal can do.
+    let dumb = on("TERM=dumb", 80);
+    assert!(dumb.starts_with("All is well:") && !dumb.contains('\x1b'), "{dumb:?}");
 }
