@@ -200,8 +200,15 @@ fn wrap(out: &mut String, text: &str, first: usize, hang: usize, width: Option<u
             out.push(' ');
             column += 1;
         }
-        out.push_str(word);
-        column += length;
+        // A word that is wider than the screen, a URL for instance, is cut.
+        for c in word.chars() {
+            if column >= width {
+                let _ = write!(out, "\n{:hang$}", "");
+                column = hang;
+            }
+            out.push(c);
+            column += 1;
+        }
         begin = false;
     }
     out.push('\n');
@@ -261,7 +268,10 @@ mod tests {
         let mut report = report();
         report.tests[0].id = "ipv6-ping:2606:4700:4700::1111".to_owned();
         let text = report.text(Style { width: Some(40), colour: false });
-        assert!(text.contains("\nok   ipv6-ping:2606:4700:4700::1111: wan1\n     has a carrier\n"), "{text}");
+        assert!(text.contains("\nok   ipv6-ping:2606:4700:4700::1111:\n     wan1 has a carrier\n"), "{text}");
+        report.tests[0].detail = format!("http://{}/", "x".repeat(80));
+        let text = report.text(Style { width: Some(40), colour: false });
+        assert!(text.lines().all(|l| l.len() <= 40), "{text}");
         report.tests[0].detail = "internationally".to_owned();
         let text = report.text(Style { width: Some(40), colour: false });
         assert!(text.contains("\nok   ipv6-ping:2606:4700:4700::1111:\n     internationally\n"), "{text}");
