@@ -420,6 +420,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_page_comes_out_as_it_went_in() {
+        let url = "http://cp.example/generate_204".to_owned();
+        let task = Task { job: Job::Page(url.clone()), family: Family::V4, bound: Bound::default(), roots: None };
+        assert!(matches!(Task::read(task.text().as_bytes()).unwrap().job, Job::Page(u) if u == url));
+        let page = |status, empty, location: Option<&str>, date| {
+            Ok(Page { status, empty, location: location.map(str::to_owned), date })
+        };
+        for said in [
+            page(204, true, None, Some(1_795_478_400)),
+            page(302, false, Some("http://login/\u{1b}[2J"), None),
+            Err(Rc::from("no answer")),
+        ] {
+            let report = Report { said: Said::Page(said), unconfined: None };
+            assert_eq!(Report::read(report.line().as_bytes()), Some(report));
+        }
+    }
+
+    #[test]
     fn a_task_and_a_report_come_out_as_they_went_in() {
         let source = Source::parse("http://198.18.0.80:81/ip").unwrap();
         let bound = Bound { device: Some("wan1".to_owned()), from: Some([192, 168, 42, 2].into()) };

@@ -43,8 +43,8 @@ pub fn judge(seen: &Seen, released: i64) -> Report {
                 rows.put("route", State::Info, None, "this system has no IPv6 default route, which is fine".to_owned())
             }
         }
-        wans(seen, main, &mut tests);
     }
+    wans(seen, main, &mut tests);
     Report { verdict: verdict(seen, released), tests }
 }
 
@@ -131,7 +131,7 @@ fn in_words(seconds: u64) -> String {
 fn clock(seen: &Seen, released: i64, rows: &mut Rows<'_>) {
     let (state, detail) = match wrong_clock(seen, released) {
         // A system without a battery for its clock wakes up in the past, and gets the time from the internet.
-        Some(why) if rows.fault.is_some() || seen.offline => (State::Warn, why),
+        Some(why) if rows.fault.is_some() => (State::Warn, why),
         Some(why) => (State::Fail, why),
         None => (State::Ok, seen.now.to_string()),
     };
@@ -501,6 +501,9 @@ fn verdict(seen: &Seen, released: i64) -> Verdict {
         let (id, text) = sentence(v6, stage);
         return made(id, 2, text);
     }
+    if let Some(found) = degraded(seen, released).filter(|_| seen.offline) {
+        return found;
+    }
     if seen.offline {
         let text = "As far as this system can tell by itself, all is well; nothing was sent to find out more.";
         return made("well-offline", 0, text.to_owned());
@@ -597,10 +600,9 @@ fn degraded(seen: &Seen, released: i64) -> Option<Verdict> {
         let (label, why) = (&wan.label, short(&wan.way, stage));
         let place = seen.wans.iter().position(|w| w == wan);
         if place > used {
-            let text = format!(
-                "The internet works, but {label} could not take over: {why}. Mend it before it is needed ({}).",
-                todo(stage)
-            );
+            let works = if seen.offline { "" } else { "The internet works, but " };
+            let text =
+                format!("{works}{label} could not take over: {why}. Mend it before it is needed ({}).", todo(stage));
             return made("standby-unusable", 1, text);
         }
         let other = seen.wans.iter().find(|w| w.way.is_reached()).map_or(&seen.main.device, |w| &w.label);

@@ -66,8 +66,8 @@ impl Roads<'_> {
         let view: View<'_> = picture.into();
         let wanted = |change: &Change| match change {
             Change::Replace(_) => matches!(policy.part(change), Part::Wan(_)),
-            // Those that lead to all of them, and to none.
-            Change::AddRule(rule) => rule.source.is_some(),
+            // What has no road of its own, our own networks for instance, goes on as before.
+            Change::AddRule(rule) => rule.table != policy.table(),
             Change::RemoveRoute(_) | Change::RemoveRule(_) => false,
         };
         for change in policy.changes(None, &view).into_iter().filter(wanted) {
@@ -221,9 +221,15 @@ fn setup(selection: &Selection) -> (Setup, Option<(Config, String)>) {
         },
     };
     setup.file = Some(source.file.clone());
+    let forbidden = files::read_start(&source.file, 1).is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied);
+    if forbidden && selection.config.is_none() && selection.instance.is_none() {
+        // Nobody has asked about it.
+        setup.notes.push(format!("{} may be read by root only, so it was not looked at", source.file));
+        setup.file = None;
+        return (setup, None);
+    }
     let loaded = source.load();
-    setup.forbidden =
-        files::read_start(&source.file, 1).is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied);
+    setup.forbidden = forbidden;
     setup.errors.extend(loaded.errors);
     setup.warnings.extend(loaded.warnings);
     let instance = source.name(loaded.config.as_ref());

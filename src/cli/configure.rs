@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::args::Selection;
-use super::{CONFIGURATION, FAILURE, OK, USAGE, check, complain, fail, print, with_signals};
+use super::{CONFIGURATION, OK, USAGE, check, complain, fail, print, with_signals};
 use crate::config::edit;
 use crate::config::{self, MONITORS, Overrides, instance};
 use crate::configure::{Answer, Device, Given, Head, Machine, QUESTIONS, Question, fresh, head, prompt, yes};
@@ -257,7 +257,7 @@ impl Dialogue {
             return Ok(OK);
         }
         if let Err(e) = write(&file, old.as_deref(), &text) {
-            return Ok(fail(FAILURE, &[e]));
+            return Ok(fail(CONFIGURATION, &[e]));
         }
         print(&format!("Wrote '{file}'\n"));
         if self.person {

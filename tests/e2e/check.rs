@@ -260,6 +260,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         every_verdict_is_different,
         two_faults_name_the_one_nearer_to_the_user,
         without_permission_the_rest_is_tested,
+        a_configuration_for_root_is_no_obstacle_for_others,
         a_gateway_that_ignores_pings_is_no_fault,
         what_is_asked_can_be_limited,
         the_text_says_the_same_as_the_json,
@@ -359,6 +360,27 @@ fn without_permission_the_rest_is_tested() {
     world.lab.fault(Fault::UpstreamDead(Wan::One));
     let (code, value) = run(&["--json"]);
     assert_eq!(code, 2, "{value:#}");
+}
+
+fn a_configuration_for_root_is_no_obstacle_for_others() {
+    let world = world();
+    configure(&world);
+    // Somebody else's, as it is for those who are not root.
+    world.lab.sh("router", "chmod 0 /etc/default/imon-main");
+    let run = |args: &[&str]| {
+        let done = world
+            .lab
+            .imon("router")
+            .without_capabilities()
+            .args(["check", "--json"])
+            .args(args)
+            .run(Duration::from_secs(30));
+        (done.code(), serde_json::from_str::<Value>(&done.stdout()).unwrap_or_else(|e| panic!("{e}: {done:?}")))
+    };
+    let (code, value) = run(&[]);
+    assert_eq!((code, value["verdict"].as_str()), (0, Some("no-permission")), "{value:#}");
+    let (code, value) = run(&["--instance", "main"]);
+    assert_eq!((code, value["verdict"].as_str()), (3, Some("not-readable")), "{value:#}");
 }
 
 fn a_gateway_that_ignores_pings_is_no_fault() {

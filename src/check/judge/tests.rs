@@ -191,6 +191,20 @@ fn a_host_that_says_no_is_there() {
 }
 
 #[test]
+fn without_sending_anything_the_links_of_both_networks_are_looked_at() {
+    let mut seen = well_seen();
+    seen.offline = true;
+    for way in seen.wans.iter_mut().map(|w| &mut w.way).chain([&mut seen.main]) {
+        way.targets.iter_mut().for_each(|t| (t.ping, t.tcp) = (Reply::NotAsked, Reply::NotAsked));
+    }
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "well-offline");
+    seen.wans[1].way.link = Link::NoCarrier;
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!((verdict.id, verdict.exit), ("standby-unusable", 1));
+    assert!(verdict.text.starts_with("net (wan2) could not take over: wan2 has no carrier."), "{}", verdict.text);
+}
+
+#[test]
 fn a_clock_in_the_past_during_an_outage_is_no_root_cause() {
     let mut seen = well_seen();
     seen.now.secs = 0;

@@ -1,4 +1,39 @@
 use super::*;
+
+/// `struct ndmsg` with an address behind it, as the kernel sends it.
+#[test]
+fn neighbours_are_read_and_whether_they_answer() {
+    let message = |family: libc::c_int, state: u16, address: &[u8]| {
+        let mut out = Vec::new();
+        begin(&mut out, NEWNEIGH, 0, 7);
+        out.extend([family as u8, 0, 0, 0]);
+        out.extend(3_u32.to_ne_bytes());
+        out.extend(state.to_ne_bytes());
+        out.extend([0; 2]);
+        attribute(&mut out, NDA_DST, address);
+        finish(&mut out);
+        let all: Vec<News> = messages(&out).map(|m| m.news).collect();
+        all
+    };
+    let v4: IpAddr = [192, 168, 42, 1].into();
+    for (state, answers, silent) in [
+        (NUD_REACHABLE, true, false),
+        (0x40, true, false),
+        (0x80, true, false),
+        (NUD_FAILED, false, true),
+        (NUD_INCOMPLETE, false, true),
+        (NUD_PROBE, false, true),
+        (0x04, false, false),
+        (0x08, false, false),
+    ] {
+        let wanted = News::Neighbour(Neighbour { index: 3, address: v4, answers, silent });
+        assert_eq!(message(libc::AF_INET, state, &[192, 168, 42, 1]), [wanted], "{state:#x}");
+    }
+    let v6 = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    let wanted = News::Neighbour(Neighbour { index: 3, address: v6.into(), answers: true, silent: false });
+    assert_eq!(message(libc::AF_INET6, NUD_REACHABLE, &v6.octets()), [wanted]);
+    assert_eq!(message(libc::AF_INET6, NUD_REACHABLE, &[1, 2, 3]), [News::Other]);
+}
 use crate::net::{MAIN, PROTOCOL};
 use crate::random::Random;
 
