@@ -6,20 +6,19 @@
 
 mod ask;
 mod contacts;
+mod external;
 mod hosts;
 mod network;
 mod web;
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::action::{Actions, Job, LAST_GRACE, Ticket};
 use crate::config::{self, Config, Timing};
 use crate::event::{Event, Monitor, Severity, What};
-use crate::external::Family;
 use crate::load::Source;
-use crate::monitor::ddns::{self, Ddns, LookupId};
+use crate::monitor::ddns::Ddns;
 use crate::monitor::failover::{self, Failover};
 use crate::monitor::ping::Ping;
 use crate::monitor::updown::{self, Updown};
@@ -28,8 +27,7 @@ use crate::opinion;
 use crate::status::{self, Sources};
 use crate::sys::clock;
 use crate::sys::error_text;
-use crate::sys::files::{Record, Runtime};
-use crate::sys::http::Bound;
+use crate::sys::files::Runtime;
 use crate::sys::log::Logger;
 use crate::sys::memory;
 use crate::sys::notify::Notify;
@@ -37,13 +35,12 @@ use crate::sys::ping::{OpenError, Pinger};
 use crate::sys::poll::Poll;
 use crate::sys::signal::Signals;
 use crate::time::{Instant, Wall};
-use crate::update::Outcome;
 use crate::wire::icmp::{Heard, Token};
 use ask::Questions;
 use contacts::Contacts;
 use hosts::{Hosts, Way};
 use network::{Network, Unable};
-use web::{Answer, Web};
+use web::Web;
 
 /// The status is written at most this often after a change of state,
 const STATUS_CHANGED: Duration = Duration::from_secs(1);
@@ -449,92 +446,6 @@ impl Daemon {
         }
     }
 
-    /// Begins a lookup by the way of its track.
-    fn look_up(&mut self, id: LookupId) {
-        let track = self.monitors.ddns.as_ref().and_then(|ddns| ddns.tracks().get(id.track));
-        let Some((family, wan)) = track.map(|track| (track.family, Rc::clone(&track.wan))) else { return };
-        let bound = self.bound(&wan, family == Family::V4);
-        if let Some(web) = &mut self.web {
-            web.look_up(id, family, bound);
-        }
-    }
-
-    /// How web requests leave: through this WAN, or through the one in use. IPv6 is not switched, and goes as the kernel
-    /// has it unless it is about one WAN.
-    fn bound(&self, wan: &str, v4: bool) -> Bound {
-        let Some(network) = &self.network else { return Bound::default() };
-        let place = if wan.is_empty() { network.led().filter(|_| v4) } else { network.place(wan) };
-        let Some(via) = place.and_then(|place| network.via(place)) else { return Bound::default() };
-        Bound { device: Some(via.device), from: v4.then_some(via.address.into()) }
-    }
-
-    /// Tells the ddns monitor by which way each of its addresses is looked up.
-    fn tell_ways(&mut self, now: Instant) {
-        let Some(ddns) = &self.monitors.ddns else { return };
-        let way = |track: &ddns::Track| {
-            let Some(network) = &self.network else { return ddns::Way::Ready("".into()) };
-            let place = match (&*track.wan, track.family) {
-                ("", Family::V6) => return ddns::Way::Ready("".into()),
-                ("", Family::V4) => match (network.led(), &self.monitors.failover) {
-                    (Some(led), _) => Some(led),
-                    (None, Some(failover)) if failover.is_undecided() => return ddns::Way::Unknown,
-                    (None, _) => return ddns::Way::None("no network works".into()),
-                },
-                (wan, _) => network.place(wan),
-            };
-            match place.map(|place| (network.via(place), network.states().get(place))) {
-                Some((Some(via), _)) => ddns::Way::Ready(format!("{} {}", via.device, via.address).into()),
-                Some((None, Some(state))) => ddns::Way::None(state.to_string().into()),
-                _ => ddns::Way::None("there is no such network".into()),
-            }
-        };
-        let ways: Vec<_> = ddns.tracks().iter().map(way).collect();
-        self.monitors.on(now, &Seen::Ways(&ways), Some(Monitor::Ddns), &mut self.effects);
-    }
-
-    fn save(&mut self) {
-        if let (Some(web), Some(ddns)) = (&mut self.web, &self.monitors.ddns) {
-            web.save(ddns.saved(clock::both()));
-        }
-    }
-
-    /// Begins and ends web requests, and brings what came of them, and of calls of the script, to the monitor.
-    fn keep_web(&mut self, now: Instant) {
-        let Some(web) = &mut self.web else { return };
-        let calls = web.tick(now);
-        for (publication, ticket) in calls {
-            self.call(&publication.event, Some(ticket));
-            self.actions.tick(now, &mut self.log);
-        }
-        while let Some((ticket, result)) = self.actions.ended() {
-            let outcome = result.map_or_else(|why| Outcome::Failed(why.into()), |()| Outcome::Done);
-            self.tell_published(now, &ticket.key, ticket.address, &outcome, ticket.record);
-        }
-        while let Some(answer) = self.web.as_mut().and_then(Web::answer) {
-            match answer {
-                Answer::Lookup(id, result) => {
-                    self.tell(now, &Seen::Found(id, &result), Some(Monitor::Ddns));
-                    self.perform(now);
-                }
-                Answer::Publication(key, address, outcome, record) => {
-                    self.tell_published(now, &key, address, &outcome, record);
-                }
-            }
-        }
-        while let Some((severity, text)) = self.web.as_mut().and_then(Web::remark) {
-            self.log.line(severity, Some(Monitor::Ddns), format_args!("{text}"));
-        }
-    }
-
-    /// The record goes when the state file has what it says.
-    fn tell_published(&mut self, now: Instant, key: &str, address: IpAddr, outcome: &Outcome, record: Option<Record>) {
-        self.tell(now, &Seen::Published { key, address, outcome }, Some(Monitor::Ddns));
-        self.perform(now);
-        if let Some(record) = record {
-            record.finish();
-        }
-    }
-
     /// Brings what the links are like to whatever depends on it, and to the monitor, which may switch at once.
     fn tell_links(&mut self, now: Instant) {
         let Some(network) = &self.network else { return };
@@ -807,24 +718,6 @@ impl Daemon {
         self.warned_of_server = false;
         self.status.changed = true;
         Ok(())
-    }
-
-    /// What the ddns monitor of a new configuration needs.
-    fn adopt_ddns(&mut self, config: &Config, instance: &str) {
-        let Some(settings) = &config.ddns else {
-            self.web = None;
-            return;
-        };
-        match &mut self.web {
-            Some(web) => web.configure(settings, instance, *instance == *self.instance),
-            None => {
-                let mut web = Web::open(settings, instance);
-                if let Some(ddns) = &mut self.monitors.ddns {
-                    ddns.restore(web.load(), clock::both());
-                }
-                self.web = Some(web);
-            }
-        }
     }
 
     /// The network for a new configuration. With an error the old one is as it was.

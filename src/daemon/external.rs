@@ -1,0 +1,130 @@
+//! The external address: what the ddns monitor wants of the daemon, and what it is told.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use super::Daemon;
+use super::web::{Answer, Web};
+use crate::config::Config;
+use crate::event::Monitor;
+use crate::external::Family;
+use crate::monitor::Seen;
+use crate::monitor::ddns::{self, LookupId};
+use crate::sys::clock;
+use crate::sys::files::Record;
+use crate::sys::http::Bound;
+use crate::time::Instant;
+use crate::update::Outcome;
+
+impl Daemon {
+    /// Begins a lookup by the way of its track.
+    pub(super) fn look_up(&mut self, id: LookupId) {
+        let track = self.monitors.ddns.as_ref().and_then(|ddns| ddns.tracks().get(id.track));
+        let Some((family, wan)) = track.map(|track| (track.family, Rc::clone(&track.wan))) else { return };
+        let bound = self.bound(&wan, family == Family::V4);
+        if let Some(web) = &mut self.web {
+            web.look_up(id, family, bound);
+        }
+    }
+
+    /// How web requests leave: through this WAN, or through the one in use. IPv6 is not switched, and goes as the kernel
+    /// has it unless it is about one WAN.
+    pub(super) fn bound(&self, wan: &str, v4: bool) -> Bound {
+        let Some(network) = &self.network else { return Bound::default() };
+        let place = if wan.is_empty() { network.led().filter(|_| v4) } else { network.place(wan) };
+        let Some(via) = place.and_then(|place| network.via(place)) else { return Bound::default() };
+        Bound { device: Some(via.device), from: v4.then_some(via.address.into()) }
+    }
+
+    /// Tells the ddns monitor by which way each of its addresses is looked up.
+    pub(super) fn tell_ways(&mut self, now: Instant) {
+        let Some(ddns) = &self.monitors.ddns else { return };
+        let way = |track: &ddns::Track| {
+            let Some(network) = &self.network else { return ddns::Way::Ready("".into()) };
+            let place = match (&*track.wan, track.family) {
+                ("", Family::V6) => return ddns::Way::Ready("".into()),
+                ("", Family::V4) => match (network.led(), &self.monitors.failover) {
+                    (Some(led), _) => Some(led),
+                    (None, Some(failover)) if failover.is_undecided() => return ddns::Way::Unknown,
+                    (None, _) => return ddns::Way::None("no network works".into()),
+                },
+                (wan, _) => network.place(wan),
+            };
+            match place.map(|place| (network.via(place), network.states().get(place))) {
+                Some((Some(via), _)) => ddns::Way::Ready(format!("{} {}", via.device, via.address).into()),
+                Some((None, Some(state))) => ddns::Way::None(state.to_string().into()),
+                _ => ddns::Way::None("there is no such network".into()),
+            }
+        };
+        let ways: Vec<_> = ddns.tracks().iter().map(way).collect();
+        self.monitors.on(now, &Seen::Ways(&ways), Some(Monitor::Ddns), &mut self.effects);
+    }
+
+    pub(super) fn save(&mut self) {
+        if let (Some(web), Some(ddns)) = (&mut self.web, &self.monitors.ddns) {
+            web.save(ddns.saved(clock::both()));
+        }
+    }
+
+    /// Begins and ends web requests, and brings what came of them, and of calls of the script, to the monitor.
+    pub(super) fn keep_web(&mut self, now: Instant) {
+        let Some(web) = &mut self.web else { return };
+        let calls = web.tick(now);
+        for (publication, ticket) in calls {
+            self.call(&publication.event, Some(ticket));
+            self.actions.tick(now, &mut self.log);
+        }
+        while let Some((ticket, result)) = self.actions.ended() {
+            let outcome = result.map_or_else(|why| Outcome::Failed(why.into()), |()| Outcome::Done);
+            self.tell_published(now, &ticket.key, ticket.address, &outcome, ticket.record);
+        }
+        while let Some(answer) = self.web.as_mut().and_then(Web::answer) {
+            match answer {
+                Answer::Lookup(id, result) => {
+                    self.tell(now, &Seen::Found(id, &result), Some(Monitor::Ddns));
+                    self.perform(now);
+                }
+                Answer::Publication(key, address, outcome, record) => {
+                    self.tell_published(now, &key, address, &outcome, record);
+                }
+            }
+        }
+        while let Some((severity, text)) = self.web.as_mut().and_then(Web::remark) {
+            self.log.line(severity, Some(Monitor::Ddns), format_args!("{text}"));
+        }
+    }
+
+    /// The record goes when the state file has what it says.
+    pub(super) fn tell_published(
+        &mut self,
+        now: Instant,
+        key: &str,
+        address: IpAddr,
+        outcome: &Outcome,
+        record: Option<Record>,
+    ) {
+        self.tell(now, &Seen::Published { key, address, outcome }, Some(Monitor::Ddns));
+        self.perform(now);
+        if let Some(record) = record {
+            record.finish();
+        }
+    }
+
+    /// What the ddns monitor of a new configuration needs.
+    pub(super) fn adopt_ddns(&mut self, config: &Config, instance: &str) {
+        let Some(settings) = &config.ddns else {
+            self.web = None;
+            return;
+        };
+        match &mut self.web {
+            Some(web) => web.configure(settings, instance, *instance == *self.instance),
+            None => {
+                let mut web = Web::open(settings, instance);
+                if let Some(ddns) = &mut self.monitors.ddns {
+                    ddns.restore(web.load(), clock::both());
+                }
+                self.web = Some(web);
+            }
+        }
+    }
+}
