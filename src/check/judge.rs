@@ -91,18 +91,24 @@ fn milliseconds(took: Duration) -> String {
 fn setup(seen: &Seen, rows: &mut Rows<'_>) {
     let setup = &seen.setup;
     let file = setup.file.as_deref().unwrap_or_default();
+    let mut facts = Vec::new();
     if setup.file.is_none() {
-        rows.put("configuration", State::Info, None, "none: not needed for this".to_owned());
+        facts.push((State::Info, "none: not needed for this".to_owned()));
     } else if setup.forbidden {
-        rows.put("configuration", State::Skipped, None, setup.errors.join("; "));
+        facts.push((State::Skipped, setup.errors.join("; ")));
     } else if setup.errors.is_empty() {
-        rows.put("configuration", State::Ok, None, format!("{file} is valid"));
+        facts.push((State::Ok, format!("{file} is valid")));
     }
+    let all = |state: State, texts: &[String]| texts.iter().map(|t| (state, t.clone())).collect::<Vec<_>>();
     if !setup.forbidden {
-        setup.errors.iter().for_each(|e| rows.put("configuration", State::Fail, None, e.clone()));
+        facts.extend(all(State::Fail, &setup.errors));
     }
-    setup.warnings.iter().for_each(|w| rows.put("configuration", State::Warn, None, w.clone()));
-    setup.notes.iter().for_each(|n| rows.put("configuration", State::Info, None, n.clone()));
+    facts.extend(all(State::Warn, &setup.warnings));
+    facts.extend(all(State::Info, &setup.notes));
+    for (number, (state, detail)) in (1..).zip(facts) {
+        let id = if number == 1 { "configuration".to_owned() } else { format!("configuration:{number}") };
+        rows.put(&id, state, None, detail);
+    }
     match (&seen.no_ping, seen.may_route) {
         (Some(why), _) => rows.put("capabilities", State::Skipped, None, format!("no ping: {why}")),
         (None, false) => rows.put("capabilities", State::Ok, None, "ping yes, changing routes no".to_owned()),
