@@ -71,7 +71,7 @@ fn run(folder: &Folder, uci: &str, function: &str) -> Output {
     let script = format!("{STAND_INS}\n. '{}'\n{function}\n", source("openwrt/files/imon.init"));
     fs::write(folder.path("script"), script).unwrap();
     Command::new("busybox")
-        .args(["ash", "-eu"])
+        .arg("ash")
         .arg(folder.path("script"))
         .env("HERE", &folder.0)
         .env("IMON_PROG", env!("CARGO_BIN_EXE_imon"))
