@@ -83,6 +83,7 @@ pub fn main() -> ExitCode {
                 signal::unblock();
                 external_ip::run(&ask)
             }
+            Command::SelfTest => self_test(),
             Command::WebWorker(record) => {
                 signal::unblock();
                 worker::main(record)
@@ -90,6 +91,23 @@ pub fn main() -> ExitCode {
         },
     };
     ExitCode::from(code)
+}
+
+/// What the unit tests know, on this processor, and the time as the kernel and the C library tell it.
+fn self_test() -> u8 {
+    let (mut wrong, tried) = crate::known::run();
+    let (mut year, far) = (String::new(), crate::time::Wall { secs: 4_102_444_800 + 86_400, nanos: 0 });
+    if !clock::local(far, "%Y", &mut year) || year != "2100" {
+        wrong.push(format!("local time: {year:?} instead of \"2100\""));
+    }
+    if clock::monotonic() > clock::monotonic() {
+        wrong.push("the clock goes backwards".to_owned());
+    }
+    if wrong.is_empty() {
+        print(&format!("self-test: {} known answers, all right\n", tried + 2));
+        return OK;
+    }
+    fail(FAILURE, &wrong)
 }
 
 /// For a command that handles signals.

@@ -14,6 +14,7 @@ pub mod event;
 pub mod external;
 pub mod fields;
 pub mod host;
+pub mod known;
 pub mod load;
 pub mod monitor;
 pub mod net;

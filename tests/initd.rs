@@ -1,6 +1,7 @@
 //! The LSB script of init.d/, with Debian's start-stop-daemon and busybox's, and the sample action script.
 #![allow(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

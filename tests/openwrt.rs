@@ -2,6 +2,7 @@
 //! said and not started, and only the processes of imon get signals.
 #![allow(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -39,6 +39,8 @@ pub(super) enum Command {
     CheckConfig(Selection),
     /// Ask for the external address.
     ExternalIp(Ask),
+    /// Known answers, on this processor. Not for people.
+    SelfTest,
     /// Make one web request, as standard input says; with `true` its result is kept. Not for people.
     WebWorker(bool),
     /// Call the action script.
@@ -318,6 +320,7 @@ pub(super) fn parse(words: &[String]) -> Parsed {
         Some(worker::ARGUMENT) => {
             Parsed::Command(Command::WebWorker(words.get(1).is_some_and(|word| word == "record")))
         }
+        Some("self-test") => Parsed::Command(Command::SelfTest),
         Some("help") => Parsed::Show(HELP.to_owned()),
         Some(other) => {
             let hint = nearest(other, COMMANDS).map_or_else(String::new, |near| format!(" Did you mean '{near}'?"));

@@ -100,11 +100,7 @@ fn a_strange_name_cannot_forge_text() {
 #[test]
 fn a_real_answer_with_compression() {
     // www.example.com A: an alias and two addresses, every name but the first compressed.
-    let bytes = b"\x12\x34\x81\x80\x00\x01\x00\x03\x00\x00\x00\x00\
-        \x03www\x07example\x03com\x00\x00\x01\x00\x01\
-        \xc0\x0c\x00\x05\x00\x01\x00\x00\x01\x2c\x00\x07\x04edge\xc0\x10\
-        \xc0\x2d\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xcb\x00\x71\x05\
-        \xc0\x2d\x00\x01\x00\x01\x00\x00\x00\x3d\x00\x04\xcb\x00\x71\x06";
+    let bytes = crate::known::DNS_ANSWER;
     let answer = response(bytes, ID, &ask("www.example.com", Kind::A)).unwrap();
     assert_eq!(answer.rcode, Rcode::NOERROR);
     assert_eq!(answer.addresses, [ip(203, 0, 113, 5), ip(203, 0, 113, 6)]);
