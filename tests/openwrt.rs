@@ -218,6 +218,28 @@ fn a_hand_written_configuration_is_used_as_it_is() {
     assert!(!Path::new(&folder.path("made/imon-main.json")).exists());
 }
 
+/// The feed's profile has panics unwind. Nothing catches one, so it ends the process, and procd starts it again.
+#[test]
+fn a_panic_that_unwinds_ends_the_process() {
+    let mut folders = vec![PathBuf::from(source("src"))];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            files += 1;
+            for word in ["catch_unwind", "thread::spawn", "thread::Builder"] {
+                assert!(!text.contains(word), "{word} in {}", path.display());
+            }
+        }
+    }
+    assert!(files > 50);
+}
+
 #[test]
 fn only_the_processes_of_imon_get_the_signal() {
     let folder = Folder::new();
