@@ -44,7 +44,10 @@ pub fn main() -> ExitCode {
     for word in std::env::args_os().skip(1) {
         match word.into_string() {
             Ok(word) => words.push(word),
-            Err(word) => return usage(&format!("Argument {word:?} is not UTF-8")),
+            Err(word) => {
+                let is_check = words.first().is_some_and(|word| word == "check");
+                return usage(&format!("Argument {word:?} is not UTF-8"), is_check);
+            }
         }
     }
     let called = std::env::args_os().next().unwrap_or_default();
@@ -56,10 +59,8 @@ pub fn main() -> ExitCode {
             OK
         }
         Parsed::Wrong(text) => {
-            let is_check = words.first().is_some_and(|word| word == "check");
-            complain(&text);
-            // Of `check` 2 means that the internet is broken.
-            return ExitCode::from(if is_check { FAILURE } else { USAGE });
+            let is_check = !is_configure && words.first().is_some_and(|word| word == "check");
+            return usage(&text, is_check);
         }
         Parsed::Command(command) => match command {
             Command::Run { selection, nosyslog } => {
@@ -275,9 +276,10 @@ fn fail(code: u8, errors: &[String]) -> u8 {
     code
 }
 
-fn usage(text: &str) -> ExitCode {
+fn usage(text: &str, is_check: bool) -> ExitCode {
     complain(text);
-    ExitCode::from(USAGE)
+    // Of `check` 2 means that the internet is broken.
+    ExitCode::from(if is_check { FAILURE } else { USAGE })
 }
 
 fn complain(text: &str) {

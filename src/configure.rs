@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use crate::config::edit;
 use crate::config::{Kind, MONITORS, schema};
 use crate::opinion;
-use crate::text::nearest;
+use crate::text::{Clean, nearest};
 
 /// One question.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl Question {
         let quoted = || serde_json::to_string(text).unwrap_or_default();
         let raw = match self.answer {
             Answer::Int => match text.parse::<i64>() {
-                Ok(n) if n > 0 => n.to_string(),
+                Ok(n) if n > 0 || n == 0 && self.takes_zero() => n.to_string(),
                 Ok(_) => return Err("% Must be greater than 0".to_owned()),
                 Err(_) => self.number(text).ok_or("% Enter an integer")?,
             },
@@ -140,6 +140,7 @@ impl Question {
             Answer::Text if text.is_empty() => return Err("% Value required".to_owned()),
             Answer::Address if text.is_empty() => return Err("% IP Address required".to_owned()),
             Answer::Host if text.is_empty() => return Err("% A DNS name or IP address is required".to_owned()),
+            _ if text.starts_with('[') && text.contains('"') => text.to_owned(),
             _ => quoted(),
         };
         let Ok(key) = edit::key(&format!("{}.{}", self.section, self.name)) else { return Ok(raw) };
@@ -151,18 +152,34 @@ impl Question {
         })
     }
 
+    fn kind(&self) -> Option<Kind> {
+        schema().iter().find(|key| key.section == self.section && key.name == self.name).map(|key| key.kind)
+    }
+
+    /// V2.99 did not, but a metric may be 0.
+    fn takes_zero(&self) -> bool {
+        matches!(self.kind(), Some(Kind::Count { min: 0, .. }))
+    }
+
     /// V2.99 took whole seconds only where fractions work now.
     fn number(&self, text: &str) -> Option<String> {
-        let key = schema().iter().find(|key| key.section == self.section && key.name == self.name)?;
         let n: f64 = text.parse().ok().filter(|n: &f64| *n > 0.0 && n.is_finite())?;
-        matches!(key.kind, Kind::Seconds { .. }).then(|| format!("{n:?}"))
+        matches!(self.kind()?, Kind::Seconds { .. }).then(|| format!("{n:?}"))
     }
 }
 
 /// A question with its default in brackets.
 #[must_use]
 pub fn prompt(question: &str, default: &str) -> String {
-    if default.is_empty() { format!("{question}: ") } else { format!("{question} [{default}]: ") }
+    if default.is_empty() { format!("{question}: ") } else { format!("{question} [{}]: ", Clean(default)) }
+}
+
+/// A value as it is in a file, as a person would type it: text without its quotes, a list with commas.
+#[must_use]
+pub fn typed(raw: &str) -> String {
+    let text = serde_json::from_str::<String>(raw);
+    let list = || serde_json::from_str::<Vec<String>>(raw).map(|list| list.join(", "));
+    text.or_else(|_| list()).unwrap_or_else(|_| raw.to_owned())
 }
 
 /// Whether an answer means yes: `y`, `ye`, `yes`, in any case.
@@ -236,6 +253,8 @@ pub struct Device {
     pub name: String,
     /// Its addresses, with the lengths of their prefixes.
     pub addresses: Vec<(Ipv4Addr, u8)>,
+    /// Whom it leads to, if that is one other end (PPP).
+    pub peer: Option<Ipv4Addr>,
     /// The gateway of its default route.
     pub gateway: Option<Ipv4Addr>,
 }
@@ -284,7 +303,13 @@ impl Machine {
             }
             "primary-ping" | "standby-ping" => far("beyond the gateway: tells a dead provider, too").collect(),
             "monitorip" => far("out in the internet").chain(gateways()).collect(),
-            "addping" => gateways().collect(),
+            "addping" => {
+                let mut all: Vec<(String, String)> = gateways().collect();
+                let near = self.servers.iter().filter(|s| s.parse().is_ok_and(opinion::is_private));
+                let more = near.filter(|server| !gateways().any(|(gateway, _)| gateway == **server));
+                all.extend(more.map(|server| (server.clone(), "a name server of this system".to_owned())));
+                all
+            }
             "dnsserver" => {
                 let public = self.servers.iter().filter(|s| s.parse().is_ok_and(|a| !opinion::is_private(a)));
                 let public = public.map(|s| (s.clone(), "a name server of this system".to_owned()));
@@ -300,6 +325,7 @@ impl Machine {
     /// What speaks against a good answer on this machine.
     #[must_use]
     pub fn doubt(&self, question: &Question, text: &str, given: &[Given]) -> Option<String> {
+        let is_ours = |address: Ipv4Addr| self.devices.iter().any(|d| d.addresses.iter().any(|(a, _)| *a == address));
         match question.name {
             "primary-if" | "standby-if" => {
                 if self.device(text).is_none() {
@@ -315,15 +341,33 @@ impl Machine {
                 let device = text_of(given, "failover", &question.name.replace("-gw", "-if"))?;
                 let device = self.device(&device).filter(|d| !d.addresses.is_empty())?;
                 let gateway: Ipv4Addr = text.parse().ok()?;
+                let mask = |prefix: u8| u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
                 let within = |(address, prefix): &(Ipv4Addr, u8)| {
-                    let mask = u32::MAX.checked_shl(32 - u32::from(*prefix)).unwrap_or(0);
-                    u32::from(*address) & mask == u32::from(gateway) & mask
+                    u32::from(*address) & mask(*prefix) == u32::from(gateway) & mask(*prefix)
                 };
-                (!device.addresses.iter().any(within)).then(|| format!("{text} is not in the network of {}", device.name))
+                // The first and the last address of a network are nobody's, but for those of two addresses (RFC 3021).
+                let edge = |(_, prefix): &(Ipv4Addr, u8)| {
+                    *prefix < 31 && [0, !mask(*prefix)].contains(&(u32::from(gateway) & !mask(*prefix)))
+                };
+                if is_ours(gateway) {
+                    return Some(format!("{text} is an address of this system, not of its gateway"));
+                }
+                if device.peer == Some(gateway) {
+                    return None;
+                }
+                match device.addresses.iter().find(|address| within(address)) {
+                    None => Some(format!("{text} is not in the network of {}", device.name)),
+                    Some(network) if edge(network) => Some(format!("{text} is no host's address in the network of {}", device.name)),
+                    Some(_) => None,
+                }
             }
             "dnsserver" => text.parse().is_ok_and(opinion::is_private).then(|| {
                 format!("{text} is on the local network: it answers from its cache and cannot tell whether the internet works")
             }),
+            "monitorip" | "addping" | "primary-ping" | "standby-ping" | "primary-postping" | "standby-postping" => {
+                let ours = text.split(',').map(str::trim).find(|host| host.parse().is_ok_and(is_ours))?;
+                Some(format!("{ours} is an address of this system: it always answers"))
+            }
             _ => None,
         }
     }
@@ -405,6 +449,7 @@ mod tests {
         let device = |name: &str, last: u8, gateway| Device {
             name: name.to_owned(),
             addresses: vec![(Ipv4Addr::new(192, 168, last, 2), 24)],
+            peer: None,
             gateway,
         };
         let gateway = Some(Ipv4Addr::new(192, 168, 42, 1));
@@ -431,5 +476,33 @@ mod tests {
         assert!(doubt("primary-gw", "192.168.62.1").unwrap().contains("not in the network of wan1"));
         assert_eq!(doubt("primary-gw", "192.168.42.1"), None);
         assert_eq!(doubt("standby-if", "wan2"), None);
+        assert!(doubt("primary-gw", "192.168.42.2").unwrap().contains("an address of this system"));
+        for edge in ["192.168.42.255", "192.168.42.0"] {
+            assert!(doubt("primary-gw", edge).unwrap().contains("no host's address"), "{edge}");
+        }
+        assert!(doubt("primary-ping", "1.1.1.1, 192.168.62.2").unwrap().starts_with("192.168.62.2 is an address of this"));
+        assert_eq!(doubt("primary-ping", "1.1.1.1"), None);
+        // The other end of a PPP link is no neighbour in its network, and its gateway.
+        let mut ppp = machine;
+        let there = Ipv4Addr::new(10, 0, 0, 1);
+        ppp.devices[0].addresses = vec![(Ipv4Addr::new(10, 9, 9, 9), 32)];
+        ppp.devices[0].peer = Some(there);
+        assert_eq!(ppp.doubt(question("failover", "primary-gw"), "10.0.0.1", &given), None);
+    }
+
+    #[test]
+    fn values_are_shown_as_a_person_types_them() {
+        for (raw, shown) in [
+            ("\"1.1.1.1\"", "1.1.1.1"),
+            ("[\"1.1.1.1\",\n \"8.8.8.8\"]", "1.1.1.1, 8.8.8.8"),
+            ("0", "0"),
+            ("[]", ""),
+            ("{\"a\": 1}", "{\"a\": 1}"),
+        ] {
+            assert_eq!(typed(raw), shown);
+        }
+        assert_eq!(prompt("Q", "a\u{1b}[31m"), "Q [a\\u{1b}[31m]: ");
+        assert_eq!(question("failover", "metric").read("0"), Ok("0".to_owned()));
+        assert_eq!(question("ping", "monitorip").read("[\"1.1.1.1\"]"), Ok("[\"1.1.1.1\"]".to_owned()));
     }
 }

@@ -68,14 +68,19 @@ impl Source {
             Ok(text) => text,
             Err(e) => return self.unreadable(&e),
         };
-        let mut loaded = self.judge(&text, &Overrides { addping: self.addping.as_deref() });
+        let mut loaded = self.judge(&text, &Overrides { addping: self.addping.as_deref() }, true);
         loaded.warnings.extend(files::writable_by_others(&self.file).map(|why| format!("Configuration file: {why}")));
         loaded
     }
 
-    /// Checks a text that is, or is to be, the file's.
+    /// Checks a text that is to be the file's, which only its owner will be able to read.
     #[must_use]
-    pub fn judge(&self, text: &[u8], overrides: &Overrides<'_>) -> Loaded {
+    pub fn judge_new(&self, text: &[u8]) -> Loaded {
+        self.judge(text, &Overrides::default(), false)
+    }
+
+    /// Checks a text; `stands`: that is in the file already, and whoever may read that knows its secrets.
+    fn judge(&self, text: &[u8], overrides: &Overrides<'_>, stands: bool) -> Loaded {
         let parsed = config::parse(&self.file, text, overrides);
         let lines = |problems: &[Problem]| problems.iter().map(Problem::to_string).collect::<Vec<_>>();
         let (mut errors, mut warnings) = (lines(&parsed.errors), lines(&parsed.warnings));
@@ -83,7 +88,7 @@ impl Source {
             check_script(action, &mut errors, &mut warnings);
         }
         if let Some(ddns) = parsed.config.as_ref().and_then(|config| config.ddns.as_ref()) {
-            check_ddns(ddns, &self.file, &mut errors);
+            check_ddns(ddns, stands.then_some(self.file.as_str()), &mut errors);
         }
         let config = parsed.config.filter(|_| errors.is_empty());
         Loaded { config, errors, warnings, echo: parsed.echo, found: true }
@@ -118,8 +123,8 @@ fn check_script(action: &Located<String>, errors: &mut Vec<String>, warnings: &m
     errors.push(format!("Action script '{path}' {fault}: {todo} ({place})"));
 }
 
-/// What the ddns monitor needs besides its settings.
-fn check_ddns(ddns: &Ddns, file: &str, errors: &mut Vec<String>) {
+/// What the ddns monitor needs besides its settings. Secrets in `file` must be secret.
+fn check_ddns(ddns: &Ddns, file: Option<&str>, errors: &mut Vec<String>) {
     if let Some(Located { value: path, place }) = &ddns.roots
         && let Err(e) = files::read_start(path, 1)
     {
@@ -131,7 +136,8 @@ fn check_ddns(ddns: &Ddns, file: &str, errors: &mut Vec<String>) {
         let label = update.label();
         match &update.secret {
             Secret::Given(_) => {
-                if !std::mem::replace(&mut open, true)
+                if let Some(file) = file
+                    && !std::mem::replace(&mut open, true)
                     && let Some(who) = files::readable_by_others(file)
                 {
                     errors.push(format!(

@@ -56,14 +56,26 @@ config() { CONFIG_SECTION=$2; config_cb "$1" "$2"; }
 option() { option_cb "$1" "$2"; }
 list() { list_cb "$1" "$2"; }
 config_load() { . "$HERE/uci"; ${CONFIG_SECTION:+config_cb}; }
-uci() { echo CET-1CEST; }
+uci() {
+	case "$*" in
+	*timezone) echo "${ZONE:-CET-1CEST}" ;;
+	'show imon') [ ! -e "$HERE/unreadable" ] || { cat "$HERE/unreadable" >&2; return 1; } ;;
+	*) return 1 ;;
+	esac
+}
 logger() { cat >>"$HERE/log"; }
 procd_open_instance() { echo "open $*" >>"$HERE/procd"; }
 procd_set_param() { echo "set $*" >>"$HERE/procd"; }
 procd_close_instance() { echo close >>"$HERE/procd"; }
 procd_add_reload_trigger() { echo "trigger $*" >>"$HERE/procd"; }
-ubus() { echo "{}"; }
-jsonfilter() { cat "$HERE/pids"; }
+ubus() { case "$*" in *delete*) echo "delete $*" >>"$HERE/procd" ;; *) echo '{"imon": {}}' ;; esac; }
+# OpenWrt's reads no standard input since 2026; -s comes with the answer of ubus.
+jsonfilter() {
+	case "$*" in
+	*'-s {"imon": {}}'*pid) cat "$HERE/pids" ;;
+	*'-s {"imon": {}}'*"['main'].running") cat "$HERE/running" ;;
+	esac
+}
 "#;
 
 /// Runs a function of the init script with this UCI configuration.
@@ -128,7 +140,7 @@ fn every_setting_gets_through() {
             let _ = writeln!(uci, "\t{word} {} {}", option_of(key), quoted(value));
         }
         // What this alone lacks does not matter here: the text is made before it is checked.
-        let done = run(&folder, &uci, "start_service || true");
+        let done = run(&folder, &uci, "PROG=true; start_service");
         let json = folder.read("made/imon-main.json");
         let raw = edit::raw(json.as_bytes(), key.section, key.name)
             .unwrap_or_else(|| panic!("{}.{} is not in {json}\n{done:?}", key.section, key.name));
@@ -145,6 +157,75 @@ fn every_setting_gets_through() {
             assert_eq!(edit::check(key, &raw), Ok(()), "{json}");
         }
     }
+}
+
+/// The configuration that stands here is one instance called main.
+const MAIN: &str = "config instance 'main'\n\toption ping_enable '1'\n\toption ping_monitorip '1.1.1.1'\n";
+
+#[test]
+fn enabled_is_what_uci_takes_for_truth() {
+    for (value, starts) in [("1", true), ("true", true), ("yes", true), ("on", true), ("0", false), ("off", false)] {
+        let folder = Folder::new();
+        run(&folder, &format!("{MAIN}\toption enabled '{value}'\n"), "start_service");
+        assert_eq!(folder.read("procd").contains("open main"), starts, "{value}");
+        assert_eq!(folder.read("log"), "", "{value}");
+    }
+    let folder = Folder::new();
+    run(&folder, &format!("{MAIN}\toption enabled 'maybe'\n"), "start_service");
+    assert!(!folder.read("procd").contains("open main"));
+    assert!(folder.read("log").contains("section main: enabled 'maybe'"), "{}", folder.read("log"));
+}
+
+/// procd only signals an instance that has a reload_signal, whatever else has changed.
+#[test]
+fn another_file_or_zone_is_another_process() {
+    let folder = Folder::new();
+    let deletes = || folder.read("procd").matches("delete call service delete").count();
+    run(&folder, MAIN, "start_service");
+    fs::write(folder.path("running"), "true\n").unwrap();
+    run(&folder, MAIN, "start_service");
+    run(&folder, &MAIN.replace("1.1.1.1", "8.8.8.8"), "start_service");
+    assert_eq!(deletes(), 0, "a change of its content is a signal's matter");
+    run(&folder, MAIN, "ZONE=UTC0; start_service");
+    assert_eq!(deletes(), 1);
+    fs::write(folder.path("mine"), r#"{"ping": {"enable": true, "monitorip": "1.1.1.1"}}"#).unwrap();
+    let other = format!("config instance 'main'\n\toption config_file '{}'\n", folder.path("mine").display());
+    run(&folder, &other, "ZONE=UTC0; start_service");
+    assert_eq!(deletes(), 2);
+    run(&folder, &other, "ZONE=UTC0; start_service");
+    assert_eq!(deletes(), 2);
+    assert!(folder.read("procd").contains(r#"{"name": "imon", "instance": "main"}"#));
+}
+
+#[test]
+fn a_section_that_became_wrong_does_not_stop_what_runs() {
+    let folder = Folder::new();
+    run(&folder, MAIN, "start_service");
+    let good = folder.read("made/imon-main.json");
+    let bad = MAIN.replace("1.1.1.1", "1.1.1");
+    // It runs: it stays with procd, as it was.
+    fs::write(folder.path("running"), "true\n").unwrap();
+    fs::remove_file(folder.path("procd")).unwrap();
+    run(&folder, &bad, "start_service");
+    assert!(folder.read("procd").contains("open main") && !folder.read("procd").contains("delete"));
+    assert_eq!(folder.read("made/imon-main.json"), good);
+    let log = folder.read("log");
+    assert!(log.contains("/etc/config/imon, section main, ping.monitorip"), "{log}");
+    assert!(log.contains("main goes on with the configuration it has"), "{log}");
+    // It does not: it is not started.
+    fs::write(folder.path("running"), "").unwrap();
+    fs::remove_file(folder.path("procd")).unwrap();
+    run(&folder, &bad, "start_service");
+    assert!(!folder.read("procd").contains("open main"));
+}
+
+#[test]
+fn what_uci_cannot_read_is_said() {
+    let folder = Folder::new();
+    fs::write(folder.path("unreadable"), "uci: Parse error (invalid character in name field) at line 5, byte 22").unwrap();
+    run(&folder, MAIN, "start_service");
+    assert!(folder.read("log").contains("/etc/config/imon cannot be read: uci: Parse error"), "{}", folder.read("log"));
+    assert!(folder.read("procd").contains("open main"));
 }
 
 const GOOD: &str = "config instance 'main'

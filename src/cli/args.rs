@@ -239,7 +239,8 @@ leaves everything as it was. 'imon-configure' is the same.
 
   --instance NAME   which file [default: main; asked for, if not given]
   --set KEY=VALUE   change this setting, failover.metric=150 for instance, and
-                    ask nothing; may be repeated; all or nothing is written
+                    ask nothing; may be repeated; all or nothing is written.
+                    Lists with commas, objects as JSON
   --print           print every setting and where its value comes from
   -h, --help        print this
 
@@ -321,10 +322,15 @@ pub(super) fn parse(words: &[String]) -> Parsed {
             Parsed::Command(Command::WebWorker(words.get(1).is_some_and(|word| word == "record")))
         }
         Some("self-test") => Parsed::Command(Command::SelfTest),
-        Some("help") => Parsed::Show(HELP.to_owned()),
+        Some("help") => match words.get(1).filter(|word| COMMANDS.contains(&word.as_str())) {
+            Some(command) => parse(&[command.clone(), "--help".to_owned()]),
+            None => Parsed::Show(HELP.to_owned()),
+        },
         Some(other) => {
-            let hint = nearest(other, COMMANDS).map_or_else(String::new, |near| format!(" Did you mean '{near}'?"));
-            Parsed::Wrong(format!("Unknown command '{other}'.{hint} See 'imon --help'."))
+            let begins = COMMANDS.iter().copied().find(|command| command.starts_with(other) && !other.is_empty());
+            let near = begins.or_else(|| nearest(other, COMMANDS));
+            let hint = near.map_or_else(String::new, |near| format!(" Did you mean '{near}'?"));
+            Parsed::Wrong(format!("Unknown command '{}'.{hint} See 'imon --help'.", Clean(other)))
         }
         None => run(words),
     }
@@ -435,7 +441,7 @@ fn read<T: FromArgs>(
         let Some(name) = complete(name, &known) else {
             let near = nearest(name.trim_start_matches('-'), known.iter().map(|k| k.trim_start_matches('-')));
             let hint = near.map_or_else(String::new, |near| format!(" Did you mean '--{near}'?"));
-            return Ok(Parsed::Wrong(format!("Unknown option '{name}'.{hint} See '{see}'.")));
+            return Ok(Parsed::Wrong(format!("Unknown option '{}'.{hint} See '{see}'.", Clean(name))));
         };
         if name == "--version" {
             return Ok(Parsed::Show(format!("imon {}\n", env!("CARGO_PKG_VERSION"))));

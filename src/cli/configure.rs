@@ -7,8 +7,8 @@ use std::path::Path;
 use super::args::Selection;
 use super::{CONFIGURATION, OK, USAGE, check, complain, fail, print, with_signals};
 use crate::config::edit;
-use crate::config::{self, MONITORS, Overrides, instance};
-use crate::configure::{Answer, Device, Given, Head, Machine, QUESTIONS, Question, fresh, head, prompt, yes};
+use crate::config::{self, MONITORS, instance};
+use crate::configure::{Answer, Device, Given, Head, Machine, QUESTIONS, Question, fresh, head, prompt, typed, yes};
 use crate::load::{Loaded, Source};
 use crate::net::{MAIN, Picture};
 use crate::resolve;
@@ -38,8 +38,10 @@ const LARGEST: u64 = config::MAX_BYTES as u64;
 /// Runs the command.
 pub(super) fn run(ask: &Ask) -> u8 {
     let given = ask.instance.as_deref();
-    if let Some(Err(e)) = given.map(instance::check) {
-        return fail(CONFIGURATION, &[e]);
+    match given.map(instance::check) {
+        Some(Err(e)) => return fail(CONFIGURATION, &[e]),
+        Some(Ok(Some(warning))) => complain(&format!("Warning: {warning}")),
+        _ => {}
     }
     let instance = given.unwrap_or("main");
     if ask.print {
@@ -127,15 +129,17 @@ fn show(instance: &str) -> u8 {
         Err(problem) => return fail(CONFIGURATION, &[problem.to_string()]),
     };
     let width = all.iter().map(|e| e.name.len()).max().unwrap_or(0);
+    let mut wrong = Vec::new();
     for e in all {
         let origin = match (e.line, e.unknown) {
-            (Some(line), false) => format!("{file}:{line}"),
+            (Some(line), false) => format!("{file}:{line}{}", if e.wrong.is_some() { ", not valid" } else { "" }),
             (Some(line), true) => format!("{file}:{line}, not known to imon"),
             (None, _) => "default".to_owned(),
         };
         print(&format!("{:width$}  {}  ({origin})\n", e.name, e.value));
+        wrong.extend(e.wrong);
     }
-    OK
+    fail(if wrong.is_empty() { OK } else { CONFIGURATION }, &wrong)
 }
 
 /// `--set`.
@@ -169,7 +173,10 @@ fn set(instance: &str, changes: &[String]) -> u8 {
         errors = loaded.errors;
     }
     if !errors.is_empty() {
-        errors.push(format!("{file} was left as it was"));
+        errors.push(match old {
+            Some(_) => format!("{file} was left as it was"),
+            None => format!("{file} was not made"),
+        });
         return fail(CONFIGURATION, &errors);
     }
     if old.as_deref() == Some(text.as_str()) {
@@ -188,7 +195,7 @@ fn set(instance: &str, changes: &[String]) -> u8 {
 /// What imon will say to this text.
 fn judged(instance: &str, file: &str, text: &str) -> Loaded {
     Source { file: file.to_owned(), instance: Some(instance.to_owned()), addping: None }
-        .judge(text.as_bytes(), &Overrides::default())
+        .judge_new(text.as_bytes())
 }
 
 fn now() -> String {
@@ -227,13 +234,33 @@ impl Dialogue {
             Ok(old) => old,
             Err(e) => return Ok(fail(CONFIGURATION, &[e])),
         };
-        if self.person && old.is_some() {
-            print(&format!("'{file}' is there: what it says is in brackets, and a - empties a setting\n"));
-            self.old.clone_from(&old);
+        // Now, and not after thirty questions.
+        let directory = files::resolved(Path::new(&file));
+        let directory = directory.parent().unwrap_or(Path::new("/"));
+        if let Err(e) = files::can_write_in(directory) {
+            let (directory, why) = (directory.display(), error_text(&e));
+            return Ok(fail(CONFIGURATION, &[format!("Nothing can be written in {directory}: {why}{}", as_root(&e))]));
+        }
+        if let Some(text) = old.as_ref().filter(|_| self.person) {
+            match edit::readable(&file, text.as_bytes()) {
+                Ok(()) => {
+                    print(&format!("'{file}' is there: what it says is in brackets, and a - empties a setting\n"));
+                    self.old.clone_from(&old);
+                }
+                Err(problem) => {
+                    print(&format!("% '{file}' is there and cannot be read: {problem}\n"));
+                    if !self.yes("Start afresh, and keep it as .bak? [y/N]: ", false)? {
+                        return Ok(CONFIGURATION);
+                    }
+                }
+            }
         }
         let note = self.old_value("global", "note");
-        let answer = self.line(&prompt("Note to add to config file", &note))?;
-        let note = if answer.is_empty() { note } else { answer };
+        let note = match self.line(&prompt("Note to add to config file", &note))?.as_str() {
+            "" => note,
+            "-" if self.person => String::new(),
+            answer => answer.to_owned(),
+        };
         for section in std::iter::once("global").chain(MONITORS) {
             if section != "global" && !self.enable(section)? {
                 continue;
@@ -261,7 +288,7 @@ impl Dialogue {
         }
         print(&format!("Wrote '{file}'\n"));
         if self.person {
-            self.afterwards(&instance, &file, old.is_some_and(|old| old != text))?;
+            self.afterwards(&instance, &file, old.is_some_and(|old| old != text));
         }
         Ok(OK)
     }
@@ -282,7 +309,7 @@ impl Dialogue {
 
     /// Whether a monitor is to run.
     fn enable(&mut self, section: &'static str) -> Result<bool, End> {
-        let before = self.old_value(section, "enable") == "true";
+        let before = self.old_flag(section, "enable") == Some(true);
         let choice = if before { "[Y/n]" } else { "[y/N]" };
         let on = self.yes(&format!("* Enable the '{section}' monitor? {choice}: "), before)?;
         self.given.push(Given { section, name: "enable", raw: on.to_string() });
@@ -291,12 +318,19 @@ impl Dialogue {
 
     /// Asks until the answer is a good one, which is returned as JSON.
     fn ask(&self, question: &Question) -> Result<String, End> {
-        let before = self.old_value(question.section, question.name);
-        let before = match (question.answer, before.as_str()) {
-            (Answer::Flag, "true") => "Y".to_owned(),
-            (Answer::Flag, "false") => "N".to_owned(),
-            _ => before,
+        let before = match question.answer {
+            Answer::Flag => match self.old_flag(question.section, question.name) {
+                Some(true) => "Y".to_owned(),
+                Some(false) => "N".to_owned(),
+                None => String::new(),
+            },
+            _ => self.old_value(question.section, question.name),
         };
+        // As it is written, if it is a good value.
+        let kept = self.old_raw(question.section, question.name).filter(|raw| {
+            let key = edit::key(&format!("{}.{}", question.section, question.name));
+            !before.is_empty() && key.is_ok_and(|key| edit::check(key, raw).is_ok())
+        });
         let default = if before.is_empty() { question.default.to_owned() } else { before };
         let choices = if self.person { self.machine.choices(question, &self.given) } else { Vec::new() };
         let width = choices.iter().map(|(value, _)| value.len()).max().unwrap_or(0);
@@ -312,11 +346,8 @@ impl Dialogue {
                 (None, "-") if self.person && question.is_optional() => String::new(),
                 (None, answer) => answer.to_owned(),
             };
-            // A list that a person has written in the file stays one.
-            if text == default && text.starts_with('[') {
-                return Ok(text);
-            }
             let raw = match question.read(&text) {
+                _ if text == default && kept.is_some() => kept.clone().unwrap_or_default(),
                 Ok(raw) => raw,
                 Err(why) => {
                     print(&format!("{why}\n"));
@@ -344,11 +375,18 @@ impl Dialogue {
         }
     }
 
-    /// What the file says that is there already; empty: nothing.
+    /// What the file says that is there already, as JSON.
+    fn old_raw(&self, section: &str, name: &str) -> Option<String> {
+        edit::raw(self.old.as_ref()?.as_bytes(), section, name)
+    }
+
+    /// The same as a person would type it; empty: nothing.
     fn old_value(&self, section: &str, name: &str) -> String {
-        let Some(old) = &self.old else { return String::new() };
-        let value = edit::raw(old.as_bytes(), section, name).unwrap_or_default();
-        serde_json::from_str::<String>(&value).unwrap_or(value)
+        self.old_raw(section, name).map_or_else(String::new, |raw| typed(&raw))
+    }
+
+    fn old_flag(&self, section: &str, name: &str) -> Option<bool> {
+        edit::flag(self.old.as_ref()?.as_bytes(), section, name)
     }
 
     /// The new file: a fresh one, or the old one with the answers put in.
@@ -366,35 +404,18 @@ impl Dialogue {
     }
 
     /// The file is written: what now?
-    fn afterwards(&self, instance: &str, file: &str, changed: bool) -> Result<(), End> {
+    fn afterwards(&self, instance: &str, file: &str, changed: bool) {
         if changed {
             print(&format!("The file before is '{file}.bak'\n"));
         }
-        if self.yes("Run 'imon check' on it now? [Y/n]: ", true)? {
+        // The end of the answers is a no: what was to be written is.
+        if self.yes("Run 'imon check' on it now? [Y/n]: ", true).unwrap_or(false) {
             print("\n");
             let selection = Selection { instance: Some(instance.to_owned()), ..Selection::default() };
             let ask = check::Ask { selection, ..check::Ask::default() };
             with_signals(|signals| check::run(&ask, signals));
         }
-        let quoted = super::test_action::quoted(instance);
-        let next = if files::exists("/run/systemd/system") {
-            format!(
-                "  sudo systemctl enable --now imon@{quoted}     start it, now and at every boot\n\
-                 \x20 sudo systemctl reload imon@{quoted}           if it runs already\n\
-                 \x20 journalctl -u imon@{quoted} -f                what it says\n"
-            )
-        } else if files::exists("/sbin/procd") {
-            "  /etc/init.d/imon enable      start it at every boot\n  /etc/init.d/imon restart     and now\n  logread -f -e imon           \
-             what it says\n"
-                .to_owned()
-        } else if files::exists("/etc/init.d") {
-            "  sudo update-rc.d imon defaults     start it at every boot\n  sudo /etc/init.d/imon restart      and now\n"
-                .to_owned()
-        } else {
-            format!("  sudo imon --instance {quoted}\n")
-        };
-        print(&format!("\nTry it: sudo imon --instance {quoted} --nosyslog\nThen:\n{next}"));
-        Ok(())
+        print(&format!("\n{}", next_commands(instance, file)));
     }
 
     fn warn(&self, text: &str) {
@@ -406,22 +427,78 @@ impl Dialogue {
         Ok(if answer.is_empty() { default } else { yes(&answer) })
     }
 
-    /// Asks, and takes one line. What is not UTF-8 is asked for again.
+    /// Asks, and takes one line. What can be no answer is asked for again.
     fn line(&self, question: &str) -> Result<String, End> {
         loop {
             print(question);
             let _ = std::io::stdout().flush();
+            let mut input = std::io::stdin().lock();
             let mut bytes = Vec::new();
-            let read = std::io::Read::take(&mut std::io::stdin().lock(), LONGEST).read_until(b'\n', &mut bytes);
+            let read = std::io::Read::take(&mut input, LONGEST).read_until(b'\n', &mut bytes);
             if read.is_err() || bytes.is_empty() {
                 return Err(End);
             }
+            if bytes.len() as u64 == LONGEST && !bytes.ends_with(b"\n") {
+                // The rest of it is no answer to the next question.
+                input.skip_until(b'\n').map_err(|_| End)?;
+                print("% This is too long\n");
+                continue;
+            }
             match String::from_utf8(bytes) {
+                Ok(text) if self.person && text.trim().chars().any(char::is_control) => {
+                    print("% Letters, digits and signs only: arrow keys do not work here\n");
+                }
                 Ok(text) => return Ok(text.trim().to_owned()),
                 Err(_) => print("% This is not UTF-8\n"),
             }
         }
     }
+}
+
+/// How the instance is tried and started by the service manager that runs here.
+fn next_commands(instance: &str, file: &str) -> String {
+    let quoted = super::test_action::quoted(instance);
+    let instance_option = if instance.starts_with('-') { format!("--instance={quoted}") } else { format!("--instance {quoted}") };
+    let try_it = |sudo: &str| format!("Try it: {sudo}imon {instance_option} --nosyslog\nThen:\n");
+    let plain = instance::check(instance).is_ok_and(|warning| warning.is_none());
+    if files::exists("/run/systemd/system") && plain {
+        return format!(
+            "{}  sudo systemctl enable --now imon@{quoted}     start it, now and at every boot\n\
+             \x20 sudo systemctl reload imon@{quoted}           if it runs already\n\
+             \x20 journalctl -u imon@{quoted} -f                what it says\n",
+            try_it("sudo ")
+        );
+    }
+    if files::exists("/sbin/procd") {
+        // uci takes nothing else for the name of a section.
+        let section: String = instance.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        return format!(
+            "{}  uci set imon.{section}=instance\n\
+             \x20 uci set imon.{section}.config_file={}\n\
+             \x20 uci set imon.{section}.enabled=1\n\
+             \x20 uci commit imon\n\
+             \x20 service imon enable      start it at every boot\n\
+             \x20 service imon restart     and now\n\
+             \x20 logread -f -e imon       what it says\n",
+            try_it(""),
+            super::test_action::quoted(file)
+        );
+    }
+    // The LSB script takes a name with a dot or a blank for that of a backup.
+    if files::exists("/etc/init.d") && !files::exists("/run/systemd/system") && plain && !instance.contains('.') {
+        let missing = if files::exists("/etc/init.d/imon") {
+            ""
+        } else {
+            "  sudo install -m 755 init.d/imon /etc/init.d/imon     (from imon's sources, once)\n"
+        };
+        let enable = [
+            ("/usr/sbin/update-rc.d", "  sudo update-rc.d imon defaults     start it at every boot\n"),
+            ("/sbin/rc-update", "  sudo rc-update add imon            start it at every boot\n"),
+        ];
+        let enable = enable.iter().find(|(tool, _)| files::exists(tool)).map_or("", |(_, line)| line);
+        return format!("{}{missing}{enable}  sudo /etc/init.d/imon restart {quoted}   and now\n", try_it("sudo "));
+    }
+    format!("Try it: sudo imon {instance_option} --nosyslog\n")
 }
 
 /// What keeps an action script from being run, in V2.99's words.
@@ -447,6 +524,7 @@ fn machine() -> Machine {
     let devices = picture.links.iter().filter(|link| link.name != "lo").map(|link| Device {
         name: link.name.clone(),
         addresses: picture.addresses.iter().filter(|a| a.index == link.index).map(|a| (a.address, a.prefix)).collect(),
+        peer: picture.addresses.iter().find(|a| a.index == link.index).and_then(|a| a.peer),
         gateway: gateway(link.index),
     });
     let conf = files::read_start("/etc/resolv.conf", 1 << 16).unwrap_or_default();

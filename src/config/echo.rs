@@ -62,8 +62,8 @@ enum Notation {
     Json,
 }
 
-/// A value in one of the notations.
-fn written(key: &str, value: &Value<'_>, depth: usize, notation: Notation) -> String {
+/// The value of a key, or of an entry of its list, in one of the notations.
+fn written(of: &str, value: &Value<'_>, depth: usize, notation: Notation) -> String {
     let python = notation == Notation::Python;
     let quoted = |text: &str| match python {
         true => quoted(text),
@@ -77,18 +77,20 @@ fn written(key: &str, value: &Value<'_>, depth: usize, notation: Notation) -> St
         Value::Flag(flag) => flag.to_string(),
         Value::Number(text) if python => number(text),
         Value::Number(text) => (*text).to_owned(),
-        Value::Text(text) => quoted(&mask::masked(key, text)),
+        Value::Text(text) => quoted(&mask::masked(of, text)),
         Value::List(_) | Value::Object(_) if depth == 0 => "…".to_owned(),
         Value::List(list) => {
             let items: Vec<String> =
-                list.iter().map(|raw| written(key, &json::decode(raw), depth - 1, notation)).collect();
+                list.iter().map(|raw| written(of, &json::decode(raw), depth - 1, notation)).collect();
             format!("[{}]", items.join(", "))
         }
         Value::Object(object) => {
             let item = |(key, raw): &(String, &RawValue)| {
-                let hidden = mask::is_secret(key);
-                let value =
-                    if hidden { quoted(mask::HIDDEN) } else { written(key, &json::decode(raw), depth - 1, notation) };
+                let value = match json::decode(raw) {
+                    _ if mask::is_secret(key) => quoted(mask::HIDDEN),
+                    Value::Text(url) if of == "update" && key == "url" => quoted(&mask::host_only(&url)),
+                    value => written(key, &value, depth - 1, notation),
+                };
                 format!("{}: {value}", quoted(key))
             };
             format!("{{{}}}", object.iter().map(item).collect::<Vec<_>>().join(", "))
@@ -193,6 +195,8 @@ mod tests {
         assert!(!text.contains("hunter2") && !text.contains('5'), "{text}");
         assert!(text.contains("https://***@h/p?***"), "{text}");
         assert_eq!(echo("headers", r#"["hunter2"]"#), "***");
+        let text = echo("update", r#"[{"type": "url", "url": "https://h.example/u/hunter2/{ip}"}]"#);
+        assert_eq!(text, "[{'type': 'url', 'url': 'https://h.example/***'}]");
         assert_eq!(echo("password", "\"hunter2\""), "***");
     }
 

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::json::{Document, Entry, Fault};
 use super::schema::{Key, Kind, schema};
+use super::value::Setting;
 use super::{Place, Problem, echo, section_names, value};
 use crate::text::{Clean, nearest};
 
@@ -49,12 +50,16 @@ pub fn value(key: &Key, text: &str) -> Result<String, String> {
         {
             text.trim().to_owned()
         }
+        // `[::1]` is an address, and `[{` a list that is not closed: the error is about that.
         Kind::Hosts { .. } | Kind::Targets { .. } | Kind::Sources { .. } | Kind::Families | Kind::Updates { .. }
-            if is("[{") =>
+            if is("[{") && (is("{") || text.contains('"') || text.trim() == "[]") =>
         {
             text.trim().to_owned()
         }
-        Kind::Families => format!("[{}]", serde_json::to_string(text.trim()).unwrap_or_default()),
+        Kind::Families => {
+            let families: Vec<&str> = text.split(',').map(str::trim).collect();
+            serde_json::to_string(&families).unwrap_or_default()
+        }
         _ => serde_json::to_string(text).unwrap_or_default(),
     };
     check(key, &raw).map(|()| raw)
@@ -79,6 +84,25 @@ pub fn raw(text: &[u8], section: &str, name: &str) -> Option<String> {
     let root = document.root().ok()?;
     let entries = document.entries(root.iter().rfind(|entry| entry.key == section)?.value).ok()??;
     entries.iter().rfind(|entry| entry.key == name).map(|entry| entry.value.get().to_owned())
+}
+
+/// The value that counts of a flag, in whatever spelling. `None`: it is not there, or is none.
+#[must_use]
+pub fn flag(text: &[u8], section: &str, name: &str) -> Option<bool> {
+    let key = key(&format!("{section}.{name}")).ok()?;
+    let raw = raw(text, section, name)?;
+    match value::read(key, serde_json::from_str(&raw).ok()?).setting {
+        Some(Setting::Flag(flag)) => Some(flag),
+        _ => None,
+    }
+}
+
+/// Whether the text can be changed value by value: it can be read, and the sections that imon knows are objects.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn readable(file: &str, text: &[u8]) -> Result<(), Problem> {
+    effective(file, text).map(|_| ())
 }
 
 /// Sets a value (JSON, which [`check`] has found good) in a configuration's text.
@@ -109,8 +133,7 @@ fn edit(text: &str, key: &Key, raw: &str) -> Result<String, Fault> {
         return Ok(replaced(at.clone(), &inserted(&root, "    ", &new, "")));
     };
     let Some(entries) = document.entries(section.value)? else {
-        let message = format!("Section {} must be an object in braces {{ }}", key.section);
-        return Err(Fault { line: section.line, key: section.key.clone(), message });
+        return Err(no_object(section));
     };
     if let Some(range) = entries.iter().rfind(|e| e.key == key.name).and_then(|e| document.range(e.value)) {
         return Ok(replaced(range, raw));
@@ -151,12 +174,14 @@ pub struct Effective {
     pub line: Option<usize>,
     /// imon does not know it.
     pub unknown: bool,
+    /// What is wrong with what stands there.
+    pub wrong: Option<String>,
 }
 
-/// All settings: what the text says, else the defaults.
+/// All settings: what the text says, as imon takes it (`"Y"` is true), else the defaults; and what else it says.
 ///
 /// # Errors
-/// The text cannot be read.
+/// The text cannot be read, or a section is no object.
 pub fn effective(file: &str, text: &[u8]) -> Result<Vec<Effective>, Problem> {
     let problem = |fault: Fault| Problem {
         message: fault.message,
@@ -167,22 +192,48 @@ pub fn effective(file: &str, text: &[u8]) -> Result<Vec<Effective>, Problem> {
     let mut all = Vec::new();
     for section in section_names() {
         let entries = match root.iter().rfind(|entry| entry.key == section) {
-            Some(entry) => document.entries(entry.value).map_err(problem)?.unwrap_or_default(),
+            Some(entry) => document.entries(entry.value).map_err(problem)?.ok_or_else(|| problem(no_object(entry)))?,
             None => Vec::new(),
         };
         for key in schema().iter().filter(|key| key.section == section) {
             let entry = entries.iter().rfind(|entry| entry.key == key.name);
-            let value = entry.map_or_else(|| key.default.to_owned(), |e| echo::json(&e.key, e.value));
+            let mut reading = entry.map(|e| value::read(key, e.value)).unwrap_or_default();
+            let value = match (entry, reading.setting.as_ref().and_then(plain)) {
+                (Some(_), Some(plain)) => plain,
+                (Some(e), None) => echo::json(&e.key, e.value),
+                (None, _) => key.default.to_owned(),
+            };
+            let wrong = (!reading.errors.is_empty()).then(|| reading.errors.swap_remove(0));
             let name = format!("{section}.{}", key.name);
-            all.push(Effective { name, value, line: entry.map(|e| e.line), unknown: false });
+            all.push(Effective { name, value, line: entry.map(|e| e.line), unknown: false, wrong });
         }
         let known = |e: &Entry<'_>| schema().iter().any(|key| key.section == section && key.name == e.key);
         for e in entries.iter().filter(|e| !known(e)) {
             let (name, value) = (format!("{section}.{}", Clean(&e.key)), echo::json(&e.key, e.value));
-            all.push(Effective { name, value, line: Some(e.line), unknown: true });
+            all.push(Effective { name, value, line: Some(e.line), unknown: true, wrong: None });
         }
     }
+    for e in root.iter().filter(|e| !section_names().any(|section| section == e.key)) {
+        let (name, value) = (Clean(&e.key).to_string(), echo::json(&e.key, e.value));
+        all.push(Effective { name, value, line: Some(e.line), unknown: true, wrong: None });
+    }
     Ok(all)
+}
+
+/// A setting that people spell in several ways, in the one of JSON.
+fn plain(setting: &Setting) -> Option<String> {
+    match setting {
+        Setting::Flag(flag) => Some(flag.to_string()),
+        Setting::Count(n) => Some(n.to_string()),
+        Setting::Number(n) => Some(n.to_string()),
+        Setting::Seconds(seconds) => Some(seconds.as_secs_f64().to_string()),
+        _ => None,
+    }
+}
+
+fn no_object(section: &Entry<'_>) -> Fault {
+    let message = format!("Section {} must be an object in braces {{ }}", Clean(&section.key));
+    Fault { line: section.line, key: section.key.clone(), message }
 }
 
 #[cfg(test)]
@@ -241,6 +292,7 @@ mod tests {
             ("updown.addping", "1.1.1.1, 8.8.8.8", "\"1.1.1.1, 8.8.8.8\""),
             ("ping.monitorip", "[\"1.1.1.1\"]", "[\"1.1.1.1\"]"),
             ("ddns.families", "6", "[\"6\"]"),
+            ("ddns.families", "4, 6", "[\"4\",\"6\"]"),
             ("global.note", "a \"b\"", "\"a \\\"b\\\"\""),
             ("updown.addping", "", "\"\""),
         ] {
@@ -254,6 +306,7 @@ mod tests {
             ("failover.metric", "-1"),
             ("updown.monitorip", "a b"),
             ("ping.monitorip", "[\"1.1.1.1\""),
+            ("updown.addping", "[::1]"),
         ] {
             assert!(v(name, text).is_err(), "{name} {text}");
         }

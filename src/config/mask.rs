@@ -23,7 +23,18 @@ pub fn is_secret(key: &str) -> bool {
     ["password", "passwd", "passphrase", "token", "secret", "auth", "apikey", "credential", "cookie"]
         .iter()
         .any(|word| key.contains(word))
-        || matches!(key.as_str(), "header" | "headers")
+        || matches!(key.as_str(), "header" | "headers" | "pass" | "pwd" | "pw")
+}
+
+/// The URL of an update, of which some providers want the token in the path: scheme and host.
+#[must_use]
+pub(super) fn host_only(url: &str) -> String {
+    let shown = without_credentials(url);
+    let host = shown.find("://").map_or(0, |at| at + 3);
+    match shown.get(host..).and_then(|rest| rest.find('/')) {
+        Some(at) => format!("{}/{HIDDEN}", shown.get(..host + at).unwrap_or_default()),
+        None => shown,
+    }
 }
 
 /// Hides user information and query in each word of the text that looks like a URL. It rather hides too much: a
@@ -83,6 +94,8 @@ mod tests {
             "API_KEY",
             "apikey",
             "headers",
+            "pass",
+            "pw",
         ] {
             assert_eq!(masked(key, "hunter2"), "***", "{key}");
         }
@@ -99,6 +112,13 @@ mod tests {
         ] {
             assert_eq!(masked(key, "hunter2"), "hunter2", "{key}");
         }
+    }
+
+    #[test]
+    fn of_an_update_the_host_is_shown() {
+        assert_eq!(host_only("https://u:p@h.example/u/TOKEN/{ip}?a=b"), "https://***@h.example/***");
+        assert_eq!(host_only("http://h.example"), "http://h.example");
+        assert_eq!(host_only("TOKEN/x"), "TOKEN/***");
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Files: bounded reading, atomic writing, locks, and who may write to them.
 
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use super::cerr;
 
 /// Reads a regular file of at most `limit` bytes.
 ///
@@ -73,7 +77,23 @@ pub fn save(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
 /// Where a path leads, if it is a symbolic link.
 #[must_use]
 pub fn resolved(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    fs::canonicalize(path).unwrap_or_else(|_| match fs::read_link(path) {
+        // The file that the link names is still to be made. A relative name starts where the link is.
+        Ok(target) => path.parent().map_or_else(|| target.clone(), |directory| directory.join(&target)),
+        Err(_) => path.to_owned(),
+    })
+}
+
+/// Whether files can be made in a directory, or the directory itself in the nearest one that is there.
+///
+/// # Errors
+/// Why not.
+pub fn can_write_in(directory: &Path) -> io::Result<()> {
+    let there = directory.ancestors().find(|path| path.as_os_str().is_empty() || path.exists());
+    let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = CString::new(there.as_os_str().as_bytes())?;
+    // SAFETY: the name ends with a NUL and lives through the call.
+    cerr(unsafe { libc::faccessat(libc::AT_FDCWD, name.as_ptr(), libc::W_OK, libc::AT_EACCESS) }).map(|_| ())
 }
 
 /// Whether there is such a file or directory.

@@ -568,7 +568,7 @@ fn the_unit_is_valid_and_says_what_it_must() {
         "StartLimitIntervalSec=0",
         "Type=notify",
         "NotifyAccess=main",
-        "ExecStart=/usr/local/bin/imon --instance %i",
+        "ExecStart=/usr/local/bin/imon --instance=%i",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "Restart=on-failure",
         "RestartPreventExitStatus=1 2",
