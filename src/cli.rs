@@ -36,6 +36,7 @@ const FAILURE: u8 = 3;
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    sys::crash::tell();
     // Signals are blocked until it is clear who handles them (see main.rs).
     clock::adopt_openwrt_zone();
     files::close_inherited_on_exec();

@@ -480,7 +480,9 @@ mod tests {
         for edge in ["192.168.42.255", "192.168.42.0"] {
             assert!(doubt("primary-gw", edge).unwrap().contains("no host's address"), "{edge}");
         }
-        assert!(doubt("primary-ping", "1.1.1.1, 192.168.62.2").unwrap().starts_with("192.168.62.2 is an address of this"));
+        assert!(
+            doubt("primary-ping", "1.1.1.1, 192.168.62.2").unwrap().starts_with("192.168.62.2 is an address of this")
+        );
         assert_eq!(doubt("primary-ping", "1.1.1.1"), None);
         // The other end of a PPP link is no neighbour in its network, and its gateway.
         let mut ppp = machine;

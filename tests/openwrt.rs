@@ -222,7 +222,8 @@ fn a_section_that_became_wrong_does_not_stop_what_runs() {
 #[test]
 fn what_uci_cannot_read_is_said() {
     let folder = Folder::new();
-    fs::write(folder.path("unreadable"), "uci: Parse error (invalid character in name field) at line 5, byte 22").unwrap();
+    fs::write(folder.path("unreadable"), "uci: Parse error (invalid character in name field) at line 5, byte 22")
+        .unwrap();
     run(&folder, MAIN, "start_service");
     assert!(folder.read("log").contains("/etc/config/imon cannot be read: uci: Parse error"), "{}", folder.read("log"));
     assert!(folder.read("procd").contains("open main"));

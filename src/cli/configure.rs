@@ -194,8 +194,7 @@ fn set(instance: &str, changes: &[String]) -> u8 {
 
 /// What imon will say to this text.
 fn judged(instance: &str, file: &str, text: &str) -> Loaded {
-    Source { file: file.to_owned(), instance: Some(instance.to_owned()), addping: None }
-        .judge_new(text.as_bytes())
+    Source { file: file.to_owned(), instance: Some(instance.to_owned()), addping: None }.judge_new(text.as_bytes())
 }
 
 fn now() -> String {
@@ -458,7 +457,8 @@ impl Dialogue {
 /// How the instance is tried and started by the service manager that runs here.
 fn next_commands(instance: &str, file: &str) -> String {
     let quoted = super::test_action::quoted(instance);
-    let instance_option = if instance.starts_with('-') { format!("--instance={quoted}") } else { format!("--instance {quoted}") };
+    let instance_option =
+        if instance.starts_with('-') { format!("--instance={quoted}") } else { format!("--instance {quoted}") };
     let try_it = |sudo: &str| format!("Try it: {sudo}imon {instance_option} --nosyslog\nThen:\n");
     let plain = instance::check(instance).is_ok_and(|warning| warning.is_none());
     if files::exists("/run/systemd/system") && plain {

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod confine;
 pub mod conntrack;
+pub mod crash;
 pub mod files;
 pub mod http;
 pub mod log;

@@ -27,12 +27,32 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_terminal_that_does_not_read_stops_nothing_and_learns_what_it_lost,
         a_closed_terminal_stops_nothing,
         standard_error_that_nobody_reads_stops_nothing,
+        a_fault_of_its_own_is_told_before_it_ends,
     ]
 }
 
 /// imon on the router as instance `t`, logging to the system log.
 fn run(lab: &Lab, config: &str) -> Proc {
     lab.imon("router").instance("t", config).spawn()
+}
+
+/// A panic of the static binaries is such a signal. It ends the program by that signal, so that a service manager sees a
+/// failure, and not without a word.
+fn a_fault_of_its_own_is_told_before_it_ends() {
+    use std::os::unix::process::ExitStatusExt as _;
+    for signal in [Signal::SIGILL, Signal::SIGTRAP, Signal::SIGABRT, Signal::SIGSEGV] {
+        let lab = lab();
+        let syslog = lab.syslog();
+        let imon = run(&lab, &updown(json!({})));
+        wait_end(&syslog, 0, "Monitored IP 1.1.1.1 online");
+        imon.signal(signal);
+        assert_eq!(imon.wait(SOON).signal(), Some(signal as i32));
+        let words =
+            format!("imon: ? Internal error in imon {}, signal {:02} at 0x", env!("CARGO_PKG_VERSION"), signal as i32);
+        let last = wait_end(&syslog, 0, ". Please report this line");
+        assert!(last.starts_with(&format!("<26>{words}")), "{last}");
+        assert!(imon.texts().iter().any(|l| l.starts_with(&words)), "{:?}", imon.texts());
+    }
 }
 
 /// Every 0.1 s a probe and a line.
