@@ -120,7 +120,7 @@ fn life(tools: &str) {
     assert_eq!(go(&["status"]).0, 3);
     assert_eq!(go(&["start"]).0, 6);
     assert_eq!(go(&["stop"]).0, 0);
-    for name in ["one", "two", "bad.bak", "bad~"] {
+    for name in ["one", "two", "bad.bak", "bad~", "bad.dpkg-old", "bad one"] {
         folder.write(&format!("etc/imon-{name}"), "good\n");
     }
     assert_eq!(go(&["status"]), (3, "imon one: stopped\nimon two: stopped\n".to_owned()));
@@ -140,7 +140,9 @@ fn life(tools: &str) {
     folder.write("etc/imon-one", "bad\n");
     let (code, said) = go(&["reload", "one"]);
     assert!(code == 6 && said.contains("is bad"), "{said}");
-    assert_eq!(go(&["status", "one"]).0, 0);
+    let (code, said) = go(&["restart", "one"]);
+    assert!(code == 6 && said.contains("is bad"), "{said}");
+    assert_eq!((go(&["status", "one"]).0, folder.pid("one")), (0, Some(pid)));
     folder.write("etc/imon-one", "good\n");
     // One alone.
     assert_eq!(go(&["stop", "two"]), (0, "imon two: stopped\n".to_owned()));
@@ -214,4 +216,43 @@ fn the_sample_action_script_takes_every_event() {
     assert!(events >= 10, "{events}");
     let updated = fs::read_to_string(folder.0.join("updated")).unwrap();
     assert_eq!(updated.split_whitespace().count(), 2, "{updated}");
+}
+
+/// A script that knows nothing of this version gets what it always got.
+#[test]
+fn a_script_written_for_v2_99_takes_every_event() {
+    let folder = Folder::new();
+    let script = folder.write("action", include_str!("data/v299-action.sh"));
+    let config = folder.write(
+        "config",
+        &format!(
+            r#"{{"global": {{"action": "{}", "instance": "main"}}, "ping": {{"enable": true, "monitorip": "1.1.1.1"}}}}"#,
+            script.display()
+        ),
+    );
+    for (event, count, said) in [
+        ("ddns-ip-update", 5, "new=203.0.113.1 old=unknown"),
+        ("ddns-no-update", 3, "no address"),
+        ("updown-online", 5, "ip=1.1.1.1 seconds=18"),
+        ("updown-offline", 4, "ip=1.1.1.1"),
+        ("failover-initial", 5, "name=net42 role=Primary interface=wan1 ip=192.168.42.2 state=online"),
+        ("failover-primary", 4, "name=net42 role=Primary interface=wan1 ip=192.168.42.2"),
+        ("failover-standby", 4, "name=net62 role=Standby interface=wan2 ip=192.168.62.2"),
+        ("failover-bothdown", 5, "primary=net42 standby=net62"),
+        ("failover-postping", 5, "name=net62 role=Standby interface=wan2 ip=192.168.62.2 state=online"),
+        ("ping-result", 4, "ip=1.1.1.1 alive=True min=0.142 avg=0.255 max=0.368 loss=0.33 jitter=0.226"),
+    ] {
+        for file in ["calls", "said"] {
+            let _ = fs::remove_file(folder.0.join(file));
+        }
+        let mut imon = Command::new(env!("CARGO_BIN_EXE_imon"));
+        let done = imon.args(["test-action", event, "--config"]).arg(&config).env("HERE", &folder.0).output().unwrap();
+        assert!(done.status.success(), "{event}: {done:?}");
+        let read = |file: &str| fs::read_to_string(folder.0.join(file)).unwrap_or_default();
+        assert_eq!(read("calls"), format!("{count} main terminal {event}\n"));
+        assert_eq!(read("said"), format!("{said}\n"), "{event}");
+    }
+    // That is all there is.
+    let events = Event::examples(imon::time::Instant::ZERO);
+    assert_eq!(events.iter().filter(|event| event.action().is_some()).count(), 10);
 }

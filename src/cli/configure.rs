@@ -484,8 +484,7 @@ fn next_commands(instance: &str, file: &str) -> String {
             super::test_action::quoted(file)
         );
     }
-    // The LSB script takes a name with a dot or a blank for that of a backup.
-    if files::exists("/etc/init.d") && !files::exists("/run/systemd/system") && plain && !instance.contains('.') {
+    if files::exists("/etc/init.d") && !files::exists("/run/systemd/system") && plain {
         let missing = if files::exists("/etc/init.d/imon") {
             ""
         } else {
