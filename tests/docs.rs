@@ -103,6 +103,22 @@ fn the_manual_lists_every_setting_and_every_verdict() {
     assert_holds("README.md", &imon::check::VERDICTS.iter().map(row).collect::<String>());
 }
 
+/// Both ways: no key is missing, and none is there that the program does not know.
+#[test]
+fn readme_and_manual_list_every_key_of_an_update() {
+    let wanted: BTreeSet<&str> = imon::config::update_keys().collect();
+    let manual = file("docs/imon.conf.5");
+    let section = manual.split(".Ss Updates\n").nth(1).and_then(|rest| rest.split("\n.S").next()).unwrap_or_default();
+    let found: BTreeSet<&str> = section.lines().filter_map(|line| line.strip_prefix(".It Cm ")).collect();
+    assert_eq!(found, wanted);
+    let readme = file("README.md");
+    let section = readme.split("### Updates\n").nth(1).and_then(|rest| rest.split("\n### ").next()).unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let names = rows.filter_map(|row| row.split(" | ").next());
+    let found: BTreeSet<&str> = names.flat_map(|names| names.split(", ")).map(|name| name.trim_matches('`')).collect();
+    assert_eq!(found, wanted);
+}
+
 /// The options of a text, `--json`.
 fn options(text: &str) -> BTreeSet<String> {
     let is_word = |c: char| c.is_ascii_lowercase() || c == '-';

@@ -23,6 +23,7 @@ use std::time::Duration;
 pub use echo::Section;
 pub use json::MAX_BYTES;
 pub use schema::{Key, Kind, MONITORS, schema};
+pub use updates::keys as update_keys;
 
 use crate::external::Family;
 use crate::external::source::{self, Source};

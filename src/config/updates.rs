@@ -16,6 +16,11 @@ const COMMON: [&str; 3] = ["type", "insecure", "wan"];
 const DYNDNS2: [&str; 6] = ["server", "hostname", "username", "password", "password-file", "password-credential"];
 const URL: [&str; 5] = ["url", "secret", "secret-file", "secret-credential", "ok"];
 
+/// Every key that an update may have, each once.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    COMMON.iter().chain(&DYNDNS2).chain(&URL).copied()
+}
+
 /// One object, with the place of its messages.
 struct Object<'a> {
     number: usize,
