@@ -21,13 +21,14 @@ pub const VERDICTS: &[(&str, u8, &str)] = &[
     ("no-route", 2, "there is no default route"),
     ("gateway-dead", 2, "the gateway does not answer, not even ARP"),
     ("provider-dead", 2, "the gateway answers, nothing beyond it does"),
+    ("target-dead", 2, "with --target: it is in the local network and does not answer"),
     ("captive-portal", 2, "a login page stands in the way"),
     ("no-resolver", 2, "no name server is configured"),
     ("dns-blocked", 2, "no name server resolves names, not even 1.1.1.1"),
     ("resolver-dead", 2, "the configured name servers do not resolve names, 1.1.1.1 does"),
     ("dns-hijacked", 2, "a name server makes answers up, or somebody does in its place"),
-    ("resolver-partly-dead", 1, "one of several name servers does not work"),
     ("clock-wrong", 1, "this system's clock is wrong"),
+    ("resolver-partly-dead", 1, "one of several name servers does not work"),
     ("mtu-black-hole", 1, "large packets vanish on the way"),
     ("wan-dead", 1, "one network of two is dead (2: and traffic still takes it)"),
     ("standby-unusable", 1, "the internet works, the other network could not take over"),
@@ -110,6 +111,16 @@ pub struct Gateway {
     pub neighbour: Neighbour,
     /// Whether it answers a ping.
     pub ping: Reply,
+    /// It is in none of its interface's networks.
+    pub misplaced: bool,
+}
+
+impl Gateway {
+    /// Whether it has answered anything.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.ping.is_good() || self.neighbour == Neighbour::Answers
+    }
 }
 
 /// A host out there.
@@ -123,11 +134,13 @@ pub struct Target {
     pub tcp: Reply,
     /// It cannot, because the host says no, and so is there.
     pub refused: bool,
+    /// The ping was sent back with an error, so whoever said no may have been somebody on the way.
+    pub rejected: bool,
 }
 
 impl Target {
     fn is_reached(&self) -> bool {
-        self.ping.is_good() || self.tcp.is_good() || self.refused
+        self.ping.is_good() || self.tcp.is_good() || (self.refused && !self.rejected)
     }
 }
 
@@ -150,7 +163,7 @@ pub struct Way {
     pub gateway: Option<Gateway>,
     /// Hosts beyond.
     pub targets: Vec<Target>,
-    /// A page came from beyond: a network may let nothing else through.
+    /// A page came from beyond, or from whoever stands in the way there: a network may let nothing else through.
     pub page: bool,
 }
 
@@ -232,7 +245,9 @@ impl Way {
         }
         match &self.gateway {
             Some(Gateway { ping: Reply::Waiting, .. }) => None,
-            Some(gateway) if gateway.ping.is_good() || gateway.neighbour == Neighbour::Answers => Some(Stage::Internet),
+            Some(gateway) if gateway.is_there() => Some(Stage::Internet),
+            // Nobody could ask it, and the kernel has not found out: it is not to blame for that.
+            Some(Gateway { ping: Reply::NotAsked, neighbour: Neighbour::Unknown, .. }) => Some(Stage::Internet),
             // Nobody has heard of it: the nearer of the two that may be dead.
             Some(_) => Some(Stage::Gateway),
             None => Some(Stage::Internet),
@@ -364,4 +379,14 @@ pub struct Seen {
     pub mtu: Mtu,
     /// The way of IPv6; `None`: this system has none.
     pub v6: Option<Way>,
+    /// It has a default route of IPv6, and no public address to use it with.
+    pub v6_unused: bool,
+}
+
+impl Seen {
+    /// Whether IPv4 is asked about: with `--target` that may be IPv6 alone.
+    #[must_use]
+    pub fn is_v4(&self) -> bool {
+        self.offline || !self.private || !self.main.targets.is_empty()
+    }
 }

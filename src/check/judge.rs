@@ -1,29 +1,32 @@
 //! From what was seen to a verdict. Of several faults the one nearest to the user is named: what is behind it may be
 //! fine, and could not be reached anyway.
 
+mod verdict;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::report::{Report, State, Test, Verdict};
-use super::{Gateway, Link, Neighbour, Reply, Seen, Stage, Target, Wan, Way};
+use super::report::{Report, State, Test};
+use super::{Gateway, Link, Neighbour, Reply, Seen, Stage, Target, Way};
 use crate::external::Nat;
 use crate::monitor::stats::Millis;
 use crate::opinion::{self, Scope};
+use verdict::{Dns, blames_names, dns_fault, portal};
 
 /// A clock that is off by more than this is wrong: certificates and logs notice.
 pub const CLOCK_OFF: i64 = 300;
-/// What helps against a provider's faults.
-const RESTART: &str = "Restart the modem; if that does not help, call them.";
 
 /// Says what to make of it. `released` is the day of this version, in seconds since 1970.
 #[must_use]
 pub fn judge(seen: &Seen, released: i64) -> Report {
-    let main = seen.main.fault();
+    let main = seen.main.fault().filter(|_| seen.is_v4());
     let mut tests = Vec::new();
     let mut rows = Rows { tests: &mut tests, prefix: "", fault: main };
     setup(seen, &mut rows);
     clock(seen, released, &mut rows);
-    way(seen, &seen.main, &mut rows);
+    if seen.is_v4() {
+        way(seen, &seen.main, &mut rows);
+    }
     let all_other = if seen.other_routes.is_empty() { None } else { Some(seen.other_routes.join("; ")) };
     if let Some(others) = all_other {
         rows.put("other-routes", State::Info, None, format!("also there: {others}"));
@@ -40,12 +43,16 @@ pub fn judge(seen: &Seen, released: i64) -> Report {
             }
             Some(v6) => way(seen, v6, &mut rows),
             None => {
-                rows.put("route", State::Info, None, "this system has no IPv6 default route, which is fine".to_owned())
+                let detail = match seen.v6_unused {
+                    true => "this system has an IPv6 default route and no public address, so it does not use IPv6",
+                    false => "this system has no IPv6 default route, which is fine",
+                };
+                rows.put("route", State::Info, None, detail.to_owned());
             }
         }
     }
     wans(seen, main, &mut tests);
-    Report { verdict: verdict(seen, released), tests }
+    Report { verdict: verdict::verdict(seen, released), tests }
 }
 
 struct Rows<'a> {
@@ -92,7 +99,7 @@ fn setup(seen: &Seen, rows: &mut Rows<'_>) {
     let setup = &seen.setup;
     let file = setup.file.as_deref().unwrap_or_default();
     let mut facts = Vec::new();
-    if setup.file.is_none() {
+    if setup.file.is_none() && setup.errors.is_empty() {
         facts.push((State::Info, "none: not needed for this".to_owned()));
     } else if setup.forbidden {
         facts.push((State::Skipped, setup.errors.join("; ")));
@@ -136,8 +143,8 @@ fn in_words(seconds: u64) -> String {
 
 fn clock(seen: &Seen, released: i64, rows: &mut Rows<'_>) {
     let (state, detail) = match wrong_clock(seen, released) {
-        // A system without a battery for its clock wakes up in the past, and gets the time from the internet.
-        Some(why) if rows.fault.is_some() => (State::Warn, why),
+        // A system without a battery for its clock wakes up in the past, and gets the time from the internet, by name.
+        Some(why) if rows.fault.is_some() || blames_names(seen) => (State::Warn, why),
         Some(why) => (State::Fail, why),
         None => (State::Ok, seen.now.to_string()),
     };
@@ -187,7 +194,7 @@ fn way(seen: &Seen, way: &Way, rows: &mut Rows<'_>) {
         return;
     }
     let no_ping = way.targets.iter().all(|t| !t.ping.is_good()) && way.is_reached();
-    for Target { address, ping, tcp, refused } in &way.targets {
+    for Target { address, ping, tcp, refused, rejected } in &way.targets {
         // What one host does not answer another may.
         let bad = match rows.at(Stage::Internet) {
             State::Fail => State::Fail,
@@ -197,7 +204,7 @@ fn way(seen: &Seen, way: &Way, rows: &mut Rows<'_>) {
         rows.reply(&format!("ping:{address}"), ping, bad, |took| format!("answers in {took}"));
         let bad = match bad {
             State::Fail => State::Fail,
-            _ if *refused => State::Info,
+            _ if *refused && !*rejected => State::Info,
             _ => State::Warn,
         };
         rows.reply(&format!("tcp:{address}"), tcp, bad, |took| format!("port 443 opens in {took}"));
@@ -214,7 +221,7 @@ fn link_words(device: &str, link: Link) -> String {
 
 fn gateway(way: &Way, rows: &mut Rows<'_>) {
     let state = rows.at(Stage::Gateway);
-    let Some(Gateway { address, neighbour, ping }) = &way.gateway else {
+    let Some(Gateway { address, neighbour, ping, .. }) = &way.gateway else {
         if way.route.is_some() {
             rows.put("gateway", State::Info, None, format!("{} needs none", way.device));
         }
@@ -252,7 +259,7 @@ fn beyond(seen: &Seen, rows: &mut Rows<'_>) {
             (Reply::Failed(why, took), None, Some(wan)) => {
                 rows.put(&id, bad, Some(*took), format!("{why}: it is only reached through {wan}, which is dead"));
             }
-            (Reply::NotAsked, ..) => {
+            (Reply::NotAsked, ..) if seen.private => {
                 rows.put(&id, State::Skipped, None, "a public server, not asked with --target".to_owned());
             }
             (reply, ..) => rows.reply(&id, reply, bad, |took| format!("answers in {took}")),
@@ -295,7 +302,7 @@ fn pages(seen: &Seen, dns: Option<Dns>, rows: &mut Rows<'_>) {
             rows.put("portal", State::Fail, None, detail);
         }
         Some(page) if waits && !page.reply.is_good() => rows.put("portal", State::Waiting, None, String::new()),
-        Some(page) => rows.reply("portal", &page.reply, State::Info, |took| {
+        Some(page) => rows.reply("portal", &page.reply, State::Warn, |took| {
             format!("none: {} came as it should, in {took}", page.url)
         }),
     }
@@ -377,300 +384,22 @@ fn wans(seen: &Seen, main: Option<Stage>, tests: &mut Vec<Test>) {
 /// What is wrong with a way, in a few words.
 fn short(way: &Way, stage: Stage) -> String {
     let gateway = way.gateway.as_ref().map(|g| g.address.to_string()).unwrap_or_default();
+    let is_there = way.gateway.as_ref().is_some_and(Gateway::is_there);
     match stage {
         Stage::Link => link_words(&way.device, way.link),
         Stage::Address => format!("{} has no address, no DHCP server answered", way.device),
         Stage::Route => "it has no default route".to_owned(),
+        Stage::Gateway if is_misplaced(way) => {
+            format!("its gateway {gateway} does not answer, and is in no network of {}", way.device)
+        }
         Stage::Gateway => format!("its gateway {gateway} does not answer"),
-        Stage::Internet => format!("its gateway {gateway} answers, nothing beyond it does"),
+        Stage::Internet if is_there => format!("its gateway {gateway} answers, nothing beyond it does"),
+        Stage::Internet => "nothing out there answers".to_owned(),
     }
 }
 
-/// What is wrong with a way, and what to do.
-fn sentence(way: &Way, stage: Stage) -> (&'static str, String) {
-    let device = &way.device;
-    let gateway = way.gateway.as_ref().map(|g| g.address.to_string()).unwrap_or_default();
-    match stage {
-        Stage::Link => match way.link {
-            Link::Down => ("link-down", format!("{device} is switched off. Switch it on: ip link set {device} up.")),
-            _ => (
-                "no-carrier",
-                format!(
-                    "{device} has no carrier: the cable is out, or the device at its other end is off. Check both ends of \
-                     the cable and the modem's power."
-                ),
-            ),
-        },
-        Stage::Address => (
-            "no-address",
-            format!(
-                "{device} has no address: no DHCP server has answered. Restart the modem or router at its other end, then \
-                 the DHCP client here."
-            ),
-        ),
-        Stage::Route => (
-            "no-route",
-            "There is no default route: nothing tells this system where the internet is. Restart its network, or set the \
-             gateway."
-                .to_owned(),
-        ),
-        Stage::Gateway => (
-            "gateway-dead",
-            format!(
-                "Your gateway {gateway} does not answer, though {device} has a carrier: the modem or router there hangs, or \
-                 has another address now. Restart it."
-            ),
-        ),
-        Stage::Internet => {
-            let who = if way.gateway.is_some() { "Your router answers" } else { "Your link is up" };
-            let text = format!("{who}, nothing beyond it does: the fault is at your provider or its modem. {RESTART}");
-            ("provider-dead", text)
-        }
-    }
-}
-
-/// What is wrong with names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Dns {
-    /// No server is configured.
-    None,
-    /// None of them works, 1.1.1.1 does (or was not asked).
-    Dead,
-    /// None at all works.
-    Blocked,
-    /// Some of them do not work.
-    Partly,
-}
-
-fn dns_fault(seen: &Seen) -> Option<Dns> {
-    let asked = || seen.resolvers.iter().filter(|r| r.reply != Reply::NotAsked);
-    let dead = asked().filter(|r| r.reply.is_bad() && r.lie.is_none()).count();
-    if seen.resolvers.is_empty() {
-        return Some(Dns::None);
-    }
-    match dead {
-        0 => None,
-        n if n < asked().count() => Some(Dns::Partly),
-        _ if seen.direct.is_bad() => Some(Dns::Blocked),
-        _ => Some(Dns::Dead),
-    }
-}
-
-/// The page that stands in the way: one came that should not, and none as it should.
-fn portal(seen: &Seen) -> Option<&str> {
-    if seen.portals.iter().any(|p| p.reply.is_good()) {
-        return None;
-    }
-    seen.portals.iter().find_map(|p| p.instead.as_deref())
-}
-
-fn verdict(seen: &Seen, released: i64) -> Verdict {
-    let made = |id, exit, text: String| Verdict { id, exit, text };
-    let setup = &seen.setup;
-    let file = setup.file.as_deref().unwrap_or_default();
-    // Whoever may not read the configuration asked about it, and gets no answer.
-    if setup.forbidden {
-        return made("not-readable", 3, format!("You may not read {file}: run this as root (sudo imon check)."));
-    }
-    if let Some(first) = setup.errors.first() {
-        let more = match setup.errors.len() {
-            1 => String::new(),
-            n => format!(" ({} more below)", n - 1),
-        };
-        let first = first.trim_end_matches('.');
-        return made(
-            "configuration",
-            2,
-            format!("The configuration is wrong, so imon cannot do its work: {first}{more}."),
-        );
-    }
-    let main = &seen.main;
-    if let Some(stage) = main.fault() {
-        let (id, mut text) = sentence(main, stage);
-        if seen.v6.as_ref().is_some_and(Way::is_reached) {
-            text += " IPv6 works meanwhile.";
-        }
-        let other = seen.wans.iter().find(|w| w.way.device != main.device && w.way.is_reached());
-        return match other {
-            Some(Wan { label, .. }) => made(
-                "wan-dead",
-                2,
-                format!("{text} {label} works, but traffic does not take it: see that imon's failover runs."),
-            ),
-            None => made(id, 2, text),
-        };
-    }
-    if main.targets.is_empty()
-        && let Some(v6) = &seen.v6
-        && let Some(stage) = v6.fault()
-    {
-        let (id, text) = sentence(v6, stage);
-        return made(id, 2, text);
-    }
-    if let Some(found) = degraded(seen, released).filter(|_| seen.offline) {
-        return found;
-    }
-    if seen.offline {
-        let text = "As far as this system can tell by itself, all is well; nothing was sent to find out more.";
-        return made("well-offline", 0, text.to_owned());
-    }
-    let broken = names(seen);
-    broken.or_else(|| degraded(seen, released)).unwrap_or_else(|| well(seen))
-}
-
-/// Portals and name servers: the internet is there, and of no use to people.
-fn names(seen: &Seen) -> Option<Verdict> {
-    let made = |id, exit, text: String| Some(Verdict { id, exit, text });
-    if let Some(page) = portal(seen) {
-        let text = format!(
-            "A login page stands between you and the internet (captive portal): {page}. Open any http:// page in a browser \
-             behind this router, and log in."
-        );
-        return made("captive-portal", 2, text);
-    }
-    let servers = |which: &dyn Fn(&super::Resolver) -> bool| {
-        let found: Vec<&str> = seen.resolvers.iter().filter(|r| which(r)).map(|r| r.server.as_str()).collect();
-        found.join(" and ")
-    };
-    let dead = servers(&|r| r.reply.is_bad());
-    match dns_fault(seen) {
-        Some(Dns::None) => made(
-            "no-resolver",
-            2,
-            "The internet works, but this system has no name server: put 'nameserver 1.1.1.1' into /etc/resolv.conf."
-                .into(),
-        ),
-        Some(Dns::Dead) => {
-            let lost = seen.resolvers.iter().find_map(|r| r.lost_with.as_ref());
-            let text = match lost {
-                Some(wan) => format!(
-                    "The internet works, but your name server {dead} is only reached through {wan}, which is dead: use one \
-                     that every network reaches, such as 1.1.1.1."
-                ),
-                None => format!(
-                    "The internet works, but your name server {dead} does not: restart it, or use another one, such as \
-                     1.1.1.1."
-                ),
-            };
-            made("resolver-dead", 2, text)
-        }
-        Some(Dns::Blocked) => made(
-            "dns-blocked",
-            2,
-            format!(
-                "The internet answers, but names do not resolve, neither by {dead} nor by 1.1.1.1 ({}): something on the way \
-                 stops DNS (port 53). Look at the firewall, then ask your provider.",
-                if let Reply::Failed(why, _) = &seen.direct { why } else { "no answer" }
-            ),
-        ),
-        fault => {
-            let lie = seen.resolvers.iter().find_map(|r| r.lie.as_ref()).or(seen.direct_lie.as_ref());
-            if let Some(lie) = lie {
-                let who = servers(&|r| r.lie.is_some());
-                let who = if who.is_empty() { "somebody on the way".to_owned() } else { who };
-                let text = format!(
-                    "DNS is hijacked: {who} makes answers up ({lie}). Use another name server; if that one lies too, your \
-                     provider answers in its place: ask for DNS over TLS."
-                );
-                return made("dns-hijacked", 2, text);
-            }
-            let text = format!(
-                "The internet works, but the name server {dead} does not: every lookup may wait for it. Restart it, or take \
-                 it out of /etc/resolv.conf."
-            );
-            fault.and_then(|_| made("resolver-partly-dead", 1, text))
-        }
-    }
-}
-
-/// What works, but not well.
-fn degraded(seen: &Seen, released: i64) -> Option<Verdict> {
-    let made = |id, exit, text: String| Some(Verdict { id, exit, text });
-    if let Some(why) = wrong_clock(seen, released) {
-        let text = format!("This system's clock is wrong ({why}), so no certificate can be checked. Set it (NTP).");
-        return made("clock-wrong", 1, text);
-    }
-    let mtu = &seen.mtu;
-    if let Some(path) = mtu.path.filter(|path| *path < mtu.link && !mtu.told) {
-        let segment = path.saturating_sub(40);
-        let text = format!(
-            "Large packets vanish on the way (MTU black hole), so some pages hang: clamp MSS to {segment} (nft: tcp flags syn \
-             tcp option maxseg size set {segment}), or set the MTU of {} to {path}.",
-            seen.main.device
-        );
-        return made("mtu-black-hole", 1, text);
-    }
-    let dead = || seen.wans.iter().filter_map(|wan| Some((wan, wan.way.fault()?)));
-    let used = seen.wans.iter().position(|wan| wan.way.device == seen.main.device);
-    if let Some((wan, stage)) = dead().next() {
-        let (label, why) = (&wan.label, short(&wan.way, stage));
-        let place = seen.wans.iter().position(|w| w == wan);
-        if place > used {
-            let works = if seen.offline { "" } else { "The internet works, but " };
-            let text =
-                format!("{works}{label} could not take over: {why}. Mend it before it is needed ({}).", todo(stage));
-            return made("standby-unusable", 1, text);
-        }
-        let other = seen.wans.iter().find(|w| w.way.is_reached()).map_or(&seen.main.device, |w| &w.label);
-        let text = format!(
-            "One network of two is dead: {label}, as {why}. The internet works through {other} meanwhile ({}).",
-            todo(stage)
-        );
-        return made("wan-dead", 1, text);
-    }
-    let v6 = seen.v6.as_ref()?;
-    let stage = v6.fault()?;
-    let text = format!(
-        "IPv4 works, IPv6 does not ({}): programs that try it first are slow. Restart the modem; until IPv6 works, switch it \
-         off.",
-        match stage {
-            Stage::Gateway => "its gateway does not answer",
-            Stage::Internet => "nothing beyond its gateway answers",
-            _ => "it has a default route and no address",
-        }
-    );
-    made("ipv6-broken", 1, text)
-}
-
-/// What a person can do about it.
-fn todo(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Link => "check the cable and the modem's power",
-        Stage::Address => "restart the modem, then the DHCP client",
-        Stage::Route => "set its gateway",
-        Stage::Gateway => "restart the modem or router there",
-        Stage::Internet => "restart its modem, then call its provider",
-    }
-}
-
-fn well(seen: &Seen) -> Verdict {
-    let device = &seen.main.device;
-    let by = if device.is_empty() { String::new() } else { format!(" over {device}") };
-    let targets = &seen.main.targets;
-    let asked = targets.iter().any(|t| t.ping != Reply::NotAsked);
-    if asked && targets.iter().all(|t| !t.ping.is_good()) && !seen.private {
-        let text = format!(
-            "The internet works{by}, but pings are filtered on the way: let imon's monitors look at dns:1.1.1.1 or \
-             tcp:1.1.1.1:443 instead."
-        );
-        return Verdict { id: "ping-filtered", exit: 0, text };
-    }
-    if !seen.main.is_reached() && !seen.v6.as_ref().is_some_and(Way::is_reached) {
-        let text = "Nothing could be tested: there is no permission to ping, and nothing else was to be asked.";
-        return Verdict { id: "not-tested", exit: 3, text: text.to_owned() };
-    }
-    if seen.no_ping.is_some() {
-        let text = format!(
-            "The internet works{by} as far as could be tested without permission to ping. Run this as root for the rest \
-             (sudo imon check)."
-        );
-        return Verdict { id: "no-permission", exit: 0, text };
-    }
-    let text = match &seen.private {
-        true => format!("All is well: what was asked for is reached{by}."),
-        false => format!("All is well: the internet works{by}."),
-    };
-    Verdict { id: "well", exit: 0, text }
+fn is_misplaced(way: &Way) -> bool {
+    way.gateway.as_ref().is_some_and(|gateway| gateway.misplaced)
 }
 
 /// Whether nothing public may be asked, and this is public.

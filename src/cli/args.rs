@@ -1,7 +1,7 @@
 //! Reading the arguments. argh does the work; around it, for people who come from V2.99 (Python's argparse):
 //! `--option=value`, unique abbreviations of options, and errors that name what was probably meant.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use argh::FromArgs;
 
@@ -347,13 +347,24 @@ fn run(words: &[String]) -> Parsed {
 
 fn check(words: &[String]) -> Parsed {
     const SEE: &str = "imon check --help";
+    const ALL: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
     let options = ["--instance", "--config", "--target"];
     let parsed = read::<Check>(words, &options, &["--offline", "--json"], HELP_CHECK, SEE);
     parsed.unwrap_or_else(|c| {
         let mut targets = Vec::new();
         for text in c.target {
             match text.parse::<IpAddr>() {
-                Ok(address) => targets.push(address.to_canonical()),
+                Ok(address) => {
+                    let address = address.to_canonical();
+                    if address.is_loopback() || address.is_multicast() || address.is_unspecified() || address == ALL {
+                        return Parsed::Wrong(format!(
+                            "--target is the address of one host elsewhere, not {address}. See '{SEE}'."
+                        ));
+                    }
+                    if !targets.contains(&address) {
+                        targets.push(address);
+                    }
+                }
                 Err(_) => {
                     return Parsed::Wrong(format!("--target is an IP address, not '{}'. See '{SEE}'.", Clean(&text)));
                 }

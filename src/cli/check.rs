@@ -10,7 +10,7 @@ use super::args::Selection;
 use super::{FAILURE, complain, print};
 use crate::check::judge::judge;
 use crate::check::report::Style;
-use crate::check::{Mtu, Reply, Seen, Setup, Way};
+use crate::check::{Gateway, Mtu, Neighbour, Reply, Seen, Setup, Stage, Way};
 use crate::config::Config;
 use crate::external::Family;
 use crate::load::Source;
@@ -20,6 +20,7 @@ use crate::routing::{Part, Policy, Road, View};
 use crate::sys::http::RELEASED;
 use crate::sys::netlink::Requests;
 use crate::sys::ping::{Families, Pinger, Via};
+use crate::sys::poll::Poll;
 use crate::sys::signal::Signals;
 use crate::sys::{clock, error_text, files, terminal};
 use crate::time::Instant;
@@ -102,6 +103,9 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
     if let Err(e) = requests.look(&mut picture) {
         return cannot(&format!("The kernel does not tell about the network: {e}"));
     }
+    if let Some(Err(e)) = ask.selection.instance.as_deref().map(crate::config::instance::check) {
+        return cannot(&e);
+    }
     let (mut setup, config) = setup(&ask.selection);
     let nothing = Change::RemoveRule(crate::net::Rule {
         priority: 0,
@@ -115,9 +119,11 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
     let may_route = requests.try_out(&nothing).is_ok();
     let addresses = if ask.targets.is_empty() { ANYCAST.to_vec() } else { ask.targets.clone() };
     let first = |family: Family| addresses.iter().copied().find(|a| family.has(*a));
-    let Some(IpAddr::V4(to4)) = first(Family::V4).or(Some(ANYCAST[0])) else { return FAILURE };
     let to6 = if let Some(IpAddr::V6(to6)) = first(Family::V6) { Some(to6) } else { None };
-    let mut main = local::main_way(&picture, &mut requests, to4);
+    let likely: Vec<&str> =
+        config.iter().flat_map(|(c, _)| &c.failover).flat_map(|f| &f.wans).map(|w| w.device.as_str()).collect();
+    let to4 = if first(Family::V4).is_some() { addresses.as_slice() } else { &ANYCAST };
+    let mut main = local::main_way(&picture, &mut requests, to4, &likely);
     main.targets = local::targets(&addresses, Family::V4);
     let v6 = to6.and_then(|to| local::way_v6(&picture, to)).map(|mut way| {
         way.targets = local::targets(&addresses, Family::V6);
@@ -164,6 +170,7 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
         portals: Vec::new(),
         externals: Vec::new(),
         mtu: Mtu::default(),
+        v6_unused: v6.is_none() && local::has_route_v6(&picture),
         v6,
     };
     let screen = Screen::new(ask.json);
@@ -174,7 +181,9 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
             drop(roads);
             return 128 + 2;
         }
-        conclude(&mut seen, roads.requests, &picture);
+        conclude(&mut seen, roads.requests, &picture, began + LIMIT);
+    } else {
+        note_neighbours(&mut seen, roads.requests, &picture);
     }
     drop(roads);
     let report = judge(&seen, RELEASED);
@@ -197,7 +206,10 @@ fn setup(selection: &Selection) -> (Setup, Option<(Config, String)>) {
     let source = match (&selection.config, &selection.instance) {
         (None, None) => {
             let mut names = files::names("/etc/default");
-            names.retain(|name| name.strip_prefix("imon-").is_some_and(|rest| !rest.contains(['.', '~', '#'])));
+            names.retain(|name| {
+                let instance = name.strip_prefix("imon-");
+                instance.is_some_and(|rest| !rest.is_empty() && !rest.contains(['.', '~', '#']))
+            });
             let only = match names.as_slice() {
                 [] => return (setup, None),
                 [only] => only.clone(),
@@ -207,7 +219,7 @@ fn setup(selection: &Selection) -> (Setup, Option<(Config, String)>) {
                     return (setup, None);
                 }
             };
-            Source::instance(only.trim_start_matches("imon-"), None)
+            Source::instance(only.strip_prefix("imon-").unwrap_or(&only), None)
         }
         _ => match super::source(selection) {
             Ok((source, warning)) => {
@@ -291,12 +303,31 @@ fn watch(probes: &mut Probes, seen: &mut Seen, end: Instant, signals: &mut Signa
     }
 }
 
-/// What is known only at the end.
-fn conclude(seen: &mut Seen, requests: &mut Requests, picture: &Picture) {
+fn note_neighbours(seen: &mut Seen, requests: &mut Requests, picture: &Picture) {
     let mut ways: Vec<&mut Way> = seen.wans.iter_mut().map(|w| &mut w.way).collect();
     ways.push(&mut seen.main);
     ways.extend(seen.v6.as_mut());
     local::note_neighbours(requests, picture, &mut ways);
+}
+
+/// What is known only at the end.
+fn conclude(seen: &mut Seen, requests: &mut Requests, picture: &Picture, end: Instant) {
+    note_neighbours(seen, requests, picture);
+    // Who may not ping learns whether the gateway is there from the kernel, which verifies an old entry 5 s after it was
+    // used, for 3 s (delay_first_probe_time, mcast_solicit in arp(7)).
+    let is_open = |way: &Way| {
+        let open = |g: &Gateway| g.ping == Reply::NotAsked && g.neighbour == Neighbour::Unknown;
+        way.fault() == Some(Stage::Internet) && way.gateway.as_ref().is_some_and(open)
+    };
+    let mut poll = Poll::default();
+    while is_open(&seen.main) && clock::monotonic() < end {
+        let next = (clock::monotonic() + Duration::from_millis(250)).min(end);
+        poll.clear();
+        if poll.wait(clock::poll_timeout(clock::monotonic(), Some(next))).is_err() {
+            break;
+        }
+        note_neighbours(seen, requests, picture);
+    }
     let conf = files::read_start("/etc/resolv.conf", 1 << 16).unwrap_or_default();
     let lost = |way: &Way| way.fault().is_some();
     let dead: Vec<(String, String)> =

@@ -469,7 +469,7 @@ fn next_commands(instance: &str, file: &str) -> String {
             try_it("sudo ")
         );
     }
-    if files::exists("/sbin/procd") {
+    if files::exists("/etc/openwrt_release") {
         // uci takes nothing else for the name of a section.
         let section: String = instance.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         return format!(

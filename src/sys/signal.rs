@@ -7,12 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use libc::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 
 /// What arrived since the last look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Arrived {
-    /// SIGTERM or SIGINT.
+    /// SIGTERM, SIGINT or SIGQUIT (Ctrl-\\).
     pub stop: bool,
     /// SIGHUP.
     pub reload: bool,
@@ -23,7 +23,7 @@ pub struct Arrived {
 }
 
 /// What is blocked until it has a handler.
-const EARLY: [i32; 4] = [SIGHUP, SIGINT, SIGTERM, SIGUSR1];
+const EARLY: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1];
 
 /// Makes [`block`] run before everything else in this program, Rust's own preparations included, which take dozens of
 /// system calls. For a program's main file: a library must not do that to whoever links it.
@@ -88,7 +88,7 @@ impl Signals {
             Ok(flag)
         };
         let signals = Self {
-            stop: flag(&[SIGTERM, SIGINT])?,
+            stop: flag(&[SIGTERM, SIGINT, SIGQUIT])?,
             reload: flag(&[SIGHUP])?,
             check_now: flag(&[SIGUSR1])?,
             child: flag(&[SIGCHLD])?,

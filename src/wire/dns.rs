@@ -272,8 +272,18 @@ const RCODE: u16 = 0x000f;
 /// Writes the message that asks `question` of a recursive server into `out` (at most 271 bytes), replacing what is
 /// there. `id` must be unpredictable, and so must the source port: nothing else keeps a stranger from answering.
 pub fn query(id: u16, question: &Question, out: &mut Vec<u8>) {
+    write(id, RECURSION_DESIRED, question, out);
+}
+
+/// The same, but the server is to answer from what it knows by itself, and to ask no other (RFC 1035, section 4.1.1:
+/// recursion is not desired).
+pub fn query_of_its_own(id: u16, question: &Question, out: &mut Vec<u8>) {
+    write(id, 0, question, out);
+}
+
+fn write(id: u16, flags: u16, question: &Question, out: &mut Vec<u8>) {
     out.clear();
-    for word in [id, RECURSION_DESIRED, 1, 0, 0, 0] {
+    for word in [id, flags, 1, 0, 0, 0] {
         out.extend_from_slice(&word.to_be_bytes());
     }
     out.extend_from_slice(question.name.as_bytes());

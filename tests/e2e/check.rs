@@ -260,6 +260,13 @@ pub(crate) fn tests() -> Vec<Trial> {
         every_verdict_is_different,
         two_faults_name_the_one_nearer_to_the_user,
         without_permission_the_rest_is_tested,
+        without_permission_a_dead_provider_is_no_dead_gateway,
+        a_login_page_that_lets_nothing_else_through,
+        a_provider_that_rejects_everything_is_dead_and_said_soon,
+        a_modem_that_is_gone_is_a_dead_network,
+        a_port_of_the_lan_is_not_taken_for_the_way_out,
+        of_several_targets_each_is_asked,
+        a_private_name_server_is_not_made_to_ask_others,
         a_configuration_for_root_is_no_obstacle_for_others,
         a_gateway_that_ignores_pings_is_no_fault,
         what_is_asked_can_be_limited,
@@ -360,6 +367,103 @@ fn without_permission_the_rest_is_tested() {
     world.lab.fault(Fault::UpstreamDead(Wan::One));
     let (code, value) = run(&["--json"]);
     assert_eq!(code, 2, "{value:#}");
+}
+
+fn without_permission_a_dead_provider_is_no_dead_gateway() {
+    let world = world();
+    assert_eq!(json(&world.lab, &[]).1["verdict"], "well");
+    world.lab.fault(Fault::UpstreamDead(Wan::One));
+    // The kernel has not verified the gateway for a while.
+    world.lab.sh("router", "ip neigh change 192.168.42.1 dev wan1 nud stale");
+    let run = || {
+        let imon = world.lab.imon("router").without_capabilities().args(["check", "--json"]);
+        let done = imon.run(Duration::from_secs(30));
+        serde_json::from_str::<Value>(&done.stdout()).unwrap_or_else(|e| panic!("{e}: {done:?}"))
+    };
+    let value = run();
+    assert_eq!(value["verdict"], "provider-dead", "{value:#}");
+    assert!(detail(&value, "gateway").contains("192.168.42.1 is there"), "{value:#}");
+    world.lab.fault(Fault::GatewayDead(Wan::One));
+    world.lab.sh("router", "ip neigh change 192.168.42.1 dev wan1 nud stale");
+    let value = run();
+    assert_eq!(value["verdict"], "gateway-dead", "{value:#}");
+}
+
+const FILTER: &str = "nft 'add table ip f; add chain ip f c { type filter hook forward priority 0; }; add rule ip f c";
+
+fn a_login_page_that_lets_nothing_else_through() {
+    let world = world();
+    world.http.mode(&HttpMode::Redirect("http://login.test/".to_owned()));
+    world.lab.sh("isp1", &format!("{FILTER} icmp type echo-request drop; add rule ip f c tcp dport 443 drop'"));
+    let (code, value) = json(&world.lab, &[]);
+    assert_eq!((code, value["verdict"].as_str()), (2, Some("captive-portal")), "{value:#}");
+}
+
+fn a_provider_that_rejects_everything_is_dead_and_said_soon() {
+    let world = world();
+    world.lab.sh("isp1", &format!("{FILTER} reject'"));
+    let (code, value) = json(&world.lab, &[]);
+    assert_eq!((code, value["verdict"].as_str()), (2, Some("provider-dead")), "{value:#}");
+    // One that says nothing is given up when the last answer is overdue, and not at the end of all time.
+    world.lab.sh("isp1", &format!("nft delete table ip f; {FILTER} drop'"));
+    let (code, value) = json(&world.lab, &["--target", "9.9.9.10", "--target", "9.9.9.11"]);
+    assert_eq!((code, value["verdict"].as_str()), (2, Some("provider-dead")), "{value:#}");
+    assert!(value["seconds"].as_f64().unwrap() < 7.0, "{value:#}");
+}
+
+fn a_modem_that_is_gone_is_a_dead_network() {
+    let world = world();
+    configure(&world);
+    world.lab.sh("router", "ip route replace default via 192.168.62.1; ip -6 route del default; ip link del wan1");
+    let (code, value) = json(&world.lab, &[]);
+    assert_eq!((code, value["verdict"].as_str()), (1, Some("wan-dead")), "{value:#}");
+    let text = value["text"].as_str().unwrap();
+    assert!(text.contains("net42 (wan1), as there is no interface wan1") && text.contains("plug it in"), "{text}");
+}
+
+fn a_port_of_the_lan_is_not_taken_for_the_way_out() {
+    let world = world();
+    // A router as OpenWrt makes them: the LAN's ports in a bridge, which has the address.
+    world.lab.sh(
+        "router",
+        "ip link add br-lan type bridge; ip addr flush dev lan0; ip link set lan0 master br-lan; ip link set br-lan up
+         ip addr add 192.168.92.1/24 dev br-lan; ip link del wan2; ip addr flush dev wan1",
+    );
+    world.lab.fault(Fault::Carrier(Wan::One));
+    let (_, value) = json(&world.lab, &[]);
+    assert_eq!(value["verdict"], "no-carrier", "{value:#}");
+    assert!(value["text"].as_str().unwrap().contains("wan1 has no carrier"), "{value:#}");
+    // With several likely ones the configuration says which one it is.
+    configure(&world);
+    let (_, value) = json(&world.lab, &[]);
+    assert!(value["text"].as_str().unwrap().contains("wan1 has no carrier"), "{value:#}");
+}
+
+fn of_several_targets_each_is_asked() {
+    let world = world();
+    world.lab.delete_default_routes();
+    for targets in [["9.9.9.9", "192.168.92.10"], ["192.168.92.10", "9.9.9.9"]] {
+        let (code, value) = json(&world.lab, &["--target", targets[0], "--target", targets[1], "--target", targets[0]]);
+        assert_eq!((code, value["verdict"].as_str()), (0, Some("well")), "{value:#}");
+        let tests = value["tests"].as_array().unwrap();
+        assert_eq!(tests.iter().filter(|t| t["id"] == "ping:9.9.9.9").count(), 1, "{value:#}");
+    }
+    for bad in ["127.0.0.1", "224.0.0.1", "255.255.255.255", "0.0.0.0", "::1"] {
+        assert_eq!(check(&world.lab, &["--target", bad]).code(), 3, "{bad}");
+    }
+    let (code, value) = json(&world.lab, &["--target", "192.168.92.77"]);
+    assert_eq!((code, value["verdict"].as_str()), (2, Some("target-dead")), "{value:#}");
+}
+
+/// A forwarder in the house would ask the internet what it does not know.
+fn a_private_name_server_is_not_made_to_ask_others() {
+    let world = world();
+    world.lab.sh("router", "echo 'nameserver 192.168.42.1' >/etc/resolv.conf");
+    let dns = world.lab.dns_on("isp1", &["192.168.42.1"]);
+    let (_, value) = json(&world.lab, &["--target", "9.9.9.9"]);
+    assert_eq!(value["verdict"], "well", "{value:#}");
+    let queries = dns.queries();
+    assert!(!queries.is_empty() && queries.iter().all(|q| !q.recursion), "{queries:?}");
 }
 
 fn a_configuration_for_root_is_no_obstacle_for_others() {

@@ -16,6 +16,13 @@ pub(crate) fn tests() -> Vec<Trial> {
         the_name_imon_configure_is_the_command,
         a_person_gets_choices_checks_and_the_next_commands,
         a_person_goes_on_with_what_is_there,
+        what_is_there_is_kept_however_it_is_spelled,
+        a_file_that_cannot_be_read_is_told_before_the_first_question,
+        the_end_of_the_answers_after_writing_is_no_failure,
+        the_next_commands_are_those_of_the_service_manager_that_runs,
+        print_tells_what_is_not_valid,
+        a_change_may_put_a_secret_into_a_file_that_others_could_read,
+        an_answer_that_is_too_long_is_not_two,
         set_changes_a_value_and_nothing_else,
         set_is_all_or_nothing,
         print_says_where_each_value_comes_from,
@@ -215,15 +222,13 @@ fn the_name_imon_configure_is_the_command() {
     assert!(help.stdout().starts_with("Usage: imon configure"), "{help:?}");
 }
 
-/// On a terminal of its own, as `script` makes one.
+/// On a terminal of its own, as `script` makes one. The last line has the exit status.
 fn typed(lab: &Lab, answers: &str, args: &str) -> String {
     lab.write("/run/lab/typed", answers);
     let program = lab.imon_program();
-    let line = format!(
-        "TERM=vt100 script -qec 'stty -echo cols 80 rows 24; {} configure {args}' /dev/null </run/lab/typed",
-        program.display()
-    );
-    lab.sh("router", &line).replace('\r', "")
+    let line = format!("stty -echo cols 80 rows 24\n'{}' configure {args}\necho \"status $?\"\n", program.display());
+    lab.write("/run/lab/line", &line);
+    lab.sh("router", "TERM=vt100 script -qec 'sh /run/lab/line' /dev/null </run/lab/typed").replace('\r', "")
 }
 
 fn a_person_gets_choices_checks_and_the_next_commands() {
@@ -315,6 +320,118 @@ fn a_person_goes_on_with_what_is_there() {
     let shown = lab.imon("router").args(["configure", "--print", "--instance", "demo"]).run(SOON).stdout();
     assert!(shown.lines().any(|l| l.starts_with("ping.pingcount ") && l.contains(" 7 ")), "{shown}");
     assert_eq!(lab.read("/etc/default/imon-demo.bak"), old);
+}
+
+fn what_is_there_is_kept_however_it_is_spelled() {
+    let lab = lab();
+    let old = r#"{"failover": {"enable": "Y", "prefer-primary": "on", "metric": 0, "primary-if": "wan1", "primary-gw": "192.168.42.1",
+        "standby-if": "wan2", "standby-gw": "192.168.62.1", "primary-ping": ["1.1.1.1", "9.9.9.9"], "primary-name": "net 42", "standby-name": "b"}}"#;
+    lab.write(FILE, old);
+    // Enter to everything, and no check.
+    let said = typed(&lab, &format!("demo\n{}\nn\n", "\n".repeat(21)), "");
+    for words in [
+        "'failover' monitor? [Y/n]: ",
+        "(prefer-primary) [Y]: ",
+        "(metric) [0]: ",
+        "(primary-ping) [1.1.1.1, 9.9.9.9]: ",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+    assert!(said.contains("Wrote '/etc/default/imon-demo'"), "{said}");
+    let new = json(&lab, FILE);
+    let old: Value = serde_json::from_str(old).unwrap();
+    for key in ["prefer-primary", "metric", "primary-ping", "primary-name", "standby-gw"] {
+        assert_eq!(new["failover"][key], old["failover"][key], "{key}");
+    }
+    let enabled = lab.imon("router").args(["check-config", "--instance", "demo"]).run(SOON);
+    assert!(enabled.stdout().contains("enables failover"), "{enabled:?}");
+}
+
+fn a_file_that_cannot_be_read_is_told_before_the_first_question() {
+    let lab = lab();
+    for broken in ["{ \"ping\": { \"enable\": true, } }", "", "{\"failover\": 5}"] {
+        lab.write(FILE, broken);
+        let said = typed(&lab, "demo\nn\n", "");
+        assert!(said.contains("% '/etc/default/imon-demo' is there and cannot be read: "), "{said}");
+        assert!(!said.contains("Note to add") && said.contains("status 1"), "{said}");
+        assert_eq!(lab.read(FILE), broken);
+    }
+    // Or it begins afresh, with the broken one kept.
+    let said = typed(&lab, "demo\ny\n\n\n\n\n\ny\n\n\n\n1.1.1.1\n\nn\n", "");
+    assert!(said.contains("Wrote '/etc/default/imon-demo'"), "{said}");
+    assert_eq!(lab.read("/etc/default/imon-demo.bak"), "{\"failover\": 5}");
+    // And what cannot be written is known before as well.
+    lab.sh("router", "chmod 555 /etc/default");
+    let done = lab.imon("router").without_capabilities().args(["configure", "--instance", "other"]).run(SOON);
+    assert_eq!(done.code(), 1, "{done:?}");
+    assert!(done.stderr().contains("Nothing can be written in /etc/default: Permission denied"), "{done:?}");
+    assert!(!done.stdout().contains("Note to add"), "{done:?}");
+}
+
+fn the_end_of_the_answers_after_writing_is_no_failure() {
+    let lab = lab();
+    let said = typed(&lab, "demo\n\n\n\n\n\ny\n\n\n\n1.1.1.1\n\n\u{4}", "");
+    assert!(said.contains("Wrote '/etc/default/imon-demo'") && said.contains("Then:"), "{said}");
+    assert!(said.contains("status 0") && !said.contains("Nothing was written"), "{said}");
+}
+
+fn the_next_commands_are_those_of_the_service_manager_that_runs() {
+    let lab = lab();
+    let answers = "\n\n\n\n\ny\n\n\n\n1.1.1.1\n\nn\n";
+    let run = |instance: &str| typed(&lab, answers, &format!("--instance '{instance}'"));
+    lab.sh("router", "mkdir -p /run/systemd/system");
+    assert!(run("home").contains("sudo systemctl enable --now imon@home "));
+    // systemd would not pass such a name on.
+    let said = run("my wan");
+    assert!(!said.contains("systemctl enable") && said.contains("Try it: sudo imon --instance 'my wan'"), "{said}");
+    lab.sh("router", "rmdir /run/systemd/system; touch /etc/openwrt_release");
+    let said = run("home");
+    for line in [
+        "uci set imon.home=instance\n",
+        "uci set imon.home.config_file=/etc/default/imon-home\n",
+        "service imon restart",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(!said.contains("sudo"), "{said}");
+}
+
+fn print_tells_what_is_not_valid() {
+    let lab = lab();
+    lab.write(
+        FILE,
+        r#"{"ping": {"enable": "Y", "interval": "abc", "monitorip": "1.1.1.1", "pw": "hunter2"}, "pimg": {"enable": true},
+ "ddns": {"update": [{"type": "url", "url": "http://h.example/u/hunter2/{ip}", "insecure": true}]}}"#,
+    );
+    let done = lab.imon("router").args(["configure", "--print", "--instance", "demo"]).run(SOON);
+    let out = done.stdout();
+    assert_eq!(done.code(), 1, "{done:?}");
+    assert!(done.stderr().contains("Invalid value \"abc\" for interval"), "{done:?}");
+    let line = |name: &str| out.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_default().to_owned();
+    assert!(line("ping.enable").contains(" true  (/etc/default/imon-demo:1)"), "{out}");
+    assert!(line("ping.interval").ends_with("(/etc/default/imon-demo:1, not valid)"), "{out}");
+    assert!(line("pimg").ends_with("not known to imon)"), "{out}");
+    assert!(!out.contains("hunter2") && line("ddns.update").contains("http://h.example/***"), "{out}");
+}
+
+fn a_change_may_put_a_secret_into_a_file_that_others_could_read() {
+    let lab = lab();
+    lab.write(FILE, "{\"ddns\": {\"enable\": true}}\n");
+    lab.sh("router", "chmod 644 /etc/default/imon-demo");
+    let update = r#"ddns.update={"type": "url", "url": "http://h.example/?t={secret}&ip={ip}", "secret": "x", "insecure": true}"#;
+    let done = lab.imon("router").args(["configure", "--instance", "demo", "--set", update]).run(SOON);
+    assert_eq!(done.code(), 0, "{done:?}");
+    assert_eq!(mode(&lab, FILE), "600");
+}
+
+fn an_answer_that_is_too_long_is_not_two() {
+    let lab = lab();
+    let answers = format!("demo\n{}\n\n\n\n\n\ny\n\n\n\n1.1.1.1\ny\n", "x".repeat(70_000));
+    let done = feed(&lab, &answers, &[]);
+    assert!(done.stdout().contains("% This is too long\n"), "{}", done.stdout());
+    assert_eq!(done.code(), 0, "{}", done.stderr());
+    assert_eq!(json(&lab, FILE)["global"]["note"], "");
+    assert_eq!(json(&lab, FILE)["ping"]["monitorip"], "1.1.1.1");
 }
 
 fn set_changes_a_value_and_nothing_else() {

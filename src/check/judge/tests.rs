@@ -1,3 +1,5 @@
+use super::super::Wan;
+use super::super::report::Verdict;
 use super::*;
 use crate::check::{External, Mtu, Portal, Resolver, Setup};
 use crate::time::Wall;
@@ -13,7 +15,8 @@ fn failed(why: &str) -> Reply {
 }
 
 fn good_way(device: &str) -> Way {
-    let target = |a: &str| Target { address: a.parse().unwrap(), ping: got(), tcp: got(), refused: false };
+    let target =
+        |a: &str| Target { address: a.parse().unwrap(), ping: got(), tcp: got(), refused: false, rejected: false };
     Way {
         device: device.to_owned(),
         link: Link::Up,
@@ -21,7 +24,12 @@ fn good_way(device: &str) -> Way {
         address: Some("192.168.42.2/24".to_owned()),
         own_making: false,
         route: Some(format!("default via 192.168.42.1 dev {device}")),
-        gateway: Some(Gateway { address: "192.168.42.1".parse().unwrap(), neighbour: Neighbour::Answers, ping: got() }),
+        gateway: Some(Gateway {
+            address: "192.168.42.1".parse().unwrap(),
+            neighbour: Neighbour::Answers,
+            ping: got(),
+            misplaced: false,
+        }),
         targets: vec![target("1.1.1.1"), target("8.8.8.8")],
         page: false,
     }
@@ -53,6 +61,7 @@ fn well_seen() -> Seen {
         }],
         mtu: Mtu { link: 1500, path: Some(1500), told: false, waiting: false, took: Duration::ZERO },
         v6: Some(good_way("wan1")),
+        v6_unused: false,
     }
 }
 
@@ -104,11 +113,11 @@ const FAULTS: &[Break] = &[
     }),
     ("resolver-dead", |s| s.resolvers.iter_mut().for_each(|r| r.reply = failed("no answer"))),
     ("dns-hijacked", |s| s.direct_lie = Some("it says that x is y".to_owned())),
+    ("clock-wrong", |s| s.now.secs = 0),
     ("resolver-partly-dead", |s| {
         let dead = Resolver { server: "9.9.9.9".to_owned(), reply: failed("no answer"), lie: None, lost_with: None };
         s.resolvers.push(dead);
     }),
-    ("clock-wrong", |s| s.now.secs = 0),
     ("mtu-black-hole", |s| s.mtu.path = Some(1400)),
     ("standby-unusable", |s| {
         if let Some(wan) = s.wans.get_mut(1) {
@@ -241,4 +250,139 @@ fn any_mixture_of_faults_has_a_verdict() {
         let report = judge(&seen, RELEASED);
         assert!(is_documented(&report.verdict), "{report:#?}");
     }
+}
+
+#[test]
+fn a_refusal_counts_only_if_nobody_on_the_way_says_no() {
+    let mut seen = well_seen();
+    silent(&mut seen.main);
+    seen.wans.clear();
+    seen.v6 = None;
+    for target in &mut seen.main.targets {
+        (target.refused, target.rejected) = (true, true);
+    }
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "provider-dead");
+    seen.main.targets[1].rejected = false;
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "ping-filtered");
+}
+
+#[test]
+fn a_gateway_that_nobody_could_ask_is_not_called_dead() {
+    let mut seen = well_seen();
+    silent(&mut seen.main);
+    seen.wans.clear();
+    seen.v6 = None;
+    let gateway = seen.main.gateway.as_mut().unwrap();
+    (gateway.ping, gateway.neighbour) = (Reply::NotAsked, Neighbour::Unknown);
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!(verdict.id, "provider-dead");
+    assert!(verdict.text.contains("whether your router does cannot be seen"), "{}", verdict.text);
+    seen.main.gateway.as_mut().unwrap().neighbour = Neighbour::Silent;
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "gateway-dead");
+}
+
+#[test]
+fn of_two_dead_networks_both_are_named_the_nearer_fault_first() {
+    let mut seen = well_seen();
+    seen.main.device = "wan2".to_owned();
+    seen.v6 = None;
+    silent(&mut seen.main);
+    seen.wans.iter_mut().for_each(|w| silent(&mut w.way));
+    seen.wans[0].way.link = Link::NoCarrier;
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!((verdict.id, verdict.exit), ("no-carrier", 2));
+    assert!(verdict.text.starts_with("No network works. net (wan1): wan1 has no carrier"), "{}", verdict.text);
+    assert!(verdict.text.contains("net (wan2): its gateway 192.168.42.1 answers, nothing beyond"), "{}", verdict.text);
+    // One of them works: that is another matter.
+    seen.wans[0] = Wan { way: good_way("wan1"), ..seen.wans[0].clone() };
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "wan-dead");
+}
+
+#[test]
+fn a_mistyped_gateway_is_called_that() {
+    let mut seen = well_seen();
+    let way = &mut seen.wans[1].way;
+    silent(way);
+    let gateway = way.gateway.as_mut().unwrap();
+    (gateway.ping, gateway.neighbour, gateway.misplaced) = (failed("no answer"), Neighbour::Silent, true);
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!(verdict.id, "standby-unusable");
+    assert!(verdict.text.contains("in no network of wan2"), "{}", verdict.text);
+    assert!(verdict.text.contains("correct the gateway in the configuration"), "{}", verdict.text);
+}
+
+#[test]
+fn a_modem_that_is_not_plugged_in_does_not_make_the_configuration_wrong() {
+    let mut seen = well_seen();
+    seen.wans[1].way.link = Link::Missing;
+    silent(&mut seen.wans[1].way);
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!((verdict.id, verdict.exit), ("standby-unusable", 1));
+    assert!(
+        verdict.text.contains("there is no interface wan2") && verdict.text.contains("plug it in"),
+        "{}",
+        verdict.text
+    );
+}
+
+#[test]
+fn the_clock_is_named_unless_names_are_why_it_is_wrong() {
+    let mut seen = well_seen();
+    seen.now.secs = 0;
+    seen.resolvers[0].reply = failed("no answer");
+    let report = judge(&seen, RELEASED);
+    assert_eq!(report.verdict.id, "resolver-dead");
+    assert!(report.tests.iter().any(|t| t.id == "clock" && t.state == State::Warn));
+    // A name server of this system's own that validates answers needs the time.
+    seen.resolvers[0].server = "127.0.0.1".to_owned();
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "clock-wrong");
+    // One of several that is dead explains nothing.
+    seen.resolvers.push(Resolver { server: "9.9.9.9".to_owned(), reply: got(), lie: None, lost_with: None });
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "clock-wrong");
+}
+
+#[test]
+fn what_was_asked_for_is_what_counts() {
+    let target = |a: &str, reply: Reply| Target {
+        address: a.parse().unwrap(),
+        ping: reply.clone(),
+        tcp: reply,
+        refused: false,
+        rejected: false,
+    };
+    // An address of IPv6 alone: what IPv4 is like does not matter.
+    let mut seen = well_seen();
+    (seen.private, seen.resolvers, seen.portals, seen.externals) = (true, Vec::new(), Vec::new(), Vec::new());
+    seen.resolvers.push(Resolver { server: "9.9.9.9".to_owned(), reply: Reply::NotAsked, lie: None, lost_with: None });
+    seen.direct = Reply::NotAsked;
+    seen.wans.clear();
+    seen.main.targets.clear();
+    seen.main.route = None;
+    let report = judge(&seen, RELEASED);
+    assert_eq!((report.verdict.id, report.verdict.exit), ("well", 0), "{report:#?}");
+    assert!(!report.tests.iter().any(|t| t.id == "route"), "{report:#?}");
+    seen.v6 = None;
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!((verdict.id, verdict.exit), ("not-tested", 3));
+    assert!(verdict.text.contains("no way of IPv6"), "{}", verdict.text);
+    // A neighbour that is off is no fault of a provider.
+    seen.main = good_way("lan0");
+    seen.main.gateway = None;
+    seen.main.targets = vec![target("192.168.92.10", failed("no answer"))];
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!((verdict.id, verdict.exit), ("target-dead", 2));
+    assert!(verdict.text.starts_with("192.168.92.10 does not answer. It is in your own network"), "{}", verdict.text);
+}
+
+#[test]
+fn an_outage_is_told_to_those_who_may_not_read_the_configuration() {
+    let mut seen = well_seen();
+    seen.setup.forbidden = true;
+    seen.setup.errors.push("cannot be read".to_owned());
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "not-readable");
+    seen.wans.clear();
+    silent(&mut seen.main);
+    let report = judge(&seen, RELEASED);
+    assert_eq!(report.verdict.id, "provider-dead");
+    assert!(report.tests.iter().any(|t| t.id == "configuration" && t.state == State::Skipped));
 }

@@ -37,11 +37,14 @@ fn errors(device: &str) -> Option<String> {
     })
 }
 
-/// The way that packets to `to` take now, or, where there is none, as far as it goes.
-pub(super) fn main_way(picture: &Picture, requests: &mut Requests, to: Ipv4Addr) -> Way {
-    let route = requests.way(to).ok();
+/// The way that packets to the first of `to` that there is a way to take now, or, where there is none, as far as it goes:
+/// probably by one of the interfaces `likely`, if there are any.
+pub(super) fn main_way(picture: &Picture, requests: &mut Requests, to: &[IpAddr], likely: &[&str]) -> Way {
+    let mut v4 = to.iter().filter_map(|to| if let IpAddr::V4(to) = to { Some(*to) } else { None });
+    let route = v4.find_map(|to| requests.way(to).ok());
     let index = route.as_ref().and_then(|r| r.hops.first()).map(|h| h.index);
-    let Some(index) = index.or_else(|| candidate(picture)) else { return Way::unknown() };
+    let named = || likely.iter().find_map(|name| picture.links.iter().find(|l| l.name == *name)).map(|l| l.index);
+    let Some(index) = index.or_else(named).or_else(|| candidate(picture)) else { return Way::unknown() };
     let mut way = of_device(picture, index);
     if let Some(route) = route {
         let hop = route.hops.first();
@@ -62,12 +65,13 @@ fn candidate(picture: &Picture) -> Option<u32> {
     other.map(|l| l.index)
 }
 
-/// Not a bridge, a tunnel, or another thing made of software. (A veth pair is how containers and our tests get a cable.)
+/// Not a bridge or a port of one, a tunnel, or another thing made of software. (A veth pair is how containers and our tests get a cable.)
 fn is_hardware(device: &str) -> bool {
     let path = format!("/sys/class/net/{device}");
     let kind = files::read_start(format!("{path}/uevent"), 512).unwrap_or_default();
     let kind = String::from_utf8_lossy(&kind);
-    !["bridge", "bond", "vlan", "wireguard", "vxlan"].iter().any(|k| kind.contains(&format!("DEVTYPE={k}")))
+    !files::exists(&format!("{path}/master"))
+        && !["bridge", "bond", "vlan", "wireguard", "vxlan"].iter().any(|k| kind.contains(&format!("DEVTYPE={k}")))
         && !["sit", "gre", "erspan", "ip6", "tunl", "ifb", "dummy", "teql"].iter().any(|k| device.starts_with(k))
 }
 
@@ -97,7 +101,7 @@ fn of_device(picture: &Picture, index: u32) -> Way {
 }
 
 fn gateway(address: impl Into<IpAddr>) -> Gateway {
-    Gateway { address: address.into(), neighbour: Neighbour::Unknown, ping: Reply::NotAsked }
+    Gateway { address: address.into(), neighbour: Neighbour::Unknown, ping: Reply::NotAsked, misplaced: false }
 }
 
 /// `default via 192.168.42.1 dev wan1 metric 100 proto dhcp`.
@@ -120,9 +124,21 @@ fn device(picture: &Picture, index: u32) -> &str {
 
 /// The default routes of the table main that are not taken now.
 pub(super) fn other_routes(picture: &Picture, main: &Way) -> Vec<String> {
-    let all = picture.routes.iter().filter(|r| r.table == MAIN && r.is_default());
-    let text = all.filter(|r| r.hops.first().is_none_or(|h| device(picture, h.index) != main.device));
-    text.map(|r| in_words(picture, r)).collect()
+    let mut all: Vec<&Route> = picture.routes.iter().filter(|r| r.table == MAIN && r.is_default()).collect();
+    all.sort_by_key(|r| r.metric);
+    let gateway = main.gateway.as_ref().map(|g| g.address);
+    let is_taken = |r: &&Route| {
+        r.hops.first().is_some_and(|h| device(picture, h.index) == main.device && h.gateway.map(IpAddr::V4) == gateway)
+    };
+    if let Some(taken) = all.iter().position(is_taken) {
+        all.remove(taken);
+    }
+    all.into_iter().map(|r| in_words(picture, r)).collect()
+}
+
+/// Whether there is a default route of IPv6.
+pub(super) fn has_route_v6(picture: &Picture) -> bool {
+    picture.defaults6.iter().any(|d| d.table == MAIN)
 }
 
 /// The way of IPv6, if this system has one.
@@ -143,8 +159,14 @@ pub(super) fn way_v6(picture: &Picture, to: Ipv6Addr) -> Option<Way> {
 /// Hosts beyond that are to be asked.
 pub(super) fn targets(addresses: &[IpAddr], family: Family) -> Vec<Target> {
     let of = addresses.iter().filter(|address| family.has(**address));
-    of.map(|address| Target { address: *address, ping: Reply::NotAsked, tcp: Reply::NotAsked, refused: false })
-        .collect()
+    let target = |address: &IpAddr| Target {
+        address: *address,
+        ping: Reply::NotAsked,
+        tcp: Reply::NotAsked,
+        refused: false,
+        rejected: false,
+    };
+    of.map(target).collect()
 }
 
 /// The failover monitor's networks, with the road of each that has one.
@@ -160,6 +182,9 @@ pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(
         match policy.state(place, &view) {
             Some(State::Ready(ready)) => {
                 way.gateway = ready.gateway.map(gateway);
+                if let (Some(gateway), routing::Gateway::Fixed(address)) = (&mut way.gateway, wan.gateway) {
+                    gateway.misplaced = !is_within(picture, index, address);
+                }
                 way.route = Some("its own".to_owned());
                 road = Some(ready);
             }
@@ -178,6 +203,14 @@ pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(
     settings.zip(roles).enumerate().map(one).collect()
 }
 
+/// Whether an address is in one of the networks of an interface, or at its other end.
+fn is_within(picture: &Picture, index: u32, to: Ipv4Addr) -> bool {
+    picture.addresses.iter().filter(|a| a.index == index && !a.local).any(|a| {
+        let mask = u32::MAX.checked_shl(32 - u32::from(a.prefix)).unwrap_or(0);
+        u32::from(a.address) & mask == u32::from(to) & mask || a.peer == Some(to)
+    })
+}
+
 /// What imon routes for this configuration.
 pub(super) fn policy(config: &Config, instance: &str) -> Policy {
     let wans = config.failover.iter().flat_map(|f| &f.wans);
@@ -189,21 +222,22 @@ pub(super) fn policy(config: &Config, instance: &str) -> Policy {
 pub(super) fn check_setup(config: &Config, picture: &Picture, policy: &Policy, main: &Way, setup: &mut Setup) {
     let Some(failover) = &config.failover else { return };
     let view: View<'_> = picture.into();
-    let names = || picture.links.iter().map(|l| l.name.as_str());
+    // What is configured already is no typo of something else.
+    let is_configured = |name: &str| failover.wans.iter().any(|w| w.device == name);
+    let names = || picture.links.iter().map(|l| l.name.as_str()).filter(|name| !is_configured(name));
     for (wan, role) in failover.wans.iter().zip(["primary", "standby"]) {
         let device = &wan.device;
         let Some(link) = picture.links.iter().find(|l| l.name == *device) else {
-            let near = nearest(device, names()).map_or_else(String::new, |name| format!(" (is it '{name}'?)"));
-            setup.errors.push(format!("{role}-if '{device}': no such interface{near}"));
+            match nearest(device, names()) {
+                Some(near) => setup.errors.push(format!("{role}-if '{device}': no such interface (is it '{near}'?)")),
+                // A modem that is not plugged in: imon waits for it, and the other network works.
+                None => setup.warnings.push(format!("{role}-if '{device}': there is no such interface now")),
+            }
             continue;
         };
         if let routing::Gateway::Fixed(gateway) = wan.gateway {
-            let mut own = picture.addresses.iter().filter(|a| a.index == link.index && !a.local).peekable();
-            let within = |a: &crate::net::Address| {
-                let mask = u32::MAX.checked_shl(32 - u32::from(a.prefix)).unwrap_or(0);
-                u32::from(a.address) & mask == u32::from(gateway) & mask || a.peer == Some(gateway)
-            };
-            if own.peek().is_some() && !own.any(within) {
+            let has_own = picture.addresses.iter().any(|a| a.index == link.index && !a.local);
+            if has_own && !is_within(picture, link.index, gateway) {
                 setup
                     .warnings
                     .push(format!("{role}-gw {gateway} is not in the network of {device}: is it the right one?"));
@@ -241,14 +275,24 @@ pub(super) fn check_setup(config: &Config, picture: &Picture, policy: &Policy, m
 /// Who else sets routes on this interface, and how to make peace.
 fn managers(device: &str, index: u32) -> Vec<String> {
     let mut found = Vec::new();
-    let has = |path: String, word: &str| {
-        files::read_start(path, 1 << 16).is_ok_and(|text| String::from_utf8_lossy(&text).lines().any(|l| l == word))
+    let text = |path: &str| {
+        let text = files::read_start(path, 1 << 16).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
     };
+    let has = |path: String, word: &str| text(&path).lines().any(|l| l == word);
     if has(format!("/run/systemd/netif/links/{index}"), "ADMIN_STATE=configured") {
-        let peace = |file: &str| has(file.to_owned(), "ManageForeignRoutes=no");
-        let dropped = files::names("/etc/systemd/networkd.conf.d");
-        let dropped = dropped.iter().any(|name| peace(&format!("/etc/systemd/networkd.conf.d/{name}")));
-        if !peace("/etc/systemd/networkd.conf") && !dropped {
+        // networkd.conf(5): the file, then the drop-ins, of whatever directory, by their names.
+        let directories = ["/usr/lib/systemd", "/run/systemd", "/etc/systemd"];
+        let mut lines: String = directories.iter().map(|d| text(&format!("{d}/networkd.conf")) + "\n").collect();
+        for directory in directories.map(|d| format!("{d}/networkd.conf.d")) {
+            let names = files::names(&directory);
+            lines.extend(names.iter().map(|name| text(&format!("{directory}/{name}")) + "\n"));
+        }
+        let left_alone = |key: &str| {
+            let mut values = lines.lines().filter_map(|l| l.trim().strip_prefix(key)?.trim_start().strip_prefix('='));
+            values.next_back().is_some_and(|v| matches!(v.trim(), "no" | "false" | "off" | "0" | "n" | "f"))
+        };
+        if !left_alone("ManageForeignRoutes") || !left_alone("ManageForeignRoutingPolicyRules") {
             found.push(format!(
                 "systemd-networkd manages {device} and removes routes and rules that are not its own: set \
                  ManageForeignRoutes=no and ManageForeignRoutingPolicyRules=no in /etc/systemd/networkd.conf"

@@ -38,9 +38,11 @@ const FULL: Duration = Duration::from_millis(1600);
 /// and these for this long.
 const LADDER: Duration = Duration::from_millis(1600);
 const SIZED_GAP: Duration = Duration::from_millis(500);
-/// Sizes of packets that ways are known for: PPPoE, tunnels, mobile networks, IPv6's least, the old least of IPv4.
-const SIZES: [u16; 19] =
-    [1492, 1480, 1472, 1464, 1460, 1452, 1440, 1430, 1420, 1412, 1400, 1380, 1360, 1340, 1300, 1280, 1200, 1000, 576];
+/// Sizes of packets that ways are known for: Ethernet behind larger ones, PPPoE, tunnels, mobile networks, IPv6's least, the old least of IPv4.
+const SIZES: [u16; 20] = [
+    1500, 1492, 1480, 1472, 1464, 1460, 1452, 1440, 1430, 1420, 1412, 1400, 1380, 1360, 1340, 1300, 1280, 1200, 1000,
+    576,
+];
 
 /// Which way a question goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -166,7 +168,11 @@ impl Probes {
                 self.name(at, *asked, Said::Waiting);
             }
         }
-        let empty = |s: &Server| Resolver { server: s.to_string(), reply: Reply::NotAsked, lie: None, lost_with: None };
+        let empty = |s: &Server| {
+            let is_asked = !crate::check::judge::is_off_limits(private, s.address);
+            let reply = if is_asked { Reply::Waiting } else { Reply::NotAsked };
+            Resolver { server: s.to_string(), reply, lie: None, lost_with: None }
+        };
         seen.resolvers = servers.iter().map(empty).collect();
     }
 
@@ -215,7 +221,10 @@ impl Probes {
         let now = clock::monotonic();
         self.send(seen, now);
         self.send_sized(seen, now);
-        self.expire(seen, now);
+        if self.expire(seen, now) {
+            // Perhaps that was all.
+            return false;
+        }
         self.poll.clear();
         let other = self.poll.add(other);
         let mut next = end;
@@ -261,7 +270,11 @@ impl Probes {
                 Means::Dns { to, question, sockets } => {
                     let id = (net::random() & 0xffff) as u16;
                     let mut packet = Vec::new();
-                    dns::query(id, question, &mut packet);
+                    // What is near is to answer by itself, and to ask nobody in the internet.
+                    match open.about {
+                        About::Name(_, Asked::Near) => dns::query_of_its_own(id, question, &mut packet),
+                        _ => dns::query(id, question, &mut packet),
+                    }
                     open.again = Some(now + DNS_GAP).filter(|_| sockets.len() < 2);
                     match udp::Question::send(None, *to, &packet) {
                         Ok(socket) => {
@@ -281,14 +294,18 @@ impl Probes {
         }
     }
 
-    fn expire(&mut self, seen: &mut Seen, now: Instant) {
+    /// Gives up what is waited for too long; whether there was anything.
+    fn expire(&mut self, seen: &mut Seen, now: Instant) -> bool {
+        let mut any = false;
         for slot in &mut self.open {
             if let Some(open) = slot.take_if(|open| open.until <= now) {
                 let why = if let Means::Tcp(_) = open.means { "port 443: no answer" } else { "no answer" };
                 put(seen, &mut self.names, open.about, Outcome::Failed(why.to_owned()), now.since(open.began));
+                any = true;
             }
         }
         self.sum_up(seen);
+        any
     }
 
     fn hear(&mut self, seen: &mut Seen) {
@@ -298,7 +315,7 @@ impl Probes {
             pinger.receive(true, |_, heard, rtt| {
                 let (token, outcome) = match heard {
                     Heard::Reply(token) => (token, Outcome::Good(rtt)),
-                    Heard::Failed(token, error) => (token, Outcome::Failed(error.to_string())),
+                    Heard::Failed(token, error) => (token, Outcome::Rejected(error.to_string())),
                     Heard::Hint(..) => return,
                 };
                 let slot = usize::try_from(token.owner).ok().and_then(|at| open.get_mut(at));
@@ -411,6 +428,8 @@ impl Probes {
 enum Outcome {
     Good(Duration),
     Refused,
+    /// Somebody says that it does not go on.
+    Rejected(String),
     Failed(String),
     Answer(dns::Answer),
     Web(Option<Reported>),
@@ -439,7 +458,7 @@ fn answer(sockets: &mut Vec<(udp::Question, u16, usize)>, question: &Question, p
 fn put(seen: &mut Seen, names: &mut [Answers], about: About, outcome: Outcome, took: Duration) {
     let reply = |outcome: &Outcome| match outcome {
         Outcome::Good(rtt) => Reply::Got(*rtt),
-        Outcome::Failed(why) => Reply::Failed(why.as_str().into(), took),
+        Outcome::Failed(why) | Outcome::Rejected(why) => Reply::Failed(why.as_str().into(), took),
         Outcome::Refused => Reply::Failed("port 443 is closed, which is an answer".into(), took),
         Outcome::Answer(_) | Outcome::Web(_) => Reply::Got(took),
     };
@@ -453,6 +472,7 @@ fn put(seen: &mut Seen, names: &mut [Answers], about: About, outcome: Outcome, t
             if let Some(target) = way(seen, which).and_then(|way| way.targets.get_mut(place)) {
                 let is_ping = matches!(about, About::Ping(..));
                 target.refused |= matches!(outcome, Outcome::Refused);
+                target.rejected |= matches!(outcome, Outcome::Rejected(_));
                 *if is_ping { &mut target.ping } else { &mut target.tcp } = reply(&outcome);
             }
         }
@@ -460,7 +480,7 @@ fn put(seen: &mut Seen, names: &mut [Answers], about: About, outcome: Outcome, t
             let said = match outcome {
                 Outcome::Answer(answer) => Said::Answer(answer, took),
                 Outcome::Failed(why) => Said::Nothing(why, took),
-                Outcome::Good(_) | Outcome::Refused | Outcome::Web(_) => return,
+                Outcome::Good(_) | Outcome::Refused | Outcome::Rejected(_) | Outcome::Web(_) => return,
             };
             if let Some(answers) = names.get_mut(server) {
                 *match asked {
@@ -473,9 +493,11 @@ fn put(seen: &mut Seen, names: &mut [Answers], about: About, outcome: Outcome, t
         }
         About::Portal(place) => {
             if let Some(portal) = seen.portals.get_mut(place) {
+                // Whatever page: somebody out there has sent it, or whoever stands in the way.
+                let answered = matches!(outcome, Outcome::Web(Some(Reported::Page(Ok(_)))));
                 let (reply, instead, date) = page(outcome, took);
                 (portal.reply, portal.instead) = (reply, instead);
-                seen.main.page |= portal.reply.is_good();
+                seen.main.page |= portal.reply.is_good() || answered;
                 seen.ahead = seen.ahead.or(date.map(|date| clock::wall().secs - date));
             }
         }

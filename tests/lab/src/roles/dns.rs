@@ -89,6 +89,8 @@ pub struct Query {
     pub name: String,
     /// The type of record: 1 A, 28 AAAA.
     pub kind: u16,
+    /// Whether it may ask others for the answer.
+    pub recursion: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -257,7 +259,8 @@ impl Server {
         let Some(question) = question(bytes) else { return };
         let server = self.sockets[by].0;
         let (at_ns, id) = (monotonic_ns(), u16::from_be_bytes([bytes[0], bytes[1]]));
-        report(&Query { at_ns, from, server, id, name: question.name.clone(), kind: question.kind });
+        let recursion = bytes.get(2).is_some_and(|flags| flags & 1 == 1);
+        report(&Query { at_ns, from, server, id, name: question.name.clone(), kind: question.kind, recursion });
         let mode = self.modes.get(&server).unwrap_or(&self.mode);
         let from_ip = from.ip().to_canonical();
         let Some(answer) = self.respond(mode, id, &question, bytes, (server, from_ip)) else { return };
