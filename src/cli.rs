@@ -85,7 +85,12 @@ pub fn main() -> ExitCode {
                 signal::unblock();
                 external_ip::run(&ask)
             }
-            Command::SelfTest => self_test(),
+            Command::SelfTest(panics) => {
+                if panics {
+                    panic_now(&words);
+                }
+                self_test()
+            }
             Command::WebWorker(record) => {
                 signal::unblock();
                 worker::main(record)
@@ -93,6 +98,12 @@ pub fn main() -> ExitCode {
         },
     };
     ExitCode::from(code)
+}
+
+/// A panic as a mistake of ours would be one, to see what becomes of it.
+#[allow(clippy::indexing_slicing, reason = "that is what it is for")]
+fn panic_now(words: &[String]) {
+    complain(&words[words.len()]);
 }
 
 /// What the unit tests know, on this processor, and the time as the kernel and the C library tell it.

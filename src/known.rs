@@ -8,11 +8,14 @@ use std::time::Duration;
 use crate::config::{Overrides, edit, parse};
 use crate::external::source::Source;
 use crate::external::{self, Family};
-use crate::monitor::Effect;
 use crate::monitor::check::{Checker, Plan, Settle};
 use crate::monitor::ddns::survey::Survey;
+use crate::monitor::failover::choice::{Choice, Condition, Decision};
 use crate::monitor::stats::{Fraction, Millis, Stats};
+use crate::monitor::updown::{self, Updown};
+use crate::monitor::{Effect, Seen};
 use crate::net::{Change, Hop, MAIN, PROTOCOL, Route};
+use crate::resolve;
 use crate::time::{self, Instant, Wall};
 use crate::wire::dns::{self, Class, Kind, Name, Question};
 use crate::wire::icmp::{Codec, Heard, Token};
@@ -46,6 +49,21 @@ pub const DURATIONS: &[(u64, &str, &str)] = &[
     (183_845, "2 days 3 hours, 4 minutes 5 seconds", "2:3:4:5"),
     (5_000_000_000, "57870 days 8 hours, 53 minutes 20 seconds", "57870:8:53:20"),
 ];
+
+/// What `/etc/resolv.conf` says, and whom it names.
+pub const RESOLV: (&str, &str) = (
+    "# by hand\nsearch lan\nnameserver 192.168.1.1\nnameserver fe80::1%eth0\nnameserver 010.1.1.1\noptions edns0\n",
+    "192.168.1.1 fe80::1%eth0",
+);
+
+/// Seconds of hold-down, and how often traffic moves when the preferred network is away for 5 of every 10 s, four times.
+/// (B36; without a hold-down as often as with V2.99.)
+pub const FLAPS: &[(u64, usize)] = &[(10, 2), (0, 8)];
+
+/// What updown says of a target that is away from the start for 12.5 s and is checked every 10 s, each second while it is
+/// away. (B29)
+pub const AWAY: &str =
+    "Monitored IP 1.1.1.1 offline; Monitored IP 1.1.1.1 online; Outage Duration: 0 days 0 hours, 0 minutes 13 seconds";
 
 /// The answer to a question for the addresses of `www.example.com`, with an alias and compressed names.
 pub const DNS_ANSWER: &[u8] = b"\x12\x34\x81\x80\x00\x01\x00\x03\x00\x00\x00\x00\
@@ -108,6 +126,12 @@ pub fn run() -> (Vec<String>, usize) {
     same("netlink", &route().to_string(), "true");
     same("check", &check(), "lost then found");
     same("survey", &survey().unwrap_or_default(), "203.0.113.1");
+    let servers: Vec<String> = resolve::servers(RESOLV.0).iter().map(ToString::to_string).collect();
+    same("resolv.conf", &servers.join(" "), RESOLV.1);
+    for (hold_down, wanted) in FLAPS {
+        same("failover", &flaps(*hold_down).to_string(), &wanted.to_string());
+    }
+    same("updown", &away(), AWAY);
     let text = r#"{"ping": {"enable": "Y", "interval": " 0.5 ", "monitorip": "1.1.1.1", "pingcount": 0}}"#;
     let errors = parse("x", text.as_bytes(), &Overrides::default()).errors;
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -183,6 +207,52 @@ fn check() -> String {
         words.extend(checker.judge().map(|verdict| if verdict.good { "found" } else { "lost" }));
     }
     words.join(" then ")
+}
+
+/// How often traffic moves: see [`FLAPS`].
+#[must_use]
+pub fn flaps(hold_down: u64) -> usize {
+    let at = |seconds: u64| Instant::from_nanos(1 << 40) + Duration::from_secs(seconds);
+    let mut choice = Choice::new(2, true, Duration::from_secs(hold_down), None);
+    choice.set(at(0), 0, Condition::Up);
+    choice.set(at(0), 1, Condition::Up);
+    let mut moved = 0;
+    for t in 0..3000 {
+        let is_up = !(10..50).contains(&t) || (t / 5) % 2 == 1;
+        choice.set(at(t), 0, if is_up { Condition::Up } else { Condition::Down });
+        while let Some(decision) = choice.decide(at(t)) {
+            moved += usize::from(t > 0 && matches!(decision, Decision::Use(..)));
+        }
+    }
+    moved
+}
+
+/// What is logged: see [`AWAY`].
+fn away() -> String {
+    let start = Instant::from_nanos(1 << 40);
+    let second = Duration::from_secs(1);
+    let plan = Plan { interval: second * 10, gap: second, count: 2, wait: second };
+    let setup =
+        updown::Setup { target: (0, "1.1.1.1".into()), plan, fall: 1, rise: 1, secondaries: Vec::new(), dns: None };
+    let mut updown = Updown::new(setup, start);
+    let (mut out, mut lines) = (Vec::new(), Vec::new());
+    let mut now = start;
+    while now < start + second * 60 {
+        updown.on(now, &Seen::Tick, &mut out);
+        while !out.is_empty() {
+            for effect in std::mem::take(&mut out) {
+                match effect {
+                    Effect::Probe(id) if now >= start + Duration::from_millis(12_500) => {
+                        updown.on(now, &Seen::Reply(id, Duration::from_millis(10)), &mut out);
+                    }
+                    Effect::Emit(event) => event.log(false, &mut |_, line| lines.push(line.to_string())),
+                    _ => {}
+                }
+            }
+        }
+        now = updown.poll_at().map_or(now + second, |next| next.max(now + Duration::from_millis(1)));
+    }
+    lines.join("; ")
 }
 
 /// Of three, two that agree are believed.

@@ -48,6 +48,27 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
+/// The address in the last words lies in the program's code.
+fn says_where_it_panics(panicked: &Finished, file: &str) {
+    let said = panicked.stderr();
+    let line = said
+        .lines()
+        .find(|l| l.starts_with("imon: ? Internal error in imon "))
+        .unwrap_or_else(|| panic!("{panicked:?}"));
+    let address = line.split("at 0x").nth(1).and_then(|rest| rest.strip_suffix(". Please report this line"));
+    let address = address.and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or_else(|| panic!("{line}"));
+    let segments = std::process::Command::new("readelf").args(["-lW", file]).output().expect("readelf (binutils)");
+    let segments = String::from_utf8_lossy(&segments.stdout).into_owned();
+    let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0);
+    let code = segments
+        .lines()
+        .map(|l| l.split_whitespace().collect::<Vec<_>>())
+        .find(|f| f.first() == Some(&"LOAD") && f.contains(&"E"));
+    let code = code.unwrap_or_else(|| panic!("{segments}"));
+    let (start, size) = (hex(code[2]), hex(code[5]));
+    assert!((start..start + size).contains(&address), "{line}: the code is {size:#x} bytes at {start:#x}");
+}
+
 fn lives(file: &str, qemu: &str) {
     assert!(Path::new(file).exists(), "{file} is not there: cross/build TARGET --nano");
     let lab = Lab::builder().up();
@@ -59,6 +80,7 @@ fn lives(file: &str, qemu: &str) {
     assert_eq!(version.stdout(), concat!("imon ", env!("CARGO_PKG_VERSION"), "\n"), "{version:?}");
     let known = run(&["self-test"]);
     assert!(known.code() == 0 && known.stdout().ends_with("all right\n"), "{known:?}");
+    says_where_it_panics(&run(&["self-test", "panic"]), file);
     lab.write("/run/lab/good", r#"{"ping": {"enable": true, "monitorip": "1.1.1.1"}}"#);
     lab.write("/run/lab/bad", r#"{"ping": {"enable": true, "monitorip": "1.1.1"}}"#);
     let good = run(&["check-config", "--config", "/run/lab/good"]);

@@ -126,7 +126,17 @@ fn life(tools: &str) {
     assert_eq!(go(&["status"]), (3, "imon one: stopped\nimon two: stopped\n".to_owned()));
     let started = go(&["start"]);
     assert_eq!(started, (0, "imon one: started\nimon two: started\n".to_owned()));
+    // At once, not some time later.
+    assert_eq!(go(&["status"]).0, 0);
+    for _ in 0..3 {
+        assert_eq!(go(&["stop", "two"]), (0, "imon two: stopped\n".to_owned()));
+        assert_eq!(go(&["try-restart", "two"]), (0, String::new()));
+        assert_eq!(go(&["start", "two"]), (0, "imon two: started\n".to_owned()));
+    }
     until("both run", || !log("one").is_empty() && !log("two").is_empty());
+    let two = folder.pid("two");
+    assert_eq!(go(&["try-restart", "two"]), (0, "imon two: stopped\nimon two: started\n".to_owned()));
+    assert_ne!(folder.pid("two"), two);
     let (code, said) = go(&["status"]);
     assert!(code == 0 && said.contains("imon one: runs, process "), "{said}");
     // A second start starts nothing.
@@ -158,6 +168,10 @@ fn life(tools: &str) {
     until("it runs again", || log("one").matches("started").count() == 2);
     assert_eq!(go(&["stop"]).0, 0);
     assert_eq!(go(&["status"]).0, 3);
+    // One that ends at once has not been started.
+    folder.write("imon", "#!/bin/sh\n[ \"$1\" != check-config ] && exit 3\nexit 0\n");
+    let (code, said) = go(&["start", "one"]);
+    assert!(code == 1 && said.contains("did not start"), "{said}");
     assert_eq!(go(&["nonsense"]).0, 2);
     assert_eq!(go(&[]).0, 2);
 }

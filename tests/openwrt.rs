@@ -212,6 +212,17 @@ fn a_section_that_became_wrong_does_not_stop_what_runs() {
     let log = folder.read("log");
     assert!(log.contains("/etc/config/imon, section main, ping.monitorip"), "{log}");
     assert!(log.contains("main goes on with the configuration it has"), "{log}");
+    // Also if what it has is a file, and the section that replaces that is wrong.
+    fs::write(folder.path("mine"), r#"{"ping": {"enable": true, "monitorip": "1.1.1.1"}}"#).unwrap();
+    let other = format!("config instance 'main'\n\toption config_file '{}'\n", folder.path("mine").display());
+    run(&folder, &other, "start_service");
+    fs::remove_file(folder.path("procd")).unwrap();
+    run(&folder, &bad, "start_service");
+    let said = folder.read("procd");
+    assert!(
+        said.contains(&format!("--config {}\n", folder.path("mine").display())) && !said.contains("delete"),
+        "{said}"
+    );
     // It does not: it is not started.
     fs::write(folder.path("running"), "").unwrap();
     fs::remove_file(folder.path("procd")).unwrap();

@@ -39,8 +39,8 @@ pub(super) enum Command {
     CheckConfig(Selection),
     /// Ask for the external address.
     ExternalIp(Ask),
-    /// Known answers, on this processor. Not for people.
-    SelfTest,
+    /// Known answers, on this processor; `true`: a panic instead. Not for people.
+    SelfTest(bool),
     /// Make one web request, as standard input says; with `true` its result is kept. Not for people.
     WebWorker(bool),
     /// Call the action script.
@@ -321,7 +321,7 @@ pub(super) fn parse(words: &[String]) -> Parsed {
         Some(worker::ARGUMENT) => {
             Parsed::Command(Command::WebWorker(words.get(1).is_some_and(|word| word == "record")))
         }
-        Some("self-test") => Parsed::Command(Command::SelfTest),
+        Some("self-test") => Parsed::Command(Command::SelfTest(words.get(1).is_some_and(|word| word == "panic"))),
         Some("help") => match words.get(1).filter(|word| COMMANDS.contains(&word.as_str())) {
             Some(command) => parse(&[command.clone(), "--help".to_owned()]),
             None => Parsed::Show(HELP.to_owned()),

@@ -472,8 +472,13 @@ fn next_commands(instance: &str, file: &str) -> String {
     if files::exists("/etc/openwrt_release") {
         // uci takes nothing else for the name of a section.
         let section: String = instance.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let missing = if files::exists("/etc/init.d/imon") {
+            ""
+        } else {
+            "  (first copy openwrt/files/imon.init and imon.config to /etc/init.d/imon and /etc/config/imon)\n"
+        };
         return format!(
-            "{}  uci set imon.{section}=instance\n\
+            "{}{missing}  uci set imon.{section}=instance\n\
              \x20 uci set imon.{section}.config_file={}\n\
              \x20 uci set imon.{section}.enabled=1\n\
              \x20 uci commit imon\n\

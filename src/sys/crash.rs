@@ -10,7 +10,8 @@ const FAULTS: [libc::c_int; 6] =
     [libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE];
 /// Priority of the system log: facility daemon, severity critical (RFC 3164, section 4.1.1).
 const PRIORITY: &[u8] = b"<26>";
-const WORDS: &[u8] = concat!("imon: ? Internal error in imon ", env!("CARGO_PKG_VERSION"), ", signal ").as_bytes();
+const FAULT: &[u8] = concat!("imon: ? Internal error in imon ", env!("CARGO_PKG_VERSION"), ", signal ").as_bytes();
+const SENT: &[u8] = b"imon: ? Ended by signal ";
 
 /// From now on a fault is told on standard error and in the system log before it ends the program.
 pub fn tell() {
@@ -25,39 +26,93 @@ pub fn tell() {
     }
 }
 
-extern "C" fn last_words(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+extern "C" fn last_words(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel hands over a siginfo_t that lives through the handler.
-    let address = if info.is_null() { 0 } else { unsafe { (*info).si_addr() }.addr() };
-    let mut line = [0; 128];
-    let mut length = 0;
-    let mut put = |bytes: &[u8]| {
-        for byte in bytes {
-            if let Some(place) = line.get_mut(length) {
-                *place = *byte;
-                length += 1;
-            }
+    let Some(info) = (unsafe { info.as_ref() }) else { return };
+    let mut line = Line { bytes: [0; 128], length: 0 };
+    line.put(PRIORITY);
+    // Somebody has sent it (sigaction(2)): systemd for one, when imon does not answer its watchdog. abort() sends, too.
+    // SAFETY: both sides of the union are integers.
+    let from = if info.si_code <= 0 { Some(unsafe { info.si_pid() }) } else { None };
+    // SAFETY: takes nothing, cannot fail.
+    let own = from == Some(unsafe { libc::getpid() });
+    line.put(if from.is_none() || own { FAULT } else { SENT });
+    line.number(signal.unsigned_abs() as usize, 10, 2);
+    match from {
+        None => {
+            line.put(b" at 0x");
+            line.number(place(info, context), 16, 1);
+            line.put(b". Please report this line");
         }
-    };
-    put(PRIORITY);
-    put(WORDS);
-    let (tens, ones) = (signal / 10 % 10, signal % 10);
-    put(&[digit(tens as usize), digit(ones as usize)]);
-    put(b" at 0x");
-    for shift in (0..usize::BITS / 4).rev() {
-        put(&[digit(address >> (shift * 4) & 15)]);
+        Some(_) if own => line.put(b". Please report this line"),
+        Some(pid) => {
+            line.put(b", which process ");
+            line.number(pid.unsigned_abs() as usize, 10, 1);
+            line.put(b" has sent");
+        }
     }
-    put(b". Please report this line\n");
-    let text = line.get(PRIORITY.len()..length).unwrap_or_default();
+    system_log(line.bytes.get(..line.length).unwrap_or_default());
+    line.put(b"\n");
+    let text = line.bytes.get(PRIORITY.len()..line.length).unwrap_or_default();
     // SAFETY: writes as many bytes as there are. A handler may not do more about an error.
     unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
-    // Without the end of the line.
-    system_log(line.get(..length.saturating_sub(1)).unwrap_or_default());
     // Back to the fault, which ends it now. A signal that somebody sent would not come again by itself.
     // SAFETY: takes an integer.
     unsafe { libc::raise(signal) };
 }
 
-fn digit(n: usize) -> u8 {
+/// Where the fault was: the instruction, or for memory that cannot be used its address.
+#[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
+fn place(info: &libc::siginfo_t, _: *mut libc::c_void) -> usize {
+    // SAFETY: the kernel has filled it in for a fault.
+    unsafe { info.si_addr() }.addr()
+}
+
+/// There the kernel leaves the address of a trap out, but tells the program counter.
+#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+fn place(info: &libc::siginfo_t, context: *mut libc::c_void) -> usize {
+    /// uc_flags, uc_link, uc_stack, padding, sc_regmask, sc_status (arch/mips/include/uapi/asm, o32).
+    const PC: usize = 32;
+    // SAFETY: the kernel has filled it in for a fault.
+    let address = unsafe { info.si_addr() }.addr();
+    if address != 0 || context.is_null() || cfg!(target_arch = "mips64") {
+        return address;
+    }
+    // SAFETY: the kernel hands over a ucontext that is longer than that and lives through the handler.
+    let pc = unsafe { context.cast::<u8>().add(PC).cast::<u64>().read_unaligned() };
+    usize::try_from(pc).unwrap_or(0)
+}
+
+/// Text that is put together without memory of its own: a handler may not allocate.
+struct Line {
+    bytes: [u8; 128],
+    length: usize,
+}
+
+impl Line {
+    fn put(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if let Some(place) = self.bytes.get_mut(self.length) {
+                *place = *byte;
+                self.length += 1;
+            }
+        }
+    }
+
+    /// A number in this base, of at least so many digits.
+    fn number(&mut self, n: usize, base: usize, least: u32) {
+        let mut digits = least.max(1);
+        while digits < usize::BITS && base.checked_pow(digits).is_some_and(|power| n >= power) {
+            digits += 1;
+        }
+        for place in (0..digits).rev() {
+            let digit = base.checked_pow(place).and_then(|power| n.checked_div(power)).unwrap_or(0);
+            self.put(&[digit_of(digit.checked_rem(base).unwrap_or(0))]);
+        }
+    }
+}
+
+fn digit_of(n: usize) -> u8 {
     b"0123456789abcdef".get(n).copied().unwrap_or(b'?')
 }
 

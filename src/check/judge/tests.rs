@@ -333,9 +333,7 @@ fn the_clock_is_named_unless_names_are_why_it_is_wrong() {
     let report = judge(&seen, RELEASED);
     assert_eq!(report.verdict.id, "resolver-dead");
     assert!(report.tests.iter().any(|t| t.id == "clock" && t.state == State::Warn));
-    // A name server of this system's own that validates answers needs the time.
-    seen.resolvers[0].server = "127.0.0.1".to_owned();
-    assert_eq!(judge(&seen, RELEASED).verdict.id, "clock-wrong");
+    assert!(report.verdict.text.contains("The clock is wrong, too (it is 1970-"), "{}", report.verdict.text);
     // One of several that is dead explains nothing.
     seen.resolvers.push(Resolver { server: "9.9.9.9".to_owned(), reply: got(), lie: None, lost_with: None });
     assert_eq!(judge(&seen, RELEASED).verdict.id, "clock-wrong");

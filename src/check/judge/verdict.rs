@@ -1,7 +1,5 @@
 //! Which of all that was seen is the verdict, and the sentence that says so.
 
-use std::net::IpAddr;
-
 use super::super::report::Verdict;
 use super::super::{Link, Reply, Resolver, Seen, Stage, Wan, Way};
 use super::{is_misplaced, short, wrong_clock};
@@ -194,21 +192,21 @@ fn network(seen: &Seen, released: i64) -> Verdict {
     }
     let clock = clock_verdict(seen, released);
     let partly = dns_fault(seen) == Some(Dns::Partly);
-    let clock_first = partly && names(seen).is_some_and(|names| names.exit < 2) || validates_here(seen);
-    let broken = clock.filter(|_| clock_first).or_else(|| names(seen));
+    let clock_first = partly && names(seen).is_some_and(|names| names.exit < 2);
+    let mut broken = clock.filter(|_| clock_first).or_else(|| names(seen));
+    if let Some(found) = broken.as_mut().filter(|_| blames_names(seen))
+        && let Some(why) = wrong_clock(seen, released)
+    {
+        // Either may be the cause of the other: NTP needs names, and signed names (DNSSEC) need the time.
+        found.text +=
+            &format!(" The clock is wrong, too ({why}): if setting it helps, your name server checks signatures.");
+    }
     broken.or_else(|| degraded(seen, released)).unwrap_or_else(|| well(seen))
 }
 
-/// Whether a name server of this system's own does not work while others do: it may be one that validates (DNSSEC), and
-/// that needs the right time.
-fn validates_here(seen: &Seen) -> bool {
-    let is_own = |server: &str| server.parse().is_ok_and(|a: IpAddr| a.is_loopback());
-    dns_fault(seen) == Some(Dns::Dead) && seen.direct.is_good() && seen.resolvers.iter().all(|r| is_own(&r.server))
-}
-
-/// Whether names do not resolve, and the clock is not why.
+/// Whether names do not resolve.
 pub(super) fn blames_names(seen: &Seen) -> bool {
-    !seen.offline && matches!(dns_fault(seen), Some(Dns::None | Dns::Dead | Dns::Blocked)) && !validates_here(seen)
+    !seen.offline && matches!(dns_fault(seen), Some(Dns::None | Dns::Dead | Dns::Blocked))
 }
 
 /// Portals and name servers: the internet is there, and of no use to people.
