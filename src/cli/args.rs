@@ -532,6 +532,12 @@ mod tests {
             wrong("chek-config"),
             "Unknown command 'chek-config'. Did you mean 'check-config'? See 'imon --help'."
         );
+        // What begins so, and nothing that moves the cursor.
+        for (word, near) in [("conf", "configure"), ("external", "external-ip"), ("test", "test-action")] {
+            assert!(wrong(word).contains(&format!("Did you mean '{near}'?")), "{word}");
+        }
+        assert_eq!(wrong("a\u{1b}[2J"), "Unknown command 'a\\u{1b}[2J'. See 'imon --help'.");
+        assert_eq!(parse(&words("help configure")), Parsed::Show(HELP_CONFIGURE.to_owned()));
         assert_eq!(wrong("--instance"), "Option '--instance' needs a value. See 'imon --help'.");
         assert_eq!(wrong("--instance --nosyslog"), "Option '--instance' needs a value. See 'imon --help'.");
         assert_eq!(wrong("--nosyslog=1"), "Option '--nosyslog' takes no value. See 'imon --help'.");

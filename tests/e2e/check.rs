@@ -608,6 +608,11 @@ fn bad_usage_cannot_test() {
         assert_eq!(done.stdout(), "");
         assert!(!done.stderr().is_empty());
     }
+    for bad in ["check --instance ../x", "check --instance ''", "check --target \"$(printf '\\377')\""] {
+        let line = format!("'{}' {bad}", lab.imon_program().display());
+        let done = lab.spawn("router", "sh", ["-c", &line]).finish(SOON);
+        assert_eq!((done.code(), done.stdout()), (3, String::new()), "{bad}: {done:?}");
+    }
     let none = check(&lab, &["--offline", "--instance", "nosuch"]);
     assert_eq!(none.code(), 2, "{none:?}");
     assert!(none.stdout().contains("'nosuch' not found"), "{none:?}");
