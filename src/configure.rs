@@ -4,7 +4,8 @@
 use std::net::Ipv4Addr;
 
 use crate::config::edit;
-use crate::config::{Kind, MONITORS, schema};
+use crate::config::{Key, Kind, MONITORS, schema};
+use crate::net::Address;
 use crate::opinion;
 use crate::text::{Clean, nearest};
 
@@ -143,7 +144,7 @@ impl Question {
             _ if text.starts_with('[') && text.contains('"') => text.to_owned(),
             _ => quoted(),
         };
-        let Ok(key) = edit::key(&format!("{}.{}", self.section, self.name)) else { return Ok(raw) };
+        let Some(key) = self.key() else { return Ok(raw) };
         edit::check(key, &raw).map(|()| raw).map_err(|why| match self.answer {
             Answer::Address => format!("% IP Address required ({why})"),
             Answer::Hosts => format!("% A DNS Name/IP Address is ill-formed ({why})"),
@@ -152,19 +153,21 @@ impl Question {
         })
     }
 
-    fn kind(&self) -> Option<Kind> {
-        schema().iter().find(|key| key.section == self.section && key.name == self.name).map(|key| key.kind)
+    /// The setting that it is about. (Every question has one: a test.)
+    #[must_use]
+    pub fn key(&self) -> Option<&'static Key> {
+        schema().iter().find(|key| key.section == self.section && key.name == self.name)
     }
 
     /// V2.99 did not, but a metric may be 0.
     fn takes_zero(&self) -> bool {
-        matches!(self.kind(), Some(Kind::Count { min: 0, .. }))
+        matches!(self.key(), Some(Key { kind: Kind::Count { min: 0, .. }, .. }))
     }
 
     /// V2.99 took whole seconds only where fractions work now.
     fn number(&self, text: &str) -> Option<String> {
         let n: f64 = text.parse().ok().filter(|n: &f64| *n > 0.0 && n.is_finite())?;
-        matches!(self.kind()?, Kind::Seconds { .. }).then(|| format!("{n:?}"))
+        matches!(self.key()?.kind, Kind::Seconds { .. }).then(|| format!("{n:?}"))
     }
 }
 
@@ -251,10 +254,8 @@ pub fn fresh(given: &[Given]) -> String {
 pub struct Device {
     /// Its name.
     pub name: String,
-    /// Its addresses, with the lengths of their prefixes.
-    pub addresses: Vec<(Ipv4Addr, u8)>,
-    /// Whom it leads to, if that is one other end (PPP).
-    pub peer: Option<Ipv4Addr>,
+    /// Its addresses.
+    pub addresses: Vec<Address>,
     /// The gateway of its default route.
     pub gateway: Option<Ipv4Addr>,
 }
@@ -288,7 +289,8 @@ impl Machine {
         match question.name {
             "primary-if" | "standby-if" => {
                 let words = |d: &Device| {
-                    let addresses: Vec<String> = d.addresses.iter().map(|(a, n)| format!("{a}/{n}")).collect();
+                    let addresses: Vec<String> =
+                        d.addresses.iter().map(|a| format!("{}/{}", a.address, a.prefix)).collect();
                     let gateway = d.gateway.map_or_else(String::new, |g| format!(", gateway {g}"));
                     let addresses = if addresses.is_empty() { "no address".to_owned() } else { addresses.join(", ") };
                     (d.name.clone(), format!("{addresses}{gateway}"))
@@ -325,7 +327,7 @@ impl Machine {
     /// What speaks against a good answer on this machine.
     #[must_use]
     pub fn doubt(&self, question: &Question, text: &str, given: &[Given]) -> Option<String> {
-        let is_ours = |address: Ipv4Addr| self.devices.iter().any(|d| d.addresses.iter().any(|(a, _)| *a == address));
+        let is_ours = |address: Ipv4Addr| self.devices.iter().any(|d| d.addresses.iter().any(|a| a.address == address));
         match question.name {
             "primary-if" | "standby-if" => {
                 if self.device(text).is_none() {
@@ -341,21 +343,14 @@ impl Machine {
                 let device = text_of(given, "failover", &question.name.replace("-gw", "-if"))?;
                 let device = self.device(&device).filter(|d| !d.addresses.is_empty())?;
                 let gateway: Ipv4Addr = text.parse().ok()?;
-                let mask = |prefix: u8| u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-                let within = |(address, prefix): &(Ipv4Addr, u8)| {
-                    u32::from(*address) & mask(*prefix) == u32::from(gateway) & mask(*prefix)
-                };
                 // The first and the last address of a network are nobody's, but for those of two addresses (RFC 3021).
-                let edge = |(_, prefix): &(Ipv4Addr, u8)| {
-                    *prefix < 31 && [0, !mask(*prefix)].contains(&(u32::from(gateway) & !mask(*prefix)))
+                let edge = |a: &Address| {
+                    a.prefix < 31 && [0, !a.mask()].contains(&(u32::from(gateway) & !a.mask()))
                 };
                 if is_ours(gateway) {
                     return Some(format!("{text} is an address of this system, not of its gateway"));
                 }
-                if device.peer == Some(gateway) {
-                    return None;
-                }
-                match device.addresses.iter().find(|address| within(address)) {
+                match device.addresses.iter().find(|a| a.reaches(gateway)) {
                     None => Some(format!("{text} is not in the network of {}", device.name)),
                     Some(network) if edge(network) => Some(format!("{text} is no host's address in the network of {}", device.name)),
                     Some(_) => None,
@@ -385,7 +380,7 @@ mod tests {
     #[test]
     fn every_question_is_about_a_setting_and_its_default_is_the_settings() {
         for q in QUESTIONS {
-            let key = schema().iter().find(|k| k.section == q.section && k.name == q.name).unwrap();
+            let key = q.key().unwrap();
             assert_eq!(key.required, !q.is_optional() && q.default.is_empty() && !q.name.ends_with("-name"), "{q:?}");
             if !q.default.is_empty() {
                 let raw = q.read(q.default).unwrap();
@@ -445,11 +440,14 @@ mod tests {
         assert!(text.contains("    \"ping\": {\n        \"enable\": true,\n        \"interval\": 10,\n"), "{text}");
     }
 
+    fn address(address: Ipv4Addr, peer: Option<Ipv4Addr>, prefix: u8) -> Address {
+        Address { index: 1, address, peer, prefix, local: false, secondary: false }
+    }
+
     fn machine() -> Machine {
         let device = |name: &str, last: u8, gateway| Device {
             name: name.to_owned(),
-            addresses: vec![(Ipv4Addr::new(192, 168, last, 2), 24)],
-            peer: None,
+            addresses: vec![address(Ipv4Addr::new(192, 168, last, 2), None, 24)],
             gateway,
         };
         let gateway = Some(Ipv4Addr::new(192, 168, 42, 1));
@@ -487,8 +485,7 @@ mod tests {
         // The other end of a PPP link is no neighbour in its network, and its gateway.
         let mut ppp = machine;
         let there = Ipv4Addr::new(10, 0, 0, 1);
-        ppp.devices[0].addresses = vec![(Ipv4Addr::new(10, 9, 9, 9), 32)];
-        ppp.devices[0].peer = Some(there);
+        ppp.devices[0].addresses = vec![address(Ipv4Addr::new(10, 9, 9, 9), Some(there), 32)];
         assert_eq!(ppp.doubt(question("failover", "primary-gw"), "10.0.0.1", &given), None);
     }
 

@@ -97,6 +97,19 @@ pub struct Rule {
 }
 
 impl Address {
+    /// The bits that all addresses of its network share.
+    #[must_use]
+    pub fn mask(&self) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0)
+    }
+
+    /// Whether a host is in its network, or its peer.
+    #[must_use]
+    pub fn reaches(&self, host: Ipv4Addr) -> bool {
+        let network = self.peer.unwrap_or(self.address);
+        (u32::from(network) ^ u32::from(host)) & self.mask() == 0
+    }
+
     /// What makes two addresses the same one.
     fn place(&self) -> (u32, Ipv4Addr, u8) {
         (self.index, self.address, self.prefix)

@@ -385,20 +385,13 @@ fn small(wan: usize) -> u32 {
 /// Our address on the link: one in the gateway's network, else the first that is good for the internet.
 fn address(link: &Link, gateway: Option<Ipv4Addr>, view: &View<'_>) -> Option<Address> {
     let mut usable = view.addresses.iter().filter(|a| a.index == link.index && !a.local && !a.address.is_link_local());
-    let near = usable.clone().find(|a| gateway.is_some_and(|g| reaches(a, g)));
+    let near = usable.clone().find(|a| gateway.is_some_and(|g| a.reaches(g)));
     near.or_else(|| usable.clone().find(|a| !a.secondary)).or_else(|| usable.next()).copied()
-}
-
-/// Whether the gateway is in the address's network, or its peer.
-fn reaches(a: &Address, gateway: Ipv4Addr) -> bool {
-    let mask = u32::MAX.checked_shl(32 - u32::from(a.prefix.min(32))).unwrap_or(0);
-    let network = a.peer.unwrap_or(a.address);
-    (u32::from(network) ^ u32::from(gateway)) & mask == 0
 }
 
 /// A gateway in none of the link's networks: the kernel takes it only when told that it is on the link all the same.
 fn needs_onlink(road: &Road, view: &View<'_>) -> bool {
-    road.gateway.is_some_and(|g| !view.addresses.iter().any(|a| a.index == road.index && reaches(a, g)))
+    road.gateway.is_some_and(|g| !view.addresses.iter().any(|a| a.index == road.index && a.reaches(g)))
 }
 
 fn default(table: u32, metric: u32, road: &Road, onlink: bool) -> Route {

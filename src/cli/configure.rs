@@ -326,10 +326,9 @@ impl Dialogue {
             _ => self.old_value(question.section, question.name),
         };
         // As it is written, if it is a good value.
-        let kept = self.old_raw(question.section, question.name).filter(|raw| {
-            let key = edit::key(&format!("{}.{}", question.section, question.name));
-            !before.is_empty() && key.is_ok_and(|key| edit::check(key, raw).is_ok())
-        });
+        let kept = self
+            .old_raw(question.section, question.name)
+            .filter(|raw| !before.is_empty() && question.key().is_some_and(|key| edit::check(key, raw).is_ok()));
         let default = if before.is_empty() { question.default.to_owned() } else { before };
         let choices = if self.person { self.machine.choices(question, &self.given) } else { Vec::new() };
         let width = choices.iter().map(|(value, _)| value.len()).max().unwrap_or(0);
@@ -527,8 +526,7 @@ fn machine() -> Machine {
     };
     let devices = picture.links.iter().filter(|link| link.name != "lo").map(|link| Device {
         name: link.name.clone(),
-        addresses: picture.addresses.iter().filter(|a| a.index == link.index).map(|a| (a.address, a.prefix)).collect(),
-        peer: picture.addresses.iter().find(|a| a.index == link.index).and_then(|a| a.peer),
+        addresses: picture.addresses.iter().filter(|a| a.index == link.index).copied().collect(),
         gateway: gateway(link.index),
     });
     let conf = files::read_start("/etc/resolv.conf", 1 << 16).unwrap_or_default();

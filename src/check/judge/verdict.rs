@@ -183,25 +183,28 @@ fn network(seen: &Seen, released: i64) -> Verdict {
         let (id, text) = sentence(v6, stage);
         return made(id, 2, text);
     }
-    if let Some(found) = degraded(seen, released).filter(|_| seen.offline) {
-        return found;
-    }
+    let clock = wrong_clock(seen, released);
+    let clock_wrong = clock.as_ref().map(|why| {
+        let text = format!("This system's clock is wrong ({why}), so no certificate can be checked. Set it (NTP).");
+        made("clock-wrong", 1, text)
+    });
     if seen.offline {
         let text = "As far as this system can tell by itself, all is well; nothing was sent to find out more.";
-        return made("well-offline", 0, text.to_owned());
+        return clock_wrong.or_else(|| degraded(seen)).unwrap_or_else(|| made("well-offline", 0, text.to_owned()));
     }
-    let clock = clock_verdict(seen, released);
-    let partly = dns_fault(seen) == Some(Dns::Partly);
-    let clock_first = partly && names(seen).is_some_and(|names| names.exit < 2);
-    let mut broken = clock.filter(|_| clock_first).or_else(|| names(seen));
+    // Names that do not resolve come before the clock, some that take their time after it.
+    let (mut broken, partly) = match names(seen) {
+        Some(found) if found.exit < 2 => (None, Some(found)),
+        found => (found, None),
+    };
     if let Some(found) = broken.as_mut().filter(|_| blames_names(seen))
-        && let Some(why) = wrong_clock(seen, released)
+        && let Some(why) = clock
     {
         // Either may be the cause of the other: NTP needs names, and signed names (DNSSEC) need the time.
         found.text +=
             &format!(" The clock is wrong, too ({why}): if setting it helps, your name server checks signatures.");
     }
-    broken.or_else(|| degraded(seen, released)).unwrap_or_else(|| well(seen))
+    broken.or(clock_wrong).or(partly).or_else(|| degraded(seen)).unwrap_or_else(|| well(seen))
 }
 
 /// Whether names do not resolve.
@@ -278,18 +281,9 @@ fn names(seen: &Seen) -> Option<Verdict> {
     }
 }
 
-fn clock_verdict(seen: &Seen, released: i64) -> Option<Verdict> {
-    let why = wrong_clock(seen, released)?;
-    let text = format!("This system's clock is wrong ({why}), so no certificate can be checked. Set it (NTP).");
-    Some(Verdict { id: "clock-wrong", exit: 1, text })
-}
-
 /// What works, but not well.
-fn degraded(seen: &Seen, released: i64) -> Option<Verdict> {
+fn degraded(seen: &Seen) -> Option<Verdict> {
     let made = |id, exit, text: String| Some(Verdict { id, exit, text });
-    if let Some(found) = clock_verdict(seen, released) {
-        return Some(found);
-    }
     let mtu = &seen.mtu;
     if let Some(path) = mtu.path.filter(|path| *path < mtu.link && !mtu.told) {
         let segment = path.saturating_sub(40);

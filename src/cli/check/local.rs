@@ -65,7 +65,8 @@ fn candidate(picture: &Picture) -> Option<u32> {
     other.map(|l| l.index)
 }
 
-/// Not a bridge or a port of one, a tunnel, or another thing made of software. (A veth pair is how containers and our tests get a cable.)
+/// Not a bridge or a port of one, a tunnel, or another thing made of software. (A veth pair is how containers and our tests
+/// get a cable.)
 fn is_hardware(device: &str) -> bool {
     let path = format!("/sys/class/net/{device}");
     let kind = files::read_start(format!("{path}/uevent"), 512).unwrap_or_default();
@@ -205,10 +206,7 @@ pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(
 
 /// Whether an address is in one of the networks of an interface, or at its other end.
 fn is_within(picture: &Picture, index: u32, to: Ipv4Addr) -> bool {
-    picture.addresses.iter().filter(|a| a.index == index && !a.local).any(|a| {
-        let mask = u32::MAX.checked_shl(32 - u32::from(a.prefix)).unwrap_or(0);
-        u32::from(a.address) & mask == u32::from(to) & mask || a.peer == Some(to)
-    })
+    picture.addresses.iter().any(|a| a.index == index && !a.local && a.reaches(to))
 }
 
 /// What imon routes for this configuration.

@@ -38,7 +38,8 @@ const FULL: Duration = Duration::from_millis(1600);
 /// and these for this long.
 const LADDER: Duration = Duration::from_millis(1600);
 const SIZED_GAP: Duration = Duration::from_millis(500);
-/// Sizes of packets that ways are known for: Ethernet behind larger ones, PPPoE, tunnels, mobile networks, IPv6's least, the old least of IPv4.
+/// Sizes of packets that ways are known for: Ethernet behind larger ones, PPPoE, tunnels, mobile networks, IPv6's least, the
+/// old least of IPv4.
 const SIZES: [u16; 20] = [
     1500, 1492, 1480, 1472, 1464, 1460, 1452, 1440, 1430, 1420, 1412, 1400, 1380, 1360, 1340, 1300, 1280, 1200, 1000,
     576,
