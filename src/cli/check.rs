@@ -20,7 +20,6 @@ use crate::routing::{Part, Policy, Road, View};
 use crate::sys::http::RELEASED;
 use crate::sys::netlink::Requests;
 use crate::sys::ping::{Families, Pinger, Via};
-use crate::sys::poll::Poll;
 use crate::sys::signal::Signals;
 use crate::sys::{clock, error_text, files, terminal};
 use crate::time::Instant;
@@ -39,6 +38,8 @@ const ANYCAST: [IpAddr; 4] = [
 const PAGES: [&str; 2] = ["http://cp.cloudflare.com/generate_204", "http://connectivitycheck.gstatic.com/generate_204"];
 /// The external address by two paths, of two operators. Without TLS: somebody on the way is to be noticed.
 const SOURCES: [&str; 2] = ["http://icanhazip.com/", "dns:opendns"];
+/// How often the kernel is asked what it has found out.
+const NEIGHBOUR_GAP: Duration = Duration::from_millis(250);
 /// Rows of a terminal that does not say how many it has.
 const ROWS: usize = 24;
 
@@ -177,11 +178,11 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
     if !ask.offline {
         let mut probes = Probes::new(pinger.ok());
         begin(&mut probes, &mut seen, &ways, roads.requests, &picture);
-        if !watch(&mut probes, &mut seen, began + LIMIT, &mut signals, screen) {
+        if !watch(&mut probes, &mut seen, began + LIMIT, &mut signals, screen, roads.requests, &picture) {
             drop(roads);
             return 128 + 2;
         }
-        conclude(&mut seen, roads.requests, &picture, began + LIMIT);
+        conclude(&mut seen, roads.requests, &picture);
     } else {
         note_neighbours(&mut seen, roads.requests, &picture);
     }
@@ -287,20 +288,43 @@ fn begin(probes: &mut Probes, seen: &mut Seen, ways: &[Option<Road>], requests: 
 }
 
 /// Waits until all is known that can change the verdict. `false`: somebody wants the end.
-fn watch(probes: &mut Probes, seen: &mut Seen, end: Instant, signals: &mut Signals, mut screen: Screen) -> bool {
+fn watch(
+    probes: &mut Probes,
+    seen: &mut Seen,
+    end: Instant,
+    signals: &mut Signals,
+    mut screen: Screen,
+    requests: &mut Requests,
+    picture: &Picture,
+) -> bool {
     loop {
         screen.show(seen);
         let settled = |way: &Way| way.is_settled();
         let all_ways =
             settled(&seen.main) && seen.wans.iter().all(|w| settled(&w.way)) && seen.v6.as_ref().is_none_or(settled);
+        let now = clock::monotonic();
         // Nobody waits for pages of an internet that is not there.
-        let over = probes.is_done(seen) || (all_ways && !seen.main.is_reached()) || clock::monotonic() >= end;
-        let stopped = !over && probes.turn(seen, end, signals.fd()) && signals.take().stop;
+        let mut over = probes.is_done(seen) || (all_ways && !seen.main.is_reached());
+        let mut until = end;
+        if over && is_gateway_open(&seen.main) {
+            note_neighbours(seen, requests, picture);
+            over = !is_gateway_open(&seen.main);
+            until = end.min(now + NEIGHBOUR_GAP);
+        }
+        over |= now >= end;
+        let stopped = !over && probes.turn(seen, until, signals.fd()) && signals.take().stop;
         if over || stopped {
             screen.clear();
             return !stopped;
         }
     }
+}
+
+/// Who may not ping learns whether the gateway is there from the kernel, which verifies an old entry 5 s after it was used,
+/// for 3 s (delay_first_probe_time, mcast_solicit in arp(7)).
+fn is_gateway_open(way: &Way) -> bool {
+    let open = |g: &Gateway| g.ping == Reply::NotAsked && g.neighbour == Neighbour::Unknown;
+    way.fault() == Some(Stage::Internet) && way.gateway.as_ref().is_some_and(open)
 }
 
 fn note_neighbours(seen: &mut Seen, requests: &mut Requests, picture: &Picture) {
@@ -311,23 +335,8 @@ fn note_neighbours(seen: &mut Seen, requests: &mut Requests, picture: &Picture) 
 }
 
 /// What is known only at the end.
-fn conclude(seen: &mut Seen, requests: &mut Requests, picture: &Picture, end: Instant) {
+fn conclude(seen: &mut Seen, requests: &mut Requests, picture: &Picture) {
     note_neighbours(seen, requests, picture);
-    // Who may not ping learns whether the gateway is there from the kernel, which verifies an old entry 5 s after it was
-    // used, for 3 s (delay_first_probe_time, mcast_solicit in arp(7)).
-    let is_open = |way: &Way| {
-        let open = |g: &Gateway| g.ping == Reply::NotAsked && g.neighbour == Neighbour::Unknown;
-        way.fault() == Some(Stage::Internet) && way.gateway.as_ref().is_some_and(open)
-    };
-    let mut poll = Poll::default();
-    while is_open(&seen.main) && clock::monotonic() < end {
-        let next = (clock::monotonic() + Duration::from_millis(250)).min(end);
-        poll.clear();
-        if poll.wait(clock::poll_timeout(clock::monotonic(), Some(next))).is_err() {
-            break;
-        }
-        note_neighbours(seen, requests, picture);
-    }
     let conf = files::read_start("/etc/resolv.conf", 1 << 16).unwrap_or_default();
     let lost = |way: &Way| way.fault().is_some();
     let dead: Vec<(String, String)> =
