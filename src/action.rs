@@ -59,6 +59,8 @@ pub struct Actions {
     limit: Duration,
     queues: Vec<Queue>,
     leftovers: Vec<Leftover>,
+    /// Scripts started so far.
+    counter: u64,
     /// imon has to end, and ends what runs.
     stopping: bool,
     /// Calls that ended with a status other than 0, or could not be made.
@@ -72,7 +74,7 @@ struct Leftover {
     name: &'static str,
     output: Output,
     lines: Lines,
-    place: usize,
+    number: u64,
 }
 
 struct Queue {
@@ -91,8 +93,8 @@ struct Running {
     output: Option<Output>,
     lines: Lines,
     phase: Phase,
-    /// Place of its output in the poll list.
-    place: usize,
+    /// Tells its output from the others.
+    number: u64,
     ticket: Option<Ticket>,
 }
 
@@ -115,6 +117,7 @@ impl Actions {
             limit: Duration::ZERO,
             queues: Vec::new(),
             leftovers: Vec::new(),
+            counter: 0,
             stopping: false,
             failed: 0,
             ended: Vec::new(),
@@ -194,10 +197,11 @@ impl Actions {
                     Ok((process, output)) => {
                         let phase = Phase::Until(now + self.limit);
                         let (output, lines) = (Some(output), Lines::default());
-                        let (path, place) = (Rc::clone(script), usize::MAX);
+                        self.counter += 1;
+                        let (path, number) = (Rc::clone(script), self.counter);
                         let ticket = job.ticket;
                         queue.running =
-                            Some(Running { path, name, script: process, output, lines, phase, place, ticket });
+                            Some(Running { path, name, script: process, output, lines, phase, number, ticket });
                     }
                     Err(e) => {
                         self.failed += 1;
@@ -227,26 +231,27 @@ impl Actions {
         self.queues.iter().filter_map(next).min()
     }
 
-    /// Adds the scripts' outputs to what is waited for.
-    pub fn add_to(&mut self, poll: &mut Poll) {
-        let running = self.queues.iter_mut().filter_map(|q| q.running.as_mut());
-        for r in running {
-            r.place = r.output.as_ref().map_or(usize::MAX, |output| poll.add(output.fd()));
+    /// Adds the scripts' outputs to what is waited for, each by the name that `name` makes of its number.
+    pub fn add_to<N: Copy + PartialEq>(&self, poll: &mut Poll<N>, name: fn(u64) -> N) {
+        for r in self.queues.iter().filter_map(|q| q.running.as_ref()) {
+            if let Some(output) = &r.output {
+                poll.add(name(r.number), output.fd());
+            }
         }
-        for leftover in &mut self.leftovers {
-            leftover.place = poll.add(leftover.output.fd());
+        for leftover in &self.leftovers {
+            poll.add(name(leftover.number), leftover.output.fd());
         }
     }
 
     /// Passes on what scripts have printed.
-    pub fn after(&mut self, poll: &Poll, log: &mut Logger) {
+    pub fn after(&mut self, ready: impl Fn(u64) -> bool, log: &mut Logger) {
         for queue in &mut self.queues {
-            if let Some(r) = queue.running.as_mut().filter(|r| poll.ready(r.place)) {
+            if let Some(r) = queue.running.as_mut().filter(|r| ready(r.number)) {
                 r.read(A_TURN, queue.monitor, log);
             }
         }
         self.leftovers
-            .retain_mut(|l| !poll.ready(l.place) || read(&mut l.output, &mut l.lines, A_TURN, l.monitor, l.name, log));
+            .retain_mut(|l| !ready(l.number) || read(&mut l.output, &mut l.lines, A_TURN, l.monitor, l.name, log));
     }
 
     /// Looks for scripts that have ended. To be called on SIGCHLD.
@@ -275,8 +280,8 @@ impl Actions {
                 if self.leftovers.len() >= LEFTOVERS {
                     self.leftovers.remove(0);
                 }
-                let (monitor, name, lines) = (queue.monitor, r.name, r.lines);
-                self.leftovers.push(Leftover { monitor, name, output, lines, place: usize::MAX });
+                let (monitor, name, lines, number) = (queue.monitor, r.name, r.lines, r.number);
+                self.leftovers.push(Leftover { monitor, name, output, lines, number });
             }
         }
     }

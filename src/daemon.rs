@@ -90,7 +90,7 @@ pub struct Daemon {
     web: Option<Web>,
     actions: Actions,
     effects: Vec<Effect>,
-    poll: Poll,
+    poll: Ready,
     heard: Vec<(Option<usize>, Heard, Duration)>,
     started: Wall,
     suspended: Duration,
@@ -122,6 +122,28 @@ pub enum Refused {
     /// The kernel's network cannot be looked at.
     Netlink(String),
 }
+
+/// What the loop waits for, each by its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    Signals,
+    /// Replies to pings, by any socket.
+    Pings,
+    /// News of links, addresses, routes and rules, for failover.
+    News,
+    /// News of addresses and default routes, for ddns.
+    Addresses,
+    /// The list of connections that is gone through.
+    Flush,
+    Contact(u64),
+    Question(u64),
+    Worker(u64),
+    Output(u64),
+    /// Room for log lines.
+    Log,
+}
+
+type Ready = Poll<Waited>;
 
 /// What hearing leads to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -550,10 +572,11 @@ impl Daemon {
             return self.poll.wait(timeout);
         }
         self.poll.clear();
-        self.poll.add(self.signals.fd());
+        self.poll.add(Waited::Signals, self.signals.fd());
+        // Collected replies are taken at each wake-up: none is worth one of its own.
         if !self.bulk {
             for fd in self.pinger.fds() {
-                self.poll.add(fd);
+                self.poll.add(Waited::Pings, fd);
             }
         }
         if let Some(network) = &self.network {
@@ -561,12 +584,12 @@ impl Daemon {
         }
         self.contacts.add_to(&mut self.poll);
         self.questions.add_to(&mut self.poll);
-        if let Some(web) = &mut self.web {
+        if let Some(web) = &self.web {
             web.add_to(&mut self.poll);
         }
-        self.actions.add_to(&mut self.poll);
+        self.actions.add_to(&mut self.poll, Waited::Output);
         if let Some(fd) = self.log.waits_for() {
-            self.poll.add_write(fd);
+            self.poll.add_write(Waited::Log, fd);
         }
         self.poll.wait(timeout)
     }
@@ -574,17 +597,17 @@ impl Daemon {
     /// Takes in everything that has arrived.
     fn hear(&mut self) -> Next {
         let now = clock::monotonic();
-        let sockets = 1..=self.pinger.fds().count();
+        let others = self.poll.ready_besides(Waited::Pings);
         if self.bulk {
             self.hear_pings(now);
-        } else if sockets.clone().any(|place| self.poll.ready(place)) {
+        } else if self.poll.ready(Waited::Pings) {
             self.hear_pings(now);
             // Every second wake-up is that of a reply, from which nothing follows but a new time for the next one.
-            if self.effects.is_empty() && !self.poll.any_ready_outside(sockets.clone()) {
+            if self.effects.is_empty() && !others {
                 return Next::Wait;
             }
         }
-        if self.quiet.is_some() && !self.poll.any_ready_outside(sockets) {
+        if self.quiet.is_some() && !others {
             return Next::Turn;
         }
         self.quiet = None;
@@ -593,8 +616,8 @@ impl Daemon {
         if self.web.as_mut().is_some_and(|web| web.after(&self.poll)) {
             self.tell(now, &Seen::Moved, Some(Monitor::Ddns));
         }
-        self.actions.after(&self.poll, &mut self.log);
-        if !self.poll.ready(0) {
+        self.actions.after(|number| self.poll.ready(Waited::Output(number)), &mut self.log);
+        if !self.poll.ready(Waited::Signals) {
             return Next::Turn;
         }
         let arrived = self.signals.take();
@@ -819,9 +842,9 @@ impl Daemon {
                 break;
             }
             self.poll.clear();
-            self.poll.add(self.signals.fd());
-            self.actions.add_to(&mut self.poll);
-            if let Some(web) = &mut self.web {
+            self.poll.add(Waited::Signals, self.signals.fd());
+            self.actions.add_to(&mut self.poll, Waited::Output);
+            if let Some(web) = &self.web {
                 web.add_to(&mut self.poll);
             }
             let until = self.actions.poll_at().map_or(last, |at| at.min(last));
@@ -829,7 +852,7 @@ impl Daemon {
                 break;
             }
             self.signals.take();
-            self.actions.after(&self.poll, &mut self.log);
+            self.actions.after(|number| self.poll.ready(Waited::Output(number)), &mut self.log);
             if let Some(web) = &mut self.web {
                 web.after(&self.poll);
             }

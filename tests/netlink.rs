@@ -157,7 +157,7 @@ fn until(events: &mut Events, picture: &mut Picture, what: &str, so: impl Fn(&Pi
     while !so(picture) {
         assert!(Instant::now() < deadline, "not heard: {what}\n{picture:?}");
         let mut poll = Poll::default();
-        poll.add(events.fd());
+        poll.add((), events.fd());
         poll.wait(100).unwrap();
         assert_eq!(events.receive(|m| _ = picture.note(m)), Heard::Fine);
     }

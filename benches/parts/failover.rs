@@ -234,7 +234,7 @@ fn everything(table: &mut Table, imon: &Path) {
 pub(crate) fn watch() -> ExitCode {
     let mut events = Events::open().expect("netlink");
     let mut poll = Poll::default();
-    poll.add(events.fd());
+    poll.add((), events.fd());
     println!("watching");
     loop {
         poll.wait(-1).expect("poll");

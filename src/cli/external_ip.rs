@@ -32,7 +32,6 @@ struct Asking {
     place: usize,
     worker: Worker,
     began: Instant,
-    at: usize,
 }
 
 pub(super) fn run(ask: &Ask) -> u8 {
@@ -69,7 +68,7 @@ pub(super) fn run(ask: &Ask) -> u8 {
             match start(ask, source) {
                 Ok(worker) => {
                     let began = clock::monotonic();
-                    running.push(Asking { place: at, worker, began, at: usize::MAX });
+                    running.push(Asking { place: at, worker, began });
                 }
                 Err(why) => put(&mut asked, at, Err(NotFound::because(&why)), Duration::ZERO),
             }
@@ -130,8 +129,8 @@ fn wait(running: &mut Vec<Asking>) -> Vec<(usize, Option<Report>, Duration)> {
     let mut poll = Poll::default();
     while ended.is_empty() && !running.is_empty() {
         poll.clear();
-        for asking in running.iter_mut() {
-            asking.at = poll.add(asking.worker.fd());
+        for asking in running.iter() {
+            poll.add(asking.place, asking.worker.fd());
         }
         let limit = |asking: &Asking| asking.began + LOOKUP_LIMIT + GRACE;
         let until = running.iter().map(limit).min();
@@ -139,7 +138,7 @@ fn wait(running: &mut Vec<Asking>) -> Vec<(usize, Option<Report>, Duration)> {
         let now = clock::monotonic();
         let mut at = 0;
         while let Some(asking) = running.get_mut(at) {
-            let line = if poll.ready(asking.at) { asking.worker.read() } else { None };
+            let line = if poll.ready(asking.place) { asking.worker.read() } else { None };
             if line.is_none() && limit(asking) > now && !broken {
                 at += 1;
                 continue;

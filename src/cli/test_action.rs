@@ -99,9 +99,9 @@ fn watch(
             }
         }
         poll.clear();
-        poll.add(signals.fd());
+        poll.add((), signals.fd());
         if open {
-            poll.add(output.fd());
+            poll.add((), output.fd());
         }
         if poll.wait(clock::poll_timeout(now, Some(until))).is_err() || signals.take().stop {
             script.kill();

@@ -7,12 +7,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::hosts::Hosts;
+use super::{Ready, Waited};
 use crate::monitor::{About, AskId};
 use crate::opinion;
 use crate::resolve::{Ask, AskError};
 use crate::sys::error_text;
 use crate::sys::net::server_address;
-use crate::sys::poll::Poll;
 use crate::sys::udp;
 use crate::time::Instant;
 use crate::wire::dns::{self, Answer, Class, Kind, MAX_MESSAGE, Name, Question, Reject};
@@ -44,7 +44,8 @@ struct Asked {
     question: Question,
     purpose: Purpose,
     until: Instant,
-    place: usize,
+    /// Tells its socket from the others.
+    number: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -129,14 +130,14 @@ impl Questions {
         hosts.send(now, self);
     }
 
-    pub(super) fn add_to(&mut self, poll: &mut Poll) {
-        for asked in &mut self.asked {
-            asked.place = poll.add(asked.socket.fd());
+    pub(super) fn add_to(&self, poll: &mut Ready) {
+        for asked in &self.asked {
+            poll.add(Waited::Question(asked.number), asked.socket.fd());
         }
     }
 
     /// Takes the answers that have arrived.
-    pub(super) fn after(&mut self, poll: &Poll, now: Instant, hosts: &mut Hosts) {
+    pub(super) fn after(&mut self, poll: &Ready, now: Instant, hosts: &mut Hosts) {
         // Mostly nothing is asked, and this is called at every turn of the loop.
         if self.asked.is_empty() {
             return;
@@ -144,7 +145,7 @@ impl Questions {
         let mut buffer = [0; MAX_MESSAGE];
         let mut at = 0;
         while let Some(asked) = self.asked.get_mut(at) {
-            if !poll.ready(asked.place) {
+            if !poll.ready(Waited::Question(asked.number)) {
                 at += 1;
                 continue;
             }
@@ -176,7 +177,7 @@ impl Questions {
         let id = (self.random() & 0xffff) as u16;
         dns::query(id, &question, &mut self.packet);
         let socket = udp::Question::send(None, to, &self.packet)?;
-        self.asked.push(Asked { socket, id, question, purpose, until, place: usize::MAX });
+        self.asked.push(Asked { socket, id, question, purpose, until, number: self.counter });
         Ok(())
     }
 

@@ -5,10 +5,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::{Ready, Waited};
 use crate::monitor::failover::Probe;
 use crate::monitor::{ProbeId, Reason};
 use crate::sys::ping::Via;
-use crate::sys::poll::Poll;
 use crate::sys::{tcp, udp};
 use crate::time::Instant;
 use crate::wire::dns::{self, Class, Kind, MAX_MESSAGE, Name, Question, Rcode, Reject};
@@ -32,9 +32,10 @@ pub(super) struct Contacts {
 
 struct Contact {
     id: ProbeId,
+    /// Tells its socket from the others.
+    number: u64,
     sent: Instant,
     socket: Contacted,
-    place: usize,
 }
 
 enum Contacted {
@@ -48,12 +49,12 @@ pub(super) type Result = (ProbeId, std::result::Result<Duration, Reason>);
 impl Contacts {
     /// Sends a probe; for an echo request nothing is done.
     pub(super) fn send(&mut self, id: ProbeId, probe: Probe, via: &Via, to: IpAddr, now: Instant) -> io::Result<()> {
+        self.counter += 1;
         let socket = match probe {
             Probe::Echo => return Ok(()),
             Probe::Dns => {
                 let name = Name::parse(NAME).map_err(|_| io::ErrorKind::InvalidInput)?;
                 let question = Question { name, kind: Kind::A, class: Class::In };
-                self.counter += 1;
                 let number = (self.random.hash_one(self.counter) & 0xffff) as u16;
                 dns::query(number, &question, &mut self.packet);
                 let socket = udp::Question::send(Some(via), SocketAddr::new(to, DNS_PORT), &self.packet)?;
@@ -64,7 +65,7 @@ impl Contacts {
         if self.open.len() >= MOST {
             self.open.remove(0);
         }
-        self.open.push(Contact { id, sent: now, socket, place: usize::MAX });
+        self.open.push(Contact { id, number: self.counter, sent: now, socket });
         Ok(())
     }
 
@@ -84,21 +85,21 @@ impl Contacts {
         self.open.is_empty()
     }
 
-    pub(super) fn add_to(&mut self, poll: &mut Poll) {
-        for contact in &mut self.open {
-            contact.place = match &contact.socket {
-                Contacted::Dns(socket, ..) => poll.add(socket.fd()),
-                Contacted::Tcp(socket) => poll.add_write(socket.fd()),
-            };
+    pub(super) fn add_to(&self, poll: &mut Ready) {
+        for contact in &self.open {
+            let name = Waited::Contact(contact.number);
+            match &contact.socket {
+                Contacted::Dns(socket, ..) => poll.add(name, socket.fd()),
+                Contacted::Tcp(socket) => poll.add_write(name, socket.fd()),
+            }
         }
     }
 
     /// Takes what has arrived; one result each time, until there is none.
-    pub(super) fn after(&mut self, poll: &Poll, now: Instant) -> Option<Result> {
+    pub(super) fn after(&mut self, poll: &Ready, now: Instant) -> Option<Result> {
         let mut at = 0;
         while let Some(contact) = self.open.get_mut(at) {
-            let place = std::mem::replace(&mut contact.place, usize::MAX);
-            if !poll.ready(place) {
+            if !poll.ready(Waited::Contact(contact.number)) {
                 at += 1;
                 continue;
             }

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::{Ready, Waited};
 use crate::config;
 use crate::event::Severity;
 use crate::net::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
@@ -15,7 +16,6 @@ use crate::sys::error_text;
 use crate::sys::files::{Lock, Runtime};
 use crate::sys::netlink::{Events, Heard, Refused, Requests};
 use crate::sys::ping::Via;
-use crate::sys::poll::Poll;
 use crate::text::nearest;
 use crate::time::Instant;
 use crate::wire::rtnetlink::{Message, News};
@@ -244,10 +244,10 @@ impl Network {
         [self.watch.map(|watch| watch.next), self.retry].into_iter().flatten().chain(blinks).min()
     }
 
-    pub(super) fn add_to(&self, poll: &mut Poll) {
-        poll.add(self.events.fd());
+    pub(super) fn add_to(&self, poll: &mut Ready) {
+        poll.add(Waited::News, self.events.fd());
         if let Some(flush) = &self.flush {
-            poll.add(flush.fd());
+            poll.add(Waited::Flush, flush.fd());
         }
     }
 

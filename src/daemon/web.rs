@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::{Ready, Waited};
 use crate::action::Ticket;
 use crate::config;
 use crate::event::Severity;
@@ -19,7 +20,6 @@ use crate::sys::files::{self, Earlier, Record, State};
 use crate::sys::http::{Bound, RELEASED};
 use crate::sys::net::{own_addresses, random};
 use crate::sys::netlink::{Events, Heard};
-use crate::sys::poll::Poll;
 use crate::sys::secret;
 use crate::sys::worker::Worker;
 use crate::time::Instant;
@@ -42,6 +42,8 @@ pub(super) struct Web {
     saved: Saved,
     waiting: Vec<Waiting>,
     running: Vec<Running>,
+    /// Workers begun so far.
+    counter: u64,
     answers: Vec<Answer>,
     remarks: Vec<(Severity, String)>,
     watch: Option<Watch>,
@@ -77,7 +79,8 @@ struct Running {
     worker: Worker,
     purpose: Purpose,
     until: Instant,
-    place: usize,
+    /// Tells its worker from the others.
+    number: u64,
 }
 
 enum Purpose {
@@ -89,7 +92,6 @@ enum Purpose {
 struct Watch {
     events: Events,
     addresses: Vec<IpAddr>,
-    place: usize,
 }
 
 /// A call of the action script is to be made.
@@ -117,9 +119,10 @@ impl Web {
             saved: Saved::default(),
             waiting: Vec::new(),
             running: Vec::new(),
+            counter: 0,
             answers: Vec::new(),
             remarks,
-            watch: watch.map(|events| Watch { events, addresses: addresses(), place: usize::MAX }),
+            watch: watch.map(|events| Watch { events, addresses: addresses() }),
             said_unconfined: false,
             said_unwritable: false,
             stopping: false,
@@ -228,12 +231,12 @@ impl Web {
         self.running.iter().map(|running| running.until).chain(begin).min()
     }
 
-    pub(super) fn add_to(&mut self, poll: &mut Poll) {
-        for running in &mut self.running {
-            running.place = poll.add(running.worker.fd());
+    pub(super) fn add_to(&self, poll: &mut Ready) {
+        for running in &self.running {
+            poll.add(Waited::Worker(running.number), running.worker.fd());
         }
-        if let Some(watch) = &mut self.watch {
-            watch.place = poll.add(watch.events.fd());
+        if let Some(watch) = &self.watch {
+            poll.add(Waited::Addresses, watch.events.fd());
         }
     }
 
@@ -266,13 +269,18 @@ impl Web {
         calls
     }
 
+    fn begin(&mut self, worker: Worker, purpose: Purpose, until: Instant) {
+        self.counter += 1;
+        self.running.push(Running { worker, purpose, until, number: self.counter });
+    }
+
     fn begin_lookup(&mut self, now: Instant, id: LookupId, family: Family, bound: Bound) {
         let Some(source) = self.settings.sources.get(id.source) else { return };
         let roots = self.settings.roots.as_ref().map(|roots| roots.value.clone());
         match (Task { job: Job::Lookup(source.clone()), family, bound, roots }).start(None) {
             Ok(worker) => {
                 let until = now + LOOKUP_LIMIT + GRACE;
-                self.running.push(Running { worker, purpose: Purpose::Lookup(id), until, place: usize::MAX });
+                self.begin(worker, Purpose::Lookup(id), until);
             }
             Err(why) => self.answers.push(Answer::Lookup(id, Err(NotFound::because(&why)))),
         }
@@ -323,7 +331,7 @@ impl Web {
         match started {
             Ok(worker) => {
                 let purpose = Purpose::Publication(key, address, record);
-                self.running.push(Running { worker, purpose, until: now + UPDATE_LIMIT + GRACE, place: usize::MAX });
+                self.begin(worker, purpose, now + UPDATE_LIMIT + GRACE);
             }
             Err(why) => {
                 self.answers.push(Answer::Publication(key, address, Outcome::Failed(why.into()), record));
@@ -333,11 +341,10 @@ impl Web {
     }
 
     /// Takes what has arrived. Returns whether addresses or default routes are others now.
-    pub(super) fn after(&mut self, poll: &Poll) -> bool {
+    pub(super) fn after(&mut self, poll: &Ready) -> bool {
         let mut at = 0;
         while let Some(running) = self.running.get_mut(at) {
-            let place = std::mem::replace(&mut running.place, usize::MAX);
-            let line = if poll.ready(place) { running.worker.read() } else { None };
+            let line = if poll.ready(Waited::Worker(running.number)) { running.worker.read() } else { None };
             let Some(line) = line else {
                 at += 1;
                 continue;
@@ -345,7 +352,7 @@ impl Web {
             let running = self.running.swap_remove(at);
             self.conclude(running.purpose, Report::read(&line));
         }
-        self.watch.as_mut().is_some_and(|watch| poll.ready(watch.place) && watch.hear())
+        poll.ready(Waited::Addresses) && self.watch.as_mut().is_some_and(Watch::hear)
     }
 
     /// A worker has ended with this report, or was ended.

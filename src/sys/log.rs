@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use super::clock;
-use super::poll::{Poll, writable};
+use super::poll::writable;
 use crate::event::{Monitor, Severity};
 use crate::text::Clean;
 
@@ -135,9 +135,7 @@ impl Logger {
         let end = clock::monotonic() + Duration::from_millis(LAST);
         while let Some(fd) = self.waits_for() {
             let now = clock::monotonic();
-            let mut poll = Poll::default();
-            poll.add_write(fd);
-            if now >= end || poll.wait(clock::poll_timeout(now, Some(end))).is_err() {
+            if now >= end || !writable(fd, clock::poll_timeout(now, Some(end))) {
                 return;
             }
             self.flush();
@@ -198,7 +196,7 @@ fn send(syslog: &mut Syslog, lines: &[u8]) -> usize {
             // Its queue is full: waiting for it here would stop the monitors.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
             // There is no system log.
-            Err(_) if writable(2) => {
+            Err(_) if writable(2, 0) => {
                 let after_priority = text.iter().position(|b| *b == b'>').map_or(0, |at| at + 1);
                 let _ = io::stderr().write_all(line.get(after_priority..).unwrap_or(line));
             }
@@ -214,7 +212,7 @@ fn send(syslog: &mut Syslog, lines: &[u8]) -> usize {
 fn print(text: &[u8]) -> usize {
     let mut done = 0;
     for chunk in text.chunks(512) {
-        if !writable(1) {
+        if !writable(1, 0) {
             break;
         }
         let mut out = io::stdout();

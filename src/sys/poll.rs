@@ -1,29 +1,36 @@
 //! poll(2): one call a turn of the loop, on a list that is used again.
 
 use std::io;
-use std::ops::RangeInclusive;
 use std::os::fd::RawFd;
 
-/// The descriptors to wait for. Their order is the caller's: [`Poll::add`] returns the place, to ask for afterwards.
-#[derive(Default)]
-pub struct Poll {
+/// The descriptors to wait for. Each has a name, `N`, by which its readiness is asked for afterwards: where it stands in
+/// the list means nothing, and what is not in the list is not ready.
+pub struct Poll<N> {
     fds: Vec<libc::pollfd>,
+    names: Vec<N>,
 }
 
-impl Poll {
+impl<N> Default for Poll<N> {
+    fn default() -> Self {
+        Self { fds: Vec::new(), names: Vec::new() }
+    }
+}
+
+impl<N: Copy + PartialEq> Poll<N> {
     /// Forgets all descriptors.
     pub fn clear(&mut self) {
         self.fds.clear();
+        self.names.clear();
     }
 
-    /// Waits for something to read.
-    pub fn add(&mut self, fd: RawFd) -> usize {
-        self.push(fd, libc::POLLIN)
+    /// Waits for something to read. Several descriptors may share a name.
+    pub fn add(&mut self, name: N, fd: RawFd) {
+        self.push(name, fd, libc::POLLIN);
     }
 
     /// Waits for room to write.
-    pub fn add_write(&mut self, fd: RawFd) -> usize {
-        self.push(fd, libc::POLLOUT)
+    pub fn add_write(&mut self, name: N, fd: RawFd) {
+        self.push(name, fd, libc::POLLOUT);
     }
 
     /// Waits at most `timeout` milliseconds, for ever if it is negative. A signal ends it early.
@@ -42,28 +49,33 @@ impl Poll {
         }
     }
 
-    /// Whether the descriptor at `place` is ready, or has an error that reading would tell.
+    /// Whether a descriptor of this name is ready, or has an error that reading would tell.
     #[must_use]
-    pub fn ready(&self, place: usize) -> bool {
-        self.fds.get(place).is_some_and(|fd| fd.revents != 0)
+    pub fn ready(&self, name: N) -> bool {
+        self.any_ready(|it| it == name)
     }
 
-    /// Whether any descriptor but those at these places is ready.
+    /// Whether a descriptor of any other name is ready.
     #[must_use]
-    pub fn any_ready_outside(&self, places: RangeInclusive<usize>) -> bool {
-        (0..).zip(&self.fds).any(|(place, fd)| fd.revents != 0 && !places.contains(&place))
+    pub fn ready_besides(&self, name: N) -> bool {
+        self.any_ready(|it| it != name)
     }
 
-    fn push(&mut self, fd: RawFd, events: i16) -> usize {
+    fn any_ready(&self, wanted: impl Fn(N) -> bool) -> bool {
+        self.fds.iter().zip(&self.names).any(|(fd, name)| fd.revents != 0 && wanted(*name))
+    }
+
+    fn push(&mut self, name: N, fd: RawFd, events: i16) {
         self.fds.push(libc::pollfd { fd, events, revents: 0 });
-        self.fds.len() - 1
+        self.names.push(name);
     }
 }
 
-/// Whether a descriptor takes something now, or has an error that writing would tell.
+/// Waits for one descriptor to take something, at most `timeout` milliseconds. Returns whether it does, or has an error
+/// that writing would tell.
 #[must_use]
-pub fn writable(fd: RawFd) -> bool {
+pub fn writable(fd: RawFd, timeout: i32) -> bool {
     let mut one = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
     // SAFETY: the pointer is to one pollfd, as is said.
-    super::cerr(unsafe { libc::poll(&raw mut one, 1, 0) }).is_ok() && one.revents != 0
+    super::cerr(unsafe { libc::poll(&raw mut one, 1, timeout) }).is_ok() && one.revents != 0
 }

@@ -16,6 +16,7 @@ mod cli;
 mod configure;
 mod cost;
 mod ddns;
+mod edges;
 mod external;
 mod failover;
 mod logging;
@@ -53,6 +54,7 @@ fn main() {
         actions::tests(),
         external::tests(),
         ddns::tests(),
+        edges::tests(),
         logging::tests(),
         routers::tests(),
         service::tests(),

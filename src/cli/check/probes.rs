@@ -76,7 +76,7 @@ enum Asked {
 enum Means {
     Ping { wan: Option<usize>, to: IpAddr, sent: u16 },
     Tcp(tcp::Opening),
-    Dns { to: SocketAddr, question: Box<Question>, sockets: Vec<(udp::Question, u16, usize)> },
+    Dns { to: SocketAddr, question: Box<Question>, sockets: Vec<(udp::Question, u16)> },
     Web(Worker),
 }
 
@@ -86,7 +86,17 @@ struct Open {
     began: Instant,
     until: Instant,
     again: Option<Instant>,
-    place: usize,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    /// The caller's descriptor.
+    Other,
+    /// Pings of any size.
+    Pings,
+    /// The question at this place, and which of its sockets.
+    Open(usize, usize),
 }
 
 /// All that is under way.
@@ -99,7 +109,7 @@ pub(super) struct Probes {
     sized_again: Option<Instant>,
     /// Smaller packets are being tried since.
     ladder: Option<Instant>,
-    poll: Poll,
+    poll: Poll<Waited>,
 }
 
 impl Probes {
@@ -136,7 +146,7 @@ impl Probes {
     fn push(&mut self, about: About, means: Means, limit: Duration, gap: Option<Duration>) -> Reply {
         let began = clock::monotonic();
         let again = gap.map(|gap| began + gap);
-        self.open.push(Some(Open { about, means, began, until: began + limit, again, place: usize::MAX }));
+        self.open.push(Some(Open { about, means, began, until: began + limit, again }));
         Reply::Waiting
     }
 
@@ -227,31 +237,32 @@ impl Probes {
             return false;
         }
         self.poll.clear();
-        let other = self.poll.add(other);
+        self.poll.add(Waited::Other, other);
         let mut next = end;
-        for open in self.open.iter_mut().flatten() {
+        for (at, open) in self.open.iter().enumerate() {
+            let Some(open) = open else { continue };
             next = next.min(open.until).min(open.again.unwrap_or(open.until));
-            open.place = match &mut open.means {
-                Means::Ping { .. } => usize::MAX,
-                Means::Tcp(opening) => self.poll.add_write(opening.fd()),
-                Means::Web(worker) => self.poll.add(worker.fd()),
+            match &open.means {
+                Means::Ping { .. } => {}
+                Means::Tcp(opening) => self.poll.add_write(Waited::Open(at, 0), opening.fd()),
+                Means::Web(worker) => self.poll.add(Waited::Open(at, 0), worker.fd()),
                 Means::Dns { sockets, .. } => {
-                    sockets.iter_mut().for_each(|(socket, _, place)| *place = self.poll.add(socket.fd()));
-                    usize::MAX
+                    for (n, (socket, _)) in sockets.iter().enumerate() {
+                        self.poll.add(Waited::Open(at, n), socket.fd());
+                    }
                 }
-            };
+            }
         }
         if seen.mtu.waiting {
             next = next.min(self.sized_again.unwrap_or(end)).min(self.sized_end());
         }
-        let pings: Vec<_> = self.pinger.iter().flat_map(Pinger::fds).collect();
-        let sized = self.sized.iter().map(Sized::fd);
-        pings.into_iter().chain(sized).for_each(|fd| {
-            let _ = self.poll.add(fd);
-        });
+        let pings = self.pinger.iter().flat_map(Pinger::fds);
+        for fd in pings.chain(self.sized.iter().map(Sized::fd)) {
+            self.poll.add(Waited::Pings, fd);
+        }
         let broken = self.poll.wait(clock::poll_timeout(clock::monotonic(), Some(next))).is_err();
         self.hear(seen);
-        broken || self.poll.ready(other)
+        broken || self.poll.ready(Waited::Other)
     }
 
     fn send(&mut self, seen: &mut Seen, now: Instant) {
@@ -279,7 +290,7 @@ impl Probes {
                     open.again = Some(now + DNS_GAP).filter(|_| sockets.len() < 2);
                     match udp::Question::send(None, *to, &packet) {
                         Ok(socket) => {
-                            sockets.push((socket, id, usize::MAX));
+                            sockets.push((socket, id));
                             None
                         }
                         Err(e) => Some(e),
@@ -326,20 +337,21 @@ impl Probes {
                 }
             });
         }
-        for slot in open.iter_mut() {
-            let Some(Open { about, means, began, place, .. }) = slot else { continue };
+        for (at, slot) in open.iter_mut().enumerate() {
+            let Some(Open { about, means, began, .. }) = slot else { continue };
+            let ready = |n| poll.ready(Waited::Open(at, n));
             let outcome = match means {
                 Means::Ping { .. } => None,
-                Means::Tcp(opening) if poll.ready(*place) => Some(match opening.result() {
+                Means::Tcp(opening) if ready(0) => Some(match opening.result() {
                     Ok(()) => Outcome::Good(now.since(*began)),
                     Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => Outcome::Refused,
                     Err(e) => Outcome::Failed(format!("port 443: {}", error_text(&e))),
                 }),
-                Means::Web(worker) if poll.ready(*place) => {
+                Means::Web(worker) if ready(0) => {
                     worker.read().map(|line| Outcome::Web(Report::read(&line).map(|report| report.said)))
                 }
                 Means::Tcp(_) | Means::Web(_) => None,
-                Means::Dns { question, sockets, .. } => answer(sockets, question, poll),
+                Means::Dns { question, sockets, .. } => answer(sockets, question, ready),
             };
             if let Some(outcome) = outcome {
                 let (about, took) = (*about, now.since(*began));
@@ -436,10 +448,10 @@ enum Outcome {
     Web(Option<Reported>),
 }
 
-fn answer(sockets: &mut Vec<(udp::Question, u16, usize)>, question: &Question, poll: &Poll) -> Option<Outcome> {
+fn answer(sockets: &mut [(udp::Question, u16)], question: &Question, ready: impl Fn(usize) -> bool) -> Option<Outcome> {
     let mut buffer = [0; MAX_MESSAGE];
-    for (socket, id, place) in sockets {
-        if !poll.ready(*place) {
+    for (n, (socket, id)) in sockets.iter_mut().enumerate() {
+        if !ready(n) {
             continue;
         }
         match socket.receive(&mut buffer) {
