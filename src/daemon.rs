@@ -490,6 +490,11 @@ impl Daemon {
     /// After the kernel has told something, or something was tried in vain: routes and rules are put in order.
     fn keep_network(&mut self, now: Instant) {
         let Some(network) = &mut self.network else { return };
+        if self.hosts.take_moved() {
+            for wan in 0..network.states().len() {
+                network.set_targets(wan, self.hosts.probed(wan));
+            }
+        }
         if network.keep(now) {
             self.tell_links(now);
         }

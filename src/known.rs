@@ -183,6 +183,7 @@ fn route() -> bool {
         tos: 0,
         source: Some(Ipv4Addr::new(192, 0, 2, 2)),
         hops: vec![hop],
+        nexthop: 0,
     };
     let mut bytes = Vec::new();
     rtnetlink::change(&Change::Replace(route.clone()), 7, &mut bytes);

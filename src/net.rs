@@ -8,11 +8,13 @@ use crate::wire::rtnetlink::{Default6, Message, News};
 
 /// The mark on every route and rule of ours (`RTA_PROTOCOL`, `FRA_PROTOCOL`). Not taken in iproute2's `rt_protos`.
 pub const PROTOCOL: u8 = 171;
+/// Routes of at most this prefix length are pieces of a default route: halves, quarters, eighths.
+pub const BROAD: u8 = 3;
 /// The table that everything uses that nobody told otherwise (`RT_TABLE_MAIN`).
 pub const MAIN: u32 = 254;
 
 /// A network interface.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Link {
     /// Its number, which changes when it is unplugged and plugged in again.
     pub index: u32,
@@ -24,6 +26,11 @@ pub struct Link {
     pub carrier: bool,
     /// One peer and no neighbours to ask for: PPP, tunnels (`IFF_POINTOPOINT`).
     pub point_to_point: bool,
+    /// It leads to a network elsewhere, inside other packets: point-to-point, or of a kind that is a tunnel's
+    /// (`IFLA_INFO_KIND`).
+    pub tunnel: bool,
+    /// The number of the bridge or bond that it is a port of; 0: of none (`IFLA_MASTER`).
+    pub master: u32,
 }
 
 /// An IPv4 address of an interface.
@@ -46,7 +53,7 @@ pub struct Address {
 /// One way out: a gateway, a device, or both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hop {
-    /// The interface's number; 0 where there is none (a next-hop object, or a gateway of the other family).
+    /// The interface's number; 0 where there is none (a gateway of the other family, a next-hop object that is not known).
     pub index: u32,
     /// The gateway; `None`: everything is on the link.
     pub gateway: Option<Ipv4Addr>,
@@ -56,7 +63,18 @@ pub struct Hop {
     pub dead: bool,
 }
 
-/// An IPv4 unicast route.
+/// A next-hop object, which routes name by its number (ip-nexthop(8)).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Nexthop {
+    /// Its number.
+    pub id: u32,
+    /// Its way out; none for a black hole and for a group.
+    pub hop: Option<Hop>,
+    /// The numbers of its members.
+    pub group: Vec<u32>,
+}
+
+/// An IPv4 route: unicast, or one that leads nowhere (`blackhole`, `unreachable`, `prohibit`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {
     /// The table it is in.
@@ -73,26 +91,44 @@ pub struct Route {
     pub tos: u8,
     /// The source address it prefers.
     pub source: Option<Ipv4Addr>,
-    /// Its ways out; several for a multipath route.
+    /// Its ways out; several for a multipath route, none for one that leads nowhere.
     pub hops: Vec<Hop>,
+    /// The number of its next-hop object; 0: it has none.
+    pub nexthop: u32,
 }
 
 /// An IPv4 routing policy rule.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rule {
-    /// Rules are tried from the lowest priority number on.
+    /// Rules are tried from the lowest priority number on; those of the same number in the order in which they were added.
     pub priority: u32,
     /// The table it leads to; 0 for a rule that does something else.
     pub table: u32,
+    /// It leads nowhere: `blackhole`, `unreachable`, `prohibit`.
+    pub nowhere: bool,
     /// Who made it.
     pub protocol: u8,
+    /// It is for all that its conditions do not describe.
+    pub inverted: bool,
     /// Only for this source,
     pub source: Option<Ipv4Addr>,
     /// of which this many bits count.
     pub source_length: u8,
+    /// Only for this destination,
+    pub destination: Option<Ipv4Addr>,
+    /// of which this many bits count.
+    pub destination_length: u8,
+    /// Only for this protocol, by its IP number (`FRA_IP_PROTO`); 0: any.
+    pub ip_protocol: u8,
+    /// Only for this destination port; 0: any.
+    pub port: u16,
+    /// Only for packets with exactly this mark; 0: any.
+    pub mark: u32,
+    /// Only for what a program has bound to this interface (`FRA_OIFNAME`).
+    pub device: Option<String>,
     /// Routes of at most this prefix length are not taken from the table (`FRA_SUPPRESS_PREFIXLEN`).
     pub suppress: Option<u32>,
-    /// It has further conditions (marks, interfaces, ports, destination), which ours never have.
+    /// It has further conditions (marks, incoming interface, users, ranges of ports), which ours never have.
     pub special: bool,
 }
 
@@ -129,9 +165,9 @@ impl Route {
         self.protocol == PROTOCOL
     }
 
-    /// Whether it may decide where packets for the internet go.
+    /// Whether it may decide where packets for the internet go: a default, a piece of one as VPNs make them, or ours.
     fn matters(&self) -> bool {
-        self.prefix <= 1 || self.is_ours()
+        self.prefix <= BROAD || self.is_ours()
     }
 
     /// What makes two routes the same to a replacement.
@@ -161,8 +197,10 @@ pub struct Picture {
     /// Of all tables: default routes, halves of one (`0.0.0.0/1`, as VPNs make them), and ours. A router may have a
     /// million others.
     pub routes: Vec<Route>,
-    /// All IPv4 rules.
+    /// All IPv4 rules, in the order in which they are tried.
     pub rules: Vec<Rule>,
+    /// All next-hop objects.
+    pub nexthops: Vec<Nexthop>,
     /// The IPv6 default routes.
     pub defaults6: Vec<Default6>,
     /// The kernel has no rules, and no tables but main.
@@ -191,16 +229,31 @@ impl Picture {
                 self.addresses.retain(|a| a.place() != address.place());
                 return true;
             }
-            News::Route(route) if route.matters() => {
+            News::Route(mut route) if route.matters() => {
+                self.resolve(&mut route);
                 let same = |r: &Route| r.place() == route.place() && (message.replaces || *r == route);
                 put(&mut self.routes, route.clone(), same);
             }
-            News::NoRoute(route) => take(&mut self.routes, |r| {
-                r.place() == route.place() && r.protocol == route.protocol && r.ways().eq(route.ways())
-            }),
-            News::Rule(rule) => put(&mut self.rules, rule.clone(), |r| *r == rule),
+            News::NoRoute(mut route) => {
+                self.resolve(&mut route);
+                take(&mut self.routes, |r| {
+                    r.place() == route.place() && r.protocol == route.protocol && r.ways().eq(route.ways())
+                });
+            }
+            News::Rule(rule) => {
+                let at = self.rules.iter().position(|r| r.priority > rule.priority).unwrap_or(self.rules.len());
+                self.rules.insert(at, rule);
+            }
             News::NoRule(rule) => take(&mut self.rules, |r| *r == rule),
-            News::Default6(default) => put(&mut self.defaults6, default, |d| *d == default),
+            News::Nexthop(nexthop) => {
+                put(&mut self.nexthops, nexthop.clone(), |n| n.id == nexthop.id);
+                return true;
+            }
+            News::NoNexthop(id) => {
+                self.nexthops.retain(|n| n.id != id);
+                return true;
+            }
+            News::Default6(default) => put(&mut self.defaults6, default.clone(), |d| *d == default),
             News::NoDefault6(default) => take(&mut self.defaults6, |d| *d == default),
             News::Route(_) | News::Neighbour(_) | News::End(..) | News::Other => {}
         }
@@ -209,12 +262,24 @@ impl Picture {
 }
 
 impl Picture {
+    /// Puts the ways out of a next-hop object in, which the kernel leaves out of the route (`nexthop_compat_mode`).
+    fn resolve(&self, route: &mut Route) {
+        let find = |id: u32| self.nexthops.iter().find(|n| n.id == id);
+        if route.hops.iter().any(|hop| hop.index != 0) {
+            return;
+        }
+        if let Some(nexthop) = find(route.nexthop) {
+            let members = nexthop.group.iter().filter_map(|id| find(*id)?.hop);
+            route.hops = nexthop.hop.into_iter().chain(members).collect();
+        }
+    }
+
     /// Takes note of a change of ours that the kernel has made. It tells the same in a moment, which changes nothing.
     pub fn made(&mut self, change: &Change) {
         let news = match change.clone() {
             Change::Replace(route) => News::Route(route),
             Change::RemoveRoute(route) => News::NoRoute(route),
-            Change::AddRule(rule) => News::Rule(rule),
+            Change::AddRule(rule) | Change::AppendRule(rule) => News::Rule(rule),
             Change::RemoveRule(rule) => News::NoRule(rule),
         };
         self.note(Message { sequence: 0, interrupted: false, replaces: true, news });
@@ -289,7 +354,9 @@ pub enum Change {
     RemoveRoute(Route),
     /// Add the rule, unless there is one like it.
     AddRule(Rule),
-    /// Take the rule away.
+    /// Add the rule behind all of its priority, also when there is one like it.
+    AppendRule(Rule),
+    /// Take the rule away, the first one like it.
     RemoveRule(Rule),
 }
 
@@ -298,7 +365,7 @@ impl fmt::Display for Change {
         match self {
             Self::Replace(r) => write!(f, "ip route replace {r}"),
             Self::RemoveRoute(r) => write!(f, "ip route del {r}"),
-            Self::AddRule(r) => write!(f, "ip rule add {r}"),
+            Self::AddRule(r) | Self::AppendRule(r) => write!(f, "ip rule add {r}"),
             Self::RemoveRule(r) => write!(f, "ip rule del {r}"),
         }
     }
@@ -307,6 +374,9 @@ impl fmt::Display for Change {
 /// As a person would write it for `ip route`; interfaces by their numbers (`dev #3`).
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.hops.is_empty() {
+            f.write_str("blackhole ")?;
+        }
         match self.prefix {
             0 => f.write_str("default")?,
             prefix => write!(f, "{}/{prefix}", self.destination)?,
@@ -338,13 +408,33 @@ impl fmt::Display for Route {
 /// As a person would write it for `ip rule`.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pref {}", self.priority)?;
-        match self.source {
-            Some(source) if self.source_length == 32 => write!(f, " from {source}")?,
-            Some(source) => write!(f, " from {source}/{}", self.source_length)?,
-            None => f.write_str(" from all")?,
+        write!(f, "pref {}{} from ", self.priority, if self.inverted { " not" } else { "" })?;
+        host(f, self.source, self.source_length)?;
+        if self.destination.is_some() {
+            f.write_str(" to ")?;
+            host(f, self.destination, self.destination_length)?;
+        }
+        if let Some(device) = &self.device {
+            write!(f, " oif {device}")?;
+        }
+        match self.ip_protocol {
+            0 => {}
+            ICMP => f.write_str(" ipproto icmp")?,
+            TCP => f.write_str(" ipproto tcp")?,
+            UDP => f.write_str(" ipproto udp")?,
+            other => write!(f, " ipproto {other}")?,
+        }
+        if self.mark != 0 {
+            write!(f, " fwmark {:#x}", self.mark)?;
+        }
+        if self.port != 0 {
+            write!(f, " dport {}", self.port)?;
+        }
+        if self.special {
+            f.write_str(" (and more conditions)")?;
         }
         match self.table {
+            _ if self.nowhere => f.write_str(" prohibit")?,
             MAIN => f.write_str(" lookup main")?,
             table => write!(f, " lookup {table}")?,
         }
@@ -352,5 +442,36 @@ impl fmt::Display for Rule {
             write!(f, " suppress_prefixlength {length}")?;
         }
         Ok(())
+    }
+}
+
+/// Numbers of IP protocols, as rules name them (RFC 790).
+pub const ICMP: u8 = 1;
+/// TCP.
+pub const TCP: u8 = 6;
+/// UDP.
+pub const UDP: u8 = 17;
+
+fn host(f: &mut fmt::Formatter<'_>, address: Option<Ipv4Addr>, length: u8) -> fmt::Result {
+    match address {
+        Some(address) if length == 32 => write!(f, "{address}"),
+        Some(address) => write!(f, "{address}/{length}"),
+        None => f.write_str("all"),
+    }
+}
+
+impl Rule {
+    /// Whether it is for everything: it has no conditions.
+    #[must_use]
+    pub fn is_broad(&self) -> bool {
+        let bare = Self {
+            priority: self.priority,
+            table: self.table,
+            nowhere: self.nowhere,
+            protocol: self.protocol,
+            suppress: self.suppress,
+            ..Self::default()
+        };
+        *self == bare
     }
 }

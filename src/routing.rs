@@ -3,28 +3,30 @@
 //! a killed imon left is taken over, and nothing is ever added twice.
 //!
 //! ```text
-//! pref N      from all         lookup main suppress_prefixlength 0   everything but default routes, as always
-//! pref N+1+i  from ADDRESS(i)  lookup BASE+1+i                       what has the address of WAN i leaves by WAN i
-//! pref N+9    from all         lookup BASE                           all else: by the chosen WAN
+//! P  from A1 to TARGET ipproto icmp lookup BASE+1       probes of network 1, for each of its targets
+//! B  not from NOBODY lookup main suppress_prefixlength 0  everything but default routes, as always
+//! B  from A1 ipproto tcp lookup BASE+1                  connections from and to the address of network 1,
+//! B  from A1 ipproto udp dport 53 lookup BASE+1         its lookups,
+//! B  from A1 oif DEVICE1 lookup BASE+1                  and what a program has bound to it
+//! B  from all lookup BASE                               all else: by the chosen network
 //! ```
 //!
-//! So traffic follows the choice whatever other defaults the table main holds, and none of those is touched (the way of
-//! wg-quick(8)). The default in main at the configured metric is there as well, as it was with V2.99: for people, for
+//! B is the last place before the first rule that leads everybody over one of our networks, mostly main's own: what leads
+//! elsewhere stands before it, and goes first. P is before all rules of others. So traffic follows the choice whatever
+//! other defaults the table main holds, none of those is touched, and no tunnel is led around. The default in main at the configured metric is there as well, as it was with V2.99: for people, for
 //! programs that look for it, and for the moment in which imon is not there.
+
+mod rules;
 
 use std::fmt;
 use std::net::Ipv4Addr;
 
+pub use rules::{Beside, BesideKind, Lead, Probed};
+
 use crate::net::{Address, Change, Hop, Link, MAIN, PROTOCOL, Route, Rule};
 
-/// Highest number of WANs: each has a rule between the first and the last.
+/// Highest number of WANs: each has a table behind the one of the choice.
 pub const MOST_WANS: usize = 8;
-/// Where our rules begin. mwan3 and Tailscale are before, NetworkManager and main (32766) behind.
-const FIRST_PREFERENCE: u32 = 20_000;
-/// Rules of an instance.
-const PREFERENCES: u32 = 10;
-/// Metrics above share their rules' preference.
-const LARGEST_METRIC: u32 = 999;
 /// Our tables are these and above, so many for an instance.
 const TABLES: u32 = 171_000_000;
 const TABLES_EACH: u32 = 10;
@@ -49,6 +51,8 @@ pub struct Wan {
     pub device: String,
     /// Its gateway.
     pub gateway: Gateway,
+    /// What its probes are sent to, as far as it has an address and is no neighbour.
+    pub targets: Vec<Probed>,
 }
 
 /// Where the gateway's address is from.
@@ -86,6 +90,8 @@ pub enum State {
     NoCarrier,
     /// It has no address for the internet.
     NoAddress,
+    /// It is a port of a bridge or bond, which has the address in its place.
+    Port,
     /// Nobody has told yet who the gateway is.
     NoGateway,
     /// The kernel does not take a route over it.
@@ -101,6 +107,7 @@ impl fmt::Display for State {
             Self::Down => "the interface is set down",
             Self::NoCarrier => "no carrier: the cable is out, or the other end is off",
             Self::NoAddress => "the interface has no address",
+            Self::Port => "the interface is a port of a bridge or bond, which has the address: use that in its place",
             Self::NoGateway => "no gateway is known: nobody has set a default route over the interface",
             Self::Refused => "the kernel refuses a route over it",
             Self::Ready(_) => "the link is ready",
@@ -138,7 +145,6 @@ pub struct Policy {
     wans: Vec<Wan>,
     metric: u32,
     base: u32,
-    preference: u32,
 }
 
 impl Policy {
@@ -148,12 +154,7 @@ impl Policy {
         wans.truncate(MOST_WANS);
         // FNV-1a: any hash will do as long as it is the same after a restart.
         let hash = instance.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
-        Self {
-            wans,
-            metric,
-            base: TABLES + (hash % INSTANCES) * TABLES_EACH,
-            preference: FIRST_PREFERENCE + metric.min(LARGEST_METRIC) * PREFERENCES,
-        }
+        Self { wans, metric, base: TABLES + (hash % INSTANCES) * TABLES_EACH }
     }
 
     /// The table with the road that was chosen, and nothing else.
@@ -168,10 +169,22 @@ impl Policy {
         self.base + 1 + small(wan)
     }
 
-    /// The priority numbers of our rules.
+    /// What the probes of a WAN are sent to from now on. Returns whether that is something else than before.
+    pub fn set_targets(&mut self, wan: usize, targets: Vec<Probed>) -> bool {
+        let Some(wan) = self.wans.get_mut(wan).filter(|wan| wan.targets != targets) else { return false };
+        wan.targets = targets;
+        true
+    }
+
+    /// Whether it is the same but for what is probed.
     #[must_use]
-    pub fn preferences(&self) -> std::ops::Range<u32> {
-        self.preference..self.preference + PREFERENCES
+    pub fn is_like(&self, other: &Self) -> bool {
+        let bare = |policy: &Self| {
+            let mut bare = policy.clone();
+            bare.wans.iter_mut().for_each(|wan| wan.targets.clear());
+            bare
+        };
+        bare(self) == bare(other)
     }
 
     /// What the WAN is like. `None`: there is no such WAN.
@@ -189,7 +202,9 @@ impl Policy {
             Gateway::Fixed(gateway) => Some(gateway),
             Gateway::Auto => self.learnt(wan, link, view),
         };
-        let Some(Address { address, peer, .. }) = address(link, gateway, view) else { return Some(State::NoAddress) };
+        let Some(Address { address, peer, .. }) = address(link, gateway, view) else {
+            return Some(if link.master == 0 { State::NoAddress } else { State::Port });
+        };
         if gateway.is_none() && !link.point_to_point {
             return Some(State::NoGateway);
         }
@@ -213,7 +228,10 @@ impl Policy {
     #[must_use]
     pub fn free_metric(&self, view: &View<'_>) -> u32 {
         let taken = |metric: u32| self.foreign_at(metric, view).is_some();
-        let metrics = (0..=1000).filter_map(|n| self.metric.checked_add(n));
+        // Main itself must not lead around what all traffic is left to.
+        let behind = self.yielded_default(view).map_or(0, |route| route.metric.saturating_add(1));
+        let first = self.metric.max(behind);
+        let metrics = (0..=1000).filter_map(|n| first.checked_add(n));
         metrics.into_iter().find(|m| !taken(*m)).unwrap_or(self.metric)
     }
 
@@ -258,17 +276,6 @@ impl Policy {
             .min_by_key(|r| r.metric)
     }
 
-    /// A default of lower metric through a tunnel that is none of our WANs. Somebody wants all traffic in a VPN: to lead
-    /// it around that would be a leak, so our choice then stays behind it.
-    #[must_use]
-    pub fn tunnel<'a>(&self, view: &View<'a>) -> Option<&'a Route> {
-        let is_tunnel = |hop: &Hop| {
-            let link = view.links.iter().find(|l| l.index == hop.index);
-            link.is_some_and(|l| l.up && l.point_to_point && !self.wans.iter().any(|w| w.device == l.name))
-        };
-        self.rival(view).filter(|r| r.hops.iter().any(is_tunnel))
-    }
-
     /// What has to change, in this order, so that the kernel has what it should have. Empty when it has.
     ///
     /// A WAN that is not ready keeps what it has: the last road is never taken away. Roads come before the rules that
@@ -291,10 +298,9 @@ impl Policy {
                 put(&mut out, default(self.table_of(wan), 0, road, needs_onlink(road, view)), view);
             }
         }
-        let rules = if view.policy_routing { self.rules(&roads, chosen.is_some(), view) } else { Vec::new() };
-        out.extend(rules.iter().filter(|rule| !view.rules.contains(rule)).cloned().map(Change::AddRule));
-        let stale = view.rules.iter().filter(|rule| self.is_our_rule(rule) && !self.keeps(rule, &rules, &roads, view));
-        out.extend(stale.cloned().map(Change::RemoveRule));
+        if view.policy_routing {
+            out.extend(self.rule_changes(chosen.is_some(), view));
+        }
         // Of an earlier metric. V2.99's own has been replaced, or is at the metric that is in use.
         let old = |r: &&Route| r.is_ours() && r.metric != metric && self.is_our_default(r, view);
         if chosen_road.is_some() {
@@ -306,7 +312,8 @@ impl Policy {
     /// What has to go at the end: rules first, then the roads of our tables; with `all` the default in main as well.
     #[must_use]
     pub fn farewell(&self, all: bool, view: &View<'_>) -> Vec<Change> {
-        let rules = view.rules.iter().filter(|rule| self.is_our_rule(rule)).cloned().map(Change::RemoveRule);
+        // The last one first: what leads everything goes before what makes exceptions from it.
+        let rules = view.rules.iter().rev().filter(|rule| self.is_our_rule(rule)).cloned().map(Change::RemoveRule);
         let ours = |r: &&Route| r.is_ours() && (self.is_our_table(r.table) || (all && self.is_our_default(r, view)));
         rules.chain(view.routes.iter().filter(ours).cloned().map(Change::RemoveRoute)).collect()
     }
@@ -318,50 +325,13 @@ impl Policy {
         match change {
             Change::Replace(route) if route.table == MAIN || route.table == self.base => Part::Default,
             Change::Replace(route) => wan(route.table).map_or(Part::Other, Part::Wan),
-            Change::AddRule(rule) if rule.table == self.base => Part::Default,
-            Change::AddRule(_) | Change::RemoveRoute(_) | Change::RemoveRule(_) => Part::Other,
+            Change::AddRule(rule) | Change::AppendRule(rule) if rule.table == self.base => Part::Default,
+            Change::AddRule(_) | Change::AppendRule(_) | Change::RemoveRoute(_) | Change::RemoveRule(_) => Part::Other,
         }
     }
 
     fn road(&self, wan: usize, view: &View<'_>) -> Option<Road> {
         if let Some(State::Ready(road)) = self.state(wan, view) { Some(road) } else { None }
-    }
-
-    fn rules(&self, roads: &[Option<Road>], chosen: bool, view: &View<'_>) -> Vec<Rule> {
-        let rule = |place: u32, source: Option<Ipv4Addr>, table, suppress| Rule {
-            priority: self.preference + place,
-            table,
-            protocol: PROTOCOL,
-            source,
-            source_length: if source.is_some() { 32 } else { 0 },
-            suppress,
-            special: false,
-        };
-        let mut rules = vec![rule(0, None, MAIN, Some(0))];
-        for (wan, road) in roads.iter().enumerate() {
-            if let Some(road) = road {
-                rules.push(rule(1 + small(wan), Some(road.address), self.table_of(wan), None));
-            }
-        }
-        if chosen && self.tunnel(view).is_none() {
-            rules.push(rule(PREFERENCES - 1, None, self.base, None));
-        }
-        rules
-    }
-
-    /// Whether a rule of ours may stay: it is wanted, or it belongs to a WAN that is only not ready at the moment and
-    /// still has the address.
-    fn keeps(&self, rule: &Rule, wanted: &[Rule], roads: &[Option<Road>], view: &View<'_>) -> bool {
-        let waits = |wan: usize| roads.get(wan).is_some_and(Option::is_none);
-        let has = |source: Ipv4Addr| view.addresses.iter().any(|a| a.address == source);
-        wanted.contains(rule)
-            || ((0..self.wans.len()).any(|wan| rule.table == self.table_of(wan) && waits(wan))
-                && rule.source.is_some_and(has))
-    }
-
-    fn is_our_rule(&self, rule: &Rule) -> bool {
-        let ours = self.is_our_table(rule.table) || (rule.table == MAIN && self.preferences().contains(&rule.priority));
-        rule.protocol == PROTOCOL && ours
     }
 
     fn is_our_table(&self, table: u32) -> bool {
@@ -404,6 +374,7 @@ fn default(table: u32, metric: u32, road: &Road, onlink: bool) -> Route {
         tos: 0,
         source: None,
         hops: vec![Hop { index: road.index, gateway: road.gateway, onlink, dead: false }],
+        nexthop: 0,
     }
 }
 

@@ -96,6 +96,7 @@ impl Kernel {
         let wan = |n: u8| imon::routing::Wan {
             device: format!("wan{n}"),
             gateway: Gateway::Fixed(Ipv4Addr::new(192, 168, 42 + 20 * n, 1)),
+            targets: Vec::new(),
         };
         let mut kernel = Self { picture: Picture::default(), policy: Policy::new("t", vec![wan(0), wan(1)], 201) };
         for wan in 0..2 {
@@ -110,7 +111,7 @@ impl Kernel {
         let index = 3 + wan as u32;
         self.picture.links.retain(|l| l.index != index);
         let name = format!("wan{wan}");
-        self.picture.links.push(Link { index, name, up, carrier: up && carrier, point_to_point: false });
+        self.picture.links.push(Link { index, name, up, carrier: up && carrier, ..Link::default() });
         if !up {
             self.picture.routes.retain(|r| r.hops.iter().all(|h| h.index != index));
         }
@@ -148,6 +149,7 @@ impl Kernel {
             tos: 0,
             source: None,
             hops: vec![hop],
+            nexthop: 0,
         };
         if !self.picture.routes.iter().any(|r| r.table == MAIN && r.metric == metric) {
             self.picture.routes.push(route);

@@ -83,6 +83,7 @@ fn default(metric: u32, gateway: Ipv4Addr, index: u32) -> Route {
         tos: 0,
         source: None,
         hops: vec![Hop { index, gateway: Some(gateway), onlink: false, dead: false }],
+        nexthop: 0,
     }
 }
 
@@ -98,12 +99,12 @@ fn the_picture() {
     assert_eq!((address.index, address.prefix, address.local, address.secondary), (wan1.index, 24, false, false));
     assert!(picture.routes.contains(&default(77, GATEWAY2, index(&picture, "wan2"))));
     assert!(picture.routes.iter().any(|r| r.table == 4711 && r.hop().unwrap().gateway == Some(GATEWAY2)));
-    assert!(picture.routes.iter().all(|r| r.prefix <= 1 || r.is_ours()), "{:?}", picture.routes);
+    assert!(picture.routes.iter().all(|r| r.prefix <= 3 || r.is_ours()), "{:?}", picture.routes);
     let rule = picture.rules.iter().find(|r| r.priority == 500).unwrap();
     assert_eq!((rule.table, rule.protocol, rule.source), (4711, PROTOCOL, Some(Ipv4Addr::new(192, 168, 62, 2))));
     let main = picture.rules.iter().find(|r| r.priority == 32766).unwrap();
     assert_eq!((main.table, main.source, main.suppress, main.special), (MAIN, None, None, false));
-    assert_eq!(picture.defaults6.iter().filter(|d| d.index == wan1.index && d.table == MAIN).count(), 1);
+    assert_eq!(picture.defaults6.iter().filter(|d| d.hops[0].0 == wan1.index && d.table == MAIN).count(), 1);
 }
 
 fn replaced() {
@@ -124,15 +125,7 @@ fn errors() {
     let mut requests = Requests::open().unwrap();
     let wan1 = index(&look(&mut requests), "wan1");
     let route = default(201, GATEWAY1, wan1);
-    let rule = Rule {
-        priority: 22_010,
-        table: MAIN,
-        protocol: PROTOCOL,
-        source: None,
-        source_length: 0,
-        suppress: Some(0),
-        special: false,
-    };
+    let rule = Rule { priority: 22_010, table: MAIN, protocol: PROTOCOL, suppress: Some(0), ..Rule::default() };
     for change in [Change::AddRule(rule.clone()), Change::Replace(route.clone())] {
         requests.make(&change).unwrap();
         requests.make(&change).unwrap();
@@ -228,7 +221,8 @@ fn way() {
 /// The plan, carried out by the real kernel.
 fn planned() {
     let mut requests = Requests::open().unwrap();
-    let wan = |device: &str, gateway| Wan { device: device.into(), gateway: Gateway::Fixed(gateway) };
+    let wan =
+        |device: &str, gateway| Wan { device: device.into(), gateway: Gateway::Fixed(gateway), targets: Vec::new() };
     let policy = Policy::new("main", vec![wan("wan1", GATEWAY1), wan("wan2", GATEWAY2)], 201);
     ip("route add default via 192.168.92.10 metric 5");
     ip("route add default via 192.168.62.1 metric 100 proto dhcp");

@@ -69,7 +69,7 @@ impl Roads<'_> {
         let wanted = |change: &Change| match change {
             Change::Replace(_) => matches!(policy.part(change), Part::Wan(_)),
             // What has no road of its own, our own networks for instance, goes on as before.
-            Change::AddRule(rule) => rule.table != policy.table(),
+            Change::AddRule(rule) | Change::AppendRule(rule) => rule.table != policy.table(),
             Change::RemoveRoute(_) | Change::RemoveRule(_) => false,
         };
         for change in policy.changes(None, &view).into_iter().filter(wanted) {
@@ -85,7 +85,7 @@ impl Drop for Roads<'_> {
         for change in self.made.drain(..).rev() {
             let undo = match change {
                 Change::Replace(route) => Change::RemoveRoute(route),
-                Change::AddRule(rule) => Change::RemoveRule(rule),
+                Change::AddRule(rule) | Change::AppendRule(rule) => Change::RemoveRule(rule),
                 Change::RemoveRoute(_) | Change::RemoveRule(_) => continue,
             };
             let _ = self.requests.make(&undo);
@@ -108,15 +108,7 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
         return cannot(&e);
     }
     let (mut setup, config) = setup(&ask.selection);
-    let nothing = Change::RemoveRule(crate::net::Rule {
-        priority: 0,
-        table: 0,
-        protocol: crate::net::PROTOCOL,
-        source: None,
-        source_length: 0,
-        suppress: None,
-        special: false,
-    });
+    let nothing = Change::RemoveRule(crate::net::Rule { protocol: crate::net::PROTOCOL, ..Default::default() });
     let may_route = requests.try_out(&nothing).is_ok();
     let addresses = if ask.targets.is_empty() { ANYCAST.to_vec() } else { ask.targets.clone() };
     let first = |family: Family| addresses.iter().copied().find(|a| family.has(*a));

@@ -9,13 +9,16 @@ use crate::event::Monitor;
 use crate::host::Host;
 use crate::monitor::Owner;
 use crate::monitor::failover::Probe;
+use crate::net;
 use crate::resolve::{Ask, AskError, NameId, Resolver};
+use crate::routing::Probed;
 use crate::sys::files;
 use crate::sys::net::random;
 use crate::sys::ping::Families;
 use crate::time::Instant;
 use crate::wire::dns::Answer;
 
+const DNS_PORT: u16 = 53;
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Of a larger file only this much is read: what is below in a hosts file of a million blocked names is not found.
@@ -37,6 +40,8 @@ pub(super) struct Hosts {
     asks: Vec<Ask>,
     /// Of each WAN, or the other end of its link.
     gateways: Vec<Option<Ipv4Addr>>,
+    /// Addresses of names may have changed since this was asked last.
+    moved: bool,
 }
 
 struct Entry {
@@ -88,6 +93,7 @@ impl Hosts {
             held: Vec::new(),
             asks: Vec::new(),
             gateways: Vec::new(),
+            moved: true,
         }
     }
 
@@ -237,6 +243,31 @@ impl Hosts {
     /// The answer to a resolver's question.
     pub(super) fn answer(&mut self, now: Instant, token: u32, answer: Result<Answer, AskError>) {
         self.resolver.answer(now, token, answer, &mut self.asks);
+        self.moved = true;
+    }
+
+    /// Whether addresses may have changed since this was asked last.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// What the probes of a WAN are sent to, as far as it has an address.
+    pub(super) fn probed(&self, wan: usize) -> Vec<Probed> {
+        let mut all = Vec::new();
+        for entry in &self.all {
+            let Some(way) = entry.way.filter(|way| way.wan == wan) else { continue };
+            let Some(IpAddr::V4(address)) = self.known_address(entry) else { continue };
+            let (protocol, port) = match way.probe {
+                Probe::Echo => (net::ICMP, 0),
+                Probe::Dns => (net::UDP, DNS_PORT),
+                Probe::Tcp(port) => (net::TCP, port),
+            };
+            let probed = Probed { address, protocol, port };
+            if !all.contains(&probed) {
+                all.push(probed);
+            }
+        }
+        all
     }
 
     /// Sends what the resolver wants to ask. A question that cannot be sent is answered at once, which may bring the
@@ -254,6 +285,7 @@ impl Hosts {
         self.look = Some(now + LOOK_AGAIN);
         self.stamps = [files::stamp(HOSTS), files::stamp(RESOLV_CONF)];
         let [hosts, conf] = [HOSTS, RESOLV_CONF].map(|path| files::read_start(path, LONGEST).unwrap_or_default());
+        self.moved = true;
         self.resolver.set_files(&String::from_utf8_lossy(&hosts), &String::from_utf8_lossy(&conf));
     }
 

@@ -10,7 +10,7 @@ use super::{Ready, Waited};
 use crate::config;
 use crate::event::Severity;
 use crate::net::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
-use crate::routing::{self, Part, Policy, Road, State, View};
+use crate::routing::{self, Part, Policy, Probed, Road, State, View};
 use crate::sys::conntrack::Flush;
 use crate::sys::error_text;
 use crate::sys::files::{Lock, Runtime};
@@ -123,7 +123,7 @@ impl Network {
         runtime: Option<&Runtime>,
         now: Instant,
     ) -> Result<Self, Box<(Self, Unable)>> {
-        if old.instance == instance && policy(instance, settings) == old.policy {
+        if old.instance == instance && policy(instance, settings).is_like(&old.policy) {
             old.labels = labels(settings);
             old.settings = settings.clone();
             return Ok(old);
@@ -212,6 +212,11 @@ impl Network {
         self.road(wan).map(|road| Via { device, index: road.index, address: road.address })
     }
 
+    /// What the probes of a WAN are sent to.
+    pub(super) fn set_targets(&mut self, wan: usize, targets: Vec<Probed>) {
+        self.dirty |= self.policy.set_targets(wan, targets);
+    }
+
     /// The place of the WAN with this interface.
     pub(super) fn place(&self, device: &str) -> Option<usize> {
         self.settings.wans.iter().position(|wan| wan.device == device)
@@ -254,17 +259,27 @@ impl Network {
     /// Takes in what has changed. Returns whether a WAN's link is another than before.
     pub(super) fn hear(&mut self, now: Instant) -> bool {
         let Self { events, picture, settings, dirty, .. } = self;
-        let (mut look, mut watch) = (false, false);
+        let (mut look, mut watch, mut rules) = (false, false, false);
         let heard = events.receive(|message| {
             *dirty = true;
             watch |= is_turn(&message, picture, settings);
-            look |= picture.note(message);
+            // Of rules that are the same but for their place the news do not say which one it is.
+            if let News::Rule(_) | News::NoRule(_) = message.news {
+                rules = true;
+            } else {
+                look |= picture.note(message);
+            }
         });
         if watch {
             self.watch = Some(Watch { until: now + WATCH_FOR, next: now + WATCH_EVERY });
         }
         if heard == Heard::Overrun || look {
             self.look(now);
+        } else if rules {
+            match self.requests.rules() {
+                Ok(rules) => self.picture.rules = rules,
+                Err(_) => self.look(now),
+            }
         }
         self.proceed_with_flush();
         self.dirty && self.look_at_states(now)
@@ -428,7 +443,7 @@ impl Network {
         match change {
             Change::Replace(route) => format!("ip route replace {}", self.picture.in_words(route)),
             Change::RemoveRoute(route) => format!("ip route del {}", self.picture.in_words(route)),
-            Change::AddRule(_) | Change::RemoveRule(_) => change.to_string(),
+            Change::AddRule(_) | Change::AppendRule(_) | Change::RemoveRule(_) => change.to_string(),
         }
     }
 
@@ -582,7 +597,7 @@ impl Network {
     }
 
     fn warn_of_ipv6(&mut self, before: usize, index: u32) {
-        if self.picture.defaults6.iter().any(|d| d.index == index && d.table == MAIN) {
+        if self.picture.defaults6.iter().any(|d| d.table == MAIN && d.hops.iter().any(|hop| hop.0 == index)) {
             let label = self.labels.get(before).map_or("", String::as_str);
             let text = format!(
                 "IPv6 traffic still goes over {label}: its IPv6 default route is there, and imon switches IPv4 only"
@@ -651,7 +666,8 @@ fn is_turn(message: &Message, picture: &Picture, settings: &config::Failover) ->
 }
 
 fn policy(instance: &str, settings: &config::Failover) -> Policy {
-    let wan = |wan: &config::Wan| routing::Wan { device: wan.device.clone(), gateway: wan.gateway };
+    let wan =
+        |wan: &config::Wan| routing::Wan { device: wan.device.clone(), gateway: wan.gateway, targets: Vec::new() };
     Policy::new(instance, settings.wans.iter().map(wan).collect(), settings.metric)
 }
 
@@ -697,6 +713,6 @@ fn nothing() -> Change {
         source: Some(Ipv4Addr::LOCALHOST),
         source_length: 32,
         suppress: Some(32),
-        special: false,
+        ..Rule::default()
     })
 }

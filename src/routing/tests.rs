@@ -1,4 +1,5 @@
 use super::*;
+use crate::net::TCP;
 use crate::random::Random;
 
 /// A kernel that does what it is told, as Linux does: REPLACE goes by table, destination, metric and type of service.
@@ -15,8 +16,7 @@ const GW2: Ipv4Addr = Ipv4Addr::new(192, 168, 62, 1);
 
 impl Kernel {
     fn new() -> Self {
-        let link =
-            |index, name: &str| Link { index, name: name.into(), up: true, carrier: true, point_to_point: false };
+        let link = |index, name: &str| Link { index, name: name.into(), up: true, carrier: true, ..Link::default() };
         let address = |index, c| Address {
             index,
             address: Ipv4Addr::new(192, 168, c, 2),
@@ -29,7 +29,7 @@ impl Kernel {
             links: vec![link(2, "lan0"), link(3, "wan1"), link(4, "wan2")],
             addresses: vec![address(2, 92), address(3, 42), address(4, 62)],
             routes: Vec::new(),
-            rules: Vec::new(),
+            rules: [(0, 255), (32766, MAIN), (32767, 253)].map(|(priority, table)| rule(priority, table)).into(),
         }
     }
 
@@ -53,8 +53,12 @@ impl Kernel {
                 }
             }
             Change::RemoveRoute(old) => self.routes.retain(|r| r != old),
-            Change::AddRule(new) => self.rules.push(new.clone()),
-            Change::RemoveRule(old) => self.rules.retain(|r| r != old),
+            Change::AddRule(new) if self.rules.contains(new) => panic!("{new} is there"),
+            Change::AddRule(new) | Change::AppendRule(new) => self.add_rule(new.clone()),
+            Change::RemoveRule(old) => {
+                let at = self.rules.iter().position(|r| r == old).expect("a rule to be removed is there");
+                self.rules.remove(at);
+            }
         }
     }
 
@@ -72,39 +76,96 @@ impl Kernel {
         changes.len()
     }
 
+    /// Behind all of its priority.
+    fn add_rule(&mut self, new: Rule) {
+        let at = self.rules.iter().position(|r| r.priority > new.priority).unwrap_or(self.rules.len());
+        self.rules.insert(at, new);
+    }
+
+    /// As `ip rule add` without a preference does it: that of the second rule, less one.
+    fn add_rule_first(&mut self, new: Rule) {
+        let priority = self.rules.get(1).map_or(0, |second| second.priority.saturating_sub(1));
+        self.add_rule(Rule { priority, ..new });
+    }
+
     fn ours(&self, table: u32) -> usize {
         self.routes.iter().filter(|r| r.is_ours() && r.table == table).count()
     }
 
-    /// By which interface a packet leaves: rules by priority, then the route with the lowest metric.
+    /// By which interface a packet leaves that nobody has marked.
     fn way(&self, source: Option<Ipv4Addr>) -> Option<u32> {
-        let mut rules = self.rules.clone();
-        let last = Rule {
-            priority: 32766,
-            table: MAIN,
-            protocol: 2,
-            source: None,
-            source_length: 0,
-            suppress: None,
-            special: false,
-        };
-        rules.push(last);
-        rules.sort_by_key(|r| r.priority);
-        rules.iter().filter(|r| r.source.is_none() || r.source == source).find_map(|rule| {
-            let routes = self.routes.iter().filter(|r| r.table == rule.table && rule.suppress.is_none());
-            routes.min_by_key(|r| r.metric).and_then(|r| Some(r.hop()?.index))
-        })
+        self.way_of(Packet { source, protocol: TCP, ..Packet::default() })
+    }
+
+    /// By which interface a packet leaves: rules in their order, then the longest prefix, then the lowest metric. `None`:
+    /// none, or it ends.
+    fn way_of(&self, packet: Packet) -> Option<u32> {
+        for rule in &self.rules {
+            let covers = |address: Option<Ipv4Addr>, wanted: Option<Ipv4Addr>, length: u8| {
+                let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+                let bits = |a: Option<Ipv4Addr>| u32::from(a.unwrap_or(Ipv4Addr::UNSPECIFIED)) & mask;
+                wanted.is_none() || bits(address) == bits(wanted)
+            };
+            let to = packet.to.unwrap_or(Ipv4Addr::new(1, 1, 1, 1));
+            let matches = covers(packet.source, rule.source, rule.source_length)
+                && covers(Some(to), rule.destination, rule.destination_length)
+                && [0, packet.protocol].contains(&rule.ip_protocol)
+                && [0, packet.port].contains(&rule.port)
+                && [0, packet.mark].contains(&rule.mark)
+                && rule.device.is_none()
+                && (!rule.special || packet.mark == 0x80000);
+            if matches == rule.inverted {
+                continue;
+            }
+            if rule.nowhere {
+                return None;
+            }
+            let fits = |r: &&Route| {
+                r.table == rule.table
+                    && covers(Some(to), Some(r.destination), r.prefix)
+                    && rule.suppress.is_none_or(|most| u32::from(r.prefix) > most)
+            };
+            let found = self.routes.iter().filter(fits).min_by_key(|r| (u8::MAX - r.prefix, r.metric));
+            if let Some(route) = found {
+                return route.hops.first().map(|hop| hop.index);
+            }
+        }
+        None
     }
 }
 
+#[derive(Clone, Copy, Default)]
+struct Packet {
+    source: Option<Ipv4Addr>,
+    to: Option<Ipv4Addr>,
+    protocol: u8,
+    port: u16,
+    mark: u32,
+}
+
+fn rule(priority: u32, table: u32) -> Rule {
+    Rule { priority, table, protocol: 2, ..Rule::default() }
+}
+
 fn policy() -> Policy {
-    let wan = |device: &str, gateway| Wan { device: device.into(), gateway: Gateway::Fixed(gateway) };
+    let wan =
+        |device: &str, gateway| Wan { device: device.into(), gateway: Gateway::Fixed(gateway), targets: Vec::new() };
     Policy::new("main", vec![wan("wan1", GW1), wan("wan2", GW2)], 201)
 }
 
 fn foreign(protocol: u8, metric: u32, index: u32, gateway: Ipv4Addr) -> Route {
     let hops = vec![Hop { index, gateway: Some(gateway), onlink: false, dead: false }];
-    Route { table: MAIN, destination: Ipv4Addr::UNSPECIFIED, prefix: 0, metric, protocol, tos: 0, source: None, hops }
+    Route {
+        table: MAIN,
+        destination: Ipv4Addr::UNSPECIFIED,
+        prefix: 0,
+        metric,
+        protocol,
+        tos: 0,
+        source: None,
+        hops,
+        nexthop: 0,
+    }
 }
 
 #[test]
@@ -149,8 +210,9 @@ fn b11_what_somebody_removed_comes_back() {
     let whole = kernel.clone();
     kernel.routes.retain(|r| r.table != MAIN);
     assert_eq!(kernel.follow(&policy, Some(0)), 1);
-    kernel.rules.clear();
-    assert_eq!(kernel.follow(&policy, Some(0)), whole.rules.len());
+    kernel.rules.retain(|r| r.protocol != PROTOCOL);
+    kernel.follow(&policy, Some(0));
+    assert_eq!(kernel.rules, whole.rules);
 }
 
 #[test]
@@ -192,7 +254,7 @@ fn b9_a_new_address_gets_its_rule_and_the_old_one_goes() {
     kernel.addresses[1].address = new;
     kernel.follow(&policy, Some(0));
     let from: Vec<_> = kernel.rules.iter().filter_map(|r| r.source).collect();
-    assert_eq!(from.iter().filter(|a| **a == new).count(), 1);
+    assert_eq!(from.iter().filter(|a| **a == new).count(), 3);
     assert!(!from.contains(&Ipv4Addr::new(192, 168, 42, 2)));
 }
 
@@ -236,7 +298,8 @@ fn an_interface_that_comes_back_under_another_number_is_followed() {
 #[test]
 fn an_automatic_gateway_is_learnt_from_whoever_set_it_and_kept_meanwhile() {
     let mut kernel = Kernel::new();
-    let policy = Policy::new("main", vec![Wan { device: "wan1".into(), gateway: Gateway::Auto }], 201);
+    let policy =
+        Policy::new("main", vec![Wan { device: "wan1".into(), gateway: Gateway::Auto, targets: Vec::new() }], 201);
     assert_eq!(policy.state(0, &kernel.view()), Some(State::NoGateway));
     let mut dhcp = foreign(16, 1002, 3, GW1);
     dhcp.table = 77;
@@ -258,7 +321,8 @@ fn an_automatic_gateway_is_learnt_from_whoever_set_it_and_kept_meanwhile() {
 fn a_point_to_point_link_needs_no_gateway() {
     let mut kernel = Kernel::new();
     kernel.links[1].point_to_point = true;
-    let policy = Policy::new("main", vec![Wan { device: "wan1".into(), gateway: Gateway::Auto }], 201);
+    let policy =
+        Policy::new("main", vec![Wan { device: "wan1".into(), gateway: Gateway::Auto, targets: Vec::new() }], 201);
     kernel.follow(&policy, Some(0));
     assert_eq!(kernel.way(None), Some(3));
 }
@@ -276,7 +340,7 @@ fn a_gateway_outside_the_links_network_is_declared_to_be_on_the_link() {
 fn a_vpn_that_wants_everything_is_not_led_around() {
     let (mut kernel, policy) = (Kernel::new(), policy());
     kernel.follow(&policy, Some(0));
-    let tun = Link { index: 20, name: "tun0".into(), up: true, carrier: true, point_to_point: true };
+    let tun = Link { index: 20, name: "tun0".into(), up: true, carrier: true, tunnel: true, ..Link::default() };
     kernel.links.push(tun);
     kernel.routes.push(foreign(3, 50, 20, Ipv4Addr::new(10, 8, 0, 1)));
     kernel.follow(&policy, Some(0));
@@ -295,7 +359,11 @@ fn a_vpn_that_wants_everything_is_not_led_around() {
 fn two_instances_do_not_touch_what_is_the_others() {
     let mut kernel = Kernel::new();
     let one = |name: &str, device: &str, gateway, metric| {
-        Policy::new(name, vec![Wan { device: device.into(), gateway: Gateway::Fixed(gateway) }], metric)
+        Policy::new(
+            name,
+            vec![Wan { device: device.into(), gateway: Gateway::Fixed(gateway), targets: Vec::new() }],
+            metric,
+        )
     };
     let (a, b) = (one("a", "wan1", GW1, 201), one("b", "wan2", GW2, 300));
     kernel.follow(&a, Some(0));
@@ -319,7 +387,7 @@ fn at_the_end_tables_and_rules_go_and_the_default_stays_or_goes() {
     for change in policy.farewell(false, &kernel.view()) {
         kept.apply(&change);
     }
-    assert_eq!((kept.rules.len(), kept.ours(MAIN), kept.ours(policy.table())), (0, 1, 0));
+    assert_eq!((kept.rules.len(), kept.ours(MAIN), kept.ours(policy.table())), (3, 1, 0));
     for change in policy.farewell(true, &kernel.view()) {
         kernel.apply(&change);
     }
@@ -357,7 +425,7 @@ fn random_weather_never_costs_the_default_nor_anything_of_others() {
                     }
                 }
                 4 => kernel.routes.retain(|r| !r.is_ours() || r.table != MAIN || random.below(2) == 0),
-                5 => kernel.rules.retain(|_| random.below(2) == 0),
+                5 => kernel.rules.retain(|r| r.protocol != PROTOCOL || random.below(2) == 0),
                 _ => {
                     let ready = matches!(policy.state(wan, &kernel.view()), Some(State::Ready(_)));
                     chosen = if ready { Some(wan) } else { chosen };
@@ -372,4 +440,248 @@ fn random_weather_never_costs_the_default_nor_anything_of_others() {
             }
         }
     }
+}
+
+const TUNNEL: u32 = 20;
+const LAN: Option<Ipv4Addr> = Some(Ipv4Addr::new(192, 168, 92, 50));
+
+/// A set of rules and routes as others make them, and by which interface packets of a LAN host leave with it beside our
+/// choice: unmarked ones, and those that it singles out.
+struct Set {
+    name: &'static str,
+    /// In the order in which they are added; of preference 0: without one.
+    rules: Vec<Rule>,
+    routes: Vec<Route>,
+    /// `None`: by the chosen network.
+    others: Option<u32>,
+    singled_out: Option<(Packet, u32)>,
+}
+
+fn table(table: u32, route: Route) -> Route {
+    Route { table, ..route }
+}
+
+fn to(destination: [u8; 4], prefix: u8, route: Route) -> Route {
+    Route { destination: destination.into(), prefix, ..route }
+}
+
+fn sets() -> Vec<Set> {
+    let tunnel = |metric| foreign(3, metric, TUNNEL, Ipv4Addr::new(10, 8, 0, 1));
+    let (wan1, wan2) = (foreign(4, 0, 3, GW1), foreign(4, 0, 4, GW2));
+    let nowhere = |metric| Route { hops: Vec::new(), ..tunnel(metric) };
+    let unmarked = |priority, table| Rule { inverted: true, special: true, ..rule(priority, table) };
+    let marked = |priority, table| Rule { special: true, ..rule(priority, table) };
+    let main_only = |priority| Rule { suppress: Some(0), ..rule(priority, MAIN) };
+    let from = |priority, table, last| Rule {
+        source: Some(Ipv4Addr::new(192, 168, 92, last)),
+        source_length: 32,
+        ..rule(priority, table)
+    };
+    let host = Packet { source: LAN, protocol: TCP, ..Packet::default() };
+    let with_mark = Packet { mark: 0x80000, ..host };
+    let half = |first, route| to([first, 0, 0, 0], 1, route);
+    let set = |name, rules, routes, others| Set { name, rules, routes, others, singled_out: None };
+    let single = |set, packet, way| Set { singled_out: Some((packet, way)), ..set };
+    vec![
+        set("nothing", vec![], vec![], None),
+        set("wg-quick", vec![unmarked(0, 51820), main_only(0)], vec![table(51820, tunnel(0))], Some(TUNNEL)),
+        set(
+            "wg-quick by hand",
+            vec![unmarked(32765, 51820), main_only(32764)],
+            vec![table(51820, tunnel(0))],
+            Some(TUNNEL),
+        ),
+        single(
+            set("a client in a tunnel", vec![from(30000, 200, 50)], vec![table(200, tunnel(0))], None),
+            host,
+            TUNNEL,
+        ),
+        single(set("a client on wan2", vec![from(30000, 201, 50)], vec![table(201, wan2.clone())], None), host, 4),
+        single(
+            set("Tailscale", vec![marked(5210, MAIN), rule(5270, 52)], vec![foreign(16, 100, 3, GW1)], None),
+            with_mark,
+            3,
+        ),
+        single(set("pbr", vec![marked(29999, 256)], vec![table(256, wan2.clone())], None), with_mark, 4),
+        single(set("mwan3", vec![marked(2001, 1)], vec![table(1, wan1.clone())], None), with_mark, 3),
+        set(
+            "NetworkManager's VPN",
+            vec![unmarked(31000, 52000), main_only(30999)],
+            vec![table(52000, tunnel(0))],
+            Some(TUNNEL),
+        ),
+        set(
+            "tables of two uplinks",
+            vec![from(100, 101, 2), from(101, 102, 3)],
+            vec![table(101, wan1.clone()), table(102, wan2)],
+            None,
+        ),
+        set("everybody over wan1", vec![rule(100, 100)], vec![table(100, wan1.clone())], None),
+        set("everybody over wan1, without a preference", vec![rule(0, 100)], vec![table(100, wan1.clone())], None),
+        set(
+            "everybody, behind a tunnel",
+            vec![unmarked(90, 51820), rule(100, 100)],
+            vec![table(51820, tunnel(0)), table(100, wan1.clone())],
+            Some(TUNNEL),
+        ),
+        set("main first", vec![rule(10, MAIN)], vec![wan1.clone()], None),
+        set("a kill switch", vec![Rule { nowhere: true, table: 0, ..rule(32700, 0) }], vec![], Some(0)),
+        set("a kill switch behind a tunnel in main", vec![], vec![tunnel(50), nowhere(100)], Some(TUNNEL)),
+        set("a black hole in main", vec![], vec![nowhere(100), foreign(16, 300, 3, GW1)], Some(0)),
+        set("a tunnel in main", vec![], vec![tunnel(50), foreign(16, 100, 3, GW1)], Some(TUNNEL)),
+        set("a tunnel in main behind our metric", vec![], vec![tunnel(300), foreign(16, 1000, 3, GW1)], Some(TUNNEL)),
+        set("halves by a tunnel", vec![], vec![half(0, tunnel(0)), half(128, tunnel(0))], Some(TUNNEL)),
+        set("halves over wan1", vec![], vec![half(0, wan1.clone()), half(128, wan1.clone())], None),
+        set("quarters over wan1", vec![], vec![to([0; 4], 2, wan1.clone()), to([64, 0, 0, 0], 2, wan1.clone())], None),
+        set("a stray default of the LAN", vec![], vec![foreign(3, 0, 2, Ipv4Addr::new(192, 168, 92, 254))], None),
+        set("the last place before main", vec![rule(32765, 100)], vec![table(100, tunnel(0))], Some(TUNNEL)),
+        set("everybody at the last place", vec![rule(32765, 100)], vec![table(100, wan1.clone())], None),
+        set(
+            "both halves of a tunnel in a table",
+            vec![rule(500, 77)],
+            vec![table(77, half(0, tunnel(0))), table(77, half(128, tunnel(0)))],
+            Some(TUNNEL),
+        ),
+        set("the first preference there is", vec![rule(1, 100)], vec![table(100, wan1)], Some(3)),
+    ]
+}
+
+/// Every set of rules comes before imon and after it; it goes; imon goes.
+#[test]
+fn v1_what_leads_elsewhere_is_never_led_around_whoever_comes_first() {
+    for set in sets() {
+        for first in [true, false] {
+            for chosen in [0, 1] {
+                let (mut kernel, policy) = (Kernel::new(), policy());
+                kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+                if !first {
+                    kernel.follow(&policy, Some(chosen));
+                }
+                kernel.routes.extend(set.routes.clone());
+                for rule in &set.rules {
+                    if rule.priority == 0 { kernel.add_rule_first(rule.clone()) } else { kernel.add_rule(rule.clone()) }
+                }
+                kernel.follow(&policy, Some(chosen));
+                let context = format!(
+                    "{}, {}, network {chosen}: {:#?}",
+                    set.name,
+                    if first { "before" } else { "after" },
+                    kernel.rules.iter().map(ToString::to_string).collect::<Vec<_>>()
+                );
+                let by_choice = [3, 4][chosen];
+                let expected = set.others.unwrap_or(by_choice);
+                let packet =
+                    Packet { source: Some(Ipv4Addr::new(192, 168, 92, 9)), protocol: TCP, ..Packet::default() };
+                assert_eq!(kernel.way_of(packet).unwrap_or(0), expected, "{context}");
+                if let Some((packet, way)) = set.singled_out {
+                    assert_eq!(kernel.way_of(packet), Some(way), "{context}");
+                }
+                assert_eq!(kernel.follow(&policy, Some(chosen)), 0, "{context}");
+                for change in policy.farewell(true, &kernel.view()) {
+                    kernel.apply(&change);
+                    let now = kernel.way_of(packet).unwrap_or(0);
+                    let elsewhere = set.others.is_some_and(|way| way != 3);
+                    assert!(!elsewhere || now == expected, "{context}: after {change}");
+                }
+                assert!(!kernel.rules.iter().any(|r| r.protocol == PROTOCOL), "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn v1_a_change_that_is_cut_short_anywhere_leaks_nothing_and_is_finished_later() {
+    for set in sets() {
+        let (mut kernel, policy) = (Kernel::new(), policy());
+        kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+        kernel.follow(&policy, Some(0));
+        kernel.routes.extend(set.routes.clone());
+        for rule in &set.rules {
+            if rule.priority == 0 { kernel.add_rule_first(rule.clone()) } else { kernel.add_rule(rule.clone()) }
+        }
+        let packet = Packet { source: Some(Ipv4Addr::new(192, 168, 92, 9)), protocol: TCP, ..Packet::default() };
+        let changes = policy.changes(Some(0), &kernel.view());
+        for cut in 0..changes.len() {
+            let mut kernel = kernel.clone();
+            let mut inside = kernel.way_of(packet) == Some(TUNNEL);
+            for change in &changes[..cut] {
+                kernel.apply(change);
+                assert!(!inside || kernel.way_of(packet) == Some(TUNNEL), "{}: after {change}", set.name);
+                inside = kernel.way_of(packet) == Some(TUNNEL);
+            }
+            kernel.follow(&policy, Some(0));
+            assert_eq!(kernel.way_of(packet).unwrap_or(0), set.others.unwrap_or(3), "{}, cut after {cut}", set.name);
+        }
+    }
+}
+
+#[test]
+fn v1_what_it_means_is_said_of_each() {
+    let kinds = |name: &str| {
+        let (mut kernel, policy) = (Kernel::new(), policy());
+        kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+        let set = sets().into_iter().find(|set| set.name == name).unwrap();
+        kernel.routes.extend(set.routes);
+        set.rules.into_iter().for_each(|rule| kernel.add_rule(rule));
+        kernel.follow(&policy, Some(0));
+        policy.beside(&kernel.view()).into_iter().map(|b| (b.kind, b.wan)).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds("nothing"), []);
+    assert_eq!(kinds("wg-quick by hand"), [(BesideKind::Yielded, None)]);
+    assert_eq!(kinds("a client on wan2"), [(BesideKind::Narrow, Some(1))]);
+    assert_eq!(kinds("a client in a tunnel"), []);
+    assert_eq!(kinds("Tailscale"), [(BesideKind::Narrow, Some(0))]);
+    assert_eq!(kinds("everybody over wan1"), [(BesideKind::Overtaken, Some(0))]);
+    assert_eq!(kinds("the first preference there is"), [(BesideKind::First, Some(0))]);
+    assert_eq!(kinds("a tunnel in main"), [(BesideKind::Yielded, None)]);
+    assert_eq!(kinds("halves by a tunnel"), [(BesideKind::Yielded, None), (BesideKind::Yielded, None)]);
+    assert_eq!(kinds("halves over wan1"), [(BesideKind::Overtaken, None), (BesideKind::Overtaken, None)]);
+    assert_eq!(kinds("a stray default of the LAN"), [(BesideKind::Overtaken, None)]);
+}
+
+#[test]
+fn v4_two_networks_with_one_address_are_told_apart_by_what_is_probed() {
+    let (mut kernel, mut policy) = (Kernel::new(), policy());
+    let probed = |last| Probed { address: Ipv4Addr::new(1, 1, 1, last), protocol: crate::net::ICMP, port: 0 };
+    kernel.addresses[2].address = kernel.addresses[1].address;
+    policy.set_targets(0, vec![probed(1), probed(3)]);
+    policy.set_targets(1, vec![probed(2), probed(3)]);
+    kernel.follow(&policy, Some(1));
+    let source = Some(kernel.addresses[1].address);
+    assert_eq!(kernel.way(source), Some(4), "its own connections follow the choice");
+    let probe = |last| Packet { to: Some(probed(last).address), source, protocol: 1, ..Packet::default() };
+    assert_eq!((kernel.way_of(probe(1)), kernel.way_of(probe(2))), (Some(3), Some(4)));
+    let devices: Vec<_> = kernel.rules.iter().filter(|r| r.destination == Some(probed(3).address)).collect();
+    assert_eq!(devices.iter().filter_map(|r| r.device.as_deref()).collect::<Vec<_>>(), ["wan1", "wan2"]);
+}
+
+#[test]
+fn v3_datagrams_follow_the_choice_and_connections_stay_with_their_address() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    kernel.follow(&policy, Some(1));
+    let source = Some(Ipv4Addr::new(192, 168, 42, 2));
+    let datagram = Packet { source, protocol: 17, port: 51820, ..Packet::default() };
+    assert_eq!((kernel.way_of(datagram), kernel.way(source)), (Some(4), Some(3)));
+}
+
+#[test]
+fn v9_a_next_hop_object_is_as_good_as_its_way_out() {
+    let mut picture = crate::net::Picture::default();
+    let hop = Hop { index: 3, gateway: Some(GW1), onlink: false, dead: false };
+    let bare = Route { hops: vec![Hop { index: 0, gateway: None, ..hop }], nexthop: 7, ..foreign(4, 100, 0, GW1) };
+    let news = |news| crate::wire::rtnetlink::Message { sequence: 0, interrupted: false, replaces: false, news };
+    use crate::wire::rtnetlink::News;
+    let object = |id, hop, group| News::Nexthop(crate::net::Nexthop { id, hop, group });
+    picture.note(news(object(5, Some(hop), vec![])));
+    picture.note(news(object(7, None, vec![5])));
+    picture.note(news(News::Route(bare)));
+    assert_eq!(picture.routes[0].hops, [hop]);
+}
+
+#[test]
+fn v8_a_port_of_a_bridge_is_called_one() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    kernel.links[1].master = 9;
+    kernel.addresses.remove(1);
+    assert_eq!(policy.state(0, &kernel.view()), Some(State::Port));
 }

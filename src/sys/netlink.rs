@@ -11,7 +11,7 @@ use libc::c_int;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::cerr;
-use crate::net::{Change, Link, Picture, Route};
+use crate::net::{Change, Link, Picture, Route, Rule};
 use crate::wire::rtnetlink::{self, Message, Neighbour, News, Query};
 
 /// The kernel answers within the call; this is only against waiting for ever.
@@ -29,6 +29,7 @@ const MOST_NEWS: usize = 64;
 /// Room for news that arrives in a burst, in bytes; each takes about a kilobyte.
 const NEWS_ROOM: c_int = 256 * 1024;
 
+const NETLINK_ADD_MEMBERSHIP: c_int = 1;
 const NETLINK_EXT_ACK: c_int = 11;
 const NETLINK_GET_STRICT_CHK: c_int = 12;
 
@@ -38,6 +39,8 @@ const GROUPS: c_int = libc::RTMGRP_LINK
     | libc::RTMGRP_IPV4_ROUTE
     | libc::RTMGRP_IPV4_RULE
     | libc::RTMGRP_IPV6_ROUTE;
+/// The group of next-hop objects, which has no bit.
+const NEXTHOPS: c_int = 32;
 
 /// Why the kernel did not make a change: `Network is unreachable (Nexthop has invalid gateway)`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +63,9 @@ impl From<io::Error> for Refused {
         Self { errno: e.raw_os_error().unwrap_or(libc::EIO), words: None }
     }
 }
+
+/// Everything, in an order in which each finds there what it names.
+const ALL: [Query; 6] = [Query::Links, Query::Addresses, Query::Nexthops, Query::Routes, Query::Rules, Query::Routes6];
 
 /// The socket for requests.
 pub struct Requests {
@@ -102,7 +108,7 @@ impl Requests {
         rtnetlink::change(change, self.sequence, &mut self.request);
         let (errno, words) = self.exchange(false, ACKNOWLEDGEMENT, &mut |_| {})?;
         match (change, errno) {
-            (_, 0) | (Change::AddRule(_), libc::EEXIST) => Ok(()),
+            (_, 0) | (Change::AddRule(_) | Change::AppendRule(_), libc::EEXIST) => Ok(()),
             (Change::RemoveRoute(_) | Change::RemoveRule(_), libc::ESRCH | libc::ENOENT) => Ok(()),
             (_, errno) => Err(Refused { errno, words }),
         }
@@ -117,7 +123,7 @@ impl Requests {
         for _ in 0..TRIES {
             *picture = Picture::default();
             let mut interrupted = false;
-            for query in [Query::Links, Query::Addresses, Query::Routes, Query::Rules, Query::Routes6] {
+            for query in ALL {
                 let errno = self.ask(query, &mut |message| {
                     interrupted |= message.interrupted;
                     picture.note(message);
@@ -125,7 +131,7 @@ impl Requests {
                 // qemu-user does not even pass on what it does not know.
                 let errno = errno.or_else(|e| if e.errno == libc::EOPNOTSUPP { Ok(e.errno) } else { Err(e) })?;
                 match (query, errno) {
-                    (_, 0) | (Query::Routes6, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {}
+                    (_, 0) | (Query::Nexthops, _) | (Query::Routes6, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {}
                     (Query::Rules, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => picture.no_policy_routing = true,
                     (_, errno) => return Err(Refused { errno, words: None }),
                 }
@@ -135,6 +141,20 @@ impl Requests {
             }
         }
         Ok(())
+    }
+
+    /// All rules, in the order in which they are tried.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn rules(&mut self) -> Result<Vec<Rule>, Refused> {
+        let mut rules = Vec::new();
+        let errno = self.ask(Query::Rules, &mut |m| {
+            if let News::Rule(rule) = m.news {
+                rules.push(rule);
+            }
+        })?;
+        if errno == 0 { Ok(rules) } else { Err(Refused { errno, words: None }) }
     }
 
     /// An interface as it is now. `None`: there is none of this number.
@@ -272,7 +292,10 @@ impl Events {
     /// # Errors
     /// As socket(2), bind(2).
     pub fn open() -> io::Result<Self> {
-        Self::of(GROUPS)
+        let events = Self::of(GROUPS)?;
+        // Since Linux 5.3; without it there are no such objects.
+        let _ = super::set_option_to(&events.socket, libc::SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NEXTHOPS);
+        Ok(events)
     }
 
     /// The same for news of addresses and routes only, of both families.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::netlink::{
     DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at, u32_at,
 };
-use crate::net::{Address, Change, Hop, Link, Route, Rule};
+use crate::net::{Address, Change, Hop, Link, Nexthop, Route, Rule};
 
 /// `struct rtmsg` and `struct fib_rule_hdr`.
 const ROUTE_HEADER: usize = 12;
@@ -32,6 +32,9 @@ const GETNEIGH: u16 = 30;
 const NEWRULE: u16 = 32;
 const DELRULE: u16 = 33;
 const GETRULE: u16 = 34;
+const NEWNEXTHOP: u16 = 104;
+const DELNEXTHOP: u16 = 105;
+const GETNEXTHOP: u16 = 106;
 
 const ACK: u16 = 0x4;
 const DUMP_INTR: u16 = 0x10;
@@ -44,6 +47,8 @@ const ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
 const UNICAST: u8 = 1;
+/// `RTN_BLACKHOLE`, `RTN_UNREACHABLE`, `RTN_PROHIBIT`, and their actions of rules.
+const NOWHERE: std::ops::RangeInclusive<u8> = 6..=8;
 const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_LINK: u8 = 253;
 const CLONED: u32 = 0x200;
@@ -59,12 +64,43 @@ const RTA_PRIORITY: u16 = 6;
 const RTA_PREFSRC: u16 = 7;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
+const RTA_NH_ID: u16 = 30;
+
+/// `struct nhmsg`, and `struct nexthop_grp`.
+const NEXTHOP_HEADER: usize = 8;
+const MEMBER: usize = 8;
+const NHA_ID: u16 = 1;
+const NHA_GROUP: u16 = 2;
+const NHA_OIF: u16 = 5;
+const NHA_GATEWAY: u16 = 6;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
 const IFA_SECONDARY: u32 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+/// Kinds of links that are tunnels, by how their names begin.
+const TUNNELS: [&[u8]; 16] = [
+    b"tun",
+    b"wireguard",
+    b"ppp",
+    b"gre",
+    b"ipip",
+    b"sit",
+    b"vti",
+    b"xfrm",
+    b"ip6tnl",
+    b"ip6gre",
+    b"vxlan",
+    b"geneve",
+    b"gtp",
+    b"l2tp",
+    b"erspan",
+    b"ovpn",
+];
 
 const NDA_DST: u16 = 1;
 /// `struct ndmsg`.
@@ -81,11 +117,16 @@ const FRA_IIFNAME: u16 = 3;
 const FRA_GOTO: u16 = 4;
 const FRA_PRIORITY: u16 = 6;
 const FRA_FWMARK: u16 = 10;
+const FRA_OIFNAME: u16 = 17;
 const FRA_SUPPRESS_IFGROUP: u16 = 13;
 const FRA_SUPPRESS_PREFIXLEN: u16 = 14;
 const FRA_TABLE: u16 = 15;
 const FRA_FWMASK: u16 = 16;
 const FRA_PROTOCOL: u16 = 21;
+const FRA_IP_PROTO: u16 = 22;
+const FRA_DPORT_RANGE: u16 = 24;
+/// Since Linux 6.15: which bits of the port count.
+const FRA_DPORT_MASK: u16 = 29;
 const TO_TABLE: u8 = 1;
 const RULE_INVERT: u32 = 2;
 
@@ -100,7 +141,7 @@ pub enum News {
     Address(Address),
     /// It is gone.
     NoAddress(Address),
-    /// There is a unicast route of IPv4.
+    /// There is a route of IPv4.
     Route(Route),
     /// It is gone.
     NoRoute(Route),
@@ -114,6 +155,10 @@ pub enum News {
     Rule(Rule),
     /// It is gone.
     NoRule(Rule),
+    /// There is a next-hop object, or it has changed.
+    Nexthop(Nexthop),
+    /// The next-hop object of this number is gone.
+    NoNexthop(u32),
     /// The end of a list, or of a request that brings no list. `errno`, 0 for success, and the kernel's own words.
     End(i32, Option<String>),
     /// Anything else.
@@ -121,7 +166,7 @@ pub enum News {
 }
 
 /// An IPv6 default route, as far as a warning needs it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Default6 {
     /// The table it is in.
     pub table: u32,
@@ -129,10 +174,9 @@ pub struct Default6 {
     pub metric: u32,
     /// Who made it.
     pub protocol: u8,
-    /// The interface's number; of several, the first one's.
-    pub index: u32,
-    /// Its gateway.
-    pub gateway: Option<Ipv6Addr>,
+    /// Its ways out: the interface's number, and the gateway. Several where routers on more than one network announce
+    /// themselves.
+    pub hops: Vec<(u32, Option<Ipv6Addr>)>,
 }
 
 /// Somebody on a link, and whether that one answers.
@@ -190,6 +234,8 @@ fn read(kind: u16, flags: u16, body: &[u8]) -> Option<News> {
         NEWNEIGH => News::Neighbour(neighbour(body)?),
         NEWRULE if ip4 => News::Rule(rule(body)?),
         DELRULE if ip4 => News::NoRule(rule(body)?),
+        NEWNEXTHOP => News::Nexthop(nexthop(body)?),
+        DELNEXTHOP => News::NoNexthop(nexthop(body)?.id),
         DONE | ERROR => {
             let errno = u32_at(body, 0)?.cast_signed().checked_neg().unwrap_or(0);
             News::End(errno, if kind == ERROR { words(flags, body) } else { None })
@@ -216,15 +262,28 @@ fn link(body: &[u8]) -> Option<Link> {
         return None;
     }
     let flags = u32_at(body, 8)?;
-    let name = attributes(body.get(LINK_HEADER..)?).find(|(kind, _)| *kind == IFLA_IFNAME)?.1;
-    let name = name.split(|b| *b == 0).next()?;
+    let (mut name, mut master, mut kind) = (None, 0, &[][..]);
+    for (attribute, value) in attributes(body.get(LINK_HEADER..)?) {
+        match attribute {
+            IFLA_IFNAME => name = value.split(|b| *b == 0).next(),
+            IFLA_MASTER => master = u32_at(value, 0)?,
+            IFLA_LINKINFO => {
+                kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND).map_or(kind, |(_, value)| value);
+            }
+            _ => {}
+        }
+    }
+    let name = name?;
     let has = |flag: libc::c_int| flags & flag.cast_unsigned() != 0;
+    let point_to_point = has(libc::IFF_POINTOPOINT);
     Some(Link {
+        tunnel: point_to_point || TUNNELS.iter().any(|tunnel| kind.starts_with(tunnel)),
+        master,
         index: u32_at(body, 4)?,
         name: String::from_utf8_lossy(name).into_owned(),
         up: has(libc::IFF_UP),
         carrier: has(libc::IFF_LOWER_UP),
-        point_to_point: has(libc::IFF_POINTOPOINT),
+        point_to_point,
     })
 }
 
@@ -252,7 +311,9 @@ fn address(body: &[u8]) -> Option<Address> {
 
 fn route(body: &[u8]) -> Option<Route> {
     let flags = u32_at(body, 8)?;
-    if *body.get(7)? != UNICAST || flags & CLONED != 0 {
+    let kind = *body.get(7)?;
+    let nowhere = NOWHERE.contains(&kind);
+    if !(kind == UNICAST || nowhere) || flags & CLONED != 0 {
         return None;
     }
     let mut route = Route {
@@ -264,6 +325,7 @@ fn route(body: &[u8]) -> Option<Route> {
         tos: *body.get(3)?,
         source: None,
         hops: Vec::new(),
+        nexthop: 0,
     };
     let hop_flags = (flags & 0xff) as u8;
     let mut hop = Hop { index: 0, gateway: None, onlink: hop_flags & HOP_ONLINK != 0, dead: hop_flags & HOP_DEAD != 0 };
@@ -276,48 +338,83 @@ fn route(body: &[u8]) -> Option<Route> {
             RTA_PREFSRC => route.source = ip(value),
             RTA_TABLE => route.table = u32_at(value, 0)?,
             RTA_MULTIPATH => route.hops = hops(value),
-            // A next-hop object, a gateway of IPv6, an encapsulation: the device tells enough.
+            RTA_NH_ID => route.nexthop = u32_at(value, 0)?,
+            // A gateway of IPv6, an encapsulation: the device tells enough.
             _ => {}
         }
     }
-    if route.hops.is_empty() {
+    if route.hops.is_empty() && !nowhere {
         route.hops.push(hop);
     }
     Some(route)
 }
 
-fn hops(mut bytes: &[u8]) -> Vec<Hop> {
-    let mut hops = Vec::new();
-    while let Some(length) = u16_at(bytes, 0).map(usize::from).filter(|n| *n >= HOP_HEADER) {
-        let (Some(hop), Some(flags), Some(index)) = (bytes.get(..length), bytes.get(2), u32_at(bytes, 4)) else {
-            break;
-        };
-        let gateway = attributes(hop.get(HOP_HEADER..).unwrap_or_default()).find(|(kind, _)| *kind == RTA_GATEWAY);
-        let gateway = gateway.and_then(|(_, value)| ip(value));
-        hops.push(Hop { index, gateway, onlink: flags & HOP_ONLINK != 0, dead: flags & HOP_DEAD != 0 });
-        bytes = bytes.get(aligned(length)..).unwrap_or_default();
-    }
-    hops
+fn hops(bytes: &[u8]) -> Vec<Hop> {
+    let hop = |(index, flags, gateway): (u32, u8, Option<&[u8]>)| Hop {
+        index,
+        gateway: gateway.and_then(ip),
+        onlink: flags & HOP_ONLINK != 0,
+        dead: flags & HOP_DEAD != 0,
+    };
+    hops_of(bytes).map(hop).collect()
 }
 
-fn default6(body: &[u8]) -> Option<Default6> {
-    let ip6 = *body.first()? == libc::AF_INET6 as u8;
-    if !ip6 || *body.get(1)? != 0 || *body.get(7)? != UNICAST || u32_at(body, 8)? & CLONED != 0 {
-        return None;
-    }
-    let mut d =
-        Default6 { table: u32::from(*body.get(4)?), metric: 0, protocol: *body.get(5)?, index: 0, gateway: None };
-    for (kind, value) in attributes(body.get(ROUTE_HEADER..)?) {
+/// The ways out of a multipath route (`struct rtnexthop`): interface, flags, gateway. Ends at the first that is cut short.
+fn hops_of(mut bytes: &[u8]) -> impl Iterator<Item = (u32, u8, Option<&[u8]>)> {
+    std::iter::from_fn(move || {
+        let length = u16_at(bytes, 0).map(usize::from).filter(|n| *n >= HOP_HEADER)?;
+        let (hop, flags, index) = (bytes.get(..length)?, *bytes.get(2)?, u32_at(bytes, 4)?);
+        let gateway = attributes(hop.get(HOP_HEADER..)?).find(|(kind, _)| *kind == RTA_GATEWAY);
+        bytes = bytes.get(aligned(length)..).unwrap_or_default();
+        Some((index, flags, gateway.map(|(_, value)| value)))
+    })
+}
+
+fn nexthop(body: &[u8]) -> Option<Nexthop> {
+    let flags = (u32_at(body, 4)? & 0xff) as u8;
+    let mut nexthop = Nexthop::default();
+    let (mut index, mut gateway) = (0, None);
+    for (kind, value) in attributes(body.get(NEXTHOP_HEADER..)?) {
         match kind {
-            RTA_GATEWAY => d.gateway = value.first_chunk().map(|b: &[u8; 16]| Ipv6Addr::from(*b)),
-            RTA_TABLE => d.table = u32_at(value, 0)?,
-            RTA_PRIORITY => d.metric = u32_at(value, 0)?,
-            RTA_OIF => d.index = u32_at(value, 0)?,
-            RTA_MULTIPATH => d.index = u32_at(value, 4)?,
+            NHA_ID => nexthop.id = u32_at(value, 0)?,
+            NHA_OIF => index = u32_at(value, 0)?,
+            NHA_GATEWAY => gateway = ip(value),
+            NHA_GROUP => nexthop.group = value.chunks_exact(MEMBER).filter_map(|member| u32_at(member, 0)).collect(),
             _ => {}
         }
     }
+    let hop = Hop { index, gateway, onlink: flags & HOP_ONLINK != 0, dead: flags & HOP_DEAD != 0 };
+    nexthop.hop = (index != 0).then_some(hop);
+    Some(nexthop)
+}
+
+fn default6(body: &[u8]) -> Option<Default6> {
+    let is_ip6 = *body.first()? == libc::AF_INET6 as u8;
+    if !is_ip6 || *body.get(1)? != 0 || *body.get(7)? != UNICAST || u32_at(body, 8)? & CLONED != 0 {
+        return None;
+    }
+    let mut d = Default6 { table: u32::from(*body.get(4)?), metric: 0, protocol: *body.get(5)?, hops: Vec::new() };
+    let (mut index, mut gateway) = (0, None);
+    for (kind, value) in attributes(body.get(ROUTE_HEADER..)?) {
+        match kind {
+            RTA_GATEWAY => gateway = ip6(value),
+            RTA_TABLE => d.table = u32_at(value, 0)?,
+            RTA_PRIORITY => d.metric = u32_at(value, 0)?,
+            RTA_OIF => index = u32_at(value, 0)?,
+            RTA_MULTIPATH => {
+                d.hops = hops_of(value).map(|(index, _, gateway)| (index, gateway.and_then(ip6))).collect()
+            }
+            _ => {}
+        }
+    }
+    if d.hops.is_empty() {
+        d.hops.push((index, gateway));
+    }
     Some(d)
+}
+
+fn ip6(bytes: &[u8]) -> Option<Ipv6Addr> {
+    bytes.first_chunk().map(|b: &[u8; 16]| Ipv6Addr::from(*b))
 }
 
 fn neighbour(body: &[u8]) -> Option<Neighbour> {
@@ -338,33 +435,48 @@ fn neighbour(body: &[u8]) -> Option<Neighbour> {
 fn rule(body: &[u8]) -> Option<Rule> {
     let action = *body.get(7)?;
     let mut rule = Rule {
-        priority: 0,
         table: u32::from(*body.get(4)?),
-        protocol: 0,
-        source: None,
+        nowhere: NOWHERE.contains(&action),
+        inverted: u32_at(body, 8)? & RULE_INVERT != 0,
         source_length: (*body.get(2)?).min(32),
-        suppress: None,
-        // A destination, a type of service, or the opposite of all conditions.
-        special: *body.get(1)? != 0 || *body.get(3)? != 0 || u32_at(body, 8)? & RULE_INVERT != 0,
+        destination_length: (*body.get(1)?).min(32),
+        // A type of service, or an action that is neither a table nor an end.
+        special: *body.get(3)? != 0 || !(action == TO_TABLE || NOWHERE.contains(&action)),
+        ..Rule::default()
     };
+    let mut mask = 0;
     for (kind, value) in attributes(body.get(ROUTE_HEADER..)?) {
         match kind {
             FRA_SRC => rule.source = ip(value),
+            FRA_DST => rule.destination = ip(value),
+            FRA_IP_PROTO => rule.ip_protocol = *value.first()?,
+            FRA_DPORT_RANGE if u16_at(value, 0) == u16_at(value, 2) => rule.port = u16_at(value, 0)?,
+            FRA_OIFNAME => {
+                let name = value.split(|b| *b == 0).next()?;
+                rule.device = Some(String::from_utf8_lossy(name).into_owned());
+            }
             FRA_PRIORITY => rule.priority = u32_at(value, 0)?,
             FRA_TABLE => rule.table = u32_at(value, 0)?,
             FRA_PROTOCOL => rule.protocol = *value.first()?,
             // All bits set: there is none.
             FRA_SUPPRESS_PREFIXLEN => rule.suppress = u32_at(value, 0).filter(|n| *n != u32::MAX),
+            FRA_DPORT_MASK if u16_at(value, 0) == Some(u16::MAX) => {}
             FRA_SUPPRESS_IFGROUP if u32_at(value, 0) == Some(u32::MAX) => {}
-            FRA_FWMARK | FRA_FWMASK => rule.special |= u32_at(value, 0)? != 0,
-            FRA_DST | FRA_IIFNAME | FRA_GOTO => rule.special = true,
+            FRA_FWMARK => rule.mark = u32_at(value, 0)?,
+            FRA_FWMASK => mask = u32_at(value, 0)?,
+            FRA_IIFNAME | FRA_GOTO => rule.special = true,
             // Padding, realms, and conditions that this does not know: interfaces, ports, users, tunnels.
             0 | 5 | 7..=9 | 11 | 18 => {}
             _ => rule.special = true,
         }
     }
+    // Some bits of the mark, or that they are zero.
+    rule.special |= mask != 0 && (mask != u32::MAX || rule.mark == 0);
     if rule.source.is_none() {
         rule.source_length = 0;
+    }
+    if rule.destination.is_none() {
+        rule.destination_length = 0;
     }
     if action != TO_TABLE {
         rule.table = 0;
@@ -387,6 +499,8 @@ pub enum Query {
     Routes6,
     /// All IPv4 rules.
     Rules,
+    /// All next-hop objects.
+    Nexthops,
     /// All neighbours of all interfaces, of both families.
     Neighbours,
     /// The route that the kernel would use for this destination, with the table it is in.
@@ -401,6 +515,7 @@ pub fn query(query: Query, sequence: u32, out: &mut Vec<u8>) {
         Query::Addresses => (GETADDR, DUMP),
         Query::Routes | Query::Routes6 => (GETROUTE, DUMP),
         Query::Rules => (GETRULE, DUMP),
+        Query::Nexthops => (GETNEXTHOP, DUMP),
         Query::Neighbours => (GETNEIGH, DUMP),
         Query::Way(_) => (GETROUTE, 0),
     };
@@ -415,6 +530,7 @@ pub fn query(query: Query, sequence: u32, out: &mut Vec<u8>) {
         Query::Addresses => family(out, libc::AF_INET, ADDRESS_HEADER),
         Query::Routes | Query::Rules => family(out, libc::AF_INET, ROUTE_HEADER),
         Query::Routes6 => family(out, libc::AF_INET6, ROUTE_HEADER),
+        Query::Nexthops => out.extend([0; NEXTHOP_HEADER]),
         Query::Neighbours => out.extend([0; NEIGHBOUR_HEADER]),
         Query::Way(to) => {
             out.extend([libc::AF_INET as u8, 32, 0, 0, 0, 0, 0, 0]);
@@ -455,12 +571,13 @@ pub fn change(change: &Change, sequence: u32, out: &mut Vec<u8>) {
         Change::Replace(_) => (NEWROUTE, CREATE | REPLACE),
         Change::RemoveRoute(_) => (DELROUTE, 0),
         Change::AddRule(_) => (NEWRULE, CREATE | EXCL),
+        Change::AppendRule(_) => (NEWRULE, CREATE),
         Change::RemoveRule(_) => (DELRULE, 0),
     };
     begin(out, kind, REQUEST | ACK | flags, sequence);
     match change {
         Change::Replace(r) | Change::RemoveRoute(r) => write_route(out, r),
-        Change::AddRule(r) | Change::RemoveRule(r) => write_rule(out, r),
+        Change::AddRule(r) | Change::AppendRule(r) | Change::RemoveRule(r) => write_rule(out, r),
     }
     finish(out);
 }
@@ -493,9 +610,28 @@ fn write_route(out: &mut Vec<u8>, r: &Route) {
 }
 
 fn write_rule(out: &mut Vec<u8>, r: &Rule) {
-    out.extend([libc::AF_INET as u8, 0, r.source_length, 0, small_table(r.table), 0, 0, TO_TABLE, 0, 0, 0, 0]);
-    if let Some(source) = r.source {
-        attribute(out, FRA_SRC, &source.octets());
+    let table = small_table(r.table);
+    out.extend([libc::AF_INET as u8, r.destination_length, r.source_length, 0, table, 0, 0, TO_TABLE]);
+    out.extend(if r.inverted { RULE_INVERT } else { 0 }.to_ne_bytes());
+    for (kind, address) in [(FRA_SRC, r.source), (FRA_DST, r.destination)] {
+        if let Some(address) = address {
+            attribute(out, kind, &address.octets());
+        }
+    }
+    if let Some(device) = &r.device {
+        let name: Vec<u8> = device.bytes().chain([0]).collect();
+        attribute(out, FRA_OIFNAME, &name);
+    }
+    if r.mark != 0 {
+        attribute(out, FRA_FWMARK, &r.mark.to_ne_bytes());
+        attribute(out, FRA_FWMASK, &u32::MAX.to_ne_bytes());
+    }
+    if r.ip_protocol != 0 {
+        attribute(out, FRA_IP_PROTO, &[r.ip_protocol]);
+    }
+    if r.port != 0 {
+        let port = r.port.to_ne_bytes();
+        attribute(out, FRA_DPORT_RANGE, &[port, port].concat());
     }
     attribute(out, FRA_TABLE, &r.table.to_ne_bytes());
     attribute(out, FRA_PRIORITY, &r.priority.to_ne_bytes());

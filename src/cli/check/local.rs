@@ -146,14 +146,20 @@ pub(super) fn has_route_v6(picture: &Picture) -> bool {
 pub(super) fn way_v6(picture: &Picture, to: Ipv6Addr) -> Option<Way> {
     let route = picture.defaults6.iter().filter(|d| d.table == MAIN).min_by_key(|d| d.metric)?;
     let local = http::local_towards(&Bound::default(), to.into()).filter(|a| scope(*a) == Scope::Public)?;
-    let mut way = of_device(picture, route.index);
+    // Of several ways out the kernel chooses one for each destination: the one that has the address it would send from.
+    let sends_from = |hop: &&(u32, Option<Ipv6Addr>)| {
+        let device = Some(device(picture, hop.0).to_owned());
+        http::local_towards(&Bound { device, from: None }, to.into()) == Some(local)
+    };
+    let (index, via) = *route.hops.iter().find(sends_from).or(route.hops.first())?;
+    let mut way = of_device(picture, index);
     let name = way.device.clone();
-    let via = route.gateway.map_or_else(String::new, |g| format!(" via {g}"));
+    let gateway_text = via.map_or_else(String::new, |g| format!(" via {g}"));
     let protocol = protocol_name(route.protocol).unwrap_or("?");
-    way.route = Some(format!("default{via} dev {name} metric {} proto {protocol}", route.metric));
+    way.route = Some(format!("default{gateway_text} dev {name} metric {} proto {protocol}", route.metric));
     way.address = Some(local.to_string());
     way.own_making = false;
-    way.gateway = route.gateway.map(gateway);
+    way.gateway = via.map(gateway);
     Some(way)
 }
 
@@ -190,7 +196,7 @@ pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(
                 road = Some(ready);
             }
             Some(State::NoGateway | State::Refused) | None => way.route = None,
-            Some(State::NoAddress) => way.address = None,
+            Some(State::NoAddress | State::Port) => way.address = None,
             Some(State::Missing) => way.link = Link::Missing,
             Some(State::Down) => way.link = Link::Down,
             Some(State::NoCarrier) => way.link = Link::NoCarrier,
@@ -212,7 +218,8 @@ fn is_within(picture: &Picture, index: u32, to: Ipv4Addr) -> bool {
 /// What imon routes for this configuration.
 pub(super) fn policy(config: &Config, instance: &str) -> Policy {
     let wans = config.failover.iter().flat_map(|f| &f.wans);
-    let wans = wans.map(|w| routing::Wan { device: w.device.clone(), gateway: w.gateway }).collect();
+    let wans =
+        wans.map(|w| routing::Wan { device: w.device.clone(), gateway: w.gateway, targets: Vec::new() }).collect();
     Policy::new(instance, wans, config.failover.as_ref().map_or(0, |f| f.metric))
 }
 
@@ -248,7 +255,7 @@ pub(super) fn check_setup(config: &Config, picture: &Picture, policy: &Policy, m
         setup.warnings.extend(managers(device, link.index));
     }
     let running = picture.rules.iter().any(|rule| rule.table == policy.table());
-    if let Some(tunnel) = policy.tunnel(&view) {
+    if let Some(tunnel) = policy.yielded_default(&view) {
         let text =
             format!("a VPN has the default route ({}), and imon's choice stays behind it", in_words(picture, tunnel));
         setup.notes.push(text);
@@ -263,7 +270,7 @@ pub(super) fn check_setup(config: &Config, picture: &Picture, policy: &Policy, m
     if running
         && main.route.is_some()
         && !failover.wans.iter().any(|w| w.device == main.device)
-        && policy.tunnel(&view).is_none()
+        && policy.beside(&view).iter().all(|other| other.kind != routing::BesideKind::Yielded)
     {
         let route = main.route.as_deref().unwrap_or_default();
         setup.errors.push(format!("traffic does not follow imon's choice: it leaves by '{route}'"));

@@ -60,6 +60,7 @@ fn route() -> Route {
         tos: 0,
         source: Some(Ipv4Addr::new(192, 168, 42, 2)),
         hops: vec![hop],
+        nexthop: 0,
     }
 }
 
@@ -71,7 +72,7 @@ fn a_rule() -> Rule {
         source: Some(Ipv4Addr::new(192, 168, 42, 2)),
         source_length: 32,
         suppress: Some(0),
-        special: false,
+        ..Rule::default()
     }
 }
 
@@ -91,7 +92,17 @@ fn what_is_written_reads_back_as_what_was_meant() {
         assert_eq!(only(&written(&Change::RemoveRoute(r.clone()))).news, News::NoRoute(r));
     }
     let all = Rule { source: None, source_length: 0, suppress: None, table: 171_000_010, ..a_rule() };
-    for r in [a_rule(), all] {
+    let narrow = Rule {
+        destination: Some(Ipv4Addr::new(1, 1, 1, 1)),
+        destination_length: 32,
+        ip_protocol: 17,
+        port: 53,
+        mark: 0x1710_0001,
+        device: Some("wan1".into()),
+        inverted: true,
+        ..a_rule()
+    };
+    for r in [a_rule(), all, narrow] {
         assert_eq!(only(&written(&Change::AddRule(r.clone()))).news, News::Rule(r.clone()));
         assert_eq!(only(&written(&Change::RemoveRule(r.clone()))).news, News::NoRule(r));
     }
@@ -118,9 +129,10 @@ fn link_body(index: u32, flags: libc::c_int) -> Vec<u8> {
 fn links_with_and_without_carrier() {
     let up = link_body(3, libc::IFF_UP | libc::IFF_LOWER_UP | libc::IFF_POINTOPOINT);
     let read = |body: &[u8]| only(&message(NEWLINK, 0, body, &[(1, &[9; 6]), (IFLA_IFNAME, b"wan1\0")])).news;
-    let wan1 = Link { index: 3, name: "wan1".into(), up: true, carrier: true, point_to_point: true };
+    let wan1 =
+        Link { index: 3, name: "wan1".into(), up: true, carrier: true, point_to_point: true, tunnel: true, master: 0 };
     assert_eq!(read(&up), News::Link(wan1.clone()));
-    let quiet = Link { carrier: false, point_to_point: false, ..wan1 };
+    let quiet = Link { carrier: false, point_to_point: false, tunnel: false, ..wan1 };
     assert_eq!(read(&link_body(3, libc::IFF_UP)), News::Link(quiet));
     assert_eq!(only(&message(DELLINK, 0, &up, &[])).news, News::NoLink(3));
     let mut bridge = up;

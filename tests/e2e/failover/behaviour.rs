@@ -7,7 +7,7 @@ use imon_lab::{Fault, Lab, Signal, Wan};
 use libtest_mimic::Trial;
 use serde_json::json;
 
-use super::{config, count, defaults, ours, rules, start, switches, wait_active, wait_up, way};
+use super::{RULES, config, count, defaults, ours, rules, start, switches, wait_active, wait_up, way};
 use crate::support::{calls, duration, recorder, said, wait_calls, wait_status};
 use crate::{SOON, lab, trials};
 
@@ -254,7 +254,7 @@ fn b44_routes_at_the_end() {
             let lab = lab();
             let imon = start(&lab, json!({ "on-exit": on_exit }));
             wait_up(&imon);
-            assert!(rules(&lab).len() == 4 && ours(&lab).len() == 1, "{:?}", rules(&lab));
+            assert!(rules(&lab).len() == RULES && ours(&lab).len() == 1, "{:?}", rules(&lab));
             imon.signal(signal);
             assert_eq!(imon.wait(SOON).code(), Some(0));
             assert_eq!((rules(&lab), ours(&lab).len()), (vec![], left), "{on_exit} {signal}");
@@ -368,7 +368,7 @@ fn a_reload_with_other_wans_leads_the_traffic_over_those() {
         let ours = ours(&lab);
         ours.len() == 1 && ours[0].contains("metric 300")
     });
-    assert_eq!(rules(&lab).len(), 4, "{:?}", rules(&lab));
+    assert_eq!(rules(&lab).len(), RULES, "{:?}", rules(&lab));
 }
 
 fn two_instances_do_not_share_an_interface() {
@@ -379,5 +379,5 @@ fn two_instances_do_not_share_an_interface() {
     let ended = lab.imon("router").instance("other", &config(other)).nosyslog().run(SOON);
     assert_eq!(ended.code(), 1);
     assert!(ended.stderr().contains("Another instance switches the routes over wan2"), "{}", ended.stderr());
-    assert_eq!((ours(&lab).len(), rules(&lab).len()), (1, 4), "what runs is left alone");
+    assert_eq!((ours(&lab).len(), rules(&lab).len()), (1, RULES), "what runs is left alone");
 }

@@ -79,6 +79,9 @@ fn defaults(lab: &Lab) -> Vec<String> {
     lab.sh("router", "ip -4 route show default").lines().map(|line| line.trim().to_owned()).collect()
 }
 
+/// How many rules of ours there are for two networks whose gateways are pinged, once one of them is chosen.
+const RULES: usize = 8;
+
 /// Rules that are ours.
 fn rules(lab: &Lab) -> Vec<String> {
     let all = lab.sh("router", "ip -4 rule show");

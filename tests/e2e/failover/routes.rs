@@ -156,13 +156,14 @@ fn another_rule_that_wins_is_said() {
     let lab = lab();
     let imon = start(&lab, json!({}));
     wait_up(&imon);
-    lab.sh("router", "ip route add default via 192.168.62.1 dev wan2 table 7 && ip rule add pref 100 lookup 7");
+    // Nothing can stand before the first.
+    lab.sh("router", "ip route add default via 192.168.62.1 dev wan2 table 7 && ip rule add pref 1 lookup 7");
     imon.wait_line(
         |line| line.contains("it leaves by wan2, by the route 'default via 192.168.62.1 dev wan2 table 7"),
         SOON,
     );
     assert_eq!(count(&imon, "Traffic does not go"), 1);
-    assert!(lab.sh("router", "ip rule show").contains("100:\tfrom all lookup 7"), "it is left alone");
+    assert!(lab.sh("router", "ip rule show").contains("1:\tfrom all lookup 7"), "it is left alone");
 }
 
 fn somebody_who_always_deletes_our_route_does_not_keep_us_busy() {
