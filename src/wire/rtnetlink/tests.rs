@@ -174,11 +174,46 @@ fn a_multipath_route_has_all_its_hops() {
 }
 
 #[test]
-fn what_is_no_unicast_route_or_only_a_cached_one_is_left_out() {
-    const BLACKHOLE: u8 = 6;
-    for body in [route_body(BLACKHOLE, 0), route_body(UNICAST, CLONED)] {
+fn a_route_to_nowhere_has_no_way_out_and_what_is_local_or_only_cached_is_left_out() {
+    let (local, throw) = (2, 9);
+    for body in [route_body(local, 0), route_body(throw, 0), route_body(UNICAST, CLONED)] {
         assert_eq!(only(&message(NEWROUTE, 0, &body, &[])).news, News::Other);
     }
+    for nowhere in NOWHERE {
+        let News::Route(r) = only(&message(NEWROUTE, 0, &route_body(nowhere, 0), &[])).news else { panic!() };
+        assert!(r.is_default() && r.hops.is_empty());
+    }
+}
+
+#[test]
+fn next_hop_objects_and_their_groups() {
+    let (id, oif) = (7_u32.to_ne_bytes(), 3_u32.to_ne_bytes());
+    let parts: &[(u16, &[u8])] = &[(NHA_ID, &id), (NHA_OIF, &oif), (NHA_GATEWAY, &[10, 0, 0, 1])];
+    let hop = Hop { index: 3, gateway: Some(Ipv4Addr::new(10, 0, 0, 1)), onlink: false, dead: false };
+    let object = Nexthop { id: 7, hop: Some(hop), group: vec![] };
+    assert_eq!(only(&message(NEWNEXTHOP, 0, &[2, 0, 0, 0, 0, 0, 0, 0], parts)).news, News::Nexthop(object));
+    let members = [7_u32, 0, 9, 0].map(u32::to_ne_bytes).concat();
+    let group = only(&message(NEWNEXTHOP, 0, &[0; 8], &[(NHA_ID, &oif), (NHA_GROUP, &members)])).news;
+    assert_eq!(group, News::Nexthop(Nexthop { id: 3, hop: None, group: vec![7, 9] }));
+    assert_eq!(only(&message(DELNEXTHOP, 0, &[0; 8], &[(NHA_ID, &id)])).news, News::NoNexthop(7));
+}
+
+#[test]
+fn of_several_ways_out_of_ipv6_each_is_read() {
+    let hop = |index: u32, last: u8| {
+        let mut gateway = [0; 16];
+        gateway[0] = 0xfe;
+        gateway[15] = last;
+        let mut bytes = [&28_u16.to_ne_bytes()[..], &[0, 0], &index.to_ne_bytes()].concat();
+        attribute(&mut bytes, RTA_GATEWAY, &gateway);
+        bytes
+    };
+    let hops = [hop(3, 1), hop(4, 2)].concat();
+    let mut body = route_body(UNICAST, 0);
+    body[0] = libc::AF_INET6 as u8;
+    let News::Default6(d) = only(&message(NEWROUTE, 0, &body, &[(RTA_MULTIPATH, &hops)])).news else { panic!() };
+    let found: Vec<_> = d.hops.iter().map(|(index, via)| (*index, via.unwrap().octets()[15])).collect();
+    assert_eq!(found, [(3, 1), (4, 2)]);
 }
 
 #[test]
@@ -194,12 +229,21 @@ fn conditions_that_ours_never_have_make_a_rule_special() {
     let plain = read(&body(0, TO_TABLE, 0), &[(FRA_SUPPRESS_PREFIXLEN, &none), (FRA_SUPPRESS_IFGROUP, &none)]);
     assert_eq!((plain.special, plain.suppress, plain.table), (false, None, MAIN));
     let mark = 1_u32.to_ne_bytes();
-    assert!(read(&body(0, TO_TABLE, 0), &[(FRA_FWMARK, &mark)]).special);
+    let some_bits = 0xff_u32.to_ne_bytes();
+    assert!(read(&body(0, TO_TABLE, 0), &[(FRA_FWMARK, &mark), (FRA_FWMASK, &some_bits)]).special);
     assert!(read(&body(0, TO_TABLE, 0), &[(FRA_IIFNAME, b"lan0\0")]).special);
-    assert!(read(&body(0, TO_TABLE, 0), &[(17, b"wan1\0")]).special);
-    assert!(read(&body(24, TO_TABLE, 0), &[]).special);
-    assert!(read(&body(0, TO_TABLE, RULE_INVERT), &[]).special);
-    assert_eq!(read(&body(0, 7, 0), &[]).table, 0, "unreachable leads nowhere");
+    for narrow in [
+        read(&body(0, TO_TABLE, 0), &[(FRA_OIFNAME, b"wan1\0")]),
+        read(&body(24, TO_TABLE, 0), &[(FRA_DST, &[10, 0, 0, 0])]),
+        read(&body(0, TO_TABLE, RULE_INVERT), &[]),
+        read(&body(0, TO_TABLE, 0), &[(FRA_FWMARK, &mark), (FRA_FWMASK, &u32::MAX.to_ne_bytes())]),
+        read(&body(0, TO_TABLE, 0), &[(FRA_IP_PROTO, &[6])]),
+    ] {
+        assert!(!narrow.special && !narrow.is_broad(), "{narrow}");
+    }
+    let nowhere = read(&body(0, 7, 0), &[]);
+    assert!((nowhere.table, nowhere.nowhere, nowhere.is_broad()) == (0, true, true));
+    assert!(read(&body(0, 2, 0), &[(FRA_GOTO, &mark)]).special);
 }
 
 #[test]
