@@ -5,10 +5,12 @@
 #![allow(clippy::disallowed_methods)]
 
 mod ask;
+mod complaint;
 mod contacts;
 mod external;
 mod hosts;
 mod network;
+mod restores;
 mod web;
 
 use std::rc::Rc;
@@ -19,6 +21,7 @@ use crate::config::{self, Config, Timing};
 use crate::event::{Event, Monitor, Severity, What};
 use crate::load::Source;
 use crate::monitor::ddns::Ddns;
+use crate::monitor::failover::choice::Condition;
 use crate::monitor::failover::{self, Failover};
 use crate::monitor::ping::Ping;
 use crate::monitor::updown::{self, Updown};
@@ -495,6 +498,9 @@ impl Daemon {
                 network.set_targets(wan, self.hosts.probed(wan));
             }
         }
+        if let Some(failover) = &self.monitors.failover {
+            network.set_down(failover.wans().iter().map(|wan| wan.health.condition() == Condition::Down));
+        }
         if network.keep(now) {
             self.tell_links(now);
         }
@@ -792,6 +798,7 @@ impl Daemon {
                 default_route: network.default_route(),
                 outranked: network.outranked(),
                 refusals: network.refusals(),
+                beside: network.beside(),
             }),
             ping: self.monitors.ping.as_ref(),
             actions: (waiting, running, self.actions.failed),

@@ -295,9 +295,14 @@ impl Picture {
     /// A route as `ip route` writes it, with the names of interfaces.
     #[must_use]
     pub fn in_words(&self, route: &Route) -> String {
-        let mut text = route.to_string();
-        for hop in route.hops.iter().filter(|hop| hop.index != 0) {
-            text = text.replacen(&format!("dev #{}", hop.index), &format!("dev {}", self.name_of(hop.index)), 1);
+        self.names_in(route.to_string())
+    }
+
+    /// A text with `dev #3` as [`Route`] writes it, with the names of interfaces.
+    #[must_use]
+    pub fn names_in(&self, mut text: String) -> String {
+        for link in self.links.iter().rev() {
+            text = text.replace(&format!("dev #{} ", link.index), &format!("dev {} ", link.name));
         }
         text
     }

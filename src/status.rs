@@ -53,6 +53,8 @@ pub struct Kernel<'a> {
     pub outranked: Option<&'a str>,
     /// Why it refuses the road of a WAN, for each of them.
     pub refusals: Vec<Option<&'a str>>,
+    /// What others have set up beside our routes and rules: what it means in a word, the rule or route, and what was said.
+    pub beside: Vec<(&'static str, &'a str, &'a str)>,
 }
 
 /// Writes the status as JSON with a final newline into `out`, replacing what is there. Allocates nothing that `out`
@@ -337,9 +339,27 @@ struct FailoverStatus<'a> {
     default_route: Option<&'a str>,
     /// What leads traffic past it.
     outranked_by: Option<&'a str>,
+    /// What others have set up, as far as something was said of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<BesideStatus<'a>>,
     switches: u64,
     last_switch: Option<LastSwitch<'a>>,
     wans: Vec<WanStatus<'a>>,
+}
+
+/// A rule or route of somebody else's.
+#[derive(Serialize)]
+struct BesideStatus<'a> {
+    /// `yielded`, `overtaken`, `narrow`.
+    kind: &'static str,
+    what: &'a str,
+    text: &'a str,
+}
+
+impl<'a> BesideStatus<'a> {
+    fn of(&(kind, what, text): &(&'static str, &'a str, &'a str)) -> Self {
+        Self { kind, what, text }
+    }
 }
 
 #[derive(Serialize)]
@@ -395,6 +415,7 @@ impl<'a> FailoverStatus<'a> {
             refused: failover.refused().map(|why| &**why),
             default_route: kernel.and_then(|kernel| kernel.default_route.as_deref()),
             outranked_by: kernel.and_then(|kernel| kernel.outranked),
+            beside: kernel.iter().flat_map(|kernel| &kernel.beside).map(BesideStatus::of).collect(),
             switches,
             last_switch: last.map(|last| LastSwitch {
                 time: s.clock.wall_of(last.at),

@@ -6,11 +6,13 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::complaint::{Complaint, Word};
+use super::restores::Restores;
 use super::{Ready, Waited};
 use crate::config;
 use crate::event::Severity;
 use crate::net::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
-use crate::routing::{self, Part, Policy, Probed, Road, State, View};
+use crate::routing::{self, Beside, BesideKind, Part, Policy, Probed, Road, State, View};
 use crate::sys::conntrack::Flush;
 use crate::sys::error_text;
 use crate::sys::files::{Lock, Runtime};
@@ -29,9 +31,6 @@ const WATCH_EVERY: Duration = Duration::from_millis(4);
 const WATCH_FOR: Duration = Duration::from_millis(1200);
 /// A DHCP client that gets another address takes the old one away first. One that is away for less than this is not missed.
 const BLINK: Duration = Duration::from_millis(10);
-/// Somebody who takes our route away again and again is answered this often in a second, and told of once a minute.
-const RESTORES: u32 = 5;
-const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Addresses out in the internet: the kernel is asked which way packets to them would go. Nothing is sent.
 const ABROAD: [Ipv4Addr; 3] = [Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::new(9, 9, 9, 9)];
 
@@ -69,8 +68,10 @@ pub(super) struct Network {
     blind: bool,
     watch: Option<Watch>,
     retry: Option<Instant>,
-    restored: Restored,
+    restores: Restores,
     said: Said,
+    /// Which networks do not work, as the monitor says.
+    down: Vec<bool>,
     remarks: Vec<(Severity, String)>,
     vacated: Vec<Ipv4Addr>,
     flush: Option<Flush>,
@@ -84,25 +85,29 @@ struct Watch {
     next: Instant,
 }
 
-/// How often a route of ours was taken away.
-#[derive(Default)]
-struct Restored {
-    /// Of the second that began then.
-    times: u32,
-    since: Option<Instant>,
-    said: Option<Instant>,
-    unsaid: u32,
-}
-
 /// What was said and is still so.
 #[derive(Default)]
 struct Said {
-    foreign: Option<String>,
-    outranked: Option<String>,
-    refused: Option<String>,
+    foreign: Complaint,
+    outranked: Complaint,
+    refused: Complaint,
+    /// For each WAN.
+    roads: Vec<Complaint>,
+    /// What others have set up, each once.
+    beside: Vec<Note>,
     no_policy_routing: bool,
     no_flush: bool,
 }
+
+/// Something that others have set up, and what it means.
+struct Note {
+    kind: &'static str,
+    what: String,
+    text: Complaint,
+}
+
+/// Of what others have set up so much is told of.
+const MOST_NOTES: usize = 16;
 
 impl Network {
     /// Looks at everything and makes what the WANs need to be probed. Traffic goes on as it did.
@@ -179,8 +184,9 @@ impl Network {
             blind: false,
             watch: Some(Watch { until: now + WATCH_FOR, next: now + WATCH_EVERY }),
             retry: None,
-            restored: Restored::default(),
+            restores: Restores::default(),
             said: Said::default(),
+            down: vec![false; wans],
             remarks: Vec::new(),
             vacated: Vec::new(),
             flush: None,
@@ -224,7 +230,7 @@ impl Network {
 
     /// Who leads traffic past our choice, in words.
     pub(super) fn outranked(&self) -> Option<&str> {
-        self.said.outranked.as_deref()
+        self.said.outranked.said()
     }
 
     /// The default route in main that is ours, in words.
@@ -246,7 +252,11 @@ impl Network {
 
     pub(super) fn poll_at(&self) -> Option<Instant> {
         let blinks = self.blinks.iter().copied().flatten();
-        [self.watch.map(|watch| watch.next), self.retry].into_iter().flatten().chain(blinks).min()
+        let said = &self.said;
+        let complaints = [&said.foreign, &said.outranked, &said.refused];
+        let notes = said.beside.iter().map(|note| &note.text);
+        let settles = complaints.into_iter().chain(&said.roads).chain(notes).filter_map(Complaint::poll_at);
+        [self.watch.map(|watch| watch.next), self.retry].into_iter().flatten().chain(blinks).chain(settles).min()
     }
 
     pub(super) fn add_to(&self, poll: &mut Ready) {
@@ -273,6 +283,10 @@ impl Network {
         if watch {
             self.watch = Some(Watch { until: now + WATCH_FOR, next: now + WATCH_EVERY });
         }
+        if look {
+            // Routes have gone with an address or a link: nobody has taken them away.
+            self.restores = Restores::default();
+        }
         if heard == Heard::Overrun || look {
             self.look(now);
         } else if rules {
@@ -294,6 +308,7 @@ impl Network {
                 self.look(now);
             }
         }
+        self.speak(now);
         let blinked = self.blinks.iter().flatten().any(|until| *until <= now) && self.look_at_states(now);
         self.dirty |= blinked;
         let Some(watch) = self.watch.filter(|watch| watch.next <= now) else { return blinked };
@@ -348,12 +363,12 @@ impl Network {
             Some(State::Ready(road)) => Some(road),
             _ => None,
         });
-        let stolen = road.is_some()
-            && self.road == road
-            && changes.iter().any(|change| self.policy.part(change) == Part::Default);
-        if stolen && !self.may_restore(now) {
-            self.retry = Some(now + TRY_AGAIN);
+        if let Err(later) = self.restores.may_make(&changes, now) {
+            (self.retry, self.dirty) = (Some(later), true);
             return false;
+        }
+        if let Some(times) = self.restores.word(now) {
+            self.say_restored(times);
         }
         let anything = !changes.is_empty();
         let result = self.make(changes, None);
@@ -363,22 +378,19 @@ impl Network {
                 if let Some(old) = before.filter(|old| old.address != road.address) {
                     self.vacate(old.address);
                 }
-                self.said.refused = None;
+                self.said.refused.note(now, None);
             }
             (Ok(()), None) => {}
             (Err(why), _) => {
-                if self.said.refused.as_deref() != Some(why) {
-                    self.said.refused = Some(why.to_string());
-                    self.remarks
-                        .push((Severity::Error, format!("Routes are not as they should be, tried again: {why}")));
-                }
+                self.said.refused.note(now, Some(format!("Routes are not as they should be, tried again: {why}")));
                 self.retry = Some(now + TRY_AGAIN);
             }
         }
         if self.refused.iter().any(Option::is_some) {
             self.retry = Some(now + TRY_AGAIN);
         }
-        self.look_for_rivals();
+        self.look_for_rivals(now);
+        self.speak(now);
         anything && self.look_at_states(now)
     }
 
@@ -410,6 +422,7 @@ impl Network {
             match (self.policy.part(&change), outcome) {
                 (part, Ok(())) => {
                     self.picture.made(&change);
+                    self.restores.made(&change);
                     if let Part::Wan(wan) = part {
                         self.refuse(wan, None);
                     }
@@ -431,12 +444,7 @@ impl Network {
 
     fn refuse(&mut self, wan: usize, why: Option<String>) {
         let Some(refused) = self.refused.get_mut(wan) else { return };
-        if *refused != why {
-            if let (Some(why), Some(label)) = (&why, self.labels.get(wan)) {
-                self.remarks.push((Severity::Error, format!("{label}: {why}")));
-            }
-            *refused = why;
-        }
+        *refused = why;
     }
 
     fn shown(&self, change: &Change) -> String {
@@ -453,18 +461,14 @@ impl Network {
         match self.requests.look(&mut picture) {
             Ok(()) => (self.picture, self.blind, self.dirty) = (picture, false, true),
             Err(e) => {
-                self.complain_of_look(&e);
+                self.complain_of_look(&e, now);
                 (self.blind, self.retry) = (true, Some(now + TRY_AGAIN));
             }
         }
     }
 
-    fn complain_of_look(&mut self, e: &Refused) {
-        let why = format!("The kernel does not show its routes: {e}");
-        if self.said.refused.as_ref() != Some(&why) {
-            self.remarks.push((Severity::Error, why.clone()));
-            self.said.refused = Some(why);
-        }
+    fn complain_of_look(&mut self, e: &Refused, now: Instant) {
+        self.said.refused.note(now, Some(format!("The kernel does not show its routes: {e}")));
     }
 
     /// What the links are like now. Tells of another address or gateway, and returns whether anything is new.
@@ -511,39 +515,37 @@ impl Network {
         }
     }
 
-    /// Whether a route that somebody takes away again and again is set again now, and says so.
-    fn may_restore(&mut self, now: Instant) -> bool {
-        let restored = &mut self.restored;
-        if restored.since.is_none_or(|since| now.since(since) >= TRY_AGAIN) {
-            (restored.since, restored.times) = (Some(now), 0);
-        }
-        restored.times += 1;
-        if restored.times > RESTORES {
-            return false;
-        }
-        restored.unsaid += 1;
-        if restored.said.is_none_or(|said| now.since(said) >= SAY_AGAIN) {
-            let label = self.led.and_then(|wan| self.labels.get(wan)).map_or("", String::as_str);
-            let times = match restored.unsaid {
-                1 => String::new(),
-                n => format!(" ({n} times since this was said last)"),
-            };
-            let text =
-                format!("The default route over {label} was removed or changed by somebody, it is set again{times}");
-            self.remarks.push((Severity::Warning, text));
-            (restored.said, restored.unsaid) = (Some(now), 0);
-        }
-        true
+    fn say_restored(&mut self, times: u32) {
+        let label = self.led.and_then(|wan| self.labels.get(wan)).map_or("", String::as_str);
+        let times = match times {
+            1 => String::new(),
+            n => format!(" ({n} times since this was said last)"),
+        };
+        let text = format!("The default route over {label} was removed or changed by somebody, it is set again{times}");
+        self.remarks.push((Severity::Warning, text));
     }
 
-    /// Says who else's route counts for more than ours, once for each.
-    fn look_for_rivals(&mut self) {
-        let view = View::from(&self.picture);
+    /// Which networks do not work, as the monitor says.
+    pub(super) fn set_down(&mut self, down: impl Iterator<Item = bool>) {
+        for (place, down) in self.down.iter_mut().zip(down) {
+            self.dirty |= std::mem::replace(place, down) != down;
+        }
+    }
+
+    /// What others have set up beside us: what it means in a word, and the rule or route in words.
+    pub(super) fn beside(&self) -> Vec<(&'static str, &str, &str)> {
+        let said = self.said.beside.iter();
+        said.filter_map(|note| Some((note.kind, note.what.as_str(), note.text.said()?))).collect()
+    }
+
+    /// Finds out who else's rules and routes count beside ours.
+    fn look_for_rivals(&mut self, now: Instant) {
         if self.picture.no_policy_routing && !std::mem::replace(&mut self.said.no_policy_routing, true) {
             let text = "This kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES): probes of a network that is not \
                         in use may fail, and other default routes of lower metric win over imon's";
             self.remarks.push((Severity::Warning, text.to_owned()));
         }
+        let view = View::from(&self.picture);
         let foreign = self.policy.foreign_at(self.settings.metric, &view).map(|route| {
             let (metric, free) = (self.settings.metric, self.policy.free_metric(&view));
             let route = self.picture.in_words(route);
@@ -551,17 +553,71 @@ impl Network {
                 "Metric {metric} is in use by '{route}', which is not imon's: imon's default route has metric {free}"
             )
         });
-        if self.said.foreign != foreign {
-            self.remarks.extend(foreign.clone().map(|text| (Severity::Warning, text)));
-            self.said.foreign = foreign;
+        self.said.foreign.note(now, foreign);
+        let beside = self.policy.beside(&view);
+        let yields = beside.iter().any(|other| other.kind == BesideKind::Yielded);
+        self.note_beside(now, beside);
+        let outranked = if yields { None } else { self.other_way() };
+        self.said.outranked.note(now, outranked);
+        self.said.roads.resize_with(self.labels.len(), Complaint::default);
+        for ((complaint, why), label) in self.said.roads.iter_mut().zip(&self.refused).zip(&self.labels) {
+            complaint.note(now, why.as_ref().map(|why| format!("{label}: {why}")));
         }
-        let outranked = self.other_way();
-        if self.said.outranked != outranked {
-            self.remarks.push(match &outranked {
-                Some(text) => (Severity::Warning, format!("Traffic does not go where imon leads it: {text}")),
-                None => (Severity::Notice, "Traffic goes where imon leads it again".to_owned()),
-            });
-            self.said.outranked = outranked;
+    }
+
+    /// Takes note of what others have set up, each with what it means now.
+    fn note_beside(&mut self, now: Instant, beside: Vec<Beside>) {
+        let mut notes: Vec<Note> = Vec::new();
+        for other in beside.into_iter().take(MOST_NOTES) {
+            let what = self.picture.names_in(other.what);
+            let label = other.wan.and_then(|wan| self.labels.get(wan)).map_or("a network of imon's", String::as_str);
+            let is_down = other.wan.and_then(|wan| self.down.get(wan)).is_some_and(|down| *down);
+            let text = match other.kind {
+                BesideKind::Yielded => {
+                    Some(format!("'{what}' leads all traffic elsewhere and goes first: imon leads what it leaves"))
+                }
+                BesideKind::Overtaken => {
+                    Some(format!("'{what}' would lead all traffic over {label}: imon's choice goes first"))
+                }
+                BesideKind::Narrow if is_down && other.via_main => Some(format!(
+                    "'{what}' keeps its traffic on {label}, which does not work: set metric below that of the default \
+                     route there"
+                )),
+                BesideKind::Narrow if is_down => {
+                    Some(format!("'{what}' keeps its traffic on {label}, which does not work"))
+                }
+                BesideKind::Narrow | BesideKind::First => None,
+            };
+            let old = self.said.beside.iter().position(|note| note.what == what);
+            let mut note = match old {
+                Some(at) => self.said.beside.swap_remove(at),
+                None => Note { kind: "", what, text: Complaint::default() },
+            };
+            note.kind = other.kind.word();
+            note.text.note(now, text);
+            notes.push(note);
+        }
+        self.said.beside = notes;
+    }
+
+    /// Says what has lasted.
+    fn speak(&mut self, now: Instant) {
+        let Said { foreign, outranked, refused, roads, beside, .. } = &mut self.said;
+        let remarks = &mut self.remarks;
+        let mut say = |complaint: &mut Complaint, severity, before: &str, over: Option<&str>| match complaint.word(now)
+        {
+            Some(Word::Is(text)) => remarks.push((severity, format!("{before}{text}"))),
+            Some(Word::Over) => remarks.extend(over.map(|text| (Severity::Notice, text.to_owned()))),
+            None => {}
+        };
+        say(foreign, Severity::Warning, "", None);
+        let past = "Traffic does not go where imon leads it: ";
+        say(outranked, Severity::Warning, past, Some("Traffic goes where imon leads it again"));
+        say(refused, Severity::Error, "", None);
+        roads.iter_mut().for_each(|road| say(road, Severity::Error, "", None));
+        for note in beside {
+            let severity = if note.kind == BesideKind::Narrow.word() { Severity::Warning } else { Severity::Notice };
+            say(&mut note.text, severity, "", None);
         }
     }
 
@@ -615,10 +671,14 @@ impl Network {
             }
             let near = nearest(&wan.device, names()).map_or_else(String::new, |name| format!("did you mean {name}? "));
             let all: Vec<&str> = names().filter(|name| *name != "lo").collect();
+            let all = match all.as_slice() {
+                [] => "There is none at all".to_owned(),
+                [one] => format!("There is only {one}"),
+                all => format!("There are {}", all.join(", ")),
+            };
             let text = format!(
-                "Warning: {label}: there is no interface {}; {near}There are {}. It is used as soon as it appears",
-                wan.device,
-                all.join(", ")
+                "Warning: {label}: there is no interface {}; {near}{all}. It is used as soon as it appears",
+                wan.device
             );
             self.remarks.push((Severity::Warning, text));
         }

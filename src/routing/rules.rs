@@ -36,6 +36,8 @@ pub struct Beside {
     pub what: String,
     /// The network of ours that it leads over, if any.
     pub wan: Option<usize>,
+    /// It is a rule that leads to the table main, so the metrics there decide.
+    pub via_main: bool,
 }
 
 /// What somebody else's rule or route means for our choice.
@@ -311,7 +313,7 @@ impl Policy {
                 (Lead::Elsewhere, broad) if before && (broad || rule.is_for_unmarked()) => BesideKind::Yielded,
                 (Lead::Elsewhere, _) => continue,
             };
-            all.push(Beside { kind, what: rule.to_string(), wan });
+            all.push(Beside { kind, what: format!("ip rule {rule}"), wan, via_main: rule.table == MAIN });
         }
         for route in view.routes.iter().filter(|r| r.table == MAIN && !r.is_ours()) {
             let tunnel = self.is_elsewhere(route, view);
@@ -324,7 +326,7 @@ impl Policy {
                 1.. if self.suppressed(view) > 0 => BesideKind::Overtaken,
                 _ => continue,
             };
-            all.push(Beside { kind, what: route.to_string(), wan: None });
+            all.push(Beside { kind, what: format!("ip route {route}"), wan: None, via_main: true });
         }
         all
     }
