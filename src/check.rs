@@ -5,7 +5,7 @@ pub mod judge;
 pub mod names;
 pub mod report;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -340,6 +340,43 @@ pub struct Wan {
     pub way: Way,
     /// Why it could not be looked at by its own link.
     pub barred: Option<String>,
+    /// Its gateway is written in the configuration.
+    pub fixed: bool,
+    /// Other gateways on its link that were asked when that one led nowhere.
+    pub instead: Vec<Instead>,
+}
+
+/// Another gateway on the link of a network.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Instead {
+    /// Its address.
+    pub gateway: Ipv4Addr,
+    /// Whether hosts beyond answer through it.
+    pub reply: Reply,
+}
+
+impl Wan {
+    /// Its gateway in the configuration leads nowhere.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.fixed && matches!(self.way.fault(), Some(Stage::Gateway | Stage::Internet))
+    }
+
+    /// The mistake in the configuration `file`, if another gateway on the link leads on where the configured one does not.
+    #[must_use]
+    pub fn mistake(&self, main: &Way, file: &str) -> Option<String> {
+        let (role, device, wrong) = (self.role, &self.way.device, self.way.gateway.as_ref()?);
+        let works = main.device == *device && main.is_reached();
+        let is_taken = |other: &Instead| works && main.gateway.as_ref().is_some_and(|g| g.address == other.gateway);
+        // One that is there may only have an outage, unless all else here goes by another one.
+        let leads = |other: &&Instead| is_taken(other) || (other.reply.is_good() && !wrong.is_there());
+        let right = self.instead.iter().find(leads).filter(|_| self.is_lost())?.gateway;
+        let how = if wrong.is_there() { "is there and leads nowhere" } else { "does not answer" };
+        Some(format!(
+            "{role}-gw {} {how}, while {right} on {device} leads to the internet: write {role}-gw {right} into {file}",
+            wrong.address
+        ))
+    }
 }
 
 /// All that was seen.
@@ -353,8 +390,6 @@ pub struct Seen {
     pub setup: Setup,
     /// Why no pings can be sent, if so.
     pub no_ping: Option<String>,
-    /// Routes may be changed (`CAP_NET_ADMIN`).
-    pub may_route: bool,
     /// The time by our clock.
     pub now: Wall,
     /// By how many seconds our clock is ahead of the web servers'.

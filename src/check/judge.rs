@@ -116,10 +116,9 @@ fn setup(seen: &Seen, rows: &mut Rows<'_>) {
         let id = if number == 1 { "configuration".to_owned() } else { format!("configuration:{number}") };
         rows.put(&id, state, None, detail);
     }
-    match (&seen.no_ping, seen.may_route) {
-        (Some(why), _) => rows.put("capabilities", State::Skipped, None, format!("no ping: {why}")),
-        (None, false) => rows.put("capabilities", State::Ok, None, "ping yes, changing routes no".to_owned()),
-        (None, true) => rows.put("capabilities", State::Ok, None, "ping and routes".to_owned()),
+    match &seen.no_ping {
+        Some(why) => rows.put("capabilities", State::Skipped, None, format!("no ping: {why}")),
+        None => rows.put("capabilities", State::Ok, None, "ping".to_owned()),
     }
 }
 

@@ -10,16 +10,16 @@ use super::args::Selection;
 use super::{FAILURE, complain, print};
 use crate::check::judge::judge;
 use crate::check::report::Style;
-use crate::check::{Gateway, Mtu, Neighbour, Reply, Seen, Setup, Stage, Way};
+use crate::check::{Gateway, Mtu, Neighbour, Reply, Seen, Setup, Stage, Wan, Way};
 use crate::config::Config;
 use crate::external::Family;
 use crate::load::Source;
-use crate::net::{Change, Picture};
+use crate::net::Picture;
 use crate::resolve;
-use crate::routing::{Part, Policy, Road, View};
+use crate::routing::Road;
 use crate::sys::http::RELEASED;
 use crate::sys::netlink::Requests;
-use crate::sys::ping::{Families, Pinger, Via};
+use crate::sys::ping::{Families, Pinger};
 use crate::sys::signal::Signals;
 use crate::sys::{clock, error_text, files, terminal};
 use crate::time::Instant;
@@ -56,43 +56,6 @@ pub(super) struct Ask {
     pub(super) targets: Vec<IpAddr>,
 }
 
-/// Routes and rules that are there only for the check: by them each network is asked by its own link, as imon's daemon
-/// does. They go when it ends; what a killed check leaves is taken over, and removed, by the next imon that runs.
-struct Roads<'a> {
-    requests: &'a mut Requests,
-    made: Vec<Change>,
-}
-
-impl Roads<'_> {
-    fn make(&mut self, policy: &Policy, picture: &Picture) -> Result<(), String> {
-        let view: View<'_> = picture.into();
-        let wanted = |change: &Change| match change {
-            Change::Replace(_) => matches!(policy.part(change), Part::Wan(_)),
-            // What has no road of its own, our own networks for instance, goes on as before.
-            Change::AddRule(rule) | Change::AppendRule(rule) => rule.table != policy.table(),
-            Change::RemoveRoute(_) | Change::RemoveRule(_) => false,
-        };
-        for change in policy.changes(None, &view).into_iter().filter(wanted) {
-            self.requests.make(&change).map_err(|e| e.to_string())?;
-            self.made.push(change);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Roads<'_> {
-    fn drop(&mut self) {
-        for change in self.made.drain(..).rev() {
-            let undo = match change {
-                Change::Replace(route) => Change::RemoveRoute(route),
-                Change::AddRule(rule) | Change::AppendRule(rule) => Change::RemoveRule(rule),
-                Change::RemoveRoute(_) | Change::RemoveRule(_) => continue,
-            };
-            let _ = self.requests.make(&undo);
-        }
-    }
-}
-
 /// Runs the command.
 pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
     let began = clock::monotonic();
@@ -108,8 +71,6 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
         return cannot(&e);
     }
     let (mut setup, config) = setup(&ask.selection);
-    let nothing = Change::RemoveRule(crate::net::Rule { protocol: crate::net::PROTOCOL, ..Default::default() });
-    let may_route = requests.try_out(&nothing).is_ok();
     let addresses = if ask.targets.is_empty() { ANYCAST.to_vec() } else { ask.targets.clone() };
     let first = |family: Family| addresses.iter().copied().find(|a| family.has(*a));
     let to6 = if let Some(IpAddr::V6(to6)) = first(Family::V6) { Some(to6) } else { None };
@@ -122,25 +83,13 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
         way.targets = local::targets(&addresses, Family::V6);
         way
     });
-    let mut roads = Roads { requests: &mut requests, made: Vec::new() };
     let mut wans = Vec::new();
     if let Some((config, instance)) = &config {
         let policy = local::policy(config, instance);
         local::check_setup(config, &picture, &policy, &main, &mut setup);
         wans = local::wans(config, &picture, &policy);
-        let barred = match ask.offline {
-            true => None,
-            false if picture.no_policy_routing => {
-                Some("this kernel has no rules, by which it would be asked alone".to_owned())
-            }
-            false => roads.make(&policy, &picture).err().map(|e| match may_route {
-                true => format!("no road could be set up for it: {e}"),
-                false => "to ask it by its own link while imon does not run takes root".to_owned(),
-            }),
-        };
-        for (wan, road) in &mut wans {
+        for (wan, _) in &mut wans {
             wan.way.targets = local::targets(&addresses, Family::V4);
-            wan.barred = barred.clone().filter(|_| road.is_some());
         }
     }
     let pinger = Pinger::open(Families { v4: true, v6: v6.is_some() });
@@ -151,7 +100,6 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
         private: !ask.targets.is_empty(),
         setup,
         no_ping,
-        may_route,
         now: clock::wall(),
         ahead: None,
         other_routes: local::other_routes(&picture, &main),
@@ -169,16 +117,14 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
     let screen = Screen::new(ask.json);
     if !ask.offline {
         let mut probes = Probes::new(pinger.ok());
-        begin(&mut probes, &mut seen, &ways, roads.requests, &picture);
-        if !watch(&mut probes, &mut seen, began + LIMIT, &mut signals, screen, roads.requests, &picture) {
-            drop(roads);
+        begin(&mut probes, &mut seen, &ways, &mut requests, &picture);
+        if !watch(&mut probes, &mut seen, began + LIMIT, &mut signals, screen, &mut requests, &picture) {
             return 128 + 2;
         }
-        conclude(&mut seen, roads.requests, &picture);
+        conclude(&mut seen, &mut requests, &picture);
     } else {
-        note_neighbours(&mut seen, roads.requests, &picture);
+        note_neighbours(&mut seen, &mut requests, &picture);
     }
-    drop(roads);
     let report = judge(&seen, RELEASED);
     let took = clock::monotonic().since(began);
     match ask.json {
@@ -244,17 +190,14 @@ fn setup(selection: &Selection) -> (Setup, Option<(Config, String)>) {
 /// Asks everything.
 fn begin(probes: &mut Probes, seen: &mut Seen, ways: &[Option<Road>], requests: &mut Requests, picture: &Picture) {
     // A gateway that has answered a while ago may be dead by now: the kernel finds out meanwhile, where we may ask it to.
-    let wans = seen.wans.iter().map(|wan| &wan.way);
-    for way in wans.chain([&seen.main]) {
-        if let Some(IpAddr::V4(gateway)) = way.gateway.as_ref().map(|g| g.address)
-            && let Some(link) = picture.links.iter().find(|l| l.name == way.device)
-        {
-            let _ = requests.verify_neighbour(link.index, gateway);
-        }
+    if let Some(IpAddr::V4(gateway)) = seen.main.gateway.as_ref().map(|g| g.address)
+        && let Some(link) = picture.links.iter().find(|l| l.name == seen.main.device)
+    {
+        let _ = requests.verify_neighbour(link.index, gateway);
     }
     let usable = |way: &Way| way.fault().is_none();
     if usable(&seen.main) {
-        probes.ask_way(Which::Main, &mut seen.main, None);
+        probes.ask_way(Which::Main, &mut seen.main);
         let mtu = local::mtu(&seen.main.device).unwrap_or(1500);
         probes.ask_mtu(mtu, &mut seen.mtu);
         let conf = files::read_start("/etc/resolv.conf", 1 << 16).unwrap_or_default();
@@ -266,16 +209,17 @@ fn begin(probes: &mut Probes, seen: &mut Seen, ways: &[Option<Road>], requests: 
         }
     }
     for (place, (wan, road)) in seen.wans.iter_mut().zip(ways).enumerate() {
-        let Some(road) = road.filter(|_| wan.barred.is_none()) else { continue };
-        let via = Via { device: wan.way.device.clone(), index: road.index, address: road.address };
-        if let Err(e) = probes.set_lane(place, &via) {
-            wan.barred = Some(error_text(&e));
-            continue;
+        let Some(road) = road else { continue };
+        match probes.set_lane(place, road) {
+            Ok(()) => probes.ask_way(Which::Wan(place), &mut wan.way),
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                wan.barred = Some("to ask it by its own link takes root".to_owned());
+            }
+            Err(e) => wan.barred = Some(format!("it cannot be asked by its own link: {}", error_text(&e))),
         }
-        probes.ask_way(Which::Wan(place), &mut wan.way, Some(&via));
     }
     if let Some(v6) = &mut seen.v6 {
-        probes.ask_way(Which::V6, v6, None);
+        probes.ask_way(Which::V6, v6);
     }
 }
 
@@ -292,8 +236,14 @@ fn watch(
     loop {
         screen.show(seen);
         let settled = |way: &Way| way.is_settled();
-        let all_ways =
-            settled(&seen.main) && seen.wans.iter().all(|w| settled(&w.way)) && seen.v6.as_ref().is_none_or(settled);
+        for (place, wan) in seen.wans.iter_mut().enumerate().filter(|(_, wan)| wan.is_lost()) {
+            if wan.instead.iter().all(|other| other.reply == Reply::NotAsked) {
+                let targets: Vec<IpAddr> = wan.way.targets.iter().map(|target| target.address).collect();
+                probes.ask_instead(place, &mut wan.instead, &targets);
+            }
+        }
+        let is_open = |wan: &Wan| !settled(&wan.way) || wan.instead.iter().any(|other| other.reply == Reply::Waiting);
+        let all_ways = settled(&seen.main) && !seen.wans.iter().any(is_open) && seen.v6.as_ref().is_none_or(settled);
         let now = clock::monotonic();
         // Nobody waits for pages of an internet that is not there.
         let mut over = probes.is_done(seen) || (all_ways && !seen.main.is_reached());
@@ -320,7 +270,9 @@ fn is_gateway_open(way: &Way) -> bool {
 }
 
 fn note_neighbours(seen: &mut Seen, requests: &mut Requests, picture: &Picture) {
-    let mut ways: Vec<&mut Way> = seen.wans.iter_mut().map(|w| &mut w.way).collect();
+    // Those that were asked by their own links have told themselves.
+    let is_asked = |wan: &&mut Wan| wan.way.gateway.as_ref().is_some_and(|g| g.ping != Reply::NotAsked);
+    let mut ways: Vec<&mut Way> = seen.wans.iter_mut().filter(|wan| !is_asked(wan)).map(|w| &mut w.way).collect();
     ways.push(&mut seen.main);
     ways.extend(seen.v6.as_mut());
     local::note_neighbours(requests, picture, &mut ways);
@@ -329,6 +281,9 @@ fn note_neighbours(seen: &mut Seen, requests: &mut Requests, picture: &Picture) 
 /// What is known only at the end.
 fn conclude(seen: &mut Seen, requests: &mut Requests, picture: &Picture) {
     note_neighbours(seen, requests, picture);
+    let file = seen.setup.file.as_deref().unwrap_or_default();
+    let mistakes: Vec<String> = seen.wans.iter().filter_map(|wan| wan.mistake(&seen.main, file)).collect();
+    seen.setup.errors.extend(mistakes);
     let conf = files::read_start("/etc/resolv.conf", 1 << 16).unwrap_or_default();
     let lost = |way: &Way| way.fault().is_some();
     let dead: Vec<(String, String)> =

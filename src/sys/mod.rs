@@ -15,6 +15,7 @@ pub mod memory;
 pub mod net;
 pub mod netlink;
 pub mod notify;
+pub mod packet;
 pub mod ping;
 pub mod poll;
 pub mod process;

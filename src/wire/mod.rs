@@ -2,6 +2,7 @@
 
 pub mod conntrack;
 pub mod dns;
+pub mod frame;
 pub mod icmp;
 mod netlink;
 pub mod rtnetlink;

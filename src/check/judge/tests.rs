@@ -1,7 +1,7 @@
 use super::super::Wan;
 use super::super::report::Verdict;
 use super::*;
-use crate::check::{External, Mtu, Portal, Resolver, Setup};
+use crate::check::{External, Instead, Mtu, Portal, Resolver, Setup};
 use crate::time::Wall;
 
 const RELEASED: i64 = 1_795_478_400;
@@ -37,13 +37,19 @@ fn good_way(device: &str) -> Way {
 
 /// Everything as it should be.
 fn well_seen() -> Seen {
-    let wan = |role, device: &str| Wan { role, label: format!("net ({device})"), way: good_way(device), barred: None };
+    let wan = |role, device: &str| Wan {
+        role,
+        label: format!("net ({device})"),
+        way: good_way(device),
+        barred: None,
+        fixed: true,
+        instead: Vec::new(),
+    };
     Seen {
         offline: false,
         private: false,
         setup: Setup { file: Some("/etc/default/imon-main".to_owned()), ..Setup::default() },
         no_ping: None,
-        may_route: true,
         now: Wall { secs: RELEASED + 1000, nanos: 0 },
         ahead: Some(0),
         main: good_way("wan1"),
@@ -184,6 +190,39 @@ fn what_depends_on_the_root_cause_is_not_tested() {
         report.tests.iter().filter(|t| t.state == State::Untested).map(|t| t.detail.as_str()).collect();
     assert!(untested.iter().all(|t| *t == "not tested (needs: gateway)") && untested.len() == 2, "{untested:?}");
     assert!(report.verdict.text.ends_with("IPv6 works meanwhile."), "{}", report.verdict.text);
+}
+
+#[test]
+fn c1_a_mistyped_gateway_is_told_from_one_that_is_dead() {
+    let typo = |there: bool, taken: bool, leads: bool| {
+        let mut seen = well_seen();
+        let wan = &mut seen.wans[0];
+        silent(&mut wan.way);
+        let gateway = wan.way.gateway.as_mut().unwrap();
+        gateway.address = "192.168.42.254".parse().unwrap();
+        if !there {
+            (gateway.ping, gateway.neighbour) = (failed("no answer"), Neighbour::Silent);
+        }
+        let reply = if leads { got() } else { failed("no answer") };
+        wan.instead.push(Instead { gateway: "192.168.42.1".parse().unwrap(), reply });
+        if !taken {
+            seen.main.device = "wan2".to_owned();
+        }
+        seen.wans[0].mistake(&seen.main, "/etc/default/imon-main")
+    };
+    let said = "primary-gw 192.168.42.254 does not answer, while 192.168.42.1 on wan1 leads to the internet: \
+                write primary-gw 192.168.42.1 into /etc/default/imon-main";
+    for (taken, leads) in [(false, true), (true, false), (true, true)] {
+        assert_eq!(typo(false, taken, leads).as_deref(), Some(said));
+    }
+    // Nothing says that it is another one.
+    assert_eq!(typo(false, false, false), None);
+    // A modem with an outage, and another router in its network: nobody has mistyped anything.
+    assert_eq!(typo(true, false, true), None);
+    assert!(typo(true, true, false).unwrap().contains("is there and leads nowhere"));
+    let mut seen = well_seen();
+    seen.wans[0].instead.push(Instead { gateway: "192.168.42.9".parse().unwrap(), reply: got() });
+    assert_eq!(seen.wans[0].mistake(&seen.main, "x"), None, "the configured one works");
 }
 
 #[test]

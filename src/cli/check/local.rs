@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::check::{Gateway, Link, Neighbour, Reply, Setup, Target, Wan, Way};
+use crate::check::{Gateway, Instead, Link, Neighbour, Reply, Setup, Target, Wan, Way};
 use crate::config::Config;
 use crate::external::Family;
 use crate::net::{MAIN, Picture, Route, protocol_name};
@@ -16,6 +16,8 @@ use crate::text::nearest;
 /// So many errors, and one packet of so many, are worth a word.
 const ERRORS: u64 = 100;
 const ERRORS_OF: u64 = 1000;
+/// Other gateways of a network that are asked.
+const MOST_INSTEAD: usize = 4;
 
 /// A number that the kernel tells in a file.
 fn number(path: &str) -> Option<u64> {
@@ -179,7 +181,7 @@ pub(super) fn targets(addresses: &[IpAddr], family: Family) -> Vec<Target> {
 /// The failover monitor's networks, with the road of each that has one.
 pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(Wan, Option<Road>)> {
     let view: View<'_> = picture.into();
-    let settings = config.failover.iter().flat_map(|f| &f.wans);
+    let settings: Vec<&crate::config::Wan> = config.failover.iter().flat_map(|f| &f.wans).collect();
     let roles = ["primary", "standby"].into_iter();
     let one = |(place, (wan, role)): (usize, (&crate::config::Wan, &'static str))| {
         let index = picture.links.iter().find(|l| l.name == wan.device).map_or(0, |l| l.index);
@@ -205,9 +207,32 @@ pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(
             true => wan.device.clone(),
             false => format!("{} ({})", wan.name, wan.device),
         };
-        (Wan { role, label, way, barred: None }, road)
+        let fixed = matches!(wan.gateway, routing::Gateway::Fixed(_));
+        let instead = if fixed { instead(picture, index, &settings) } else { Vec::new() };
+        (Wan { role, label, way, barred: None, fixed, instead }, road)
     };
-    settings.zip(roles).enumerate().map(one).collect()
+    settings.iter().copied().zip(roles).enumerate().map(one).collect()
+}
+
+/// Gateways that a network may have in place of the configured one: those that others have set routes by, and the first
+/// and the last host of its subnet, which is where gateways are.
+fn instead(picture: &Picture, index: u32, configured: &[&crate::config::Wan]) -> Vec<Instead> {
+    let hops = picture.routes.iter().filter(|r| !r.is_ours()).flat_map(|r| &r.hops);
+    let set = hops.filter(|h| h.index == index).filter_map(|h| h.gateway);
+    let of = picture.addresses.iter().filter(|a| a.index == index && !a.local && (8..31).contains(&a.prefix));
+    let ends = of.flat_map(|a| {
+        let network = u32::from(a.peer.unwrap_or(a.address)) & a.mask();
+        [network + 1, (network | !a.mask()) - 1].map(Ipv4Addr::from)
+    });
+    let is_own = |host: Ipv4Addr| picture.addresses.iter().any(|a| a.address == host);
+    let is_configured = |host| configured.iter().any(|wan| wan.gateway == routing::Gateway::Fixed(host));
+    let mut found: Vec<Instead> = Vec::new();
+    for gateway in set.chain(ends).filter(|host| !is_own(*host) && !is_configured(*host)) {
+        if found.len() < MOST_INSTEAD && !found.iter().any(|other| other.gateway == gateway) {
+            found.push(Instead { gateway, reply: Reply::NotAsked });
+        }
+    }
+    found
 }
 
 /// Whether an address is in one of the networks of an interface, or at its other end.

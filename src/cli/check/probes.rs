@@ -1,21 +1,24 @@
 //! The questions of `imon check`, all side by side in one loop.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::check::names::{Answers, KNOWN, NEAR, OTHER, Said};
-use crate::check::{External, Mtu, Portal, Reply, Resolver, Seen, Way};
+use crate::check::{External, Instead, Mtu, Neighbour, Portal, Reply, Resolver, Seen, Way};
 use crate::external::Family;
 use crate::external::source::Source;
 use crate::opinion;
 use crate::resolve::Server;
+use crate::routing::Road;
 use crate::sys::http::Bound;
-use crate::sys::ping::{Pinger, Sized, SizedHeard, Via};
+use crate::sys::packet::{Came, Lane};
+use crate::sys::ping::{Pinger, Sized, SizedHeard};
 use crate::sys::poll::Poll;
 use crate::sys::worker::Worker;
 use crate::sys::{clock, error_text, net, tcp, udp};
 use crate::time::Instant;
 use crate::wire::dns::{self, Class, Kind, MAX_MESSAGE, Name, Question, Reject};
+use crate::wire::frame::{Answered, Knock};
 use crate::wire::icmp::{Heard, Token};
 use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said as Reported, Task};
 
@@ -27,6 +30,15 @@ const PING_GAP: Duration = Duration::from_millis(500);
 const PING_LIMIT: Duration = Duration::from_millis(2500);
 /// TCP repeats its first packet after 1 s and again 2 s later (RFC 6298).
 const TCP_LIMIT: Duration = Duration::from_millis(3500);
+const TCP_GAP: Duration = Duration::from_secs(1);
+/// The port that is tried: whoever serves names or pages over TLS has it open.
+const PORT: u16 = 443;
+/// A gateway is asked for its hardware address so often,
+const ARPS: u16 = 6;
+/// so far apart,
+const ARP_GAP: Duration = Duration::from_millis(400);
+/// and what goes through it waits for that, looking this often.
+const ARP_LOOK: Duration = Duration::from_millis(20);
 /// A DNS question is repeated after this,
 const DNS_GAP: Duration = Duration::from_millis(900);
 /// and given up after this.
@@ -59,6 +71,8 @@ enum About {
     Gateway(Which),
     Ping(Which, usize),
     Tcp(Which, usize),
+    /// Whether another gateway of this network leads on.
+    Instead(usize, usize),
     /// A server, and which of the questions to it; the number after the last server is 1.1.1.1.
     Name(usize, Asked),
     Portal(usize),
@@ -74,9 +88,28 @@ enum Asked {
 }
 
 enum Means {
-    Ping { wan: Option<usize>, to: IpAddr, sent: u16 },
+    Ping {
+        to: IpAddr,
+        sent: u16,
+    },
     Tcp(tcp::Opening),
-    Dns { to: SocketAddr, question: Box<Question>, sockets: Vec<(udp::Question, u16)> },
+    /// By the lane of a network, through one of its gateways.
+    LanePing {
+        wan: usize,
+        gateway: usize,
+        to: Ipv4Addr,
+        sent: u16,
+    },
+    Knock {
+        wan: usize,
+        knock: Knock,
+        sent: u16,
+    },
+    Dns {
+        to: SocketAddr,
+        question: Box<Question>,
+        sockets: Vec<(udp::Question, u16)>,
+    },
     Web(Worker),
 }
 
@@ -93,15 +126,24 @@ struct Open {
 enum Waited {
     /// The caller's descriptor.
     Other,
-    /// Pings of any size.
+    /// Pings of any size, and lanes.
     Pings,
     /// The question at this place, and which of its sockets.
     Open(usize, usize),
 }
 
+/// A lane whose gateways are looked for.
+struct Asking {
+    lane: Lane,
+    again: Instant,
+    sent: u16,
+}
+
 /// All that is under way.
 pub(super) struct Probes {
     pinger: Option<Pinger>,
+    /// Of each network that has one.
+    lanes: Vec<(usize, Asking)>,
     sized: Option<Sized>,
     open: Vec<Option<Open>>,
     names: Vec<Answers>,
@@ -117,29 +159,49 @@ impl Probes {
         let sized = pinger.as_ref().and_then(|_| Sized::open().ok());
         let began = clock::monotonic();
         let (open, names, poll) = (Vec::new(), Vec::new(), Poll::default());
-        Self { pinger, sized, open, names, began, sized_again: None, ladder: None, poll }
+        Self { pinger, lanes: Vec::new(), sized, open, names, began, sized_again: None, ladder: None, poll }
     }
 
     /// From now on the questions of this network leave by it.
-    pub(super) fn set_lane(&mut self, wan: usize, via: &Via) -> std::io::Result<()> {
-        self.pinger.as_mut().map_or(Ok(()), |pinger| pinger.set_lane(wan, Some(via)).map(drop))
+    ///
+    /// # Errors
+    /// As [`Lane::open`].
+    pub(super) fn set_lane(&mut self, wan: usize, road: &Road) -> std::io::Result<()> {
+        let mut lane = Lane::open(road.index, road.address)?;
+        lane.add_gateway(road.gateway.or(road.peer));
+        self.lanes.push((wan, Asking { lane, again: clock::monotonic(), sent: 0 }));
+        Ok(())
+    }
+
+    fn lane(&mut self, wan: usize) -> Option<&mut Asking> {
+        self.lanes.iter_mut().find(|(of, _)| *of == wan).map(|(_, asking)| asking)
     }
 
     /// Asks along a way: its gateway, and the hosts beyond.
-    pub(super) fn ask_way(&mut self, which: Which, way: &mut Way, via: Option<&Via>) {
-        let wan = if let Which::Wan(wan) = which { Some(wan) } else { None };
+    pub(super) fn ask_way(&mut self, which: Which, way: &mut Way) {
         if let Some(gateway) = &mut way.gateway {
             // A link-local address needs its zone; what the kernel thinks of it tells enough.
             let near = matches!(opinion::scope(gateway.address), opinion::Scope::LinkLocal);
-            gateway.ping = if near { Reply::NotAsked } else { self.ping(About::Gateway(which), wan, gateway.address) };
+            gateway.ping =
+                if near { Reply::NotAsked } else { self.ping(About::Gateway(which), which, gateway.address) };
         }
         for (place, target) in way.targets.iter_mut().enumerate() {
-            target.ping = self.ping(About::Ping(which, place), wan, target.address);
-            let now = clock::monotonic();
-            target.tcp = match tcp::Opening::begin(via, SocketAddr::new(target.address, 443)) {
-                Ok(opening) => self.push(About::Tcp(which, place), Means::Tcp(opening), TCP_LIMIT, None),
-                Err(e) => Reply::Failed(format!("port 443: {}", error_text(&e)).into(), clock::monotonic().since(now)),
-            };
+            target.ping = self.ping(About::Ping(which, place), which, target.address);
+            target.tcp = self.tcp(About::Tcp(which, place), which, SocketAddr::new(target.address, PORT));
+        }
+    }
+
+    /// Asks whether one of these gateways would lead on.
+    pub(super) fn ask_instead(&mut self, wan: usize, instead: &mut [Instead], targets: &[IpAddr]) {
+        for (place, other) in instead.iter_mut().enumerate() {
+            let Some(asking) = self.lane(wan) else { return };
+            let gateway = asking.lane.add_gateway(Some(other.gateway));
+            (asking.again, asking.sent) = (clock::monotonic(), 0);
+            for to in targets {
+                let IpAddr::V4(to) = *to else { continue };
+                let means = Means::LanePing { wan, gateway, to, sent: 0 };
+                other.reply = self.push(About::Instead(wan, place), means, PING_LIMIT, Some(Duration::ZERO));
+            }
         }
     }
 
@@ -150,11 +212,29 @@ impl Probes {
         Reply::Waiting
     }
 
-    fn ping(&mut self, about: About, wan: Option<usize>, to: IpAddr) -> Reply {
-        if self.pinger.is_none() {
-            return Reply::NotAsked;
+    fn ping(&mut self, about: About, which: Which, to: IpAddr) -> Reply {
+        let means = match (which, to) {
+            (Which::Wan(wan), IpAddr::V4(to)) => Means::LanePing { wan, gateway: 0, to, sent: 0 },
+            _ if self.pinger.is_none() => return Reply::NotAsked,
+            _ => Means::Ping { to, sent: 0 },
+        };
+        self.push(about, means, PING_LIMIT, Some(Duration::ZERO))
+    }
+
+    fn tcp(&mut self, about: About, which: Which, to: SocketAddr) -> Reply {
+        let now = clock::monotonic();
+        match (which, to) {
+            (Which::Wan(wan), SocketAddr::V4(to)) => {
+                let Some(knock) = self.lane(wan).map(|asking| asking.lane.knock(to)) else { return Reply::NotAsked };
+                self.push(about, Means::Knock { wan, knock, sent: 0 }, TCP_LIMIT, Some(Duration::ZERO))
+            }
+            _ => match tcp::Opening::begin(None, to) {
+                Ok(opening) => self.push(about, Means::Tcp(opening), TCP_LIMIT, None),
+                Err(e) => {
+                    Reply::Failed(format!("port {PORT}: {}", error_text(&e)).into(), clock::monotonic().since(now))
+                }
+            },
         }
-        self.push(about, Means::Ping { wan, to, sent: 0 }, PING_LIMIT, Some(Duration::ZERO))
     }
 
     /// Asks the name servers, and 1.1.1.1; with `private` none that is public.
@@ -230,6 +310,7 @@ impl Probes {
     /// the descriptor `other` is ready.
     pub(super) fn turn(&mut self, seen: &mut Seen, end: Instant, other: i32) -> bool {
         let now = clock::monotonic();
+        self.look_for_gateways(now);
         self.send(seen, now);
         self.send_sized(seen, now);
         if self.expire(seen, now) {
@@ -243,7 +324,7 @@ impl Probes {
             let Some(open) = open else { continue };
             next = next.min(open.until).min(open.again.unwrap_or(open.until));
             match &open.means {
-                Means::Ping { .. } => {}
+                Means::Ping { .. } | Means::LanePing { .. } | Means::Knock { .. } => {}
                 Means::Tcp(opening) => self.poll.add_write(Waited::Open(at, 0), opening.fd()),
                 Means::Web(worker) => self.poll.add(Waited::Open(at, 0), worker.fd()),
                 Means::Dns { sockets, .. } => {
@@ -257,7 +338,8 @@ impl Probes {
             next = next.min(self.sized_again.unwrap_or(end)).min(self.sized_end());
         }
         let pings = self.pinger.iter().flat_map(Pinger::fds);
-        for fd in pings.chain(self.sized.iter().map(Sized::fd)) {
+        let lanes = self.lanes.iter().flat_map(|(_, asking)| asking.lane.fds());
+        for fd in pings.chain(self.sized.iter().map(Sized::fd)).chain(lanes) {
             self.poll.add(Waited::Pings, fd);
         }
         let broken = self.poll.wait(clock::poll_timeout(clock::monotonic(), Some(next))).is_err();
@@ -265,18 +347,50 @@ impl Probes {
         broken || self.poll.ready(Waited::Other)
     }
 
+    fn look_for_gateways(&mut self, now: Instant) {
+        for (_, asking) in &mut self.lanes {
+            if asking.again <= now && asking.sent < ARPS {
+                // A device that has just gone answers nothing: that is told then.
+                let _ = asking.lane.look_for_gateways();
+                (asking.again, asking.sent) = (now + ARP_GAP, asking.sent + 1);
+            }
+        }
+    }
+
     fn send(&mut self, seen: &mut Seen, now: Instant) {
+        let lanes = &self.lanes;
+        let lane = |wan: usize| lanes.iter().find(|(of, _)| *of == wan).map(|(_, asking)| &asking.lane);
         for (at, slot) in self.open.iter_mut().enumerate() {
             let Some(open) = slot.as_mut().filter(|open| open.again.is_some_and(|again| again <= now)) else {
                 continue;
             };
             let failed = match &mut open.means {
-                Means::Ping { wan, to, sent } => {
-                    let owner = u32::try_from(at).unwrap_or(u32::MAX);
-                    let token = Token { owner, check: u32::from(*sent), index: *sent, sent: now };
-                    let result = self.pinger.as_mut().map_or(Ok(()), |pinger| pinger.send(*wan, *to, &token));
+                Means::LanePing { wan, gateway, .. } if !lane(*wan).is_some_and(|l| l.is_there(*gateway)) => {
+                    open.again = Some(now + ARP_LOOK);
+                    None
+                }
+                Means::Knock { wan, .. } if !lane(*wan).is_some_and(|l| l.is_there(0)) => {
+                    open.again = Some(now + ARP_LOOK);
+                    None
+                }
+                Means::Ping { to, sent } => {
+                    let token = token(at, *sent, now);
+                    let result = self.pinger.as_mut().map_or(Ok(()), |pinger| pinger.send(None, *to, &token));
                     *sent += 1;
                     open.again = Some(now + PING_GAP).filter(|_| *sent < PINGS);
+                    result.err()
+                }
+                Means::LanePing { wan, gateway, to, sent } => {
+                    let token = token(at, *sent, now);
+                    let result = lane(*wan).map_or(Ok(()), |lane| lane.ping(*gateway, *to, &token));
+                    *sent += 1;
+                    open.again = Some(now + PING_GAP).filter(|_| *sent < PINGS);
+                    result.err()
+                }
+                Means::Knock { wan, knock, sent } => {
+                    let result = lane(*wan).map_or(Ok(()), |lane| lane.send(0, &knock.request()));
+                    *sent += 1;
+                    open.again = Some(now + TCP_GAP * u32::from(*sent)).filter(|_| *sent < 3);
                     result.err()
                 }
                 Means::Dns { to, question, sockets } => {
@@ -311,7 +425,8 @@ impl Probes {
         let mut any = false;
         for slot in &mut self.open {
             if let Some(open) = slot.take_if(|open| open.until <= now) {
-                let why = if let Means::Tcp(_) = open.means { "port 443: no answer" } else { "no answer" };
+                let is_tcp = matches!(open.means, Means::Tcp(_) | Means::Knock { .. });
+                let why = if is_tcp { "port 443: no answer" } else { "no answer" };
                 put(seen, &mut self.names, open.about, Outcome::Failed(why.to_owned()), now.since(open.began));
                 any = true;
             }
@@ -322,7 +437,7 @@ impl Probes {
 
     fn hear(&mut self, seen: &mut Seen) {
         let now = clock::monotonic();
-        let Self { pinger, open, names, poll, .. } = self;
+        let Self { pinger, lanes, open, names, poll, .. } = self;
         if let Some(pinger) = pinger {
             pinger.receive(true, |_, heard, rtt| {
                 let (token, outcome) = match heard {
@@ -337,11 +452,14 @@ impl Probes {
                 }
             });
         }
+        for (wan, asking) in lanes {
+            hear_lane(*wan, &mut asking.lane, open, now, |about, outcome, took| put(seen, names, about, outcome, took));
+        }
         for (at, slot) in open.iter_mut().enumerate() {
             let Some(Open { about, means, began, .. }) = slot else { continue };
             let ready = |n| poll.ready(Waited::Open(at, n));
             let outcome = match means {
-                Means::Ping { .. } => None,
+                Means::Ping { .. } | Means::LanePing { .. } | Means::Knock { .. } => None,
                 Means::Tcp(opening) if ready(0) => Some(match opening.result() {
                     Ok(()) => Outcome::Good(now.since(*began)),
                     Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => Outcome::Refused,
@@ -363,8 +481,18 @@ impl Probes {
         self.sum_up(seen);
     }
 
-    /// From the answers to the servers.
+    /// From the answers to the servers and gateways.
     fn sum_up(&mut self, seen: &mut Seen) {
+        for (wan, Asking { lane, .. }) in self.lanes.iter().filter(|(_, asking)| asking.lane.has_neighbours()) {
+            let gateway = seen.wans.get_mut(*wan).and_then(|wan| wan.way.gateway.as_mut());
+            if let Some(gateway) = gateway {
+                gateway.neighbour = match gateway.ping {
+                    _ if lane.is_there(0) => Neighbour::Answers,
+                    Reply::Failed(..) => Neighbour::Silent,
+                    _ => Neighbour::Unknown,
+                };
+            }
+        }
         let servers = seen.resolvers.len();
         for (at, answers) in self.names.iter().enumerate() {
             let (reply, lie) = answers.judge();
@@ -437,9 +565,56 @@ impl Probes {
     }
 }
 
+/// The mark of a ping: where its question stands, and which of its pings it is.
+fn token(at: usize, index: u16, sent: Instant) -> Token {
+    Token { owner: u32::try_from(at).unwrap_or(u32::MAX), check: u32::from(index), index, sent }
+}
+
+fn place(token: Token) -> Option<usize> {
+    usize::try_from(token.owner).ok()
+}
+
+/// Takes what came by the lane of a network.
+fn hear_lane(
+    wan: usize,
+    lane: &mut Lane,
+    open: &mut [Option<Open>],
+    now: Instant,
+    mut put: impl FnMut(About, Outcome, Duration),
+) {
+    let knock = |(at, open): (usize, &Option<Open>)| match open.as_ref()?.means {
+        Means::Knock { wan: of, knock, .. } if of == wan => Some((at, knock)),
+        _ => None,
+    };
+    let knocks: Vec<(usize, Knock)> = open.iter().enumerate().filter_map(knock).collect();
+    let mut opened = Vec::new();
+    lane.receive(&knocks, |came| {
+        let (at, outcome) = match came {
+            Came::Echo(Heard::Reply(token)) => (place(token), Outcome::Good(now.since(token.sent))),
+            Came::Echo(Heard::Failed(token, error)) => (place(token), Outcome::Rejected(error.to_string())),
+            Came::Echo(Heard::Hint(..)) => return,
+            Came::Knock(at, Answered::Open) => (Some(at), Outcome::Opened),
+            Came::Knock(at, Answered::Closed) => (Some(at), Outcome::Refused),
+            Came::Knock(at, Answered::Failed(error)) => (Some(at), Outcome::Failed(format!("port {PORT}: {error}"))),
+        };
+        let is_lane = |open: &mut Open| matches!(open.means, Means::LanePing { .. } | Means::Knock { .. });
+        if let Some(open) = at.and_then(|at| open.get_mut(at)).and_then(|slot| slot.take_if(is_lane)) {
+            if let (Means::Knock { knock, .. }, Outcome::Opened) = (&open.means, &outcome) {
+                opened.push(*knock);
+            }
+            put(open.about, outcome, now.since(open.began));
+        }
+    });
+    for knock in opened {
+        let _ = lane.send(0, &knock.end());
+    }
+}
+
 /// What came of a question.
 enum Outcome {
     Good(Duration),
+    /// A port opens.
+    Opened,
     Refused,
     /// Somebody says that it does not go on.
     Rejected(String),
@@ -473,7 +648,7 @@ fn put(seen: &mut Seen, names: &mut [Answers], about: About, outcome: Outcome, t
         Outcome::Good(rtt) => Reply::Got(*rtt),
         Outcome::Failed(why) | Outcome::Rejected(why) => Reply::Failed(why.as_str().into(), took),
         Outcome::Refused => Reply::Failed("port 443 is closed, which is an answer".into(), took),
-        Outcome::Answer(_) | Outcome::Web(_) => Reply::Got(took),
+        Outcome::Opened | Outcome::Answer(_) | Outcome::Web(_) => Reply::Got(took),
     };
     match about {
         About::Gateway(which) => {
@@ -489,11 +664,17 @@ fn put(seen: &mut Seen, names: &mut [Answers], about: About, outcome: Outcome, t
                 *if is_ping { &mut target.ping } else { &mut target.tcp } = reply(&outcome);
             }
         }
+        About::Instead(wan, place) => {
+            let other = seen.wans.get_mut(wan).and_then(|wan| wan.instead.get_mut(place));
+            if let Some(other) = other.filter(|other| !other.reply.is_good()) {
+                other.reply = reply(&outcome);
+            }
+        }
         About::Name(server, asked) => {
             let said = match outcome {
                 Outcome::Answer(answer) => Said::Answer(answer, took),
                 Outcome::Failed(why) => Said::Nothing(why, took),
-                Outcome::Good(_) | Outcome::Refused | Outcome::Rejected(_) | Outcome::Web(_) => return,
+                _ => return,
             };
             if let Some(answers) = names.get_mut(server) {
                 *match asked {
