@@ -155,6 +155,7 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
         log.line(Severity::Info, None, format_args!("Configuration file {}", source.file));
     }
     echo(&loaded, &mut log);
+    let print = loaded.print;
     let Some(config) = loaded.config else {
         return refuse(CONFIGURATION, &loaded.errors, &mut log, &notify);
     };
@@ -171,7 +172,7 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
             None
         }
     };
-    match Daemon::new(Start { source, config, instance, signals, log, notify, runtime }) {
+    match Daemon::new(Start { source, config, print, instance, signals, log, notify, runtime }) {
         Ok(daemon) => match daemon.run() {
             Ok(()) => OK,
             Err(e) => fail(FAILURE, &[format!("Waiting for events failed: {e}")]),

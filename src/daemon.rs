@@ -53,6 +53,8 @@ const STATUS_NUMBERS: Duration = Duration::from_secs(30);
 const STATUS_AT_LAST: Duration = Duration::from_secs(40);
 /// A jump of the time spent suspended that is one: the two clocks are not read at the same instant.
 const SUSPENDED: Duration = Duration::from_millis(500);
+/// Signals of a kind are obeyed at most this often.
+const MERGED: Duration = Duration::from_secs(1);
 /// From this many probes a second on, replies are collected for a few milliseconds instead of waking for each. The
 /// kernel's time stamps keep the round-trip times exact.
 const BULK_RATE: f64 = 200.0;
@@ -62,8 +64,10 @@ const BULK_MILLIS: i32 = 8;
 pub struct Start {
     /// Where the configuration came from, for reloading it.
     pub source: Source,
-    /// It.
+    /// What it says.
     pub config: Config,
+    /// As [`crate::load::Loaded::print`].
+    pub print: u64,
     /// `$1` of scripts.
     pub instance: String,
     /// Installed handlers.
@@ -104,6 +108,32 @@ pub struct Daemon {
     quiet: Option<Quiet>,
     /// The name server's private address has been warned about.
     warned_of_server: bool,
+    /// Tells the configuration, and the files it names, from others.
+    print: u64,
+    reloads: Merged,
+    checks: Merged,
+}
+
+/// What a signal asks for.
+#[derive(Default)]
+struct Merged {
+    done: Option<Instant>,
+    due: Option<Instant>,
+}
+
+impl Merged {
+    /// Somebody asks: now, or a second after the last time.
+    fn want(&mut self, now: Instant) {
+        self.due = Some(self.done.map_or(now, |done| now.max(done + MERGED)));
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let due = self.due.take_if(|due| *due <= now).is_some();
+        if due {
+            self.done = Some(now);
+        }
+        due
+    }
 }
 
 #[derive(Default)]
@@ -186,23 +216,23 @@ impl Daemon {
     /// # Errors
     /// When something is missing that nothing works without. The log and the service manager come back, to say so.
     pub fn new(start: Start) -> Result<Self, Box<(Refused, Logger, Notify)>> {
-        let Start { source, config, instance, signals, log, notify, runtime } = start;
+        let Start { source, config, print, instance, signals, log, notify, runtime } = start;
         let now = clock::monotonic();
         let mut hosts = Hosts::new();
-        let open = |settings| Network::open(&instance, settings, runtime.as_ref(), now);
-        let network = match config.failover.as_ref().map(open).transpose() {
+        let prepare = |settings| Network::prepare(&instance, settings, runtime.as_ref(), &[], now);
+        let mut network = match config.failover.as_ref().map(prepare).transpose() {
             Ok(network) => network,
             Err(why) => return Err(Box::new((why.into(), log, notify))),
         };
         let mut monitors = Monitors::new(&config, network.as_ref(), &mut hosts, now);
         let pinger = match Pinger::open(hosts.families()) {
             Ok(pinger) => pinger,
-            Err(e) => {
-                // Nothing of ours stays behind.
-                network.into_iter().for_each(|mut network| network.leave(false));
-                return Err(Box::new((Refused::Ping(e), log, notify)));
-            }
+            Err(e) => return Err(Box::new((Refused::Ping(e), log, notify))),
         };
+        // From here on nothing can fail.
+        if let Some(network) = &mut network {
+            network.begin(None, now);
+        }
         monitors.begin(&mut hosts, now);
         let mut web = config.ddns.as_ref().map(|settings| Web::open(settings, &instance));
         if let (Some(ddns), Some(web)) = (&mut monitors.ddns, &mut web) {
@@ -233,6 +263,9 @@ impl Daemon {
             bulk: false,
             quiet: None,
             warned_of_server: false,
+            print,
+            reloads: Merged::default(),
+            checks: Merged::default(),
         };
         daemon.settle(&config);
         Ok(daemon)
@@ -276,6 +309,7 @@ impl Daemon {
                 return;
             }
         }
+        self.obey(now);
         if self.network.as_mut().is_some_and(|network| network.tick(now)) {
             self.tell_links(now);
         }
@@ -312,7 +346,8 @@ impl Daemon {
         let network = self.network.as_ref().and_then(Network::poll_at);
         let (hosts, questions, actions) = (self.hosts.poll_at(), self.questions.poll_at(), self.actions.poll_at());
         let web = self.web.as_ref().and_then(Web::poll_at);
-        let at = [hosts, questions, actions, network, web, self.contacts.poll_at(), self.feed];
+        let signals = [self.reloads.due, self.checks.due].into_iter().flatten().min();
+        let at = [hosts, questions, actions, network, web, self.contacts.poll_at(), self.feed, signals];
         at.into_iter().flatten().min()
     }
 
@@ -608,7 +643,8 @@ impl Daemon {
     /// Takes in everything that has arrived.
     fn hear(&mut self) -> Next {
         let now = clock::monotonic();
-        let others = self.poll.ready_besides(Waited::Pings);
+        let signals = self.poll.ready(Waited::Signals) || self.signals.any();
+        let others = signals || self.poll.ready_besides(Waited::Pings);
         if self.bulk {
             self.hear_pings(now);
         } else if self.poll.ready(Waited::Pings) {
@@ -628,7 +664,7 @@ impl Daemon {
             self.tell(now, &Seen::Moved, Some(Monitor::Ddns));
         }
         self.actions.after(|number| self.poll.ready(Waited::Output(number)), &mut self.log);
-        if !self.poll.ready(Waited::Signals) {
+        if !signals {
             return Next::Turn;
         }
         let arrived = self.signals.take();
@@ -636,14 +672,25 @@ impl Daemon {
             self.actions.reap(&mut self.log);
         }
         if arrived.reload {
-            self.reload(now);
+            self.reloads.want(now);
         }
         if arrived.check_now {
+            self.checks.want(now);
+        }
+        self.obey(now);
+        if arrived.stop { Next::Stop } else { Next::Turn }
+    }
+
+    /// Does what signals have asked for, of each kind at most once a second: a storm of them is one.
+    fn obey(&mut self, now: Instant) {
+        if self.reloads.take(now) {
+            self.reload(now);
+        }
+        if self.checks.take(now) {
             self.log.line(Severity::Info, None, format_args!("Checking now (SIGUSR1)"));
             self.status.changed = true;
             self.tell(now, &Seen::CheckNow, None);
         }
-        if arrived.stop { Next::Stop } else { Next::Turn }
     }
 
     /// Links first: a switch waits for nothing else.
@@ -698,12 +745,21 @@ impl Daemon {
         for warning in &loaded.warnings {
             self.log.line(Severity::Warning, None, format_args!("Warning: {warning}"));
         }
+        let same = loaded.print == self.print;
         let result = match loaded.config {
+            // What is under way goes on: checks, lookups, waits.
+            Some(_) if same => Ok(()),
             Some(config) => self.adopt(now, &config),
             None => Err(loaded.errors),
         };
         match result {
-            Ok(()) => self.log.line(Severity::Notice, None, format_args!("Reloaded {}", self.source.file)),
+            Ok(()) => {
+                self.print = loaded.print;
+                self.log.line(Severity::Notice, None, format_args!("Reloaded {}", self.source.file));
+                if same {
+                    self.log.line(Severity::Info, None, format_args!("Nothing has changed in it"));
+                }
+            }
             Err(errors) => {
                 for error in errors {
                     self.log.line(Severity::Error, None, format_args!("? {error}"));
@@ -715,21 +771,48 @@ impl Daemon {
         self.notify.send("READY=1");
     }
 
+    /// Takes another configuration over. Everything that can fail comes first and changes nothing: with an error all is as
+    /// it was.
     fn adopt(&mut self, now: Instant, config: &Config) -> Result<(), Vec<String>> {
         // What the old monitors have just found out is still to be told.
         self.perform(now);
         let instance = self.source.instance.clone().unwrap_or_else(|| self.source.name(Some(config)));
-        let network = self.other_network(now, &instance, config)?;
+        let refused = |why: Refused| vec![why.to_string()];
+        let old = self.network.as_ref();
+        let prepared = match &config.failover {
+            Some(settings) if !old.is_some_and(|old| old.is_for(&instance, settings)) => {
+                let held = old.map(Network::locked).unwrap_or_default();
+                let prepared = Network::prepare(&instance, settings, self.runtime.as_ref(), &held, now);
+                Some(prepared.map_err(|why| refused(why.into()))?)
+            }
+            _ => None,
+        };
         let mut hosts = Hosts::after(&mut self.hosts);
-        let mut monitors = Monitors::new(config, network.as_ref(), &mut hosts, now);
+        let network = prepared.as_ref().or(self.network.as_ref());
+        let mut monitors = Monitors::new(config, network, &mut hosts, now);
         // New sockets have new cookies: a reply to a probe of the old monitors is nobody's.
-        let result = Pinger::open(hosts.families());
-        self.network = network;
-        match result {
+        match Pinger::open(hosts.families()) {
             Ok(pinger) => self.pinger = pinger,
             Err(e) => {
                 self.hosts.take_back(hosts);
-                return Err(vec![format!("No ICMP socket: {}", e.raw)]);
+                return Err(refused(Refused::Ping(e)));
+            }
+        }
+        // From here on nothing can fail.
+        match (&config.failover, prepared) {
+            (Some(_), Some(mut new)) => {
+                new.begin(self.network.take(), now);
+                self.network = Some(new);
+            }
+            (Some(settings), None) => {
+                if let Some(network) = &mut self.network {
+                    network.adopt(&instance, settings);
+                }
+            }
+            (None, _) => {
+                if let Some(mut old) = self.network.take() {
+                    old.leave_at_exit();
+                }
             }
         }
         self.contacts.forget();
@@ -752,28 +835,6 @@ impl Daemon {
         self.warned_of_server = false;
         self.status.changed = true;
         Ok(())
-    }
-
-    /// The network for a new configuration. With an error the old one is as it was.
-    fn other_network(&mut self, now: Instant, instance: &str, config: &Config) -> Result<Option<Network>, Vec<String>> {
-        let runtime = self.runtime.as_ref();
-        let result = match (self.network.take(), &config.failover) {
-            (None, None) => Ok(None),
-            (Some(mut old), None) => {
-                old.leave_at_exit();
-                Ok(None)
-            }
-            (None, Some(settings)) => Network::open(instance, settings, runtime, now).map(Some),
-            (Some(old), Some(settings)) => match Network::after(old, instance, settings, runtime, now) {
-                Ok(network) => Ok(Some(network)),
-                Err(refused) => {
-                    let (old, why) = *refused;
-                    self.network = Some(old);
-                    Err(why)
-                }
-            },
-        };
-        result.map_err(|why| vec![Refused::from(why).to_string()])
     }
 
     fn write_status(&mut self, now: Instant) {

@@ -5,6 +5,7 @@ use crate::sys::error_text;
 use crate::sys::files::{self, ScriptFault};
 use crate::sys::secret;
 use crate::update::Secret;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 /// Longest configuration file that is read, in bytes.
 const LONGEST: u64 = 1024 * 1024;
@@ -32,6 +33,8 @@ pub struct Loaded {
     pub echo: Vec<Section>,
     /// Whether there is such a file at all.
     pub found: bool,
+    /// Another number when the file, or one that it names, is another. Of this process only.
+    pub print: u64,
 }
 
 impl Source {
@@ -91,7 +94,8 @@ impl Source {
             check_ddns(ddns, stands.then_some(self.file.as_str()), &mut errors);
         }
         let config = parsed.config.filter(|_| errors.is_empty());
-        Loaded { config, errors, warnings, echo: parsed.echo, found: true }
+        let print = print(text, config.as_ref());
+        Loaded { config, errors, warnings, echo: parsed.echo, found: true, print }
     }
 
     fn unreadable(&self, e: &std::io::Error) -> Loaded {
@@ -104,11 +108,24 @@ impl Source {
             (None, true) => format!("Configuration file '{}' not found", self.file),
             _ => format!("Configuration file '{}' cannot be read: {}", self.file, error_text(e)),
         };
-        Loaded { config: None, errors: vec![error], warnings: Vec::new(), echo: Vec::new(), found: !missing }
+        let (warnings, echo) = (Vec::new(), Vec::new());
+        Loaded { config: None, errors: vec![error], warnings, echo, found: !missing, print: 0 }
     }
 }
 
 /// The script must be there and executable now, so that a typo is not found out in the first outage.
+/// A number that stands for the text and for the files that it names: the script, secrets, certificates.
+fn print(text: &[u8], config: Option<&Config>) -> u64 {
+    let script = config.and_then(|config| config.global.action.as_ref()).map(|action| action.value.clone());
+    let ddns = config.and_then(|config| config.ddns.as_ref());
+    let roots = ddns.and_then(|ddns| ddns.roots.as_ref()).map(|roots| roots.value.clone());
+    let secrets = ddns.iter().flat_map(|ddns| &ddns.updates.value).filter_map(|update| secret::path(&update.secret));
+    let named = [script, roots].into_iter().flatten().chain(secrets);
+    let stamps: Vec<_> = named.map(|path| files::stamp(&path)).collect();
+    // Of any two runs of this program the numbers have nothing in common, which they need not.
+    BuildHasherDefault::<DefaultHasher>::default().hash_one((text, stamps))
+}
+
 fn check_script(action: &Located<String>, errors: &mut Vec<String>, warnings: &mut Vec<String>) {
     let (path, place) = (&action.value, &action.place);
     let (fault, todo) = match files::check_script(path) {

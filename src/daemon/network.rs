@@ -110,52 +110,16 @@ struct Note {
 const MOST_NOTES: usize = 16;
 
 impl Network {
-    /// Looks at everything and makes what the WANs need to be probed. Traffic goes on as it did.
-    pub(super) fn open(
+    /// Looks at everything, and finds out whether what the WANs need can be made. Changes nothing: that is for
+    /// [`Network::begin`]. Interfaces in `held` are locked by an older configuration of this process.
+    pub(super) fn prepare(
         instance: &str,
         settings: &config::Failover,
         runtime: Option<&Runtime>,
+        held: &[String],
         now: Instant,
     ) -> Result<Self, Unable> {
-        Self::with(instance, settings, lock(settings, runtime, Vec::new())?, now)
-    }
-
-    /// The same for another configuration in place of an older one's.
-    pub(super) fn after(
-        mut old: Self,
-        instance: &str,
-        settings: &config::Failover,
-        runtime: Option<&Runtime>,
-        now: Instant,
-    ) -> Result<Self, Box<(Self, Unable)>> {
-        if old.instance == instance && policy(instance, settings).is_like(&old.policy) {
-            old.labels = labels(settings);
-            old.settings = settings.clone();
-            return Ok(old);
-        }
-        let locks = std::mem::take(&mut old.locks);
-        let kept: Vec<String> = locks.iter().map(|(device, _)| device.clone()).collect();
-        match lock(settings, runtime, locks).and_then(|locks| Self::with(instance, settings, locks, now)) {
-            Ok(new) => {
-                // The default in main stays, and is adopted. So does what both have.
-                let shared = new.policy.farewell(false, &View::from(&new.picture));
-                old.leave_but(false, &shared);
-                Ok(new)
-            }
-            Err(why) => {
-                old.locks =
-                    kept.into_iter().filter_map(|d| Some((d.clone(), runtime?.lock_device(&d).ok()?))).collect();
-                Err(Box::new((old, why)))
-            }
-        }
-    }
-
-    fn with(
-        instance: &str,
-        settings: &config::Failover,
-        locks: Vec<(String, Lock)>,
-        now: Instant,
-    ) -> Result<Self, Unable> {
+        let locks = lock(settings, runtime, held)?;
         let failed = |what: &str, why: String| Unable::Netlink(format!("{what}: {why}"));
         let no_socket = |e: io::Error| failed("No netlink socket can be opened", error_text(&e));
         // First the news, then the look: nothing is missed between.
@@ -167,7 +131,7 @@ impl Network {
         let policy = policy(instance, settings);
         let led = policy.adopted(&View::from(&picture));
         let wans = settings.wans.len();
-        let mut network = Self {
+        Ok(Self {
             requests,
             events,
             picture,
@@ -191,11 +155,43 @@ impl Network {
             vacated: Vec::new(),
             flush: None,
             locks,
-        };
-        network.name_missing();
-        network.keep(now);
-        network.look_at_states(now);
-        Ok(network)
+        })
+    }
+
+    /// Makes what the WANs need to be probed. Traffic goes on as it did. What `old`, of an earlier configuration, has made
+    /// and this one does not need goes then: the default in main stays, and is adopted.
+    pub(super) fn begin(&mut self, old: Option<Self>, now: Instant) {
+        self.name_missing();
+        self.keep(now);
+        self.look_at_states(now);
+        if let Some(mut old) = old {
+            let wanted = |(device, _): &(String, Lock)| self.settings.wans.iter().any(|wan| wan.device == *device);
+            let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut old.locks).into_iter().partition(wanted);
+            self.locks.extend(kept);
+            let shared = self.policy.farewell(false, &View::from(&self.picture));
+            old.leave_but(false, &shared);
+            drop(gone);
+        }
+    }
+
+    /// Whether another configuration needs nothing else of the kernel. If so it is taken over.
+    pub(super) fn adopt(&mut self, instance: &str, settings: &config::Failover) -> bool {
+        let same = self.is_for(instance, settings);
+        if same {
+            self.labels = labels(settings);
+            self.settings = settings.clone();
+        }
+        same
+    }
+
+    /// Whether a configuration needs nothing of the kernel but what there is.
+    pub(super) fn is_for(&self, instance: &str, settings: &config::Failover) -> bool {
+        self.instance == instance && policy(instance, settings).is_like(&self.policy)
+    }
+
+    /// The interfaces that are locked.
+    pub(super) fn locked(&self) -> Vec<String> {
+        self.locks.iter().map(|(device, _)| device.clone()).collect()
     }
 
     /// The WAN that an earlier imon has left the traffic on, or that this one leads it over.
@@ -741,19 +737,15 @@ fn labels(settings: &config::Failover) -> Vec<String> {
     settings.wans.iter().zip(roles).map(label).collect()
 }
 
-/// The locks of all interfaces, of which some are held already. Without a directory for them there are none.
+/// The locks of all interfaces but those that are held already. Without a directory for them there are none.
 fn lock(
     settings: &config::Failover,
     runtime: Option<&Runtime>,
-    mut held: Vec<(String, Lock)>,
+    held: &[String],
 ) -> Result<Vec<(String, Lock)>, Unable> {
     let Some(runtime) = runtime else { return Ok(Vec::new()) };
     let mut locks = Vec::new();
-    for device in settings.wans.iter().map(|wan| &wan.device) {
-        if let Some(at) = held.iter().position(|(name, _)| name == device) {
-            locks.push(held.swap_remove(at));
-            continue;
-        }
+    for device in settings.wans.iter().map(|wan| &wan.device).filter(|device| !held.contains(device)) {
         match runtime.lock_device(device) {
             Ok(lock) => locks.push((device.clone(), lock)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Unable::Taken(device.clone())),

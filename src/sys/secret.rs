@@ -3,19 +3,31 @@
 use super::{error_text, files};
 use crate::update::{LONGEST_SECRET, Secret};
 
+/// The file that a secret is in, if it is in one.
+#[must_use]
+pub fn path(secret: &Secret) -> Option<String> {
+    match secret {
+        Secret::None | Secret::Given(_) => None,
+        Secret::File(path) => Some(path.clone()),
+        Secret::Credential(name) => {
+            let directory = super::env("CREDENTIALS_DIRECTORY").filter(|d| d.starts_with('/'))?;
+            Some(format!("{directory}/{name}"))
+        }
+    }
+}
+
 /// Reads a secret: the first line of its file, or what is configured.
 ///
 /// # Errors
 /// Which file cannot be read and why, or that others may read it.
 pub fn read(secret: &Secret) -> Result<String, String> {
-    let path = match secret {
-        Secret::None => return Ok(String::new()),
-        Secret::Given(text) => return Ok(text.clone()),
-        Secret::File(path) => path.clone(),
-        Secret::Credential(name) => {
-            let directory = super::env("CREDENTIALS_DIRECTORY").filter(|d| d.starts_with('/'));
+    let path = match (secret, path(secret)) {
+        (Secret::None, _) => return Ok(String::new()),
+        (Secret::Given(text), _) => return Ok(text.clone()),
+        (_, Some(path)) => path,
+        (_, None) => {
             let missing = "there are no credentials: give the service one with LoadCredential= (systemd.exec(5))";
-            format!("{}/{name}", directory.ok_or(missing)?)
+            return Err(missing.to_owned());
         }
     };
     if let Some(who) = files::readable_by_others(&path) {

@@ -105,6 +105,12 @@ impl Signals {
         self.pipe.as_raw_fd()
     }
 
+    /// Whether anything has arrived. The byte that wakes poll() up may be missing: a handler cannot try again.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        [&self.stop, &self.reload, &self.check_now, &self.child].iter().any(|flag| flag.load(Ordering::SeqCst))
+    }
+
     /// Takes what has arrived. The pipe is emptied first, so a signal that comes meanwhile wakes the next poll.
     pub fn take(&mut self) -> Arrived {
         let mut bytes = [0; 64];

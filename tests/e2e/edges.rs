@@ -14,6 +14,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         d1_two_hundred_pings_a_second_keep_no_news_from_failover,
         d1_a_thousand_targets_leave_dns_probes_scripts_and_signals_their_turn,
         d1_an_address_change_with_an_interface_source_is_no_spin,
+        d2_a_reload_without_ping_sockets_changes_nothing,
+        d2_a_reload_that_fails_at_any_call_changes_nothing,
+        d6_reloads_of_the_same_file_hide_no_outage,
+        d6_a_storm_of_signals_is_one,
     ]
 }
 
@@ -107,4 +111,114 @@ fn d1_an_address_change_with_an_interface_source_is_no_spin() {
     lab.sh("router", "ip addr del 203.0.113.77/32 dev wan1; ip addr add 203.0.113.78/32 dev wan1");
     let cpu = busy(&imon);
     assert!(cpu < Duration::from_millis(500), "{cpu:?} of 2 s");
+}
+
+/// What imon has in the kernel.
+fn kernel(lab: &Lab) -> Vec<String> {
+    let text = lab.sh("router", "ip -4 rule show; ip -4 route show table all default");
+    text.lines().filter(|line| line.contains("proto 171")).map(|line| line.trim().to_owned()).collect()
+}
+
+fn d2_a_reload_without_ping_sockets_changes_nothing() {
+    let lab = lab();
+    lab.sh("router", "sysctl -qw net.ipv4.ping_group_range='0 2147483647'");
+    let ping = json!({ "enable": true, "interval": 1, "monitorip": "1.1.1.1" });
+    let imon = {
+        let config = base(&[("ping", ping.clone())]).to_string();
+        lab.write("/etc/default/imon-t", &config);
+        let program = lab.imon_program();
+        // Everything but raw sockets.
+        let line = format!(
+            "exec setpriv --bounding-set -net_raw --inh-caps -all {} --instance t --nosyslog",
+            program.display()
+        );
+        lab.spawn("router", "sh", ["-c", &line])
+    };
+    wait_up(&imon);
+    let before = kernel(&lab);
+    lab.sh("router", "sysctl -qw net.ipv4.ping_group_range='1 0'");
+    lab.write("/etc/default/imon-t", &json!({ "ping": ping }).to_string());
+    imon.signal(Signal::SIGHUP);
+    imon.wait_line(|line| line.contains("the old configuration goes on"), SOON);
+    assert_eq!(kernel(&lab), before);
+    let took = pulled(&lab, &imon);
+    assert!(took < Duration::from_millis(700), "{took:?}");
+}
+
+/// Every call that can fail while another configuration is taken over fails once, for want of descriptors, of permission
+/// and of memory.
+fn d2_a_reload_that_fails_at_any_call_changes_nothing() {
+    let lab = lab();
+    let config = |metric: u32| {
+        let mut config = base(&[("ping", json!({ "enable": true, "interval": 1, "monitorip": "9.9.9.9" }))]);
+        config["failover"]["metric"] = json!(metric);
+        config
+    };
+    let imon = start(&lab, &config(201));
+    wait_up(&imon);
+    let mut metric = 201;
+    let state = |metric: u32| kernel(&lab).iter().any(|line| line.ends_with(&format!("metric {metric}")));
+    let calls = [("socket", 8), ("bind", 2), ("setsockopt", 3), ("sendto", 3), ("recvfrom", 4), ("openat", 2)];
+    let mut failed = 0;
+    for (call, most) in calls {
+        for (n, errno) in (1..=most).zip(["EMFILE", "EPERM", "ENOBUFS", "ENOMEM"].into_iter().cycle()) {
+            lab.write("/etc/default/imon-t", &config(metric + 1).to_string());
+            let inject = format!("inject={call}:error={errno}:when={n}");
+            // strace writes to standard error once it is attached.
+            let line = format!("exec strace -qq -e trace={call} -e {inject} -o /dev/null -p $(pgrep -xn imon)");
+            let strace = lab.spawn("router", "sh", ["-c", &line]);
+            lab.wait_until("strace is attached", SOON, || {
+                !lab.sh("router", "grep TracerPid /proc/$(pgrep -xn imon)/status").trim().ends_with("\t0")
+            });
+            let mark = imon.mark();
+            imon.signal(Signal::SIGHUP);
+            imon.wait_line_from(mark, |line| line.contains("Reloaded") || line.contains("goes on"), SOON);
+            let reloaded = said(&imon)[mark..].iter().any(|line| line.contains("Reloaded"));
+            strace.signal(Signal::SIGTERM);
+            strace.wait(SOON);
+            failed += usize::from(!reloaded);
+            metric += u32::from(reloaded);
+            lab.wait_until(&format!("one whole state after {call} {errno} {n}"), SOON, || state(metric));
+            let rules = kernel(&lab).iter().filter(|line| line.contains("lookup")).count();
+            assert_eq!(rules, 10, "after {call} {errno} {n}: {:#?}", kernel(&lab));
+        }
+    }
+    assert!(failed >= 6, "calls that were made to fail: {failed}");
+    let took = pulled(&lab, &imon);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+fn d6_reloads_of_the_same_file_hide_no_outage() {
+    let lab = lab();
+    let responder = lab.responder("inet");
+    let config = json!({ "updown": { "enable": true, "interval": 1, "pingwait": 1, "monitorip": "1.1.1.1" } });
+    let imon = start(&lab, &config);
+    imon.wait_line(|line| line.ends_with("Monitored IP 1.1.1.1 online"), SOON);
+    responder.set("1.1.1.1", &imon_lab::roles::Behaviour::silent());
+    let since = Instant::now();
+    while !said(&imon).iter().any(|line| line.ends_with("Monitored IP 1.1.1.1 offline")) {
+        assert!(since.elapsed() < Duration::from_secs(8), "{:?}", said(&imon));
+        imon.signal(Signal::SIGHUP);
+        // The rate of reloads is the scenario.
+        std::thread::sleep(Duration::from_millis(700));
+    }
+}
+
+fn d6_a_storm_of_signals_is_one() {
+    let lab = lab();
+    let config = json!({ "updown": { "enable": true, "interval": 5, "monitorip": "1.1.1.1" } });
+    let imon = start(&lab, &config);
+    imon.wait_line(|line| line.ends_with("Monitored IP 1.1.1.1 online"), SOON);
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
+        imon.signal(Signal::SIGHUP);
+        imon.signal(Signal::SIGUSR1);
+    }
+    let took = since.elapsed().as_secs() as usize;
+    // The last one counts, too.
+    let count = |text: &str| said(&imon).iter().filter(|line| line.contains(text)).count();
+    lab.wait_until("the last ones are obeyed", SOON, || count("Checking now") > 2 && count("Reloaded") > 2);
+    for text in ["Checking now", "Reloaded"] {
+        assert!(count(text) <= took + 2, "{text}: {} times in {took} s", count(text));
+    }
 }
