@@ -131,7 +131,7 @@ fn measure() {
     let runtime = Runtime::open(INSTANCE).ok();
     assert!(runtime.is_some(), "the status file is part of what is measured");
     let notify = Notify::from_environment();
-    let start = Start { source, config, instance: INSTANCE.to_owned(), signals, log, notify, runtime };
+    let start = Start { source, config, print: 0, instance: INSTANCE.to_owned(), signals, log, notify, runtime };
     let Ok(daemon) = Daemon::new(start) else { panic!("no ICMP socket") };
     let window = Duration::from_secs(std::env::args().nth(3).unwrap().parse().unwrap());
     let counter = thread::spawn(move || {
