@@ -9,6 +9,7 @@ mod complaint;
 mod contacts;
 mod external;
 mod hosts;
+mod leftovers;
 mod network;
 mod restores;
 mod web;
@@ -231,7 +232,7 @@ impl Daemon {
         };
         // From here on nothing can fail.
         if let Some(network) = &mut network {
-            network.begin(None, now);
+            network.begin(None, runtime.as_ref(), now);
         }
         monitors.begin(&mut hosts, now);
         let mut web = config.ddns.as_ref().map(|settings| Web::open(settings, &instance));
@@ -801,7 +802,7 @@ impl Daemon {
         // From here on nothing can fail.
         match (&config.failover, prepared) {
             (Some(_), Some(mut new)) => {
-                new.begin(self.network.take(), now);
+                new.begin(self.network.take(), self.runtime.as_ref(), now);
                 self.network = Some(new);
             }
             (Some(settings), None) => {

@@ -27,9 +27,10 @@ use crate::net::{Address, Change, Hop, Link, MAIN, PROTOCOL, Route, Rule};
 
 /// Highest number of WANs: each has a table behind the one of the choice.
 pub const MOST_WANS: usize = 8;
-/// Our tables are these and above, so many for an instance.
-const TABLES: u32 = 171_000_000;
-const TABLES_EACH: u32 = 10;
+/// Our tables are these and above,
+pub const TABLES: u32 = 171_000_000;
+/// so many for an instance.
+pub const TABLES_EACH: u32 = 10;
 const INSTANCES: u32 = 99_999;
 
 impl<'a> From<&'a crate::net::Picture> for View<'a> {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::complaint::{Complaint, Word};
+use super::leftovers;
 use super::restores::Restores;
 use super::{Ready, Waited};
 use crate::config;
@@ -119,7 +120,8 @@ impl Network {
         held: &[String],
         now: Instant,
     ) -> Result<Self, Unable> {
-        let locks = lock(settings, runtime, held)?;
+        let policy = policy(instance, settings);
+        let locks = lock(settings, runtime, held, policy.table())?;
         let failed = |what: &str, why: String| Unable::Netlink(format!("{what}: {why}"));
         let no_socket = |e: io::Error| failed("No netlink socket can be opened", error_text(&e));
         // First the news, then the look: nothing is missed between.
@@ -128,7 +130,6 @@ impl Network {
         let mut picture = Picture::default();
         requests.look(&mut picture).map_err(|e| failed("The kernel does not show its routes", e.to_string()))?;
         requests.try_out(&nothing()).map_err(|_| Unable::Permission)?;
-        let policy = policy(instance, settings);
         let led = policy.adopted(&View::from(&picture));
         let wans = settings.wans.len();
         Ok(Self {
@@ -160,8 +161,9 @@ impl Network {
 
     /// Makes what the WANs need to be probed. Traffic goes on as it did. What `old`, of an earlier configuration, has made
     /// and this one does not need goes then: the default in main stays, and is adopted.
-    pub(super) fn begin(&mut self, old: Option<Self>, now: Instant) {
+    pub(super) fn begin(&mut self, old: Option<Self>, runtime: Option<&Runtime>, now: Instant) {
         self.name_missing();
+        self.clear_leftovers(runtime);
         self.keep(now);
         self.look_at_states(now);
         if let Some(mut old) = old {
@@ -171,6 +173,23 @@ impl Network {
             let shared = self.policy.farewell(false, &View::from(&self.picture));
             old.leave_but(false, &shared);
             drop(gone);
+        }
+    }
+
+    /// Takes away what an imon has left that does not run any more. Without a directory for locks nobody knows.
+    fn clear_leftovers(&mut self, runtime: Option<&Runtime>) {
+        let Some(runtime) = runtime else { return };
+        // Locked meanwhile, so that nobody begins who would need it.
+        let (living, _held) = runtime.other_devices(&self.locked());
+        let changes = leftovers::changes(&self.picture, self.policy.table(), &living);
+        for change in &changes {
+            if self.requests.make(change).is_ok() {
+                self.picture.made(change);
+            }
+        }
+        if !changes.is_empty() {
+            let text = format!("An imon that was killed has left {} routes and rules: they are removed", changes.len());
+            self.remarks.push((Severity::Notice, text));
         }
     }
 
@@ -742,11 +761,12 @@ fn lock(
     settings: &config::Failover,
     runtime: Option<&Runtime>,
     held: &[String],
+    table: u32,
 ) -> Result<Vec<(String, Lock)>, Unable> {
     let Some(runtime) = runtime else { return Ok(Vec::new()) };
     let mut locks = Vec::new();
     for device in settings.wans.iter().map(|wan| &wan.device).filter(|device| !held.contains(device)) {
-        match runtime.lock_device(device) {
+        match runtime.lock_device(device, table) {
             Ok(lock) => locks.push((device.clone(), lock)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Unable::Taken(device.clone())),
             // Said when the directory was tried for the status.

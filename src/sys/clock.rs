@@ -153,6 +153,13 @@ pub fn adopt_openwrt_zone() {
     }
 }
 
+/// Waits a few milliseconds. Not for the loop while anything is under way.
+pub(super) fn pause(length: Duration) {
+    let millis = i32::try_from(length.as_millis()).unwrap_or(0);
+    // SAFETY: no descriptors are given, so the pointer is not read.
+    unsafe { libc::poll(std::ptr::null_mut(), 0, millis) };
+}
+
 /// Milliseconds for poll(2) until `at`, rounded up so that it is never woken too early.
 #[must_use]
 pub fn poll_timeout(now: Instant, at: Option<Instant>) -> i32 {

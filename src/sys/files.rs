@@ -130,12 +130,17 @@ pub struct Lock(#[allow(dead_code)] File);
 /// # Errors
 /// `WouldBlock` when another process holds it; else as open(2).
 pub fn lock(path: &Path) -> io::Result<Lock> {
+    lock_and_note(path, "")
+}
+
+/// The same with something noted behind the number of the process.
+fn lock_and_note(path: &Path, note: &str) -> io::Result<Lock> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
     let mut file = options.open(path)?;
     lock_file(&file)?;
     // For people who look; the lock itself is what counts, also when there is no room to write.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}{note}", std::process::id()));
     Ok(Lock(file))
 }
 
@@ -218,6 +223,10 @@ pub fn close_inherited_on_exec() {
     }
 }
 
+/// How often a lock that is held is tried again, and after how long.
+const PATIENCE: usize = 3;
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(2);
+
 /// The lock and status files of an instance.
 pub struct Runtime {
     directory: PathBuf,
@@ -260,14 +269,44 @@ impl Runtime {
         })
     }
 
-    /// Takes the lock of an interface, so that no two instances switch the routes over it.
+    /// Takes the lock of an interface, so that no two instances switch the routes over it. The first of the instance's
+    /// routing tables is noted there.
     ///
     /// # Errors
     /// `WouldBlock`: another instance has it. Else as open(2).
-    pub fn lock_device(&self, device: &str) -> io::Result<Lock> {
+    pub fn lock_device(&self, device: &str, table: u32) -> io::Result<Lock> {
         let devices = self.directory.join("devices");
         make_directory(&devices)?;
-        lock(&devices.join(device))
+        let path = devices.join(device);
+        // Somebody who only looks whether there is anybody has it for a moment.
+        for _ in 0..PATIENCE {
+            match lock_and_note(&path, &format!(" {table}")) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => super::clock::pause(MOMENT),
+                other => return other,
+            }
+        }
+        lock_and_note(&path, &format!(" {table}"))
+    }
+
+    /// The interfaces but `ours` whose locks others hold, each with the table noted there, and the locks of those that
+    /// nobody holds.
+    #[must_use]
+    pub fn other_devices(&self, ours: &[String]) -> (Vec<(String, Option<u32>)>, Vec<Lock>) {
+        let devices = self.directory.join("devices");
+        let (mut taken, mut free) = (Vec::new(), Vec::new());
+        for device in names(&devices.to_string_lossy()).into_iter().filter(|device| !ours.contains(device)) {
+            let path = devices.join(&device);
+            let open = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path);
+            let Ok(file) = open else { continue };
+            if lock_file(&file).is_ok() {
+                free.push(Lock(file));
+                continue;
+            }
+            let text = read(&path, 64).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            taken.push((device, text.split_ascii_whitespace().nth(1).and_then(|table| table.parse().ok())));
+        }
+        (taken, free)
     }
 
     /// Writes the status. The first failure is returned, those after it are known.

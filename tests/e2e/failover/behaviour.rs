@@ -32,6 +32,8 @@ pub(super) fn tests() -> Vec<Trial> {
         a_reload_with_the_same_wans_switches_nothing,
         a_reload_with_other_wans_leads_the_traffic_over_those,
         two_instances_do_not_share_an_interface,
+        v6_what_a_killed_instance_left_is_cleared_by_the_next_one,
+        v6_what_a_living_instance_has_is_left_alone,
     ]
 }
 
@@ -380,4 +382,56 @@ fn two_instances_do_not_share_an_interface() {
     assert_eq!(ended.code(), 1);
     assert!(ended.stderr().contains("Another instance switches the routes over wan2"), "{}", ended.stderr());
     assert_eq!((ours(&lab).len(), rules(&lab).len()), (1, RULES), "what runs is left alone");
+}
+
+fn v6_what_a_killed_instance_left_is_cleared_by_the_next_one() {
+    let others = [
+        json!({}),
+        json!({ "metric": 300 }),
+        json!({ "primary-if": "wan2", "primary-gw": "192.168.62.1", "standby-if": "wan1", "standby-gw": "192.168.42.1" }),
+    ];
+    for other in others {
+        let lab = lab();
+        let first = lab.imon("router").instance("a", &config(json!({}))).nosyslog().spawn();
+        wait_up(&first);
+        // As 3.0.0 had it.
+        lab.sh("router", "ip rule add pref 22010 lookup main suppress_prefixlength 0 proto 171");
+        lab.sh("router", "ip rule add pref 22019 lookup 171123450 proto 171 && ip route add default via 192.168.42.1 table 171123450 proto 171");
+        first.signal(Signal::SIGKILL);
+        first.wait(SOON);
+        let imon = lab.imon("router").instance("b", &config(other.clone())).nosyslog().spawn();
+        wait_up(&imon);
+        assert_eq!(rules(&lab).len(), RULES, "{:?}", rules(&lab));
+        assert!(count(&imon, "An imon that was killed has left") == 1, "{:?}", said(&imon));
+        let used = way(&lab, "1.1.1.1");
+        let (cable, next) = if used == "wan1" { (Wan::One, "wan2") } else { (Wan::Two, "wan1") };
+        lab.fault(Fault::Carrier(cable));
+        lab.wait_until("traffic goes the other way", SOON, || way(&lab, "1.1.1.1") == next);
+        imon.signal(Signal::SIGTERM);
+        imon.wait(SOON);
+        assert_eq!(rules(&lab), Vec::<String>::new());
+    }
+}
+
+fn v6_what_a_living_instance_has_is_left_alone() {
+    let lab = lab();
+    let one = |device: &str, gateway: &str, metric: u32| {
+        config(json!({
+            "primary-if": device, "primary-gw": gateway, "primary-name": "", "metric": metric,
+            "standby-if": "none0", "standby-gw": "192.0.2.1", "standby-name": "",
+        }))
+        .replace("none0", &format!("{device}x"))
+    };
+    let a = lab.imon("router").instance("a", &one("wan1", "192.168.42.1", 201)).nosyslog().spawn();
+    wait_active(&a, 0, Wan::One);
+    let before = rules(&lab);
+    let b = lab.imon("router").instance("b", &one("wan2", "192.168.62.1", 202)).nosyslog().spawn();
+    wait_active(&b, 0, Wan::One);
+    assert!(before.iter().all(|rule| rules(&lab).contains(rule)), "{before:?} {:?}", rules(&lab));
+    assert_eq!(way(&lab, "1.1.1.1"), "wan1", "the lower metric wins");
+    a.signal(Signal::SIGKILL);
+    a.wait(SOON);
+    b.signal(Signal::SIGTERM);
+    b.wait(SOON);
+    assert!(before.iter().all(|rule| rules(&lab).contains(rule)), "who stops clears nothing of others");
 }
