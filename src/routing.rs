@@ -54,6 +54,8 @@ pub struct Wan {
     pub gateway: Gateway,
     /// What its probes are sent to, as far as it has an address and is no neighbour.
     pub targets: Vec<Probed>,
+    /// The gateway that somebody has named before, for [`Gateway::Auto`].
+    pub remembered: Option<Ipv4Addr>,
 }
 
 /// Where the gateway's address is from.
@@ -177,12 +179,34 @@ impl Policy {
         true
     }
 
-    /// Whether it is the same but for what is probed.
+    /// Takes note of a default route of others, however soon it is gone: where two networks have no metrics, the default of
+    /// one takes the place of the other's.
+    pub fn remember(&mut self, route: &Route, links: &[Link]) {
+        if !route.is_default() || route.is_ours() {
+            return;
+        }
+        for hop in &route.hops {
+            let Some(link) = links.iter().find(|l| l.index == hop.index) else { continue };
+            if let (Some(wan), Some(_)) = (self.wans.iter_mut().find(|w| w.device == link.name), hop.gateway) {
+                wan.remembered = hop.gateway;
+            }
+        }
+    }
+
+    /// Whether a network waits for a default route that was replaced by that of another network: the metrics are missing.
+    #[must_use]
+    pub fn lacks_metric(&self, wan: usize, view: &View<'_>) -> bool {
+        let others = || view.routes.iter().filter(|r| r.table == MAIN && r.is_default() && !r.is_ours());
+        let elsewhere = |r: &Route| r.hop().and_then(|h| self.wan_of(h, view)).is_some_and(|other| other != wan);
+        self.state(wan, view) == Some(State::NoGateway) && others().count() == 1 && others().all(elsewhere)
+    }
+
+    /// Whether it is the same but for what is probed and remembered.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         let bare = |policy: &Self| {
             let mut bare = policy.clone();
-            bare.wans.iter_mut().for_each(|wan| wan.targets.clear());
+            bare.wans.iter_mut().for_each(|wan| (wan.remembered, wan.targets) = (None, Vec::new()));
             bare
         };
         bare(self) == bare(other)
@@ -221,7 +245,12 @@ impl Policy {
         let foreign = view.routes.iter().filter(through).filter(|r| !r.is_ours()).min_by_key(|r| r.metric);
         match foreign {
             Some(route) => gateway(route),
-            None => view.routes.iter().filter(through).find(|r| self.is_wan_table(r, wan)).and_then(gateway),
+            None => {
+                let kept = view.routes.iter().filter(through).find(|r| self.is_wan_table(r, wan)).and_then(gateway);
+                // It is another one's as soon as the address is another network's.
+                let near = |g: &Ipv4Addr| view.addresses.iter().any(|a| a.index == link.index && a.reaches(*g));
+                kept.or(self.wans.get(wan).and_then(|w| w.remembered).filter(near))
+            }
         }
     }
 

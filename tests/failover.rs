@@ -97,6 +97,7 @@ impl Kernel {
             device: format!("wan{n}"),
             gateway: Gateway::Fixed(Ipv4Addr::new(192, 168, 42 + 20 * n, 1)),
             targets: Vec::new(),
+            remembered: None,
         };
         let mut kernel = Self { picture: Picture::default(), policy: Policy::new("t", vec![wan(0), wan(1)], 201) };
         for wan in 0..2 {

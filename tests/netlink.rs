@@ -221,8 +221,12 @@ fn way() {
 /// The plan, carried out by the real kernel.
 fn planned() {
     let mut requests = Requests::open().unwrap();
-    let wan =
-        |device: &str, gateway| Wan { device: device.into(), gateway: Gateway::Fixed(gateway), targets: Vec::new() };
+    let wan = |device: &str, gateway| Wan {
+        device: device.into(),
+        gateway: Gateway::Fixed(gateway),
+        targets: Vec::new(),
+        remembered: None,
+    };
     let policy = Policy::new("main", vec![wan("wan1", GATEWAY1), wan("wan2", GATEWAY2)], 201);
     ip("route add default via 192.168.92.10 metric 5");
     ip("route add default via 192.168.62.1 metric 100 proto dhcp");

@@ -53,6 +53,7 @@ mod tests {
             device: device.into(),
             gateway: Gateway::Fixed(Ipv4Addr::new(192, 168, last, 1)),
             targets: Vec::new(),
+            remembered: None,
         };
         for (index, device, net) in [(3, "wan1", 42), (4, "wan2", 62)] {
             let (up, carrier) = (true, true);

@@ -73,6 +73,8 @@ pub(super) struct Network {
     said: Said,
     /// Which networks do not work, as the monitor says.
     down: Vec<bool>,
+    /// Routes of others that keep traffic there, in words.
+    stuck: Vec<(usize, String)>,
     remarks: Vec<(Severity, String)>,
     vacated: Vec<Ipv4Addr>,
     flush: Option<Flush>,
@@ -92,8 +94,9 @@ struct Said {
     foreign: Complaint,
     outranked: Complaint,
     refused: Complaint,
-    /// For each WAN.
+    /// For each WAN: that the kernel refuses its road, and what is to be set in another way.
     roads: Vec<Complaint>,
+    advice: Vec<Complaint>,
     /// What others have set up, each once.
     beside: Vec<Note>,
     no_policy_routing: bool,
@@ -107,6 +110,8 @@ struct Note {
     text: Complaint,
 }
 
+/// Routes that keep traffic on a network that does not work are named up to this number.
+const MOST_STUCK: usize = 4;
 /// Of what others have set up so much is told of.
 const MOST_NOTES: usize = 16;
 
@@ -152,6 +157,7 @@ impl Network {
             restores: Restores::default(),
             said: Said::default(),
             down: vec![false; wans],
+            stuck: Vec::new(),
             remarks: Vec::new(),
             vacated: Vec::new(),
             flush: None,
@@ -270,7 +276,8 @@ impl Network {
         let said = &self.said;
         let complaints = [&said.foreign, &said.outranked, &said.refused];
         let notes = said.beside.iter().map(|note| &note.text);
-        let settles = complaints.into_iter().chain(&said.roads).chain(notes).filter_map(Complaint::poll_at);
+        let settles =
+            complaints.into_iter().chain(&said.roads).chain(&said.advice).chain(notes).filter_map(Complaint::poll_at);
         [self.watch.map(|watch| watch.next), self.retry].into_iter().flatten().chain(blinks).chain(settles).min()
     }
 
@@ -283,11 +290,14 @@ impl Network {
 
     /// Takes in what has changed. Returns whether a WAN's link is another than before.
     pub(super) fn hear(&mut self, now: Instant) -> bool {
-        let Self { events, picture, settings, dirty, .. } = self;
+        let Self { events, picture, policy, settings, dirty, .. } = self;
         let (mut look, mut watch, mut rules) = (false, false, false);
         let heard = events.receive(|message| {
             *dirty = true;
             watch |= is_turn(&message, picture, settings);
+            if let News::Route(route) = &message.news {
+                policy.remember(route, &picture.links);
+            }
             // Of rules that are the same but for their place the news do not say which one it is.
             if let News::Rule(_) | News::NoRule(_) = message.news {
                 rules = true;
@@ -437,7 +447,7 @@ impl Network {
             match (self.policy.part(&change), outcome) {
                 (part, Ok(())) => {
                     self.picture.made(&change);
-                    self.restores.made(&change);
+                    self.restores.made(&change, &self.picture.rules);
                     if let Part::Wan(wan) = part {
                         self.refuse(wan, None);
                     }
@@ -542,8 +552,25 @@ impl Network {
 
     /// Which networks do not work, as the monitor says.
     pub(super) fn set_down(&mut self, down: impl Iterator<Item = bool>) {
-        for (place, down) in self.down.iter_mut().zip(down) {
-            self.dirty |= std::mem::replace(place, down) != down;
+        for (wan, down) in down.enumerate() {
+            let Some(place) = self.down.get_mut(wan) else { continue };
+            if std::mem::replace(place, down) != down {
+                self.dirty = true;
+                self.look_for_stuck(wan, down);
+            }
+        }
+    }
+
+    /// Host routes and the like over a network that does not work: V2.99's users had to set such by hand.
+    fn look_for_stuck(&mut self, wan: usize, down: bool) {
+        self.stuck.retain(|(other, _)| *other != wan);
+        let device = self.settings.wans.get(wan).map(|wan| wan.device.as_str());
+        let Some(link) = self.picture.links.iter().find(|l| down && Some(l.name.as_str()) == device) else { return };
+        let Ok((routes, count)) = self.requests.routes_over(link.index, MOST_STUCK) else { return };
+        let more = count - routes.len();
+        for (at, route) in routes.iter().enumerate() {
+            let rest = if at + 1 == MOST_STUCK && more > 0 { format!(" and {more} more") } else { String::new() };
+            self.stuck.push((wan, format!("ip route {}{rest}", self.picture.in_words(route))));
         }
     }
 
@@ -575,15 +602,43 @@ impl Network {
         let outranked = if yields { None } else { self.other_way() };
         self.said.outranked.note(now, outranked);
         self.said.roads.resize_with(self.labels.len(), Complaint::default);
+        self.said.advice.resize_with(self.labels.len(), Complaint::default);
         for ((complaint, why), label) in self.said.roads.iter_mut().zip(&self.refused).zip(&self.labels) {
             complaint.note(now, why.as_ref().map(|why| format!("{label}: {why}")));
+        }
+        let view = View::from(&self.picture);
+        for (wan, complaint) in self.said.advice.iter_mut().enumerate() {
+            let Some(label) = self.labels.get(wan) else { continue };
+            let port = || {
+                let device = &self.settings.wans.get(wan)?.device;
+                let link = self.picture.links.iter().find(|l| l.name == *device && l.master != 0)?;
+                Some((device, self.picture.name_of(link.master)))
+            };
+            let text = match self.policy.state(wan, &view) {
+                Some(State::Port) => port().map(|(port, bridge)| {
+                    format!("{label}: {port} is a port of {bridge}, which has the address: use {bridge} in its place")
+                }),
+                Some(State::NoGateway) if self.policy.lacks_metric(wan, &view) => Some(format!(
+                    "{label}: its default route was replaced by that of the other network, since neither has a metric: \
+                     set one for each ('option metric' in /etc/config/network, 'metric' in /etc/network/interfaces), or \
+                     name the gateway in imon's configuration"
+                )),
+                _ => None,
+            };
+            complaint.note(now, text);
         }
     }
 
     /// Takes note of what others have set up, each with what it means now.
     fn note_beside(&mut self, now: Instant, beside: Vec<Beside>) {
         let mut notes: Vec<Note> = Vec::new();
-        for other in beside.into_iter().take(MOST_NOTES) {
+        let stuck = self.stuck.iter().map(|(wan, what)| Beside {
+            kind: BesideKind::Narrow,
+            what: what.clone(),
+            wan: Some(*wan),
+            via_main: false,
+        });
+        for other in stuck.chain(beside).take(MOST_NOTES) {
             let what = self.picture.names_in(other.what);
             let label = other.wan.and_then(|wan| self.labels.get(wan)).map_or("a network of imon's", String::as_str);
             let is_down = other.wan.and_then(|wan| self.down.get(wan)).is_some_and(|down| *down);
@@ -617,7 +672,7 @@ impl Network {
 
     /// Says what has lasted.
     fn speak(&mut self, now: Instant) {
-        let Said { foreign, outranked, refused, roads, beside, .. } = &mut self.said;
+        let Said { foreign, outranked, refused, roads, advice, beside, .. } = &mut self.said;
         let remarks = &mut self.remarks;
         let mut say = |complaint: &mut Complaint, severity, before: &str, over: Option<&str>| match complaint.word(now)
         {
@@ -630,6 +685,7 @@ impl Network {
         say(outranked, Severity::Warning, past, Some("Traffic goes where imon leads it again"));
         say(refused, Severity::Error, "", None);
         roads.iter_mut().for_each(|road| say(road, Severity::Error, "", None));
+        advice.iter_mut().for_each(|advice| say(advice, Severity::Warning, "", None));
         for note in beside {
             let severity = if note.kind == BesideKind::Narrow.word() { Severity::Warning } else { Severity::Notice };
             say(&mut note.text, severity, "", None);
@@ -741,8 +797,12 @@ fn is_turn(message: &Message, picture: &Picture, settings: &config::Failover) ->
 }
 
 fn policy(instance: &str, settings: &config::Failover) -> Policy {
-    let wan =
-        |wan: &config::Wan| routing::Wan { device: wan.device.clone(), gateway: wan.gateway, targets: Vec::new() };
+    let wan = |wan: &config::Wan| routing::Wan {
+        device: wan.device.clone(),
+        gateway: wan.gateway,
+        targets: Vec::new(),
+        remembered: None,
+    };
     Policy::new(instance, settings.wans.iter().map(wan).collect(), settings.metric)
 }
 

@@ -21,9 +21,11 @@ pub(super) struct Restores {
 }
 
 impl Restores {
-    /// The kernel has made a change.
-    pub(super) fn made(&mut self, change: &Change) {
+    /// The kernel has made a change, and has these rules now.
+    pub(super) fn made(&mut self, change: &Change, rules: &[Rule]) {
         match change {
+            // Only a copy of it has gone.
+            Change::RemoveRule(rule) if rules.contains(rule) => {}
             Change::RemoveRoute(_) | Change::RemoveRule(_) => self.made.retain(|(made, _)| !is_undone(made, change)),
             _ if self.made.iter().any(|(made, _)| is_same(made, change)) => {}
             _ => {
@@ -104,7 +106,7 @@ mod tests {
         let rule = |table| Change::AppendRule(Rule { table, ..Rule::default() });
         let mut restores = Restores::default();
         assert_eq!(restores.may_make(&[rule(1), rule(2)], at(0)), Ok(()));
-        [rule(1), rule(2)].iter().for_each(|change| restores.made(change));
+        [rule(1), rule(2)].iter().for_each(|change| restores.made(change, &[]));
         assert_eq!(restores.word(at(0)), None, "what is new is not put back");
         assert_eq!(restores.may_make(&[rule(1)], at(100)), Ok(()));
         assert_eq!(restores.word(at(100)), Some(1));
@@ -113,7 +115,10 @@ mod tests {
         assert_eq!(restores.may_make(&[rule(1), rule(3)], at(200)), Ok(()), "with something new");
         assert_eq!(restores.may_make(&[rule(1)], at(1100)), Ok(()));
         assert_eq!((restores.word(at(1100)), restores.word(at(60_100))), (None, Some(2)), "said once a minute");
-        restores.made(&Change::RemoveRule(Rule { table: 1, ..Rule::default() }));
+        let one = Rule { table: 1, ..Rule::default() };
+        restores.made(&Change::RemoveRule(one.clone()), &[one.clone()]);
+        assert_eq!(restores.may_make(&[rule(1)], at(1200)), Err(at(2100)), "of two copies one has gone");
+        restores.made(&Change::RemoveRule(one), &[]);
         assert_eq!(restores.may_make(&[rule(1)], at(1200)), Ok(()), "what we took away ourselves is new");
     }
 }

@@ -335,7 +335,7 @@ impl Policy {
 impl Rule {
     /// Whether it is for everything that bears no mark, as the rule of wg-quick(8) is.
     fn is_for_unmarked(&self) -> bool {
-        self.inverted && self.special && self.source.is_none() && self.destination.is_none()
+        self.inverted && (self.special || self.mark != 0) && self.source.is_none() && self.destination.is_none()
     }
 }
 

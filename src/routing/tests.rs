@@ -148,8 +148,12 @@ fn rule(priority: u32, table: u32) -> Rule {
 }
 
 fn policy() -> Policy {
-    let wan =
-        |device: &str, gateway| Wan { device: device.into(), gateway: Gateway::Fixed(gateway), targets: Vec::new() };
+    let wan = |device: &str, gateway| Wan {
+        device: device.into(),
+        gateway: Gateway::Fixed(gateway),
+        targets: Vec::new(),
+        remembered: None,
+    };
     Policy::new("main", vec![wan("wan1", GW1), wan("wan2", GW2)], 201)
 }
 
@@ -298,8 +302,11 @@ fn an_interface_that_comes_back_under_another_number_is_followed() {
 #[test]
 fn an_automatic_gateway_is_learnt_from_whoever_set_it_and_kept_meanwhile() {
     let mut kernel = Kernel::new();
-    let policy =
-        Policy::new("main", vec![Wan { device: "wan1".into(), gateway: Gateway::Auto, targets: Vec::new() }], 201);
+    let policy = Policy::new(
+        "main",
+        vec![Wan { device: "wan1".into(), gateway: Gateway::Auto, targets: Vec::new(), remembered: None }],
+        201,
+    );
     assert_eq!(policy.state(0, &kernel.view()), Some(State::NoGateway));
     let mut dhcp = foreign(16, 1002, 3, GW1);
     dhcp.table = 77;
@@ -321,8 +328,11 @@ fn an_automatic_gateway_is_learnt_from_whoever_set_it_and_kept_meanwhile() {
 fn a_point_to_point_link_needs_no_gateway() {
     let mut kernel = Kernel::new();
     kernel.links[1].point_to_point = true;
-    let policy =
-        Policy::new("main", vec![Wan { device: "wan1".into(), gateway: Gateway::Auto, targets: Vec::new() }], 201);
+    let policy = Policy::new(
+        "main",
+        vec![Wan { device: "wan1".into(), gateway: Gateway::Auto, targets: Vec::new(), remembered: None }],
+        201,
+    );
     kernel.follow(&policy, Some(0));
     assert_eq!(kernel.way(None), Some(3));
 }
@@ -361,7 +371,12 @@ fn two_instances_do_not_touch_what_is_the_others() {
     let one = |name: &str, device: &str, gateway, metric| {
         Policy::new(
             name,
-            vec![Wan { device: device.into(), gateway: Gateway::Fixed(gateway), targets: Vec::new() }],
+            vec![Wan {
+                device: device.into(),
+                gateway: Gateway::Fixed(gateway),
+                targets: Vec::new(),
+                remembered: None,
+            }],
             metric,
         )
     };

@@ -11,7 +11,7 @@ use libc::c_int;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::cerr;
-use crate::net::{Change, Link, Picture, Route, Rule};
+use crate::net::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
 use crate::wire::rtnetlink::{self, Message, Neighbour, News, Query};
 
 /// The kernel answers within the call; this is only against waiting for ever.
@@ -155,6 +155,26 @@ impl Requests {
             }
         })?;
         if errno == 0 { Ok(rules) } else { Err(Refused { errno, words: None }) }
+    }
+
+    /// The routes of others in the table main that lead to some hosts or networks by a gateway of this interface: the first
+    /// `most`, and how many there are.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn routes_over(&mut self, index: u32, most: usize) -> Result<(Vec<Route>, usize), Refused> {
+        let (mut found, mut count) = (Vec::new(), 0);
+        let errno = self.ask(Query::RoutesOver(index), &mut |m| {
+            let News::Route(route) = m.news else { return };
+            let by = |h: &crate::net::Hop| h.index == index && h.gateway.is_some();
+            if route.table == MAIN && route.prefix > BROAD && !route.is_ours() && route.hops.iter().all(by) {
+                count += 1;
+                if found.len() < most {
+                    found.push(route);
+                }
+            }
+        })?;
+        if errno == 0 { Ok((found, count)) } else { Err(Refused { errno, words: None }) }
     }
 
     /// An interface as it is now. `None`: there is none of this number.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::netlink::{
     DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at, u32_at,
 };
-use crate::net::{Address, Change, Hop, Link, Nexthop, Route, Rule};
+use crate::net::{Address, Change, Hop, Link, MAIN, Nexthop, Route, Rule};
 
 /// `struct rtmsg` and `struct fib_rule_hdr`.
 const ROUTE_HEADER: usize = 12;
@@ -495,6 +495,8 @@ pub enum Query {
     Addresses,
     /// All IPv4 routes of all tables.
     Routes,
+    /// IPv4 routes of the table main over the interface of this number. Kernels before 4.20 answer with all of all tables.
+    RoutesOver(u32),
     /// All IPv6 routes of all tables.
     Routes6,
     /// All IPv4 rules.
@@ -513,7 +515,7 @@ pub fn query(query: Query, sequence: u32, out: &mut Vec<u8>) {
         Query::Links => (GETLINK, DUMP),
         Query::Link(_) => (GETLINK, 0),
         Query::Addresses => (GETADDR, DUMP),
-        Query::Routes | Query::Routes6 => (GETROUTE, DUMP),
+        Query::Routes | Query::Routes6 | Query::RoutesOver(_) => (GETROUTE, DUMP),
         Query::Rules => (GETRULE, DUMP),
         Query::Nexthops => (GETNEXTHOP, DUMP),
         Query::Neighbours => (GETNEIGH, DUMP),
@@ -529,6 +531,10 @@ pub fn query(query: Query, sequence: u32, out: &mut Vec<u8>) {
         }
         Query::Addresses => family(out, libc::AF_INET, ADDRESS_HEADER),
         Query::Routes | Query::Rules => family(out, libc::AF_INET, ROUTE_HEADER),
+        Query::RoutesOver(index) => {
+            out.extend([libc::AF_INET as u8, 0, 0, 0, small_table(MAIN), 0, 0, 0, 0, 0, 0, 0]);
+            attribute(out, RTA_OIF, &index.to_ne_bytes());
+        }
         Query::Routes6 => family(out, libc::AF_INET6, ROUTE_HEADER),
         Query::Nexthops => out.extend([0; NEXTHOP_HEADER]),
         Query::Neighbours => out.extend([0; NEIGHBOUR_HEADER]),

@@ -243,8 +243,9 @@ fn is_within(picture: &Picture, index: u32, to: Ipv4Addr) -> bool {
 /// What imon routes for this configuration.
 pub(super) fn policy(config: &Config, instance: &str) -> Policy {
     let wans = config.failover.iter().flat_map(|f| &f.wans);
-    let wans =
-        wans.map(|w| routing::Wan { device: w.device.clone(), gateway: w.gateway, targets: Vec::new() }).collect();
+    let wans = wans
+        .map(|w| routing::Wan { device: w.device.clone(), gateway: w.gateway, targets: Vec::new(), remembered: None })
+        .collect();
     Policy::new(instance, wans, config.failover.as_ref().map_or(0, |f| f.metric))
 }
 

@@ -3,6 +3,7 @@
 mod behaviour;
 mod links;
 mod options;
+mod others;
 mod routes;
 mod truth;
 
@@ -13,7 +14,8 @@ use serde_json::{Value, json};
 use crate::SOON;
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let suites = [behaviour::tests(), truth::tests(), routes::tests(), links::tests(), options::tests()];
+    let suites =
+        [behaviour::tests(), truth::tests(), routes::tests(), links::tests(), options::tests(), others::tests()];
     suites.into_iter().flatten().collect()
 }
 
