@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(restores.may_make(&[rule(1)], at(1100)), Ok(()));
         assert_eq!((restores.word(at(1100)), restores.word(at(60_100))), (None, Some(2)), "said once a minute");
         let one = Rule { table: 1, ..Rule::default() };
-        restores.made(&Change::RemoveRule(one.clone()), &[one.clone()]);
+        restores.made(&Change::RemoveRule(one.clone()), std::slice::from_ref(&one));
         assert_eq!(restores.may_make(&[rule(1)], at(1200)), Err(at(2100)), "of two copies one has gone");
         restores.made(&Change::RemoveRule(one), &[]);
         assert_eq!(restores.may_make(&[rule(1)], at(1200)), Ok(()), "what we took away ourselves is new");
