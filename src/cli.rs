@@ -183,7 +183,7 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
                 Refused::Ping(e) => (CONFIGURATION, no_socket(e)),
                 Refused::Routes => (CONFIGURATION, no_routes()),
                 Refused::Device(_) => (CONFIGURATION, format!("{why}: give each failover instance its own interfaces")),
-                Refused::Netlink(_) => (FAILURE, why.to_string()),
+                Refused::Netlink(_) | Refused::Short(..) => (FAILURE, why.to_string()),
             };
             refuse(code, &[text], &mut log, &notify)
         }

@@ -30,7 +30,6 @@ use crate::monitor::{Effect, Owner, ProbeId, Progress, Reason, Seen};
 use crate::opinion;
 use crate::status::{self, Sources};
 use crate::sys::clock;
-use crate::sys::error_text;
 use crate::sys::files::Runtime;
 use crate::sys::log::Logger;
 use crate::sys::memory;
@@ -38,11 +37,12 @@ use crate::sys::notify::Notify;
 use crate::sys::ping::{OpenError, Pinger};
 use crate::sys::poll::Poll;
 use crate::sys::signal::Signals;
+use crate::sys::{error_text, shortage};
 use crate::time::{Instant, Wall};
 use crate::wire::icmp::{Heard, Token};
 use ask::Questions;
 use contacts::Contacts;
-use hosts::{Hosts, Way};
+use hosts::{Files, Hosts, Needs, Way};
 use network::{Network, Unable};
 use web::Web;
 
@@ -54,6 +54,8 @@ const STATUS_NUMBERS: Duration = Duration::from_secs(30);
 const STATUS_AT_LAST: Duration = Duration::from_secs(40);
 /// A jump of the time spent suspended that is one: the two clocks are not read at the same instant.
 const SUSPENDED: Duration = Duration::from_millis(500);
+/// What the kernel does not let go of an earlier configuration's routes and rules is tried again after this.
+const LEAVE_AGAIN: Duration = Duration::from_secs(1);
 /// Signals of a kind are obeyed at most this often.
 const MERGED: Duration = Duration::from_secs(1);
 /// From this many probes a second on, replies are collected for a few milliseconds instead of waking for each. The
@@ -111,8 +113,24 @@ pub struct Daemon {
     warned_of_server: bool,
     /// Tells the configuration, and the files it names, from others.
     print: u64,
+    /// What is in force.
+    config: Config,
+    /// The network of an earlier configuration, as long as the kernel does not let all of it go,
+    leaving: Option<Network>,
+    /// and when that is tried again.
+    leave_again: Option<Instant>,
     reloads: Merged,
     checks: Merged,
+}
+
+/// All that a configuration needs of the system and that can fail, had before anything is changed.
+struct Prepared {
+    /// Unless the one there is will do.
+    network: Option<Network>,
+    pinger: Pinger,
+    files: Option<Files>,
+    /// Unless there is one.
+    web: Option<Web>,
 }
 
 /// What a signal asks for.
@@ -155,6 +173,8 @@ pub enum Refused {
     Device(String),
     /// The kernel's network cannot be looked at.
     Netlink(String),
+    /// This cannot be had from the system.
+    Short(&'static str, std::io::Error),
 }
 
 /// What the loop waits for, each by its name.
@@ -219,23 +239,18 @@ impl Daemon {
     pub fn new(start: Start) -> Result<Self, Box<(Refused, Logger, Notify)>> {
         let Start { source, config, print, instance, signals, log, notify, runtime } = start;
         let now = clock::monotonic();
-        let mut hosts = Hosts::new();
-        let prepare = |settings| Network::prepare(&instance, settings, runtime.as_ref(), &[], now);
-        let mut network = match config.failover.as_ref().map(prepare).transpose() {
-            Ok(network) => network,
-            Err(why) => return Err(Box::new((why.into(), log, notify))),
-        };
-        let mut monitors = Monitors::new(&config, network.as_ref(), &mut hosts, now);
-        let pinger = match Pinger::open(hosts.families()) {
-            Ok(pinger) => pinger,
-            Err(e) => return Err(Box::new((Refused::Ping(e), log, notify))),
+        let prepared = Prepared::new(None, false, &config, &instance, runtime.as_ref(), now);
+        let Prepared { mut network, pinger, files, mut web } = match prepared {
+            Ok(prepared) => prepared,
+            Err(why) => return Err(Box::new((why, log, notify))),
         };
         // From here on nothing can fail.
         if let Some(network) = &mut network {
             network.begin(None, runtime.as_ref(), now);
         }
-        monitors.begin(&mut hosts, now);
-        let mut web = config.ddns.as_ref().map(|settings| Web::open(settings, &instance));
+        let mut hosts = Hosts::new();
+        let mut monitors = Monitors::new(&config, network.as_ref(), &mut hosts, &|_| false, now);
+        monitors.begin(&mut hosts, files, now);
         if let (Some(ddns), Some(web)) = (&mut monitors.ddns, &mut web) {
             ddns.restore(web.load(), clock::both());
         }
@@ -265,6 +280,9 @@ impl Daemon {
             quiet: None,
             warned_of_server: false,
             print,
+            config: config.clone(),
+            leaving: None,
+            leave_again: None,
             reloads: Merged::default(),
             checks: Merged::default(),
         };
@@ -311,6 +329,9 @@ impl Daemon {
             }
         }
         self.obey(now);
+        if self.leave_again.is_some_and(|at| at <= now) {
+            self.leave(now);
+        }
         if self.network.as_mut().is_some_and(|network| network.tick(now)) {
             self.tell_links(now);
         }
@@ -348,7 +369,8 @@ impl Daemon {
         let (hosts, questions, actions) = (self.hosts.poll_at(), self.questions.poll_at(), self.actions.poll_at());
         let web = self.web.as_ref().and_then(Web::poll_at);
         let signals = [self.reloads.due, self.checks.due].into_iter().flatten().min();
-        let at = [hosts, questions, actions, network, web, self.contacts.poll_at(), self.feed, signals];
+        let at =
+            [hosts, questions, actions, network, web, self.contacts.poll_at(), self.feed, signals, self.leave_again];
         at.into_iter().flatten().min()
     }
 
@@ -743,14 +765,14 @@ impl Daemon {
         let stamp = format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_nanos() / 1000);
         self.notify.send(&stamp);
         let loaded = self.source.load();
-        for warning in &loaded.warnings {
+        let same = loaded.print == self.print;
+        for warning in loaded.warnings.iter().filter(|_| !same) {
             self.log.line(Severity::Warning, None, format_args!("Warning: {warning}"));
         }
-        let same = loaded.print == self.print;
         let result = match loaded.config {
             // What is under way goes on: checks, lookups, waits.
             Some(_) if same => Ok(()),
-            Some(config) => self.adopt(now, &config),
+            Some(config) => self.adopt(now, config),
             None => Err(loaded.errors),
         };
         match result {
@@ -774,68 +796,87 @@ impl Daemon {
 
     /// Takes another configuration over. Everything that can fail comes first and changes nothing: with an error all is as
     /// it was.
-    fn adopt(&mut self, now: Instant, config: &Config) -> Result<(), Vec<String>> {
-        // What the old monitors have just found out is still to be told.
+    fn adopt(&mut self, now: Instant, config: Config) -> Result<(), Vec<String>> {
+        let instance = self.source.instance.clone().unwrap_or_else(|| self.source.name(Some(&config)));
+        let has_web = self.web.is_some() && instance == self.instance;
+        let prepared = Prepared::new(self.network.as_ref(), has_web, &config, &instance, self.runtime.as_ref(), now)
+            .map_err(|why| vec![why.to_string()])?;
+        // From here on nothing can fail. What the old monitors have just found out is still to be told.
         self.perform(now);
-        let instance = self.source.instance.clone().unwrap_or_else(|| self.source.name(Some(config)));
-        let refused = |why: Refused| vec![why.to_string()];
-        let old = self.network.as_ref();
-        let prepared = match &config.failover {
-            Some(settings) if !old.is_some_and(|old| old.is_for(&instance, settings)) => {
-                let held = old.map(Network::locked).unwrap_or_default();
-                let prepared = Network::prepare(&instance, settings, self.runtime.as_ref(), &held, now);
-                Some(prepared.map_err(|why| refused(why.into()))?)
-            }
-            _ => None,
+        self.take_over(now, &config, instance, prepared);
+        Ok(())
+    }
+
+    /// Puts a configuration in the place of the one there is. What its settings leave as it was goes on, what is under
+    /// way included.
+    fn take_over(&mut self, now: Instant, config: &Config, instance: String, prepared: Prepared) {
+        let Prepared { network, pinger, files, web } = prepared;
+        let is_new_network = network.is_some();
+        let before = std::mem::replace(&mut self.config, config.clone());
+        let worn = self.hosts.is_worn();
+        let kept = |monitor| match monitor {
+            _ if worn => false,
+            Monitor::Updown => config.updown == before.updown,
+            Monitor::Ping => config.ping == before.ping,
+            Monitor::Failover => config.failover == before.failover && !is_new_network,
+            Monitor::Ddns => false,
         };
-        let mut hosts = Hosts::after(&mut self.hosts);
-        let network = prepared.as_ref().or(self.network.as_ref());
-        let mut monitors = Monitors::new(config, network, &mut hosts, now);
-        // New sockets have new cookies: a reply to a probe of the old monitors is nobody's.
-        match Pinger::open(hosts.families()) {
-            Ok(pinger) => self.pinger = pinger,
-            Err(e) => {
-                self.hosts.take_back(hosts);
-                return Err(refused(Refused::Ping(e)));
-            }
+        self.put_network(network, config, &instance, now);
+        self.pinger.replace(pinger, is_new_network);
+        self.hosts.keep(kept);
+        let mut monitors = Monitors::new(config, self.network.as_ref(), &mut self.hosts, &kept, now);
+        monitors.begin(&mut self.hosts, files, now);
+        let hosts = &self.hosts;
+        self.contacts.keep(|owner| hosts.monitor(owner).is_some());
+        self.questions.keep_opinions(|server| hosts.monitor(server).is_some());
+        let target = |config: &Config| config.updown.as_ref().map(|u| Rc::clone(u.target.text()));
+        let which =
+            |config: &Config| (config.ddns.is_some(), target(config), config.failover.is_some(), config.ping.is_some());
+        let asks_on = monitors.inherit(std::mem::take(&mut self.monitors), &kept, now);
+        self.monitors = monitors;
+        self.adopt_ddns(config, web, asks_on);
+        self.instance = instance;
+        self.settle(config);
+        if which(config) != which(&before) {
+            self.announce();
         }
-        // From here on nothing can fail.
-        match (&config.failover, prepared) {
+        if !kept(Monitor::Failover) {
+            self.meet_network(now);
+        }
+        self.tell_ways(now);
+        self.warned_of_server &= kept(Monitor::Updown);
+        self.status.changed = true;
+    }
+
+    /// Routes and rules of another configuration in place of those there are.
+    fn put_network(&mut self, new: Option<Network>, config: &Config, instance: &str, now: Instant) {
+        match (&config.failover, new) {
             (Some(_), Some(mut new)) => {
-                new.begin(self.network.take(), self.runtime.as_ref(), now);
-                self.network = Some(new);
+                let mut old = self.network.take();
+                new.begin(old.as_mut(), self.runtime.as_ref(), now);
+                (self.network, self.leaving) = (Some(new), old);
             }
             (Some(settings), None) => {
                 if let Some(network) = &mut self.network {
-                    network.adopt(&instance, settings);
+                    network.adopt(instance, settings);
                 }
             }
-            (None, _) => {
-                if let Some(mut old) = self.network.take() {
-                    old.leave_at_exit();
-                }
-            }
+            (None, _) => self.leaving = self.network.take().or(self.leaving.take()),
         }
-        self.contacts.forget();
-        monitors.begin(&mut hosts, now);
-        let target = |m: &Monitors| m.updown.as_ref().map(|u| Rc::clone(&u.target().1));
-        let which = |m: &Monitors| (m.ddns.is_some(), target(m), m.failover.is_some(), m.ping.is_some());
-        let same = which(&monitors) == which(&self.monitors);
-        monitors.inherit(std::mem::take(&mut self.monitors), now);
-        self.monitors = monitors;
-        self.hosts = hosts;
-        self.questions.forget_opinions();
-        self.adopt_ddns(config, &instance);
-        self.instance = instance;
-        self.settle(config);
-        if !same {
-            self.announce();
+        self.leave(now);
+    }
+
+    /// Takes away what only an earlier configuration's network has left. What the kernel does not let go is tried again.
+    fn leave(&mut self, now: Instant) {
+        let Some(old) = &mut self.leaving else { return };
+        let gone = match &self.network {
+            Some(network) => old.leave_but(false, &network.shared()),
+            None => old.leave_at_exit(),
+        };
+        self.leave_again = (!gone).then_some(now + LEAVE_AGAIN);
+        if gone {
+            self.leaving = None;
         }
-        self.meet_network(now);
-        self.tell_ways(now);
-        self.warned_of_server = false;
-        self.status.changed = true;
-        Ok(())
     }
 
     fn write_status(&mut self, now: Instant) {
@@ -900,6 +941,7 @@ impl Daemon {
         if let Some(network) = &mut self.network {
             network.leave_at_exit();
         }
+        self.leave(now);
         self.actions.stop(now, &mut self.log);
         if let Some(web) = &mut self.web {
             web.stop();
@@ -978,9 +1020,48 @@ impl StatusFile {
     }
 }
 
+impl Prepared {
+    /// What a configuration needs that is to come in the place of another. `old` is the network of that.
+    fn new(
+        old: Option<&Network>,
+        has_web: bool,
+        config: &Config,
+        instance: &str,
+        runtime: Option<&Runtime>,
+        now: Instant,
+    ) -> Result<Self, Refused> {
+        let needs = Needs::of(config);
+        let network = match &config.failover {
+            Some(settings) if !old.is_some_and(|old| old.is_for(instance, settings)) => {
+                let held = old.map(Network::locked).unwrap_or_default();
+                Some(Network::prepare(instance, settings, runtime, &held, now)?)
+            }
+            _ => None,
+        };
+        // Also where there are such sockets already: what a start would refuse a reload refuses.
+        let mut pinger = Pinger::open(needs.families()).map_err(Refused::Ping)?;
+        if let Some(network) = &network {
+            for wan in 0..network.states().len() {
+                // Without a socket for another reason there is another try with the next probe.
+                if let Err(e) = pinger.set_lane(wan, network.via(wan).as_ref())
+                    && (shortage::is_one(&e) || e.kind() == std::io::ErrorKind::PermissionDenied)
+                {
+                    return Err(Refused::Short("socket for the probes of a network", e));
+                }
+            }
+        }
+        let files = needs.files().map_err(|e| Refused::Short("reading of the hosts file", e))?;
+        let settings = config.ddns.as_ref().filter(|_| !has_web);
+        let web = settings.map(|settings| Web::open(settings, instance)).transpose();
+        let web = web.map_err(|e| Refused::Short("state file or news of addresses", e))?;
+        Ok(Self { network, pinger, files, web })
+    }
+}
+
 impl From<Unable> for Refused {
     fn from(why: Unable) -> Self {
         match why {
+            Unable::Short(what, e) => Self::Short(what, e),
             Unable::Netlink(why) => Self::Netlink(why),
             Unable::Permission => Self::Routes,
             Unable::Taken(device) => Self::Device(device),
@@ -991,7 +1072,8 @@ impl From<Unable> for Refused {
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Ping(e) => write!(f, "No ICMP socket: {}", e.raw),
+            Self::Ping(e) => write!(f, "No ICMP socket: {}", shortage::told(&e.raw)),
+            Self::Short(what, e) => write!(f, "No {what} can be had: {}", shortage::told(e)),
             Self::Routes => f.write_str("No permission to change routes"),
             Self::Device(device) => write!(f, "Another instance switches the routes over {device} already"),
             Self::Netlink(why) => f.write_str(why),
@@ -1000,8 +1082,15 @@ impl std::fmt::Display for Refused {
 }
 
 impl Monitors {
-    fn new(config: &Config, network: Option<&Network>, hosts: &mut Hosts, now: Instant) -> Self {
-        let updown = config.updown.as_ref().map(|u| {
+    /// The monitors of a configuration, but for those that are kept.
+    fn new(
+        config: &Config,
+        network: Option<&Network>,
+        hosts: &mut Hosts,
+        is_kept: &dyn Fn(Monitor) -> bool,
+        now: Instant,
+    ) -> Self {
+        let updown = config.updown.as_ref().filter(|_| !is_kept(Monitor::Updown)).map(|u| {
             let mut add = |host| (hosts.add(host, Monitor::Updown), Rc::clone(host.text()));
             let setup = updown::Setup {
                 target: add(&u.target),
@@ -1013,12 +1102,12 @@ impl Monitors {
             };
             Updown::new(setup, now)
         });
-        let ping = config.ping.as_ref().map(|p| {
+        let ping = config.ping.as_ref().filter(|_| !is_kept(Monitor::Ping)).map(|p| {
             let owners: Vec<_> = p.targets.iter().map(|host| hosts.add(host, Monitor::Ping)).collect();
             let texts: Vec<_> = p.targets.iter().map(|host| Rc::clone(host.text())).collect();
             Ping::new(owners.first().copied().unwrap_or(0), &texts, p.timing.plan(), now)
         });
-        let failover = config.failover.as_ref().zip(network);
+        let failover = config.failover.as_ref().filter(|_| !is_kept(Monitor::Failover)).zip(network);
         let failover = failover.map(|(settings, network)| Failover::new(setup(settings, network, hosts), now));
         let ddns = config.ddns.as_ref().map(|settings| {
             let wans = config.failover.as_ref().map_or(&[][..], |failover| &failover.wans);
@@ -1029,8 +1118,8 @@ impl Monitors {
     }
 
     /// Begins with their names; a monitor waits for the first lookup of its host's.
-    fn begin(&mut self, hosts: &mut Hosts, now: Instant) {
-        hosts.begin(now);
+    fn begin(&mut self, hosts: &mut Hosts, files: Option<Files>, now: Instant) {
+        hosts.begin(files, now);
         for (owner, monitor) in hosts.waiting() {
             self.on(now, &Seen::Hold(owner), Some(monitor), &mut Vec::new());
         }
@@ -1054,19 +1143,29 @@ impl Monitors {
         }
     }
 
-    fn inherit(&mut self, old: Self, now: Instant) {
+    /// Takes over from the monitors of an earlier configuration: those that are kept, and what the others knew. Returns
+    /// whether the lookups of the ddns monitor go on.
+    fn inherit(&mut self, old: Self, is_kept: &dyn Fn(Monitor) -> bool, now: Instant) -> bool {
+        let mut asks_on = false;
         if let (Some(new), Some(old)) = (&mut self.ddns, old.ddns) {
-            new.inherit(old, clock::both());
+            asks_on = new.inherit(old, clock::both());
         }
-        if let (Some(new), Some(old)) = (&mut self.updown, old.updown) {
-            new.inherit(old, now);
+        match (&mut self.updown, old.updown) {
+            (new, old) if is_kept(Monitor::Updown) => *new = old,
+            (Some(new), Some(old)) => new.inherit(old, now),
+            _ => {}
         }
-        if let (Some(new), Some(old)) = (&mut self.failover, old.failover) {
-            new.inherit(old);
+        match (&mut self.failover, old.failover) {
+            (new, old) if is_kept(Monitor::Failover) => *new = old,
+            (Some(new), Some(old)) => new.inherit(old),
+            _ => {}
         }
-        if let (Some(new), Some(old)) = (&mut self.ping, old.ping) {
-            new.inherit(old);
+        match (&mut self.ping, old.ping) {
+            (new, old) if is_kept(Monitor::Ping) => *new = old,
+            (Some(new), Some(old)) => new.inherit(old),
+            _ => {}
         }
+        asks_on
     }
 
     fn keep_up(&self, now: Instant) -> bool {

@@ -113,7 +113,6 @@ impl Source {
     }
 }
 
-/// The script must be there and executable now, so that a typo is not found out in the first outage.
 /// A number that stands for the text and for the files that it names: the script, secrets, certificates.
 fn print(text: &[u8], config: Option<&Config>) -> u64 {
     let script = config.and_then(|config| config.global.action.as_ref()).map(|action| action.value.clone());
@@ -126,6 +125,7 @@ fn print(text: &[u8], config: Option<&Config>) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one((text, stamps))
 }
 
+/// The script must be there and executable now, so that a typo is not found out in the first outage.
 fn check_script(action: &Located<String>, errors: &mut Vec<String>, warnings: &mut Vec<String>) {
     let (path, place) = (&action.value, &action.place);
     let (fault, todo) = match files::check_script(path) {

@@ -214,13 +214,19 @@ impl fmt::Display for Target {
     }
 }
 
-/// A value and where it is written.
-#[derive(Clone, PartialEq, Debug)]
+/// A value and where it is written. Equal values are equal wherever they are written.
+#[derive(Clone, Debug)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
     /// Where it is written.
     pub place: Place,
+}
+
+impl<T: PartialEq> PartialEq for Located<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
 }
 
 /// Where something is written. Shown as `FILE:LINE, section.key`.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::hosts::Hosts;
 use super::{Ready, Waited};
-use crate::monitor::{About, AskId};
+use crate::monitor::{About, AskId, Owner};
 use crate::opinion;
 use crate::resolve::{Ask, AskError};
 use crate::sys::error_text;
@@ -113,11 +113,14 @@ impl Questions {
         self.answered.pop()
     }
 
-    /// Forgets what the old configuration's monitors asked.
-    pub(super) fn forget_opinions(&mut self) {
-        self.asked.retain(|a| matches!(a.purpose, Purpose::Lookup(_)));
-        self.answered.clear();
-        self.failed.clear();
+    /// Forgets second opinions of servers that nobody asks any more.
+    pub(super) fn keep_opinions(&mut self, is_known: impl Fn(Owner) -> bool) {
+        self.asked.retain(|a| match a.purpose {
+            Purpose::Lookup(_) => true,
+            Purpose::Opinion(id) => is_known(id.server),
+        });
+        self.answered.retain(|(id, _)| is_known(id.server));
+        self.failed.retain(|(id, _)| is_known(id.server));
     }
 
     pub(super) fn poll_at(&self) -> Option<Instant> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Ready, Waited};
 use crate::monitor::failover::Probe;
-use crate::monitor::{ProbeId, Reason};
+use crate::monitor::{Owner, ProbeId, Reason};
 use crate::sys::ping::Via;
 use crate::sys::{tcp, udp};
 use crate::time::Instant;
@@ -77,8 +77,9 @@ impl Contacts {
         self.open.retain(|contact| contact.sent + KEEP > now);
     }
 
-    pub(super) fn forget(&mut self) {
-        self.open.clear();
+    /// Forgets those of hosts that nobody probes any more.
+    pub(super) fn keep(&mut self, is_known: impl Fn(Owner) -> bool) {
+        self.open.retain(|contact| is_known(contact.id.owner));
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -110,21 +110,21 @@ impl Daemon {
         }
     }
 
-    /// What the ddns monitor of a new configuration needs.
-    pub(super) fn adopt_ddns(&mut self, config: &Config, instance: &str) {
+    /// What the ddns monitor of a new configuration needs, with what was opened for it. `asks_on`: its lookups go on.
+    pub(super) fn adopt_ddns(&mut self, config: &Config, new: Option<Web>, asks_on: bool) {
         let Some(settings) = &config.ddns else {
             self.web = None;
             return;
         };
-        match &mut self.web {
-            Some(web) => web.configure(settings, instance, *instance == *self.instance),
-            None => {
-                let mut web = Web::open(settings, instance);
+        match (&mut self.web, new) {
+            (Some(web), new) => web.configure(settings, new, asks_on),
+            (None, Some(mut web)) => {
                 if let Some(ddns) = &mut self.monitors.ddns {
                     ddns.restore(web.load(), clock::both());
                 }
                 self.web = Some(web);
             }
+            (None, None) => {}
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The table of hosts: who has which number, and the address of each. Names are kept resolved here.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::ask::Questions;
+use crate::config::Config;
 use crate::event::Monitor;
 use crate::host::Host;
 use crate::monitor::Owner;
@@ -12,9 +14,10 @@ use crate::monitor::failover::Probe;
 use crate::net;
 use crate::resolve::{Ask, AskError, NameId, Resolver};
 use crate::routing::Probed;
-use crate::sys::files;
+use crate::sys::files::{self, Stamp};
 use crate::sys::net::random;
 use crate::sys::ping::Families;
+use crate::sys::shortage;
 use crate::time::Instant;
 use crate::wire::dns::Answer;
 
@@ -26,11 +29,90 @@ const LONGEST: u64 = 4 * 1024 * 1024;
 /// How often the two files are looked at for a change while there are names.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-type Stamp = Option<(u64, i64, i64, u64)>;
+/// The files that say which addresses names have, and who is asked for the others.
+pub(super) struct Files {
+    stamps: [Stamp; 2],
+    hosts: Vec<u8>,
+    conf: Vec<u8>,
+}
+
+impl Files {
+    /// Reads them. One that is not there or cannot be read by us is as an empty one.
+    ///
+    /// # Errors
+    /// When the system has no descriptor or memory for that: this says nothing about the file.
+    pub(super) fn read() -> io::Result<Self> {
+        let read = |path| match files::read_start(path, LONGEST) {
+            Err(e) if shortage::is_one(&e) => Err(e),
+            other => Ok(other.unwrap_or_default()),
+        };
+        let stamps = Self::stamps();
+        Ok(Self { stamps, hosts: read(HOSTS)?, conf: read(RESOLV_CONF)? })
+    }
+
+    fn stamps() -> [Stamp; 2] {
+        [files::stamp(HOSTS), files::stamp(RESOLV_CONF)]
+    }
+}
+
+/// What the hosts of a configuration need, before there is a table of them.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Needs {
+    v4: bool,
+    v6: bool,
+    /// There are names.
+    names: bool,
+}
+
+impl Needs {
+    pub(super) fn of(config: &Config) -> Self {
+        let mut needs = Self::default();
+        if let Some(u) = &config.updown {
+            let server = u.dns.as_ref().map(|dns| &dns.server);
+            [&u.target].into_iter().chain(&u.addping).chain(server).for_each(|host| needs.add(host, true));
+        }
+        config.ping.iter().flat_map(|ping| &ping.targets).for_each(|host| needs.add(host, true));
+        for wan in config.failover.iter().flat_map(|failover| &failover.wans) {
+            // Also where nothing but a gateway is probed: whether imon may send at all is known only from this socket,
+            // before it is needed.
+            needs.v4 = true;
+            let targets = wan.targets.iter().map(|target| &target.host);
+            targets.chain(&wan.postping).for_each(|host| needs.add(host, false));
+        }
+        needs
+    }
+
+    /// A name may have an address of either family, by the way of a WAN only one of IPv4.
+    fn add(&mut self, host: &Host, both: bool) {
+        match host.address() {
+            Some(address) => {
+                self.v4 |= address.is_ipv4();
+                self.v6 |= address.is_ipv6();
+            }
+            None => (self.v4, self.v6, self.names) = (true, self.v6 | both, true),
+        }
+    }
+
+    /// The address families that are needed.
+    pub(super) fn families(self) -> Families {
+        Families { v4: self.v4, v6: self.v6 }
+    }
+
+    /// The files, if they are needed.
+    ///
+    /// # Errors
+    /// As [`Files::read`].
+    pub(super) fn files(self) -> io::Result<Option<Files>> {
+        self.names.then(Files::read).transpose()
+    }
+}
 
 /// All hosts of the configuration.
 pub(super) struct Hosts {
+    /// In the order of their numbers.
     all: Vec<Entry>,
+    /// The next number. None is given out twice: a late answer to whoever had it would be taken for another's.
+    next: Owner,
     resolver: Resolver,
     stamps: [Stamp; 2],
     /// When to look at the files again.
@@ -45,6 +127,7 @@ pub(super) struct Hosts {
 }
 
 struct Entry {
+    owner: Owner,
     monitor: Monitor,
     known: Known,
     way: Option<Way>,
@@ -69,25 +152,10 @@ enum Known {
 
 impl Hosts {
     pub(super) fn new() -> Self {
-        Self::with(Resolver::new(random()))
-    }
-
-    /// An empty table that keeps what `old` knows of names.
-    pub(super) fn after(old: &mut Self) -> Self {
-        Self::with(std::mem::replace(&mut old.resolver, Resolver::new(0)))
-    }
-
-    /// Undoes [`Hosts::after`], unless the new table has begun.
-    pub(super) fn take_back(&mut self, from: Self) {
-        self.resolver = from.resolver;
-        let used: Vec<_> = self.names().map(|(_, id)| id).collect();
-        self.resolver.keep_only(&used);
-    }
-
-    fn with(resolver: Resolver) -> Self {
         Self {
             all: Vec::new(),
-            resolver,
+            next: 0,
+            resolver: Resolver::new(random()),
             stamps: [None, None],
             look: None,
             held: Vec::new(),
@@ -95,6 +163,22 @@ impl Hosts {
             gateways: Vec::new(),
             moved: true,
         }
+    }
+
+    /// Forgets the hosts of all monitors but these. What is known of their names stays until [`Hosts::begin`].
+    pub(super) fn keep(&mut self, is_kept: impl Fn(Monitor) -> bool) {
+        self.all.retain(|entry| is_kept(entry.monitor));
+        if !is_kept(Monitor::Failover) {
+            self.gateways.clear();
+        }
+        if self.all.is_empty() && self.is_worn() {
+            self.next = 0;
+        }
+    }
+
+    /// Whether numbers may run out with the next configurations, so that all must begin anew.
+    pub(super) fn is_worn(&self) -> bool {
+        self.next > Owner::MAX / 2
     }
 
     pub(super) fn add(&mut self, host: &Host, monitor: Monitor) -> Owner {
@@ -107,18 +191,20 @@ impl Hosts {
             Some(address) => Known::Address(address),
             None => Known::Name(self.resolver.watch(host.text()), Rc::clone(host.text())),
         };
-        self.push(Entry { monitor, known, way })
+        self.push(monitor, known, way)
     }
 
     /// The gateway of a WAN as a target.
     pub(super) fn add_gateway(&mut self, wan: usize, monitor: Monitor) -> Owner {
         let way = Some(Way { wan, probe: Probe::Echo, judges: true });
-        self.push(Entry { monitor, known: Known::Gateway(wan), way })
+        self.push(monitor, Known::Gateway(wan), way)
     }
 
-    fn push(&mut self, entry: Entry) -> Owner {
-        self.all.push(entry);
-        Owner::try_from(self.all.len() - 1).unwrap_or(Owner::MAX)
+    fn push(&mut self, monitor: Monitor, known: Known, way: Option<Way>) -> Owner {
+        let owner = self.next;
+        self.next = owner.saturating_add(1);
+        self.all.push(Entry { owner, monitor, known, way });
+        owner
     }
 
     /// Who the gateway of a WAN is from now on.
@@ -127,6 +213,7 @@ impl Hosts {
             self.gateways.resize(wan + 1, None);
         }
         if let Some(place) = self.gateways.get_mut(wan) {
+            self.moved |= *place != gateway;
             *place = gateway;
         }
     }
@@ -140,14 +227,14 @@ impl Hosts {
         self.entry(owner)?.way
     }
 
-    /// All hosts are here: reads the files, and forgets names that nobody asks for any more.
-    pub(super) fn begin(&mut self, now: Instant) {
+    /// All hosts are here: takes what the files say, and forgets names that nobody asks for any more.
+    pub(super) fn begin(&mut self, files: Option<Files>, now: Instant) {
         let used: Vec<_> = self.names().map(|(_, id)| id).collect();
         self.resolver.keep_only(&used);
-        if used.is_empty() {
-            return;
-        }
-        self.read_files(now);
+        self.moved = true;
+        (self.look, self.held) = (None, Vec::new());
+        let Some(files) = files else { return };
+        self.take_files(files, now);
         // A WAN cannot wait for its targets' names: they may need it to be looked up.
         let waits = |owner| self.way(owner).is_none();
         let open = self.names().filter(|(owner, id)| waits(*owner) && self.is_open(*id));
@@ -199,28 +286,14 @@ impl Hosts {
 
     /// All hosts with this address that are probed by the way of this WAN, or by none's.
     pub(super) fn at(&self, address: IpAddr, wan: Option<usize>) -> impl Iterator<Item = Owner> {
-        let all = (0..).zip(&self.all).filter(move |(_, e)| e.way.map(|way| way.wan) == wan);
-        all.filter(move |(_, e)| self.known_address(e) == Some(address)).map(|(owner, _)| owner)
-    }
-
-    /// The address families that are needed: both for a name.
-    pub(super) fn families(&self) -> Families {
-        let any = |f: fn(IpAddr) -> bool| {
-            self.all.iter().any(|e| match &e.known {
-                Known::Address(a) => f(*a),
-                // Also for a WAN's: whether it may send at all is known only from this socket, before it is needed.
-                Known::Gateway(_) => f(Ipv4Addr::UNSPECIFIED.into()),
-                Known::Name(..) => e.way.is_none() || f(Ipv4Addr::UNSPECIFIED.into()),
-            })
-        };
-        Families { v4: any(|a| a.is_ipv4()), v6: any(|a| a.is_ipv6()) }
+        let all = self.all.iter().filter(move |e| e.way.map(|way| way.wan) == wan);
+        all.filter(move |e| self.known_address(e) == Some(address)).map(|e| e.owner)
     }
 
     pub(super) fn refresh(&mut self, owner: Owner, now: Instant) {
-        if let Some(Entry { known: Known::Name(id, _), .. }) =
-            self.all.get(usize::try_from(owner).unwrap_or(usize::MAX))
-        {
-            self.resolver.refresh(*id, now);
+        if let Some(Entry { known: Known::Name(id, _), .. }) = self.entry(owner) {
+            let id = *id;
+            self.resolver.refresh(id, now);
         }
     }
 
@@ -232,8 +305,11 @@ impl Hosts {
     pub(super) fn tick(&mut self, now: Instant, questions: &mut Questions) {
         if self.look.is_some_and(|at| at <= now) {
             self.look = Some(now + LOOK_AGAIN);
-            if [files::stamp(HOSTS), files::stamp(RESOLV_CONF)] != self.stamps {
-                self.read_files(now);
+            // What cannot be read for want of a descriptor is read the next time.
+            if Files::stamps() != self.stamps
+                && let Ok(files) = Files::read()
+            {
+                self.take_files(files, now);
             }
         }
         self.resolver.wake(now, &mut self.asks);
@@ -281,21 +357,23 @@ impl Hosts {
         }
     }
 
-    fn read_files(&mut self, now: Instant) {
+    fn take_files(&mut self, files: Files, now: Instant) {
         self.look = Some(now + LOOK_AGAIN);
-        self.stamps = [files::stamp(HOSTS), files::stamp(RESOLV_CONF)];
-        let [hosts, conf] = [HOSTS, RESOLV_CONF].map(|path| files::read_start(path, LONGEST).unwrap_or_default());
+        self.stamps = files.stamps;
         self.moved = true;
-        self.resolver.set_files(&String::from_utf8_lossy(&hosts), &String::from_utf8_lossy(&conf));
+        self.resolver.set_files(&String::from_utf8_lossy(&files.hosts), &String::from_utf8_lossy(&files.conf));
     }
 
     fn entry(&self, owner: Owner) -> Option<&Entry> {
-        self.all.get(usize::try_from(owner).ok()?)
+        // Mostly nothing was ever taken out.
+        let place = usize::try_from(owner).ok()?;
+        let entry = self.all.get(place).filter(|entry| entry.owner == owner);
+        entry.or_else(|| self.all.get(self.all.binary_search_by_key(&owner, |entry| entry.owner).ok()?))
     }
 
     fn names(&self) -> impl Iterator<Item = (Owner, NameId)> {
-        (0..).zip(&self.all).filter_map(|(owner, e)| match &e.known {
-            Known::Name(id, _) => Some((owner, *id)),
+        self.all.iter().filter_map(|e| match &e.known {
+            Known::Name(id, _) => Some((e.owner, *id)),
             Known::Address(_) | Known::Gateway(_) => None,
         })
     }
@@ -318,15 +396,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_table_that_is_not_taken_over_leaves_the_old_one_as_it_was() {
+    fn d6_what_is_kept_keeps_its_number_and_no_number_is_given_out_twice() {
         let host = |name| Host::parse(name).unwrap();
-        let mut old = Hosts::new();
-        old.add(&host("192.0.2.1"), Monitor::Ping);
-        let owner = old.add(&host("localhost"), Monitor::Ping);
-        let mut new = Hosts::after(&mut old);
-        new.add(&host("other.localhost"), Monitor::Ping);
-        old.take_back(new);
-        assert_eq!(old.address(owner), Ok(IpAddr::from([127, 0, 0, 1])));
-        assert!(!old.resolver.needs_files(), "the new table's names are forgotten");
+        let mut hosts = Hosts::new();
+        let gone = hosts.add(&host("192.0.2.1"), Monitor::Ping);
+        let kept = hosts.add(&host("localhost"), Monitor::Updown);
+        hosts.keep(|monitor| monitor == Monitor::Updown);
+        let new = hosts.add(&host("other.localhost"), Monitor::Ping);
+        hosts.begin(None, Instant::ZERO);
+        assert_eq!(hosts.address(kept), Ok(IpAddr::from([127, 0, 0, 1])));
+        assert_eq!((hosts.monitor(gone), hosts.monitor(new)), (None, Some(Monitor::Ping)));
+        assert_eq!(hosts.at(IpAddr::from([127, 0, 0, 1]), None).collect::<Vec<_>>(), [kept, new]);
     }
 }

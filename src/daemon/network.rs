@@ -15,10 +15,10 @@ use crate::event::Severity;
 use crate::net::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
 use crate::routing::{self, Beside, BesideKind, Part, Policy, Probed, Road, State, View};
 use crate::sys::conntrack::Flush;
-use crate::sys::error_text;
 use crate::sys::files::{Lock, Runtime};
 use crate::sys::netlink::{Events, Heard, Refused, Requests};
 use crate::sys::ping::Via;
+use crate::sys::{error_text, shortage};
 use crate::text::nearest;
 use crate::time::Instant;
 use crate::wire::rtnetlink::{Message, News};
@@ -37,8 +37,10 @@ const ABROAD: [Ipv4Addr; 3] = [Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(8, 8, 8,
 
 /// Why the failover monitor cannot run.
 pub(super) enum Unable {
-    /// No netlink socket, or the network cannot be looked at.
+    /// The network cannot be looked at.
     Netlink(String),
+    /// This cannot be had.
+    Short(&'static str, io::Error),
     /// Routes may not be changed: the capability `CAP_NET_ADMIN` is missing.
     Permission,
     /// Another instance switches the routes over this interface.
@@ -127,17 +129,23 @@ impl Network {
     ) -> Result<Self, Unable> {
         let policy = policy(instance, settings);
         let locks = lock(settings, runtime, held, policy.table())?;
-        let failed = |what: &str, why: String| Unable::Netlink(format!("{what}: {why}"));
-        let no_socket = |e: io::Error| failed("No netlink socket can be opened", error_text(&e));
+        let no_socket = |e: io::Error| Unable::Short("netlink socket", e);
+        let blind = |e: Refused| {
+            let hint = shortage::hint(&io::Error::from_raw_os_error(e.errno));
+            Unable::Netlink(format!("The kernel does not show its routes: {e}{hint}"))
+        };
         // First the news, then the look: nothing is missed between.
         let events = Events::open().map_err(no_socket)?;
         let mut requests = Requests::open().map_err(no_socket)?;
         let mut picture = Picture::default();
-        requests.look(&mut picture).map_err(|e| failed("The kernel does not show its routes", e.to_string()))?;
-        requests.try_out(&nothing()).map_err(|_| Unable::Permission)?;
+        requests.look(&mut picture).map_err(blind)?;
+        requests.try_out(&nothing()).map_err(|e| match io::Error::from_raw_os_error(e.errno) {
+            e if e.kind() == io::ErrorKind::PermissionDenied => Unable::Permission,
+            e => Unable::Short("answer about routes", e),
+        })?;
         let led = policy.adopted(&View::from(&picture));
         let wans = settings.wans.len();
-        Ok(Self {
+        let mut network = Self {
             requests,
             events,
             picture,
@@ -162,24 +170,27 @@ impl Network {
             vacated: Vec::new(),
             flush: None,
             locks,
-        })
+        };
+        network.look_at_states(now);
+        Ok(network)
     }
 
     /// Makes what the WANs need to be probed. Traffic goes on as it did. What `old`, of an earlier configuration, has made
     /// and this one does not need goes then: the default in main stays, and is adopted.
-    pub(super) fn begin(&mut self, old: Option<Self>, runtime: Option<&Runtime>, now: Instant) {
+    pub(super) fn begin(&mut self, old: Option<&mut Self>, runtime: Option<&Runtime>, now: Instant) {
         self.name_missing();
         self.clear_leftovers(runtime);
         self.keep(now);
         self.look_at_states(now);
-        if let Some(mut old) = old {
-            let wanted = |(device, _): &(String, Lock)| self.settings.wans.iter().any(|wan| wan.device == *device);
-            let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut old.locks).into_iter().partition(wanted);
-            self.locks.extend(kept);
-            let shared = self.policy.farewell(false, &View::from(&self.picture));
-            old.leave_but(false, &shared);
-            drop(gone);
+        if let Some(old) = old {
+            let wanted = |(device, _): &mut (String, Lock)| self.settings.wans.iter().any(|wan| wan.device == *device);
+            self.locks.extend(old.locks.extract_if(.., wanted));
         }
+    }
+
+    /// What an earlier configuration's network must leave alone: the default in main, and what both have.
+    pub(super) fn shared(&self) -> Vec<Change> {
+        self.policy.farewell(false, &View::from(&self.picture))
     }
 
     /// Takes away what an imon has left that does not run any more. Without a directory for locks nobody knows.
@@ -419,23 +430,30 @@ impl Network {
         anything && self.look_at_states(now)
     }
 
-    /// Takes our tables and rules away; the default in main as well if that is wanted.
-    pub(super) fn leave(&mut self, everything: bool) {
-        self.leave_but(everything, &[]);
-    }
-
-    fn leave_but(&mut self, everything: bool, shared: &[Change]) {
-        let _ = self.requests.look(&mut self.picture);
-        let changes = self.policy.farewell(everything, &View::from(&self.picture));
-        for change in changes.iter().filter(|change| !shared.contains(change)) {
-            // Nobody is left to try again.
-            let _ = self.requests.make(change);
+    /// Takes our tables and rules away, but for what is `shared` with another. Returns whether nothing of them is left.
+    pub(super) fn leave_but(&mut self, everything: bool, shared: &[Change]) -> bool {
+        // What the kernel has no room for at one moment it mostly has at the next.
+        for _ in 0..2 {
+            let mut picture = Picture::default();
+            let seen = self.requests.look(&mut picture).is_ok();
+            if seen {
+                self.picture = picture;
+            }
+            let changes = self.policy.farewell(everything, &View::from(&self.picture));
+            let mut gone = true;
+            for change in changes.iter().filter(|change| !shared.contains(change)) {
+                gone &= self.requests.make(change).is_ok();
+            }
+            if seen && gone {
+                return true;
+            }
         }
+        false
     }
 
-    /// As [`Network::leave`], as the configuration says.
-    pub(super) fn leave_at_exit(&mut self) {
-        self.leave(self.settings.remove_on_exit);
+    /// Takes everything away that is not to stay when imon ends, as the configuration says. Returns whether it is gone.
+    pub(super) fn leave_at_exit(&mut self) -> bool {
+        self.leave_but(self.settings.remove_on_exit, &[])
     }
 
     /// Makes changes. An error is one that keeps the traffic from going where it should; what only concerns the probing
@@ -829,6 +847,7 @@ fn lock(
         match runtime.lock_device(device, table) {
             Ok(lock) => locks.push((device.clone(), lock)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Unable::Taken(device.clone())),
+            Err(e) if shortage::is_one(&e) => return Err(Unable::Short("lock of an interface", e)),
             // Said when the directory was tried for the status.
             Err(_) => {}
         }

@@ -1,6 +1,7 @@
 //! What the ddns monitor needs of the world: workers that make web requests, the state file, and news of addresses and
 //! default routes.
 
+use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::sys::http::{Bound, RELEASED};
 use crate::sys::net::{own_addresses, random};
 use crate::sys::netlink::{Events, Heard};
 use crate::sys::secret;
+use crate::sys::shortage;
 use crate::sys::worker::Worker;
 use crate::time::Instant;
 use crate::update::{Outcome, Secret, Update};
@@ -98,10 +100,15 @@ struct Watch {
 pub(super) type Call = (Publication, Ticket);
 
 impl Web {
-    pub(super) fn open(settings: &config::Ddns, instance: &str) -> Self {
+    /// Opens what is needed.
+    ///
+    /// # Errors
+    /// When the system is short of something. A directory that cannot be written to is none.
+    pub(super) fn open(settings: &config::Ddns, instance: &str) -> io::Result<Self> {
         let mut remarks = Vec::new();
         let state = match State::open(instance) {
             Ok(state) => Some(state),
+            Err((_, e)) if shortage::is_one(&e) => return Err(e),
             Err((directory, e)) => {
                 let (directory, why) = (directory.display(), error_text(&e));
                 let text = format!(
@@ -112,8 +119,11 @@ impl Web {
                 None
             }
         };
-        let watch = Events::of_addresses().ok();
-        Self {
+        let watch = match Events::of_addresses() {
+            Err(e) if shortage::is_one(&e) => return Err(e),
+            watch => watch.ok(),
+        };
+        Ok(Self {
             settings: settings.clone(),
             state,
             saved: Saved::default(),
@@ -126,7 +136,7 @@ impl Web {
             said_unconfined: false,
             said_unwritable: false,
             stopping: false,
-        }
+        })
     }
 
     /// Begins nothing any more.
@@ -135,11 +145,15 @@ impl Web {
         self.waiting.clear();
     }
 
-    /// Other settings. What runs goes on.
-    pub(super) fn configure(&mut self, settings: &config::Ddns, instance: &str, same_instance: bool) {
+    /// Other settings, and what was opened anew for them. What runs goes on, lookups only where it is said.
+    pub(super) fn configure(&mut self, settings: &config::Ddns, new: Option<Self>, asks_on: bool) {
         self.settings = settings.clone();
-        if !same_instance {
-            self.state = State::open(instance).ok();
+        if let Some(new) = new {
+            (self.state, self.saved) = (new.state, Saved::default());
+            self.remarks.extend(new.remarks);
+        }
+        if asks_on {
+            return;
         }
         // Their sources have other places now.
         self.waiting.retain(|waiting| matches!(waiting, Waiting::Publication(..)));

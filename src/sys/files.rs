@@ -150,9 +150,12 @@ fn lock_file(file: &File) -> io::Result<()> {
     super::cerr(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(|_| ())
 }
 
+/// Number, time of the last change (seconds and nanoseconds) and length of a file; `None`: there is none.
+pub type Stamp = Option<(u64, i64, i64, u64)>;
+
 /// When a file was last changed, and which one it is: tells whether it must be read again.
 #[must_use]
-pub fn stamp(path: &str) -> Option<(u64, i64, i64, u64)> {
+pub fn stamp(path: &str) -> Stamp {
     let m = fs::metadata(path).ok()?;
     Some((m.ino(), m.mtime(), m.mtime_nsec(), m.size()))
 }

@@ -20,6 +20,7 @@ pub mod ping;
 pub mod poll;
 pub mod process;
 pub mod secret;
+pub mod shortage;
 pub mod signal;
 pub mod tcp;
 pub mod terminal;

@@ -91,10 +91,10 @@ impl Requests {
     /// Tries whether this process may change anything, with a change that is none.
     ///
     /// # Errors
-    /// The kernel's, `EPERM` without the capability `CAP_NET_ADMIN`.
+    /// The kernel's, `EPERM` without the capability `CAP_NET_ADMIN`; one that is of the moment or of this kernel is none.
     pub fn try_out(&mut self, nothing: &Change) -> Result<(), Refused> {
         match self.make(nothing) {
-            Err(e) if e.errno == libc::EPERM => Err(e),
+            Err(e) if e.errno == libc::EPERM || super::shortage::is_errno(e.errno) => Err(e),
             _ => Ok(()),
         }
     }

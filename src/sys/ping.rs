@@ -195,6 +195,17 @@ impl Pinger {
         Ok(true)
     }
 
+    /// Takes over from sockets that were opened to replace these. A family that was there already keeps its socket, and
+    /// so what is on its way; with `lanes` the WANs get the new ones.
+    pub fn replace(&mut self, new: Self, lanes: bool) {
+        let keep = |old: &mut Option<Channel>, new: Option<Channel>| *old = new.map(|new| old.take().unwrap_or(new));
+        keep(&mut self.v4, new.v4);
+        keep(&mut self.v6, new.v6);
+        if lanes {
+            self.lanes = new.lanes;
+        }
+    }
+
     /// The descriptors to wait for.
     pub fn fds(&self) -> impl Iterator<Item = RawFd> {
         self.channels().map(|(_, c)| c.socket.as_raw_fd())

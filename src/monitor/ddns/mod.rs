@@ -217,28 +217,38 @@ impl Ddns {
         }
     }
 
-    /// Takes over from the monitor of an older configuration what it has found out since it was started.
-    pub fn inherit(&mut self, old: Self, clock: Clock) {
+    /// Takes over from the monitor of an older configuration what it has found out since it was started. Returns whether
+    /// the same is looked up by the same sources, so that lookups that are under way go on. Otherwise nobody is asked
+    /// sooner for that than he would have been.
+    pub fn inherit(&mut self, old: Self, clock: Clock) -> bool {
         let saved = old.saved(clock);
         self.restore(saved, clock);
-        self.serial = old.serial.wrapping_add(1);
+        let which = |tracks: &[Track]| tracks.iter().map(|t| (t.family, Rc::clone(&t.wan))).collect::<Vec<_>>();
+        let is_same = self.setup.sources == old.setup.sources && which(&self.tracks) == which(&old.tracks);
+        self.serial = old.serial.wrapping_add(u32::from(!is_same));
         self.asked = old.asked;
+        let soonest = clock.now + self.setup.interval;
         for mut before in old.tracks {
             let Some(track) = self.tracks.iter_mut().find(|t| t.family == before.family && t.wan == before.wan) else {
                 continue;
             };
-            track.met = before.met;
-            track.failing = before.failing.take();
-            track.previous = before.previous;
-            track.told = before.told;
-            for (at, source) in self.setup.sources.iter().enumerate() {
-                let place = old.setup.sources.iter().position(|s| s.text == source.text);
-                if let (Some(view), Some(known)) = (track.views.get_mut(at), place.and_then(|p| before.views.get(p))) {
-                    *view = known.clone();
+            track.inherit_sinks(&before);
+            before.sinks = std::mem::take(&mut track.sinks);
+            if is_same {
+                before.due = before.due.map(|due| due.min(soonest));
+            } else {
+                let place = |s: &Source| old.setup.sources.iter().position(|old| old.text == s.text);
+                let view = |s| place(s).and_then(|at| before.views.get(at)).cloned().unwrap_or_default();
+                before.views = self.setup.sources.iter().map(view).collect();
+                (before.doing, before.survey, before.turn) = (None, None, 0);
+                before.failed.clear();
+                if matches!(before.way, Way::Ready(_)) {
+                    (before.urgent, before.due) = (false, Some(clock.now));
                 }
             }
-            track.inherit_sinks(&before);
+            *track = before;
         }
+        is_same
     }
 
     /// What is to outlive a restart.
