@@ -18,6 +18,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         d2_a_reload_that_fails_at_any_call_changes_nothing,
         d6_reloads_of_the_same_file_hide_no_outage,
         d6_a_storm_of_signals_is_one,
+        d6_a_change_elsewhere_leaves_checks_and_operators_alone,
     ]
 }
 
@@ -221,4 +222,37 @@ fn d6_a_storm_of_signals_is_one() {
     for text in ["Checking now", "Reloaded"] {
         assert!(count(text) <= took + 2, "{text}: {} times in {took} s", count(text));
     }
+}
+
+/// Another part of the file changes each time: what did not change goes on as if nothing had happened, the check under
+/// way included, and nobody is asked sooner for his address.
+fn d6_a_change_elsewhere_leaves_checks_and_operators_alone() {
+    let lab = crate::public_lab();
+    let responder = lab.responder("inet");
+    let http = lab.http();
+    let config = |interval: u32| {
+        json!({
+            "updown": { "enable": true, "interval": 1, "pingcount": 3, "pingwait": 1, "monitorip": "1.1.1.1" },
+            "ping": { "enable": true, "interval": interval, "monitorip": "1.1.1.1" },
+            "ddns": { "enable": true, "interval": 600 + interval, "sources": ["http://198.18.0.80/"] },
+        })
+        .to_string()
+    };
+    let imon = lab.imon("router").instance("t", &config(7)).nosyslog().spawn();
+    imon.wait_line(|line| line.ends_with("Monitored IP 1.1.1.1 online"), SOON);
+    lab.wait_until("the source is asked", SOON, || !http.requests().is_empty());
+    responder.set("1.1.1.1", &imon_lab::roles::Behaviour::silent());
+    let since = Instant::now();
+    let mut interval = 7;
+    while !said(&imon).iter().any(|line| line.ends_with("Monitored IP 1.1.1.1 offline")) {
+        assert!(since.elapsed() < Duration::from_secs(12), "{:?}", said(&imon));
+        interval = if interval == 7 { 8 } else { 7 };
+        lab.write("/etc/default/imon-t", &config(interval));
+        imon.signal(Signal::SIGHUP);
+        // The rate of reloads is the scenario.
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let reloads = said(&imon).iter().filter(|line| line.contains("Reloaded")).count();
+    assert!(reloads >= 2, "{:?}", said(&imon));
+    assert_eq!(http.requests().len(), 1, "{reloads} reloads: {:?}", said(&imon));
 }
