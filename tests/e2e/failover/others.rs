@@ -41,7 +41,7 @@ fn v1_a_tunnel_that_comes_before_or_after_keeps_its_traffic() {
         if before {
             lab.sh("router", TUNNEL);
         }
-        let imon = start(&lab, json!({ "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
+        let imon = start(&lab, json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
         wait_up(&imon);
         if !before {
             assert_eq!(lan_way(&lab), "wan1");
@@ -91,7 +91,7 @@ fn v5_marked_traffic_that_stays_on_a_dead_network_is_named() {
         "ip route replace default via 192.168.42.1 metric 100 && ip route del default via 192.168.42.1 metric 0; \
         ip route add default via 192.168.62.1 metric 200; ip rule add pref 5210 fwmark 0x80000/0xff0000 lookup main",
     );
-    let imon = start(&lab, json!({ "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
+    let imon = start(&lab, json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
     wait_up(&imon);
     assert_eq!(count(&imon, "keeps its traffic"), 0);
     lab.fault(Fault::UpstreamDead(Wan::One));
@@ -109,7 +109,7 @@ fn v5_marked_traffic_that_stays_on_a_dead_network_is_named() {
 fn v7_a_host_route_over_a_dead_network_is_named() {
     let lab = lab();
     lab.sh("router", "ip route add 8.8.4.4 via 192.168.42.1");
-    let imon = start(&lab, json!({ "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
+    let imon = start(&lab, json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
     wait_up(&imon);
     lab.fault(Fault::UpstreamDead(Wan::One));
     imon.wait_line(
