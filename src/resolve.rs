@@ -9,6 +9,7 @@ mod files;
 mod problem;
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -31,6 +32,13 @@ const MAX_LIFETIME: Duration = Duration::from_secs(3600);
 const MIN_GAP: Duration = Duration::from_secs(1);
 /// A failing name is looked up 1, 2, 4 … and then every 60 s.
 const MAX_GAP: Duration = Duration::from_secs(60);
+/// Questions about names that do not resolve, or whose address does not answer, are asked at this rate in all: a thousand
+/// such names are no reason to ask a thousand times a second. So the last of N of them is tried within N / 4 seconds,
+const PACE: Duration = Duration::from_millis(250);
+/// apart from so many at once,
+const BURST: u32 = 8;
+/// and what was asked beyond that is made up for during this time at most.
+const DEBT: Duration = Duration::from_secs(10);
 /// A server that was silent or not there is asked after the others this long, so that a dead first server does not
 /// cost every name its timeout.
 const AVOID: Duration = Duration::from_secs(30);
@@ -68,6 +76,10 @@ pub struct Resolver {
     token: u32,
     /// With `rotate`, the server to begin with.
     turn: usize,
+    /// When the next of the questions may be asked that are kept to [`PACE`].
+    gate: Instant,
+    /// Stands for the text of the hosts file.
+    print: u64,
     /// When `wake` has something to do; kept, because the loop asks far more often than it changes.
     next: Option<Instant>,
 }
@@ -82,6 +94,8 @@ struct Watched {
     problem: Option<Problem>,
     /// Failed lookups in a row.
     failures: u32,
+    /// Its address does not answer: it is to be looked up before its time.
+    hurried: bool,
     /// When the last lookup began.
     started: Option<Instant>,
 }
@@ -136,6 +150,8 @@ impl Resolver {
             avoid,
             token,
             turn: usize::from(turn),
+            gate: Instant::ZERO,
+            print: 0,
             next: None,
         }
     }
@@ -151,8 +167,7 @@ impl Resolver {
         }
         let address = itself(&name);
         let state = if address.is_some() { State::Known } else { State::Unread };
-        let watched =
-            Watched { name: name.into(), absolute, state, address, problem: None, failures: 0, started: None };
+        let watched = Watched { name: name.into(), absolute, state, address, ..Watched::free() };
         if let Some((at, place)) = self.names.iter_mut().enumerate().find(|(_, w)| w.state == State::Free) {
             *place = watched;
             return NameId(at);
@@ -179,11 +194,13 @@ impl Resolver {
     }
 
     /// Takes the text of the hosts file and of resolv.conf (empty for one that cannot be read). To be called after
-    /// names were added, and when one of the files has changed. Names whose last lookup failed are then tried at once;
-    /// when the servers changed, what is under way is asked anew.
+    /// names were added, and when one of the files has changed. Names whose last lookup failed are then tried again, when
+    /// the servers changed at once; what is under way is then asked anew. What says the same as before changes nothing.
     pub fn set_files(&mut self, hosts_text: &str, resolv_conf: &str) {
         let conf = Conf::parse(resolv_conf);
         let anew = conf != self.conf;
+        let print = BuildHasherDefault::<DefaultHasher>::default().hash_one(hosts_text);
+        let edited = std::mem::replace(&mut self.print, print) != print;
         if anew {
             self.avoid = vec![Instant::ZERO; conf.servers.len()];
             self.conf = conf;
@@ -197,8 +214,8 @@ impl Resolver {
             match watched.state {
                 State::Unread | State::Known => watched.state = State::Queued,
                 State::Asking if anew => watched.state = State::Queued,
-                State::Due(_) if watched.problem.is_some() => {
-                    watched.state = State::Queued;
+                State::Due(_) if watched.problem.is_some() && (anew || edited) => {
+                    watched.state = if anew { State::Queued } else { State::Due(Instant::ZERO) };
                     watched.failures = 0;
                 }
                 _ => {}
@@ -221,14 +238,17 @@ impl Resolver {
         self.names.get(id.0)?.problem.as_ref()
     }
 
-    /// Has a name looked up before its time, because its address no longer answers; at most once a second. The wait
-    /// after a failed lookup is cut short too. For every bad check, not for every lost probe.
+    /// Has a name looked up before its time, because its address no longer answers; at most once a second, and at the
+    /// pace of all such lookups. The wait after a failed lookup is not cut short. For every bad check, not for every
+    /// lost probe.
     pub fn refresh(&mut self, id: NameId, now: Instant) {
-        let Some(watched) = self.names.get_mut(id.0) else { return };
+        let Some(watched) = self.names.get_mut(id.0).filter(|w| w.problem.is_none()) else { return };
         let State::Due(due) = watched.state else { return };
         let soonest = watched.started.map_or(now, |started| now.max(started + MIN_GAP));
         if soonest < due {
             watched.state = State::Due(soonest);
+            watched.hurried = true;
+            let soonest = soonest.max(self.gate);
             self.next = Some(self.next.map_or(soonest, |next| next.min(soonest)));
         }
     }
@@ -250,12 +270,23 @@ impl Resolver {
             self.hear(now, lookup, Err(Failure::Silent), out);
         }
         for (at, watched) in self.names.iter_mut().enumerate() {
-            if matches!(watched.state, State::Due(due) if due <= now) {
+            if watched.due().is_some_and(|due| due <= now) && !watched.is_paced() {
                 watched.state = State::Queued;
                 self.queue.push_back(NameId(at));
             }
         }
         self.begin(now, out);
+        // Whoever has waited longest, one by one: each moves the gate.
+        while self.gate <= now && self.asking.len() < MAX_ASKING {
+            let due = self.names.iter().enumerate().filter(|(_, w)| w.is_paced());
+            let due = due.filter_map(|(at, w)| Some((w.due()?, at))).filter(|(due, _)| *due <= now);
+            let Some((_, at)) = due.min() else { break };
+            if let Some(watched) = self.names.get_mut(at) {
+                watched.state = State::Queued;
+            }
+            self.queue.push_back(NameId(at));
+            self.begin(now, out);
+        }
         self.schedule();
     }
 
@@ -305,7 +336,12 @@ impl Resolver {
         self.next = if !self.queue.is_empty() && self.asking.len() < MAX_ASKING {
             Some(Instant::ZERO)
         } else {
-            let due = self.names.iter().filter_map(|w| if let State::Due(due) = w.state { Some(due) } else { None });
+            let due = self.names.iter().filter_map(|w| {
+                let due = w.due()?;
+                // As long as there is no place among those under way, one of those comes first.
+                let full = self.asking.len() >= MAX_ASKING;
+                if w.is_paced() { (!full).then(|| due.max(self.gate)) } else { Some(due) }
+            });
             due.chain(self.asking.iter().map(|l| l.deadline)).min()
         };
     }
@@ -367,6 +403,9 @@ impl Resolver {
     /// Asks the server whose turn it is.
     fn ask(&mut self, now: Instant, mut lookup: Lookup, out: &mut Vec<Ask>) {
         let Some(server) = lookup.server().and_then(|at| self.conf.servers.get(at)) else { return };
+        if self.names.get(lookup.id.0).is_some_and(Watched::is_paced) {
+            self.gate = (self.gate.max(now - PACE * (BURST - 1)) + PACE).min(now + DEBT);
+        }
         self.token = self.token.wrapping_add(1);
         lookup.token = self.token;
         lookup.deadline = now + self.conf.timeout;
@@ -511,8 +550,19 @@ impl Watched {
             address: None,
             problem: None,
             failures: 0,
+            hurried: false,
             started: None,
         }
+    }
+
+    /// When it is to be looked up next, if that is known.
+    fn due(&self) -> Option<Instant> {
+        if let State::Due(due) = self.state { Some(due) } else { None }
+    }
+
+    /// Whether it is looked up at the pace of all that do not work. The first time it is not.
+    fn is_paced(&self) -> bool {
+        self.problem.is_some() || self.hurried
     }
 
     /// The name to ask for in the given place of the list: the name itself, and before or after it the name within each
@@ -542,7 +592,7 @@ impl Watched {
             self.address = addresses.first().copied();
         }
         self.problem = None;
-        self.failures = 0;
+        (self.failures, self.hurried) = (0, false);
         let lifetime = Duration::from_secs(ttl.into()).clamp(MIN_LIFETIME, MAX_LIFETIME);
         self.state = State::Due(now + lifetime);
     }
@@ -551,6 +601,7 @@ impl Watched {
     /// that resolves again is found within a minute of that.
     fn failed(&mut self, now: Instant, problem: Problem) {
         self.problem = Some(problem);
+        self.hurried = false;
         let gap = MIN_GAP.saturating_mul(1 << self.failures.min(6)).min(MAX_GAP);
         self.failures = self.failures.saturating_add(1);
         self.state = State::Due((self.started.unwrap_or(now) + gap).max(now + MIN_GAP));

@@ -583,3 +583,82 @@ fn in_any_weather_addresses_come_from_answers_and_a_healed_name_is_found_within_
         }
     }
 }
+
+/// 1,000 names, a bad check of each every second.
+fn hopeless<'a>(server: impl FnMut(Instant, &Ask) -> Reply + 'a) -> (World<'a>, Vec<NameId>) {
+    let mut w = World::new(server);
+    let ids: Vec<NameId> = (0..1000).map(|n| w.resolver.watch(&format!("n{n}.example"))).collect();
+    w.resolver.set_files("", TWO);
+    (w, ids)
+}
+
+fn bad_checks(w: &mut World<'_>, ids: &[NameId], seconds: u32) {
+    for _ in 0..seconds {
+        ids.iter().for_each(|id| w.resolver.refresh(*id, w.now));
+        w.run(SEC);
+    }
+}
+
+#[test]
+fn d5_a_thousand_names_that_do_not_exist_cost_four_questions_a_second_in_all() {
+    let exists = std::cell::Cell::new(false);
+    let (mut w, ids) = hopeless(|_, _| if exists.get() { gives(&["203.0.113.1"]) } else { code(Rcode::NXDOMAIN) });
+    w.run(SEC);
+    let first = w.asked.len();
+    assert!((1000..1020).contains(&first), "each is tried at the start: {first}");
+    for minute in 0..10 {
+        let before = w.asked.len();
+        bad_checks(&mut w, &ids, 60);
+        let asked = w.asked.len() - before;
+        assert!(asked <= 60 * 4 + 8, "minute {minute}: {asked}");
+        assert!(asked >= 60 * 3, "minute {minute}: {asked}");
+    }
+    // All of them had their turn, and the last is found within 250 s.
+    exists.set(true);
+    w.run(255 * SEC);
+    assert_eq!(ids.iter().filter(|id| w.resolver.address(**id).is_none()).count(), 0);
+}
+
+#[test]
+fn d5_a_thousand_names_whose_hosts_are_down_are_no_burst_either() {
+    for search in ["", "search a.example b.example c.example\n"] {
+        let (mut w, ids) = hopeless(|_, _| gives(&["203.0.113.1"]));
+        w.resolver.set_files("", &format!("{TWO}{search}"));
+        w.run(5 * SEC);
+        let before = w.asked.len();
+        bad_checks(&mut w, &ids, 100);
+        let asked = w.asked.len() - before;
+        assert!(asked <= 100 * 4 + 8, "{asked}");
+    }
+    // A dead server costs no more than one that answers.
+    let (mut w, ids) = hopeless(|_, _| None);
+    w.run(300 * SEC);
+    let before = w.asked.len();
+    bad_checks(&mut w, &ids, 300);
+    let asked = w.asked.len() - before;
+    assert!(asked <= 300 * 4 + 64, "{asked}");
+}
+
+#[test]
+fn d5_a_bad_check_leaves_the_wait_of_a_failed_lookup_alone_and_files_that_say_the_same_do_too() {
+    let (mut w, id) = World::of("a.example", TWO, |_, _| code(Rcode::NXDOMAIN));
+    for _ in 0..300 {
+        w.resolver.refresh(id, w.now);
+        w.resolver.set_files("", TWO);
+        w.run(SEC);
+    }
+    let times: Vec<&str> = w.asked.iter().map(|a| a.split('.').next().unwrap()).collect();
+    assert_eq!(times, ["0", "1", "3", "7", "15", "31", "63", "123", "183", "243"]);
+}
+
+#[test]
+fn d5_a_few_names_are_tried_as_soon_as_ever_beside_healthy_ones() {
+    let (mut w, ids) = hopeless(|_, ask| {
+        if ask.question.name.to_string().starts_with("n999") { code(Rcode::NXDOMAIN) } else { gives(&["203.0.113.1"]) }
+    });
+    w.run(4 * SEC);
+    let tries = |w: &World<'_>| w.asked.iter().filter(|a| a.ends_with(" n999.example")).count();
+    assert_eq!(tries(&w), 3, "at 0, 1 and 3 s");
+    let healthy = ids.iter().filter(|id| w.resolver.address(**id).is_some()).count();
+    assert_eq!(healthy, 999);
+}

@@ -19,6 +19,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         d6_reloads_of_the_same_file_hide_no_outage,
         d6_a_storm_of_signals_is_one,
         d6_a_change_elsewhere_leaves_checks_and_operators_alone,
+        d5_a_thousand_names_that_do_not_exist_cost_a_few_questions_a_second,
     ]
 }
 
@@ -255,4 +256,24 @@ fn d6_a_change_elsewhere_leaves_checks_and_operators_alone() {
     let reloads = said(&imon).iter().filter(|line| line.contains("Reloaded")).count();
     assert!(reloads >= 2, "{:?}", said(&imon));
     assert_eq!(http.requests().len(), 1, "{reloads} reloads: {:?}", said(&imon));
+}
+
+fn d5_a_thousand_names_that_do_not_exist_cost_a_few_questions_a_second() {
+    let lab = lab();
+    let dns = lab.dns();
+    let names: Vec<String> = (0..1000).map(|n| format!("n{n}.does.not.exist")).collect();
+    let ping = json!({ "enable": true, "interval": 1, "pingcount": 1, "pingwait": 0.5, "monitorip": names.join(",") });
+    let imon = start(&lab, &json!({ "ping": ping }));
+    let asked = || dns.queries().len();
+    lab.wait_until("each has been asked for once", SOON, || asked() >= 1000);
+    let (before, since) = (asked(), Instant::now());
+    while since.elapsed() < Duration::from_secs(5) {
+        imon.signal(Signal::SIGUSR1);
+        // A window of time is what is measured.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let (asked, took) = (asked() - before, since.elapsed().as_secs_f64());
+    // Four a second, and what may come at once; some of the first round may still have been on its way.
+    assert!(asked as f64 <= 4.0 * took + 40.0, "{asked} in {took} s");
+    assert!(asked > 8, "{asked} in {took} s");
 }
