@@ -91,6 +91,11 @@ pub fn main() -> ExitCode {
                 }
                 self_test()
             }
+            Command::FileWriter => {
+                // Whoever ends the daemon does not end what it has begun to write.
+                sys::writer::main();
+                OK
+            }
             Command::WebWorker(record) => {
                 signal::unblock();
                 worker::main(record)

@@ -13,6 +13,7 @@ mod leftovers;
 mod network;
 mod restores;
 mod web;
+mod writer;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -36,8 +37,9 @@ use crate::sys::memory;
 use crate::sys::notify::Notify;
 use crate::sys::ping::{OpenError, Pinger};
 use crate::sys::poll::Poll;
+use crate::sys::shortage;
 use crate::sys::signal::Signals;
-use crate::sys::{error_text, shortage};
+use crate::sys::writer::Job as FileJob;
 use crate::time::{Instant, Wall};
 use crate::wire::icmp::{Heard, Token};
 use ask::Questions;
@@ -45,6 +47,7 @@ use contacts::Contacts;
 use hosts::{Files, Hosts, Needs, Way};
 use network::{Network, Unable};
 use web::Web;
+use writer::Writing;
 
 /// The status is written at most this often after a change of state,
 const STATUS_CHANGED: Duration = Duration::from_secs(1);
@@ -56,6 +59,8 @@ const STATUS_AT_LAST: Duration = Duration::from_secs(40);
 const SUSPENDED: Duration = Duration::from_millis(500);
 /// What the kernel does not let go of an earlier configuration's routes and rules is tried again after this.
 const LEAVE_AGAIN: Duration = Duration::from_secs(1);
+/// At the end what is still to be written is waited for this long.
+const WRITING: Duration = Duration::from_secs(2);
 /// Signals of a kind are obeyed at most this often.
 const MERGED: Duration = Duration::from_secs(1);
 /// From this many probes a second on, replies are collected for a few milliseconds instead of waking for each. The
@@ -98,6 +103,7 @@ pub struct Daemon {
     contacts: Contacts,
     network: Option<Network>,
     web: Option<Web>,
+    writing: Writing,
     actions: Actions,
     effects: Vec<Effect>,
     poll: Ready,
@@ -195,6 +201,8 @@ enum Waited {
     Output(u64),
     /// Room for log lines.
     Log,
+    /// The child that writes files.
+    Writer,
 }
 
 type Ready = Poll<Waited>;
@@ -254,6 +262,10 @@ impl Daemon {
         if let (Some(ddns), Some(web)) = (&mut monitors.ddns, &mut web) {
             ddns.restore(web.load(), clock::both());
         }
+        let mut writing = Writing::default();
+        if let Some(web) = &mut web {
+            web.prepare_state(&mut writing);
+        }
         let mut daemon = Self {
             source,
             instance,
@@ -267,6 +279,7 @@ impl Daemon {
             contacts: Contacts::default(),
             network,
             web,
+            writing,
             actions: Actions::new(),
             effects: Vec::new(),
             poll: Poll::default(),
@@ -346,6 +359,7 @@ impl Daemon {
         self.actions.tick(now, &mut self.log);
         self.keep_web(now);
         self.write_status(now);
+        self.keep_writing(now);
         self.feed_watchdog(now);
         self.log.flush();
         self.quiet = self.rest();
@@ -355,7 +369,8 @@ impl Daemon {
     fn rest(&self) -> Option<Quiet> {
         let asks = self.questions.poll_at().is_some() || !self.contacts.is_empty();
         let web = self.web.as_ref().is_some_and(|web| !web.is_at_rest());
-        if self.actions.load() != (0, 0) || asks || web || self.log.waits_for().is_some() {
+        if self.actions.load() != (0, 0) || asks || web || !self.writing.is_at_rest() || self.log.waits_for().is_some()
+        {
             return None;
         }
         let wake = self.others_wake_at();
@@ -369,8 +384,8 @@ impl Daemon {
         let (hosts, questions, actions) = (self.hosts.poll_at(), self.questions.poll_at(), self.actions.poll_at());
         let web = self.web.as_ref().and_then(Web::poll_at);
         let signals = [self.reloads.due, self.checks.due].into_iter().flatten().min();
-        let at =
-            [hosts, questions, actions, network, web, self.contacts.poll_at(), self.feed, signals, self.leave_again];
+        let (contacts, writing) = (self.contacts.poll_at(), self.writing.poll_at());
+        let at = [hosts, questions, actions, network, web, contacts, writing, self.feed, signals, self.leave_again];
         at.into_iter().flatten().min()
     }
 
@@ -657,6 +672,7 @@ impl Daemon {
             web.add_to(&mut self.poll);
         }
         self.actions.add_to(&mut self.poll, Waited::Output);
+        self.writing.add_to(&mut self.poll);
         if let Some(fd) = self.log.waits_for() {
             self.poll.add_write(Waited::Log, fd);
         }
@@ -685,6 +701,9 @@ impl Daemon {
         self.hear_answers(now);
         if self.web.as_mut().is_some_and(|web| web.after(&self.poll)) {
             self.tell(now, &Seen::Moved, Some(Monitor::Ddns));
+        }
+        if self.poll.ready(Waited::Writer) {
+            self.writing.after(now);
         }
         self.actions.after(|number| self.poll.ready(Waited::Output(number)), &mut self.log);
         if !signals {
@@ -880,7 +899,7 @@ impl Daemon {
     }
 
     fn write_status(&mut self, now: Instant) {
-        let Some(runtime) = &mut self.runtime else { return };
+        let Some(runtime) = &self.runtime else { return };
         self.status.changed |= self.monitors.updown.as_mut().is_some_and(Updown::take_changed);
         self.status.changed |= self.monitors.failover.as_mut().is_some_and(Failover::take_changed);
         self.status.changed |= self.monitors.ddns.as_mut().is_some_and(Ddns::take_changed);
@@ -914,10 +933,19 @@ impl Daemon {
         }
         self.status.written = Some(now);
         (self.status.changed, self.status.stale) = (false, false);
-        if let Err((path, e)) = runtime.write_status(&self.status.content) {
-            let (path, why) = (path.display(), error_text(&e));
-            let text = format_args!("The status file {path} cannot be written: {why}");
-            self.log.line(Severity::Warning, None, text);
+        self.writing.push(FileJob::Replace(runtime.status().to_owned(), self.status.content.clone()));
+    }
+
+    /// Has written what is to be, and brings what came of it to whoever waits for that.
+    fn keep_writing(&mut self, now: Instant) {
+        while let Some((ticket, done)) = self.writing.done() {
+            if let Some(web) = &mut self.web {
+                web.written(ticket, done);
+            }
+        }
+        self.writing.tick(now);
+        while let Some(text) = self.writing.remark() {
+            self.log.line(Severity::Warning, None, format_args!("{text}"));
         }
     }
 
@@ -947,6 +975,8 @@ impl Daemon {
             web.stop();
         }
         let last = now + LAST_GRACE + Duration::from_millis(500);
+        let mut written = now + WRITING;
+        let mut ending = true;
         loop {
             self.actions.reap(&mut self.log);
             let now = clock::monotonic();
@@ -954,17 +984,29 @@ impl Daemon {
             self.keep_web(now);
             // What a provider is being told may still come to its end.
             let publishing = self.web.as_ref().is_some_and(Web::is_publishing);
-            if (self.actions.load().1 == 0 && !publishing) || now > last {
+            if ending && ((self.actions.load().1 == 0 && !publishing) || now > last) {
+                // Only now is there nothing more to come.
+                ending = false;
+                written = now + WRITING;
+                if let Some(runtime) = &self.runtime {
+                    self.writing.push(FileJob::Remove(runtime.status().to_owned()));
+                }
+                self.writing.hurry();
+            }
+            self.keep_writing(now);
+            if !ending && (self.writing.is_at_rest() || now > written) {
                 break;
             }
             self.poll.clear();
             self.poll.add(Waited::Signals, self.signals.fd());
             self.actions.add_to(&mut self.poll, Waited::Output);
+            self.writing.add_to(&mut self.poll);
             if let Some(web) = &self.web {
                 web.add_to(&mut self.poll);
             }
-            let until = self.actions.poll_at().map_or(last, |at| at.min(last));
-            if self.poll.wait(clock::poll_timeout(now, Some(until))).is_err() {
+            let end = if ending { last } else { written };
+            let at = [self.actions.poll_at(), self.writing.poll_at(), Some(end)];
+            if self.poll.wait(clock::poll_timeout(now, at.into_iter().flatten().min())).is_err() {
                 break;
             }
             self.signals.take();
@@ -972,6 +1014,12 @@ impl Daemon {
             if let Some(web) = &mut self.web {
                 web.after(&self.poll);
             }
+            self.writing.after(clock::monotonic());
+        }
+        let unwritten = self.writing.unwritten();
+        if !unwritten.is_empty() {
+            let text = format_args!("Stopping: not written, the disk does not take it: {}", unwritten.join(", "));
+            self.log.line(Severity::Error, None, text);
         }
         self.log.line(Severity::Info, None, format_args!("Stopped"));
         self.log.finish();

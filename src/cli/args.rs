@@ -7,7 +7,7 @@ use argh::FromArgs;
 
 use super::{check, configure};
 use crate::external::Family;
-use crate::sys::worker;
+use crate::sys::{worker, writer};
 use crate::text::{Clean, nearest};
 
 /// Which configuration, for every command.
@@ -43,6 +43,8 @@ pub(super) enum Command {
     SelfTest(bool),
     /// Make one web request, as standard input says; with `true` its result is kept. Not for people.
     WebWorker(bool),
+    /// The daemon's writer of files.
+    FileWriter,
     /// Call the action script.
     TestAction {
         /// Whose.
@@ -321,6 +323,7 @@ pub(super) fn parse(words: &[String]) -> Parsed {
         Some(worker::ARGUMENT) => {
             Parsed::Command(Command::WebWorker(words.get(1).is_some_and(|word| word == "record")))
         }
+        Some(writer::ARGUMENT) => Parsed::Command(Command::FileWriter),
         Some("self-test") => Parsed::Command(Command::SelfTest(words.get(1).is_some_and(|word| word == "panic"))),
         Some("help") => match words.get(1).filter(|word| COMMANDS.contains(&word.as_str())) {
             Some(command) => parse(&[command.clone(), "--help".to_owned()]),

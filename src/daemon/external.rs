@@ -13,6 +13,7 @@ use crate::monitor::ddns::{self, LookupId};
 use crate::sys::clock;
 use crate::sys::files::Record;
 use crate::sys::http::Bound;
+use crate::sys::writer::Job;
 use crate::time::Instant;
 use crate::update::Outcome;
 
@@ -62,14 +63,14 @@ impl Daemon {
 
     pub(super) fn save(&mut self) {
         if let (Some(web), Some(ddns)) = (&mut self.web, &self.monitors.ddns) {
-            web.save(ddns.saved(clock::both()));
+            web.save(ddns.saved(clock::both()), &mut self.writing);
         }
     }
 
     /// Begins and ends web requests, and brings what came of them, and of calls of the script, to the monitor.
     pub(super) fn keep_web(&mut self, now: Instant) {
         let Some(web) = &mut self.web else { return };
-        let calls = web.tick(now);
+        let calls = web.tick(now, &mut self.writing);
         for (publication, ticket) in calls {
             self.call(&publication.event, Some(ticket));
             self.actions.tick(now, &mut self.log);
@@ -106,7 +107,7 @@ impl Daemon {
         self.tell(now, &Seen::Published { key, address, outcome }, Some(Monitor::Ddns));
         self.perform(now);
         if let Some(record) = record {
-            record.finish();
+            self.writing.push(Job::Remove(record.finish()));
         }
     }
 
@@ -117,11 +118,18 @@ impl Daemon {
             return;
         };
         match (&mut self.web, new) {
-            (Some(web), new) => web.configure(settings, new, asks_on),
+            (Some(web), new) => {
+                let anew = new.is_some();
+                web.configure(settings, new, asks_on);
+                if anew {
+                    web.prepare_state(&mut self.writing);
+                }
+            }
             (None, Some(mut web)) => {
                 if let Some(ddns) = &mut self.monitors.ddns {
                     ddns.restore(web.load(), clock::both());
                 }
+                web.prepare_state(&mut self.writing);
                 self.web = Some(web);
             }
             (None, None) => {}

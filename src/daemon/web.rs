@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::writer::{self as writing, Writing};
 use super::{Ready, Waited};
 use crate::action::Ticket;
 use crate::config;
@@ -17,18 +18,21 @@ use crate::monitor::ddns::{Ddns, Found, LookupId, NotFound, Setup, TrackSetup};
 use crate::net::PROTOCOL;
 use crate::sys::clock;
 use crate::sys::error_text;
-use crate::sys::files::{self, Earlier, Record, State};
+use crate::sys::files::{self, Record, State};
 use crate::sys::http::{Bound, RELEASED};
 use crate::sys::net::{own_addresses, random};
 use crate::sys::netlink::{Events, Heard};
 use crate::sys::secret;
 use crate::sys::shortage;
 use crate::sys::worker::Worker;
+use crate::sys::writer::{self, Done};
 use crate::time::Instant;
 use crate::update::{Outcome, Secret, Update};
 use crate::wire::rtnetlink::News;
 use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said, TOO_LATE, Task, UPDATE_LIMIT};
 
+/// A publication waits for the disk at most this long, to be known of after a crash.
+const NOTE_LIMIT: Duration = Duration::from_secs(30);
 /// Workers at a time: each takes a megabyte or two.
 const MOST: usize = 3;
 /// What an earlier imon began is looked at this often until it has ended.
@@ -39,9 +43,15 @@ const BUSY_AT_MOST: u32 = 120;
 /// All of it.
 pub(super) struct Web {
     settings: config::Ddns,
-    state: Option<State>,
+    state: State,
     /// As the file is.
     saved: Saved,
+    /// The directory is being tried.
+    probe: Option<writing::Ticket>,
+    /// What is to be done with a file that is of no use.
+    aside: Option<writer::Job>,
+    opening: Vec<Opening>,
+    opened: Vec<(Box<Due>, Note)>,
     waiting: Vec<Waiting>,
     running: Vec<Running>,
     /// Workers begun so far.
@@ -50,7 +60,6 @@ pub(super) struct Web {
     remarks: Vec<(Severity, String)>,
     watch: Option<Watch>,
     said_unconfined: bool,
-    said_unwritable: bool,
     /// Nothing is begun any more.
     stopping: bool,
 }
@@ -90,6 +99,23 @@ enum Purpose {
     Publication(Rc<str>, IpAddr, Option<Record>),
 }
 
+/// A publication that waits for its record to be opened.
+struct Opening {
+    ticket: writing::Ticket,
+    due: Box<Due>,
+    until: Instant,
+}
+
+/// What came of opening a record.
+enum Note {
+    /// It is open, with what an earlier try has left.
+    Open(writer::Opened),
+    /// An earlier try is still at it.
+    Busy,
+    /// There can be none.
+    None,
+}
+
 /// News of addresses and default routes.
 struct Watch {
     events: Events,
@@ -105,36 +131,25 @@ impl Web {
     /// # Errors
     /// When the system is short of something. A directory that cannot be written to is none.
     pub(super) fn open(settings: &config::Ddns, instance: &str) -> io::Result<Self> {
-        let mut remarks = Vec::new();
-        let state = match State::open(instance) {
-            Ok(state) => Some(state),
-            Err((_, e)) if shortage::is_one(&e) => return Err(e),
-            Err((directory, e)) => {
-                let (directory, why) = (directory.display(), error_text(&e));
-                let text = format!(
-                    "{directory} cannot be written to ({why}): the external address is forgotten at each restart, and then \
-                     published again"
-                );
-                remarks.push((Severity::Warning, text));
-                None
-            }
-        };
         let watch = match Events::of_addresses() {
             Err(e) if shortage::is_one(&e) => return Err(e),
             watch => watch.ok(),
         };
         Ok(Self {
             settings: settings.clone(),
-            state,
+            state: State::of(instance),
             saved: Saved::default(),
+            probe: None,
+            aside: None,
+            opening: Vec::new(),
+            opened: Vec::new(),
             waiting: Vec::new(),
             running: Vec::new(),
             counter: 0,
             answers: Vec::new(),
-            remarks,
+            remarks: Vec::new(),
             watch: watch.map(|events| Watch { events, addresses: addresses() }),
             said_unconfined: false,
-            said_unwritable: false,
             stopping: false,
         })
     }
@@ -143,13 +158,15 @@ impl Web {
     pub(super) fn stop(&mut self) {
         self.stopping = true;
         self.waiting.clear();
+        self.opening.clear();
+        self.opened.clear();
     }
 
     /// Other settings, and what was opened anew for them. What runs goes on, lookups only where it is said.
     pub(super) fn configure(&mut self, settings: &config::Ddns, new: Option<Self>, asks_on: bool) {
         self.settings = settings.clone();
         if let Some(new) = new {
-            (self.state, self.saved) = (new.state, Saved::default());
+            (self.state, self.saved, self.aside) = (new.state, Saved::default(), new.aside);
             self.remarks.extend(new.remarks);
         }
         if asks_on {
@@ -163,9 +180,8 @@ impl Web {
 
     /// What an earlier imon has left.
     pub(super) fn load(&mut self) -> Saved {
-        let Some(state) = &self.state else { return Saved::default() };
-        let path = state.path().display().to_string();
-        let saved = match state.read() {
+        let path = self.state.path().display().to_string();
+        let saved = match self.state.read() {
             Ok(None) => return Saved::default(),
             Ok(Some(bytes)) => Saved::read(&bytes),
             Err(e) => {
@@ -182,30 +198,48 @@ impl Web {
             Ok(_) => "it is from the future",
             Err(why) => why,
         };
-        let aside = state.set_aside().display().to_string();
+        let (from, aside) = (self.state.path().to_owned(), self.state.aside());
+        self.aside = Some(writer::Job::Move(from, aside.clone()));
+        let aside = aside.display();
         let text = format!("{path} is not used: {why}. It is kept as {aside}, and the external address is found anew");
         self.remarks.push((Severity::Warning, text));
         Saved::default()
     }
 
     /// Writes what is to outlive a restart, if it is not in the file already.
-    pub(super) fn save(&mut self, saved: Saved) {
-        if saved.tracks == self.saved.tracks {
-            return;
+    pub(super) fn save(&mut self, saved: Saved, writing: &mut Writing) {
+        if saved.tracks != self.saved.tracks {
+            writing.push(writer::Job::Save(self.state.path().to_owned(), saved.text().into_bytes()));
+            self.saved = saved;
         }
-        let Some(state) = &self.state else { return };
-        match state.write(saved.text().as_bytes()) {
-            Ok(()) => {
-                self.said_unwritable = false;
-                self.saved = saved;
-            }
-            Err(_) if self.said_unwritable => {}
-            Err(e) => {
-                self.said_unwritable = true;
-                let text = format!("{} cannot be written: {}", state.path().display(), error_text(&e));
+    }
+
+    /// Finds out whether the state can be kept, and puts aside what is of no use.
+    pub(super) fn prepare_state(&mut self, writing: &mut Writing) {
+        if let Some(aside) = self.aside.take() {
+            writing.push(aside);
+        }
+        self.probe = Some(writing.push(writer::Job::Probe(self.state.directory().to_owned())));
+    }
+
+    /// Something is written, or a record is open.
+    pub(super) fn written(&mut self, ticket: writing::Ticket, done: Done) {
+        if self.probe == Some(ticket) {
+            self.probe = None;
+            if let Err(e) = done.result {
+                let (directory, why) = (self.state.directory().display(), error_text(&e));
+                let text = format!(
+                    "{directory} cannot be written to ({why}): the external address is forgotten at each restart, and then \
+                     published again"
+                );
                 self.remarks.push((Severity::Warning, text));
             }
+            return;
         }
+        let Some(at) = self.opening.iter().position(|opening| opening.ticket == ticket) else { return };
+        let Opening { due, .. } = self.opening.swap_remove(at);
+        let busy = done.result.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
+        self.opened.push((due, if busy { Note::Busy } else { done.record.map_or(Note::None, Note::Open) }));
     }
 
     pub(super) fn remark(&mut self) -> Option<(Severity, String)> {
@@ -233,16 +267,23 @@ impl Web {
     }
 
     pub(super) fn is_at_rest(&self) -> bool {
-        self.waiting.is_empty() && self.running.is_empty() && self.answers.is_empty() && self.remarks.is_empty()
+        let opens = !self.opening.is_empty() || !self.opened.is_empty();
+        !opens
+            && self.waiting.is_empty()
+            && self.running.is_empty()
+            && self.answers.is_empty()
+            && self.remarks.is_empty()
     }
 
     pub(super) fn poll_at(&self) -> Option<Instant> {
+        let opened = (!self.opened.is_empty()).then_some(Instant::ZERO);
+        let opening = self.opening.iter().map(|opening| opening.until).chain(opened);
         let begin = self.waiting.iter().map(|waiting| match waiting {
             Waiting::Lookup(..) => Instant::ZERO,
             Waiting::Publication(due) => due.at,
         });
         let begin = begin.min().filter(|_| self.running.len() < MOST);
-        self.running.iter().map(|running| running.until).chain(begin).min()
+        self.running.iter().map(|running| running.until).chain(begin).chain(opening).min()
     }
 
     pub(super) fn add_to(&self, poll: &mut Ready) {
@@ -255,7 +296,7 @@ impl Web {
     }
 
     /// Begins what waits, and ends what takes too long. What the action script is to do comes back.
-    pub(super) fn tick(&mut self, now: Instant) -> Vec<Call> {
+    pub(super) fn tick(&mut self, now: Instant, writing: &mut Writing) -> Vec<Call> {
         let mut at = 0;
         while let Some(running) = self.running.get(at) {
             if running.until > now {
@@ -267,6 +308,10 @@ impl Web {
             self.conclude(running.purpose, None);
         }
         let mut calls = Vec::new();
+        self.give_up_on_notes(now);
+        for (due, note) in std::mem::take(&mut self.opened) {
+            calls.extend(self.begin_publication(now, due, note, writing));
+        }
         let mut at = 0;
         while !self.stopping && self.running.len() < MOST && at < self.waiting.len() {
             if let Some(Waiting::Publication(due)) = self.waiting.get(at)
@@ -277,7 +322,12 @@ impl Web {
             }
             match self.waiting.remove(at) {
                 Waiting::Lookup(id, family, bound) => self.begin_lookup(now, id, family, bound),
-                Waiting::Publication(due) => calls.extend(self.begin_publication(now, due)),
+                // Behind the state that says that it is tried.
+                Waiting::Publication(due) => {
+                    let path = self.state.record(hash(&due.publication.key));
+                    let ticket = writing.push(writer::Job::Record(path));
+                    self.opening.push(Opening { ticket, due, until: now + NOTE_LIMIT });
+                }
             }
         }
         calls
@@ -300,32 +350,51 @@ impl Web {
         }
     }
 
-    fn begin_publication(&mut self, now: Instant, mut due: Box<Due>) -> Option<Call> {
+    /// What is to be published is so in the end also where a disk does not answer.
+    fn give_up_on_notes(&mut self, now: Instant) {
+        while let Some(at) = self.opening.iter().position(|opening| opening.until <= now) {
+            let Opening { due, .. } = self.opening.swap_remove(at);
+            let (directory, address) = (self.state.directory().display(), due.publication.address);
+            let text = format!("{directory} does not answer: {address} is published without a note of it there");
+            self.remarks.push((Severity::Warning, text));
+            self.opened.push((due, Note::None));
+        }
+    }
+
+    fn begin_publication(
+        &mut self,
+        now: Instant,
+        mut due: Box<Due>,
+        note: Note,
+        writing: &mut Writing,
+    ) -> Option<Call> {
         let address = due.publication.address;
         let key = Rc::clone(&due.publication.key);
         let success = Report { said: Said::Update(address, Outcome::Done), unconfined: None }.line();
         // Whoever did this before, and was not heard, has left word.
-        let record = match self.state.as_ref().map(|state| state.record(hash(&key), success.as_bytes())) {
-            Some(Ok(record)) => record.ok(),
-            Some(Err(Earlier::Busy)) if due.times < BUSY_AT_MOST => {
+        let record = |file| Record::new(file, self.state.record(hash(&key)), success.as_bytes());
+        let record = match note {
+            Note::Open((file, said)) if said.is_empty() => Some(record(file)),
+            Note::Busy if due.times < BUSY_AT_MOST => {
                 (due.at, due.times) = (now + BUSY, due.times + 1);
                 self.waiting.push(Waiting::Publication(due));
                 return None;
             }
-            Some(Err(Earlier::Said(line, record))) => {
-                match Report::read(&line).map(|report| report.said) {
+            Note::Open((file, said)) => {
+                let record = record(file);
+                match Report::read(&said).map(|report| report.said) {
                     Some(Said::Update(told, Outcome::Done)) if told == address => {
                         self.answers.push(Answer::Publication(key, address, Outcome::Done, Some(record)));
                     }
                     // It is about another address, or failed.
                     _ => {
-                        record.finish();
+                        writing.push(writer::Job::Remove(record.finish()));
                         self.waiting.push(Waiting::Publication(due));
                     }
                 }
                 return None;
             }
-            Some(Err(Earlier::Busy)) | None => None,
+            Note::Busy | Note::None => None,
         };
         if due.publication.update.is_none() {
             return Some((due.publication, Ticket { key, address, record }));

@@ -16,7 +16,12 @@ use super::cerr;
 /// # Errors
 /// As for [`read_start`]; `InvalidData` when it is too long.
 pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
-    let bytes = read_start(path, limit + 1)?;
+    read_with(path, limit, 0)
+}
+
+/// The same with flags of open(2).
+fn read_with(path: impl AsRef<Path>, limit: u64, flags: i32) -> io::Result<Vec<u8>> {
+    let bytes = start_with(path, limit + 1, flags)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {limit} bytes")));
     }
@@ -28,7 +33,11 @@ pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As open(2) and read(2); `InvalidData` when it is no regular file.
 pub fn read_start(path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    start_with(path, most, 0)
+}
+
+fn start_with(path: impl AsRef<Path>, most: u64, flags: i32) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file"));
     }
@@ -37,21 +46,76 @@ pub fn read_start(path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Replaces a file in one step: a reader sees the old content or the new, whole. For files in a runtime directory, so
-/// it does not wait for a disk.
+/// Replaces a file in one step: a reader sees the old content or the new, whole. `durable`: readable for us alone, and after
+/// a power failure the old content or the new is there, whole; else for everybody.
+///
+/// What an earlier process has left half written is removed first, so it cannot take this one's place later: a rename of
+/// what is gone fails. Nothing that lies there is followed or written to.
 ///
 /// # Errors
-/// As open(2), write(2), rename(2). A temporary file is not left behind.
-pub fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
+/// As open(2), write(2), fsync(2), rename(2). A temporary file is not left behind.
+pub(super) fn put(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    make_directory(directory)?;
+    let prefix = format!(".{name}.");
+    for other in names(&directory.to_string_lossy()) {
+        if other.starts_with(&prefix) && other.ends_with(".new") {
+            unlink(&directory.join(other))?;
+        }
+    }
+    let temporary = directory.join(format!("{prefix}{}.new", std::process::id()));
     let write = || {
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o644).custom_flags(libc::O_NOFOLLOW);
-        options.open(temporary)?.write_all(content)?;
-        fs::rename(temporary, path)
+        options.write(true).create_new(true).mode(if durable { 0o600 } else { 0o644 }).custom_flags(libc::O_NOFOLLOW);
+        let mut file = options.open(&temporary)?;
+        file.write_all(content)?;
+        if durable {
+            file.sync_all()?;
+        }
+        fs::rename(&temporary, path)?;
+        // The name is on the disk, too.
+        if durable { File::open(directory)?.sync_all() } else { Ok(()) }
     };
-    write().inspect_err(|_| {
-        let _ = fs::remove_file(temporary);
-    })
+    write().inspect_err(|_| remove(&temporary))
+}
+
+/// Finds out whether files can be made in a directory, which is made if it is not there.
+pub(super) fn probe(directory: &Path) -> io::Result<()> {
+    make_directory(directory)?;
+    let path = directory.join(format!(".probe.{}.new", std::process::id()));
+    OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path)?;
+    unlink(&path)
+}
+
+/// Removes a file, if it is there; of a directory in its place what is said is that it is one.
+pub(super) fn unlink(path: &Path) -> io::Result<()> {
+    fs::remove_file(path).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+}
+
+/// Opens and locks the record of something to be done, and reads what an earlier try has left. One that was cut short says
+/// nothing and is emptied.
+///
+/// # Errors
+/// `WouldBlock`: its process is still at it. Else as open(2); `InvalidData` when something else lies there.
+pub(super) fn open_record(path: &Path) -> io::Result<(File, Vec<u8>)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.nlink() != 1 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    lock_file(&file)?;
+    let mut said = Vec::new();
+    (&mut file).take(4096).read_to_end(&mut said)?;
+    if said.last() != Some(&b'\n') {
+        said.clear();
+        file.set_len(0)?;
+        io::Seek::rewind(&mut file)?;
+    }
+    Ok((file, said))
 }
 
 /// Replaces a file, readable for us alone, so that after a power failure the old content or the new is there, whole.
@@ -60,11 +124,11 @@ pub fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> 
 /// As open(2), write(2), fsync(2), rename(2). A temporary file is not left behind.
 pub fn save(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
     let write = || {
+        // One that was left is removed, whatever it is, and not written to.
+        unlink(temporary)?;
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
         let mut file = options.open(temporary)?;
-        // Of a temporary file that somebody has left.
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(temporary, path)?;
@@ -236,8 +300,6 @@ pub struct Runtime {
     /// The lock of the instance, while it is held.
     pub lock: Option<Lock>,
     status: PathBuf,
-    temporary: PathBuf,
-    problem_said: bool,
 }
 
 /// Why an instance cannot have its runtime files.
@@ -263,13 +325,7 @@ impl Runtime {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(RuntimeError::Running(lock_file)),
             Err(e) => return Err(unusable(e)),
         };
-        Ok(Self {
-            lock: Some(lock),
-            status: directory.join(format!("{instance}.json")),
-            temporary: directory.join(format!(".{instance}.json.new")),
-            directory,
-            problem_said: false,
-        })
+        Ok(Self { lock: Some(lock), status: directory.join(format!("{instance}.json")), directory })
     }
 
     /// Takes the lock of an interface, so that no two instances switch the routes over it. The first of the instance's
@@ -312,28 +368,14 @@ impl Runtime {
         (taken, free)
     }
 
-    /// Writes the status. The first failure is returned, those after it are known.
-    ///
-    /// # Errors
-    /// As [`replace`].
-    pub fn write_status(&mut self, content: &[u8]) -> Result<(), (&Path, io::Error)> {
-        match replace(&self.status, &self.temporary, content) {
-            Ok(()) => {
-                self.problem_said = false;
-                Ok(())
-            }
-            Err(_) if self.problem_said => Ok(()),
-            Err(e) => {
-                self.problem_said = true;
-                Err((&self.status, e))
-            }
-        }
+    /// The status file.
+    #[must_use]
+    pub fn status(&self) -> &Path {
+        &self.status
     }
 
-    /// Removes the status: nobody runs who keeps it true. The lock's file stays, an unlink would race with the next
-    /// imon.
+    /// Gives the lock back. Its file stays: an unlink would race with the next imon.
     pub fn close(&mut self) {
-        remove(&self.status);
         self.lock = None;
     }
 }
@@ -353,32 +395,22 @@ pub struct Record {
     success: Arc<[u8]>,
 }
 
-/// What a record of an earlier try says.
-pub enum Earlier {
-    /// Its process is still at it.
-    Busy,
-    /// This came of it. The record is to be finished once that is known and kept elsewhere.
-    Said(Vec<u8>, Record),
-}
-
 impl State {
-    /// The state of an instance.
-    ///
-    /// # Errors
-    /// When the directory cannot be made or written to.
-    pub fn open(instance: &str) -> Result<Self, (PathBuf, io::Error)> {
+    /// The state of an instance. Nothing is looked at.
+    #[must_use]
+    pub fn of(instance: &str) -> Self {
         let directory = directory("STATE_DIRECTORY", "/var/lib/imon");
-        let unusable = |e| (directory.clone(), e);
-        make_directory(&directory).map_err(unusable)?;
         let prefix = format!("{instance}.ddns");
-        // Whether it can be written to is found out now.
-        let probe = directory.join(format!(".{prefix}.new"));
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&probe).map_err(unusable)?;
-        remove(&probe);
-        Ok(Self { file: directory.join(format!("{prefix}.json")), directory, prefix })
+        Self { file: directory.join(format!("{prefix}.json")), directory, prefix }
     }
 
-    /// The file, for messages.
+    /// Where it is.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.file
@@ -387,59 +419,35 @@ impl State {
     /// Reads the file; `None` when there is none.
     ///
     /// # Errors
-    /// As open(2), read(2).
+    /// As open(2), read(2); a symbolic link is not followed.
     pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        match read(&self.file, 1 << 20) {
+        match read_with(&self.file, 1 << 20, libc::O_NOFOLLOW) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
     }
 
-    /// Replaces the file so that after a power failure the old content or the new is there, whole.
-    ///
-    /// # Errors
-    /// As open(2), write(2), fsync(2), rename(2).
-    pub fn write(&self, content: &[u8]) -> io::Result<()> {
-        save(&self.file, &self.directory.join(format!(".{}.new", self.prefix)), content)
-    }
-
-    /// Moves a file that is of no use out of the way, and says where it is now.
+    /// Where a file that is of no use is kept.
     #[must_use]
-    pub fn set_aside(&self) -> PathBuf {
-        let aside = self.directory.join(format!("{}.json.damaged", self.prefix));
-        let _ = fs::rename(&self.file, &aside);
-        aside
+    pub fn aside(&self) -> PathBuf {
+        self.directory.join(format!("{}.json.damaged", self.prefix))
     }
 
-    /// Opens the record of something to be done, `name`d by a number. `success` is what it says afterwards.
-    ///
-    /// # Errors
-    /// What an earlier try has left; else as open(2).
-    pub fn record(&self, name: u32, success: &[u8]) -> Result<io::Result<Record>, Earlier> {
-        let path = self.directory.join(format!("{}.{name:08x}.try", self.prefix));
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-        let mut file = match options.open(&path) {
-            Ok(file) => file,
-            Err(e) => return Ok(Err(e)),
-        };
-        if lock_file(&file).is_err() {
-            return Err(Earlier::Busy);
-        }
-        let mut said = Vec::new();
-        let _ = (&mut file).take(4096).read_to_end(&mut said);
-        let success = success.into();
-        if said.last() == Some(&b'\n') {
-            return Err(Earlier::Said(said, Record { file, path, success }));
-        }
-        let _ = file.set_len(0);
-        let _ = io::Seek::rewind(&mut file);
-        Ok(Ok(Record { file, path, success }))
+    /// The record of something to be done, `name`d by a number.
+    #[must_use]
+    pub fn record(&self, name: u32) -> PathBuf {
+        self.directory.join(format!("{}.{name:08x}.try", self.prefix))
     }
 }
 
 impl Record {
+    /// One that was opened and locked. `success` is what it says afterwards.
+    #[must_use]
+    pub fn new(file: File, path: PathBuf, success: &[u8]) -> Self {
+        Self { file, path, success: success.into() }
+    }
+
     pub(super) fn fd(&self) -> RawFd {
         self.file.as_raw_fd()
     }
@@ -454,9 +462,10 @@ impl Record {
         &self.file
     }
 
-    /// What it said is known and kept elsewhere.
-    pub fn finish(self) {
-        remove(&self.path);
+    /// Gives it up, and says which file is to be removed once what it said is kept elsewhere.
+    #[must_use]
+    pub fn finish(self) -> PathBuf {
+        self.path
     }
 }
 

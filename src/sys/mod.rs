@@ -28,6 +28,7 @@ pub mod terminal;
 mod tls;
 pub mod udp;
 pub mod worker;
+pub mod writer;
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -102,7 +102,7 @@ pub(super) fn hand_over(fd: RawFd) -> io::Result<()> {
 }
 
 /// This program, also after it was replaced by another version.
-fn program() -> PathBuf {
+pub(super) fn program() -> PathBuf {
     match std::env::current_exe() {
         Ok(path) if path.exists() => path,
         _ => "/proc/self/exe".into(),

@@ -1,0 +1,259 @@
+//! Writing files where nobody waits for a disk: a child of this same program, there only while there is something to
+//! write. What it is to do comes in a file in memory as its standard input, so that any length fits at once; what came of
+//! each job goes back as a message of its own, and with it the open file of a record. It outlives the daemon: what was
+//! begun is finished.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use socket2::{Domain, Socket, Type};
+
+use super::{cerr, files, worker};
+
+/// The argument that makes this program a writer. Not for people.
+pub const ARGUMENT: &str = "file-writer";
+/// What a record of an earlier try may say, in bytes.
+const RECORD: usize = 4096;
+/// Room for one descriptor beside a message (cmsg(3)).
+const CONTROL: usize = 64;
+
+/// Something to do with files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Job {
+    /// Finds out whether files can be made in a directory.
+    Probe(PathBuf),
+    /// Replaces a file in one step, readable for everybody. It need not survive a power failure.
+    Replace(PathBuf, Vec<u8>),
+    /// Replaces a file, readable for us alone, so that after a power failure the old content or the new is there, whole.
+    Save(PathBuf, Vec<u8>),
+    /// Moves a file aside.
+    Move(PathBuf, PathBuf),
+    /// Removes a file, if it is there.
+    Remove(PathBuf),
+    /// Opens and locks a file that says whether something was done, see [`files::open_record`].
+    Record(PathBuf),
+}
+
+/// What came of a job.
+pub struct Done {
+    /// Its place among those that the writer was given.
+    pub place: usize,
+    /// Why it failed, if it did.
+    pub result: io::Result<()>,
+    /// Of a record: the open file, and what an earlier try has left in it.
+    pub record: Option<Opened>,
+}
+
+/// An open record, and what an earlier try has left in it.
+pub type Opened = (File, Vec<u8>);
+
+/// A writer that runs. It is not killed when this is dropped.
+pub struct Writer {
+    child: Child,
+    reports: Socket,
+}
+
+impl Writer {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// As fork(2), execve(2), socketpair(2), memfd_create(2), write(2).
+    pub fn start(jobs: &[&Job]) -> io::Result<Self> {
+        // SAFETY: the name ends with a NUL.
+        let fd = cerr(unsafe { libc::memfd_create(c"imon".as_ptr(), libc::MFD_CLOEXEC) })?;
+        // SAFETY: a new descriptor that nobody else has.
+        let mut input = unsafe { File::from_raw_fd(fd) };
+        let mut bytes = Vec::new();
+        jobs.iter().for_each(|job| put(job, &mut bytes));
+        input.write_all(&bytes)?;
+        io::Seek::rewind(&mut input)?;
+        let (reports, theirs) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;
+        reports.set_nonblocking(true)?;
+        let mut command = Command::new(worker::program());
+        command.arg(ARGUMENT).env_clear().current_dir("/").process_group(0);
+        command.stdin(input).stdout(OwnedFd::from(theirs)).stderr(Stdio::null());
+        Ok(Self { child: command.spawn()?, reports })
+    }
+
+    /// The descriptor to wait for.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.reports.as_raw_fd()
+    }
+
+    /// Takes the next report. `Ok(None)`: none now; an error: it has ended, and there are no more.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when it has ended.
+    pub fn report(&mut self) -> io::Result<Option<Done>> {
+        let mut buffer = [0; 8 + RECORD];
+        let (n, file) = match receive(&self.reports, &mut buffer) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return Ok(None),
+            other => other?,
+        };
+        let word = |at: usize| Some(u32::from_ne_bytes(*buffer.get(at..n)?.first_chunk()?));
+        let (Some(place), Some(errno)) = (word(0), word(4)) else {
+            // It gives no life sign, only its end: everything has been reported by then, or never will be.
+            let _ = self.child.wait();
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        Ok(Some(Done {
+            place: usize::try_from(place).unwrap_or(usize::MAX),
+            result: if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno.cast_signed())) },
+            record: file.map(|file| (file, buffer.get(8..n).unwrap_or_default().to_vec())),
+        }))
+    }
+}
+
+/// The child's side: does the jobs in order. A file is removed only if what was to be saved before it is on the disk.
+pub fn main() {
+    let mut bytes = Vec::new();
+    if io::stdin().lock().read_to_end(&mut bytes).is_err() {
+        return;
+    }
+    let mut rest = bytes.as_slice();
+    let mut unsaved = false;
+    let mut place = 0_u32;
+    while let Some(job) = take(&mut rest) {
+        let mut record = None;
+        let result = match &job {
+            Job::Probe(directory) => files::probe(directory),
+            Job::Replace(path, content) => files::put(path, content, false),
+            Job::Save(path, content) => {
+                let result = files::put(path, content, true);
+                unsaved |= result.is_err();
+                result
+            }
+            Job::Move(from, to) => std::fs::rename(from, to),
+            Job::Remove(_) if unsaved => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
+            Job::Remove(path) => files::unlink(path),
+            Job::Record(path) => files::open_record(path).map(|opened| record = Some(opened)),
+        };
+        let errno = result.err().map_or(0, |e| e.raw_os_error().unwrap_or(libc::EIO));
+        let (file, said) = record.map_or((None, Vec::new()), |(file, said)| (Some(file), said));
+        send(&[&place.to_ne_bytes()[..], &errno.to_ne_bytes(), &said].concat(), file.as_ref());
+        place += 1;
+    }
+}
+
+fn put(job: &Job, out: &mut Vec<u8>) {
+    let (kind, path, more): (u8, &Path, &[u8]) = match job {
+        Job::Probe(path) => (0, path, &[]),
+        Job::Replace(path, content) => (1, path, content),
+        Job::Save(path, content) => (2, path, content),
+        Job::Move(from, to) => (3, from, to.as_os_str().as_encoded_bytes()),
+        Job::Remove(path) => (4, path, &[]),
+        Job::Record(path) => (5, path, &[]),
+    };
+    out.push(kind);
+    for part in [path.as_os_str().as_encoded_bytes(), more] {
+        out.extend(u32::try_from(part.len()).unwrap_or(0).to_ne_bytes());
+        out.extend(part);
+    }
+}
+
+fn take(rest: &mut &[u8]) -> Option<Job> {
+    let (kind, mut left) = rest.split_first()?;
+    let mut part = || {
+        let (length, more) = left.split_first_chunk::<4>()?;
+        let (part, more) = more.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
+        left = more;
+        Some(part)
+    };
+    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    let (first, second) = (path(part()?), part()?);
+    *rest = left;
+    Some(match kind {
+        0 => Job::Probe(first),
+        1 => Job::Replace(first, second.to_vec()),
+        2 => Job::Save(first, second.to_vec()),
+        3 => Job::Move(first, path(second)),
+        4 => Job::Remove(first),
+        5 => Job::Record(first),
+        _ => return None,
+    })
+}
+
+/// Sends a message by standard output, with a descriptor beside it.
+fn send(bytes: &[u8], file: Option<&File>) {
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut control = Control([0; CONTROL]);
+    // SAFETY: integers and pointers, for which zero is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    if let Some(file) = file {
+        message.msg_control = control.0.as_mut_ptr().cast();
+        // SAFETY: the control buffer is aligned and large enough for one descriptor; `message` says where it is.
+        unsafe {
+            message.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as _;
+            let head = libc::CMSG_FIRSTHDR(&raw const message);
+            (*head).cmsg_level = libc::SOL_SOCKET;
+            (*head).cmsg_type = libc::SCM_RIGHTS;
+            (*head).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
+            libc::CMSG_DATA(head).cast::<RawFd>().write_unaligned(file.as_raw_fd());
+        }
+    }
+    // SAFETY: all that `message` points to lives through the call. Whoever started this may be gone by now.
+    unsafe { libc::sendmsg(1, &raw const message, libc::MSG_NOSIGNAL) };
+}
+
+/// Takes a message, with the file that may be beside it.
+fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, Option<File>)> {
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut control = Control([0; CONTROL]);
+    // SAFETY: integers and pointers, for which zero is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = CONTROL as _;
+    // SAFETY: all that `message` points to lives through the call and is as long as it says.
+    let n = cerr(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) })?;
+    // SAFETY: the kernel has filled in what it says of the control buffer; a descriptor that came is ours alone.
+    let file = unsafe {
+        let head = libc::CMSG_FIRSTHDR(&raw const message);
+        let is_file = !head.is_null()
+            && (*head).cmsg_level == libc::SOL_SOCKET
+            && (*head).cmsg_type == libc::SCM_RIGHTS
+            && (*head).cmsg_len as usize >= libc::CMSG_LEN(size_of::<RawFd>() as u32) as usize;
+        is_file.then(|| File::from_raw_fd(libc::CMSG_DATA(head).cast::<RawFd>().read_unaligned()))
+    };
+    Ok((usize::try_from(n).unwrap_or(0), file))
+}
+
+/// As `struct cmsghdr` wants it.
+#[repr(align(8))]
+struct Control([u8; CONTROL]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_arrive_as_they_were() {
+        let path = |text: &str| PathBuf::from(text);
+        let jobs = [
+            Job::Probe(path("/a")),
+            Job::Replace(path("/b"), vec![0; 300_000]),
+            Job::Save(path("/c d"), b"text\n".to_vec()),
+            Job::Move(path("/e"), path("/f")),
+            Job::Remove(path("/g")),
+            Job::Record(path("/h")),
+        ];
+        let mut bytes = Vec::new();
+        jobs.iter().for_each(|job| put(job, &mut bytes));
+        let mut rest = bytes.as_slice();
+        assert_eq!(std::iter::from_fn(|| take(&mut rest)).collect::<Vec<_>>(), jobs);
+        for cut in (0..bytes.len()).rev().take(300) {
+            let mut rest = &bytes[..cut];
+            while take(&mut rest).is_some() {}
+        }
+    }
+}
