@@ -450,6 +450,11 @@ impl Daemon {
                     self.monitors.on(now, &seen, Some(Monitor::Failover), &mut self.effects);
                     self.tell_ways(now);
                 }
+                Effect::Detour(wan) => {
+                    if let Some(network) = &mut self.network {
+                        network.detour(wan);
+                    }
+                }
                 Effect::Resolve(wan) => {
                     if let Some(network) = &mut self.network {
                         network.forget_gateway(wan);

@@ -10,6 +10,7 @@ use crate::event::Monitor;
 use crate::external::Family;
 use crate::monitor::Seen;
 use crate::monitor::ddns::{self, LookupId};
+use crate::monitor::failover::Failover;
 use crate::sys::clock;
 use crate::sys::files::Record;
 use crate::sys::http::Bound;
@@ -40,6 +41,9 @@ impl Daemon {
     /// Tells the ddns monitor by which way each of its addresses is looked up.
     pub(super) fn tell_ways(&mut self, now: Instant) {
         let Some(ddns) = &self.monitors.ddns else { return };
+        if self.monitors.failover.as_ref().is_some_and(Failover::is_provisional) {
+            return;
+        }
         let way = |track: &ddns::Track| {
             let Some(network) = &self.network else { return ddns::Way::Ready("".into()) };
             let place = match (&*track.wan, track.family) {

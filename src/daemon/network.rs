@@ -65,6 +65,8 @@ pub(super) struct Network {
     /// The WAN over which the traffic is led, and the road it took then.
     led: Option<usize>,
     road: Option<Road>,
+    /// The WAN over which it is said to be led, while it takes a detour. `road` is then its road.
+    home: Option<usize>,
     /// The picture has changed since routes and rules were last compared with it.
     dirty: bool,
     /// The last look at everything has failed.
@@ -158,6 +160,7 @@ impl Network {
             refused: vec![None; wans],
             led,
             road: None,
+            home: None,
             dirty: true,
             blind: false,
             watch: Some(Watch { until: now + WATCH_FOR, next: now + WATCH_EVERY }),
@@ -230,9 +233,9 @@ impl Network {
         self.locks.iter().map(|(device, _)| device.clone()).collect()
     }
 
-    /// The WAN that an earlier imon has left the traffic on, or that this one leads it over.
+    /// The WAN that an earlier imon has left the traffic on, or that this one leads it over, apart from detours.
     pub(super) fn led(&self) -> Option<usize> {
-        self.led
+        self.home.or(self.led)
     }
 
     pub(super) fn states(&self) -> &[State] {
@@ -366,8 +369,35 @@ impl Network {
         (self.dirty && self.look_at_states(now)) || blinked
     }
 
+    /// Leads the traffic over this WAN for a moment. What goes wrong is put in order with what follows from that moment.
+    pub(super) fn detour(&mut self, wan: usize) {
+        let home = self.led();
+        if self.take(wan).is_ok() {
+            (self.led, self.home) = (Some(wan), home);
+        }
+    }
+
     /// Leads the traffic over this WAN.
     pub(super) fn lead(&mut self, wan: usize) -> Result<(), Rc<str>> {
+        let road = self.take(wan)?;
+        // Connections that have begun on the detour.
+        let aside = self.home.and(self.led).filter(|led| *led != wan).and_then(|led| self.road(led));
+        let before = self.home.take().or(self.led).filter(|before| *before != wan);
+        self.led = Some(wan);
+        let old = self.road.replace(road).filter(|old| old.address != road.address);
+        if let Some(address) = aside.map(|aside| aside.address).filter(|address| *address != road.address) {
+            self.vacate(address);
+        }
+        if let Some(old) = old {
+            self.vacate(old.address);
+            if let Some(before) = before {
+                self.warn_of_ipv6(before, old.index);
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, wan: usize) -> Result<Road, Rc<str>> {
         let state = self.policy.state(wan, &View::from(&self.picture));
         let Some(road) = self.road(wan).filter(|_| matches!(state, Some(State::Ready(_)))) else {
             return Err(self.states.get(wan).map_or_else(|| "there is no such WAN".into(), |s| s.to_string().into()));
@@ -376,15 +406,7 @@ impl Network {
         // Also when half of it was made: the rest is then put in order again.
         self.dirty = true;
         self.make(changes, Some(wan))?;
-        let before = self.led.replace(wan).filter(|before| *before != wan);
-        let vacated = self.road.replace(road).filter(|old| old.address != road.address);
-        if let Some(old) = vacated {
-            self.vacate(old.address);
-            if let Some(before) = before {
-                self.warn_of_ipv6(before, old.index);
-            }
-        }
-        Ok(())
+        Ok(road)
     }
 
     /// Makes what is missing of our routes and rules, and takes away what is too much. Returns whether a WAN's link is
@@ -409,6 +431,7 @@ impl Network {
         let anything = !changes.is_empty();
         let result = self.make(changes, None);
         match (&result, road) {
+            (Ok(()), Some(_)) if self.home.is_some() => {}
             (Ok(()), Some(road)) => {
                 let before = self.road.replace(road);
                 if let Some(old) = before.filter(|old| old.address != road.address) {

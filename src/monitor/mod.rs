@@ -73,6 +73,9 @@ pub enum Effect {
     Emit(Event),
     /// Lead the traffic over this WAN. [`Seen::Routed`] is the answer.
     Route(usize),
+    /// Lead the traffic over this WAN for as long as it takes to find out whether the one in use is gone or only changes
+    /// its address: at most [`failover::health::PASSING`]. Connections over the other one are left alone.
+    Detour(usize),
     /// Forget the link address of this WAN's gateway, so that the kernel asks for it at the next packet.
     Resolve(usize),
     /// Ask a source for the external address. [`Seen::Found`] is the answer.

@@ -147,7 +147,12 @@ impl World {
                     }
                 }
                 Effect::Refresh(_) => {}
-                Effect::Route(_) | Effect::Resolve(_) | Effect::Lookup(_) | Effect::Publish(_) | Effect::Save => {
+                Effect::Route(_)
+                | Effect::Detour(_)
+                | Effect::Resolve(_)
+                | Effect::Lookup(_)
+                | Effect::Publish(_)
+                | Effect::Save => {
                     panic!("{effect:?}")
                 }
                 Effect::Emit(event) => self.said.push((self.now, event.what)),

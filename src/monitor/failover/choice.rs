@@ -98,6 +98,8 @@ pub struct Choice {
 #[derive(Clone, Debug)]
 struct Wan {
     condition: Condition,
+    /// It is not to be used at the moment, and what it is like may still hold: neither a drop nor a reason to leave it.
+    away: bool,
     /// Since then it has been up and lost no probe; `None` while it is not up.
     clean: Option<Instant>,
     /// Since then it has been up.
@@ -113,7 +115,8 @@ impl Choice {
     /// of them the traffic already goes.
     #[must_use]
     pub fn new(wans: usize, prefer_first: bool, hold_down: Duration, adopted: Option<usize>) -> Self {
-        let wan = Wan { condition: Condition::Unknown, clean: None, up: None, drops: 0, last: Instant::ZERO };
+        let wan =
+            Wan { condition: Condition::Unknown, away: false, clean: None, up: None, drops: 0, last: Instant::ZERO };
         Self {
             prefer_first,
             hold_down,
@@ -139,6 +142,13 @@ impl Choice {
     #[must_use]
     pub fn condition(&self, wan: usize) -> Option<Condition> {
         self.wans.get(wan).map(|w| w.condition)
+    }
+
+    /// Takes note of whether a WAN may be chosen at the moment.
+    pub fn set_away(&mut self, wan: usize, away: bool) {
+        if let Some(w) = self.wans.get_mut(wan) {
+            w.away = away;
+        }
     }
 
     /// Takes note of what a WAN is like now.
@@ -173,10 +183,10 @@ impl Choice {
         self.wans.get(wan).map_or(self.hold_down, |w| w.hold_down(self.hold_down))
     }
 
-    /// When the WAN's hold-down ends, if nothing more is lost; `None`: it is not up.
+    /// When the WAN's hold-down ends, if nothing more is lost; `None`: it is not up, or away.
     #[must_use]
     pub fn hold_down_ends(&self, wan: usize) -> Option<Instant> {
-        Some(self.wans.get(wan)?.clean? + self.hold_down(wan))
+        Some(self.present(wan)?.clean? + self.hold_down(wan))
     }
 
     /// Whether the WAN is up, and only its hold-down keeps it from being used.
@@ -240,12 +250,17 @@ impl Choice {
     /// When one that is up is better than a degraded one: two that take turns at being degraded must not take the
     /// traffic along each time. Lost probes do not matter here, the other one has more of them.
     fn is_proven_at(&self, wan: usize) -> Option<Instant> {
-        Some(self.wans.get(wan)?.up? + self.hold_down(wan))
+        Some(self.present(wan)?.up? + self.hold_down(wan))
+    }
+
+    fn present(&self, wan: usize) -> Option<&Wan> {
+        self.wans.get(wan).filter(|w| !w.away)
     }
 
     /// The first that is up, else the first that is degraded.
-    fn best(&self) -> Option<usize> {
-        let first = |wanted| self.wans.iter().position(|w| w.condition == wanted);
+    #[must_use]
+    pub fn best(&self) -> Option<usize> {
+        let first = |wanted| self.wans.iter().position(|w| w.condition == wanted && !w.away);
         first(Condition::Up).or_else(|| first(Condition::Degraded))
     }
 }

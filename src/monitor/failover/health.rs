@@ -2,6 +2,9 @@
 //!
 //! A link that is not ready makes the WAN down at once; one that is makes it nothing but worth a check. A target that is
 //! silent says nothing as long as enough others answer.
+//!
+//! An address or a gateway that goes is no outage yet: a DHCP client that renews its lease takes the old one away before
+//! it sets the new one. For [`PASSING`] such a WAN is *away*: nothing is sent over it, and what it is like stays.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,6 +22,11 @@ use crate::wire::icmp::IcmpError;
 pub const WINDOW: usize = 60;
 /// Fewer say nothing about quality.
 pub const FEWEST: usize = 20;
+/// An address or a gateway that is away for less than this is not missed: how long DHCP clients take is measured in
+/// docs/renewal.md.
+pub const PASSING: Duration = Duration::from_millis(300);
+/// A probe that is unanswered for longer than twice the last round-trip time and this was lost before the link was.
+const OVERDUE: Duration = Duration::from_millis(50);
 /// On trial it is not checked more often than this.
 const TRIAL_INTERVAL: Duration = Duration::from_millis(100);
 /// After how many milliseconds a link that came back is started over, as long as nothing answers.
@@ -130,6 +138,8 @@ pub struct Health {
     verifying: bool,
     /// Its link has just come back, and nothing has answered yet.
     returning: Option<Returning>,
+    /// Since then it is away, or was and has not answered since it is back.
+    away: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -180,6 +190,7 @@ impl Health {
             idle: None,
             verifying: false,
             returning: None,
+            away: None,
         }
     }
 
@@ -194,6 +205,13 @@ impl Health {
     #[must_use]
     pub fn standing(&self) -> Condition {
         if self.verifying && self.condition.is_usable() { Condition::Unknown } else { self.condition }
+    }
+
+    /// Whether its address or gateway has just gone, which may be over in a moment: nothing is to be led over it, and
+    /// nothing to be told yet.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.away.is_some() && !self.is_ready()
     }
 
     /// Since when; `None` before the first verdict.
@@ -263,14 +281,20 @@ impl Health {
         std::mem::take(&mut self.missed)
     }
 
-    /// What the kernel says of the link. A link that is lost is believed at once; one that is there, or that has another
-    /// address or gateway, is checked at once.
+    /// What the kernel says of the link. A link that is lost is believed at once, an address or a gateway after
+    /// [`PASSING`], unless something else speaks for an outage: the targets were silent before. A link that is there, or
+    /// that has another address or gateway, is checked at once.
     pub fn set_link(&mut self, now: Instant, link: Link) {
         let before = self.link.replace(link);
         if before == Some(link) {
             return;
         }
         let was_lost = before.is_some_and(|link| !matches!(link, Link::Ready(_)));
+        let may_pass = matches!(link, Link::NoAddress | Link::NoGateway | Link::Refused);
+        if before.is_some() && !was_lost && may_pass && self.condition != Condition::Down && !self.is_silent(now) {
+            // One that goes again before it has answered has been away since the first time.
+            self.away.get_or_insert(now);
+        }
         self.returning = (was_lost && self.is_ready()).then_some(Returning { since: now, starts: 0 });
         self.window.clear();
         self.verifying = false;
@@ -280,8 +304,8 @@ impl Health {
         }
         if let Link::Ready(_) = link {
             self.begin(now);
-        } else {
-            self.turn(now, Condition::Down);
+        } else if !may_pass || self.away.is_none_or(|since| since + PASSING <= now) {
+            self.turn(self.away.unwrap_or(now), Condition::Down);
         }
     }
 
@@ -357,6 +381,9 @@ impl Health {
     /// Does what is due. Nothing is sent while the link is not ready.
     pub fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if !self.is_ready() {
+            if let Some(since) = self.away.filter(|since| *since + PASSING <= now) {
+                self.turn(since, Condition::Down);
+            }
             return;
         }
         self.take_turns(now);
@@ -385,6 +412,7 @@ impl Health {
         // One that is too late has been lost.
         if let Some(sent) = self.window.iter_mut().rev().find(|s| s.id == id && !s.told && rtt <= self.plan.wait) {
             sent.rtt.get_or_insert(rtt);
+            self.away = None;
         }
         self.judge(now);
     }
@@ -413,7 +441,10 @@ impl Health {
         // Also of a check that is settled: a loss is told when it is one.
         let open = self.window.iter().filter(|s| s.rtt.is_none() && !s.told).map(|s| s.at + self.plan.wait);
         let afresh = self.returning.and_then(Returning::next);
-        checks.chain(open).chain(self.idle.map(|idle| idle.next)).chain(afresh).min().filter(|_| self.is_ready())
+        if !self.is_ready() {
+            return self.away.map(|since| since + PASSING);
+        }
+        checks.chain(open).chain(self.idle.map(|idle| idle.next)).chain(afresh).min()
     }
 
     /// Whether its checks are where they should be.
@@ -428,6 +459,16 @@ impl Health {
 
     fn is_ready(&self) -> bool {
         matches!(self.link, Some(Link::Ready(_)))
+    }
+
+    /// Whether too few of its targets have answered what they were asked last.
+    fn is_silent(&self, now: Instant) -> bool {
+        let speaks = |t: &&Target| {
+            let late = OVERDUE + t.rtt.unwrap_or_default() * 2;
+            let sent = self.window.iter().rev().filter(|s| s.id.owner == t.checker.owner());
+            t.answers != Some(false) && !sent.take_while(|s| s.rtt.is_none()).any(|s| s.at + late <= now)
+        };
+        self.targets.iter().filter(speaks).count() < self.min_up
     }
 
     /// Checks all targets now, and from now on at their times.
@@ -523,6 +564,9 @@ impl Health {
 
     fn turn(&mut self, since: Instant, condition: Condition) {
         self.verifying = false;
+        if condition == Condition::Down {
+            self.away = None;
+        }
         if self.condition != condition {
             (self.condition, self.since) = (condition, Some(since));
         }

@@ -92,6 +92,8 @@ struct Wanted {
     retry: Option<Instant>,
     /// Why it was refused.
     refused: Option<Rc<str>>,
+    /// The traffic goes back to where it was said to go.
+    silent: bool,
 }
 
 /// The ping after a switch.
@@ -124,6 +126,8 @@ pub struct Failover {
     /// The WAN over which the kernel leads the traffic, as far as we have made it so.
     led: Option<usize>,
     wanted: Option<Wanted>,
+    /// The one in use is away, and the traffic goes over this WAN until it is known for how long.
+    detour: Option<usize>,
     postping: Option<Postping>,
     /// All WANs are down, and that is still to be told.
     all_down: bool,
@@ -159,6 +163,7 @@ impl Failover {
             idle_interval: setup.idle_interval,
             led: setup.adopted,
             wanted: None,
+            detour: None,
             postping: None,
             all_down: false,
             refusal: None,
@@ -180,7 +185,7 @@ impl Failover {
             (new.told, new.told_degraded) = (old.told, old.told_degraded);
             (new.outage, new.address) = (old.outage, old.address);
         }
-        (self.switches, self.last_switch) = (old.switches, old.last_switch);
+        (self.switches, self.last_switch, self.detour) = (old.switches, old.last_switch, old.detour);
         self.choice.resume();
     }
 
@@ -276,6 +281,12 @@ impl Failover {
         Some(ends.since(now))
     }
 
+    /// Whether a WAN is away, which may be over in a moment: nobody needs to know of it yet.
+    #[must_use]
+    pub fn is_provisional(&self) -> bool {
+        self.wans.iter().any(|wan| wan.health.is_away())
+    }
+
     /// Whether something has changed that is no event, since this was asked last.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
@@ -321,6 +332,7 @@ impl Failover {
             self.wans.iter_mut().for_each(|wan| wan.health.verify(now));
         }
         for (at, wan) in self.wans.iter().enumerate() {
+            self.choice.set_away(at, wan.health.is_away());
             self.choice.set(now, at, wan.health.standing());
         }
         while let Some(decision) = self.choice.decide(now) {
@@ -328,12 +340,12 @@ impl Failover {
                 Decision::Use(wan, cause) => {
                     self.all_down = false;
                     self.postping = None;
-                    self.wanted = Some(Wanted { wan, cause, retry: None, refused: None });
-                    out.push(Effect::Route(wan));
+                    self.want(wan, cause, false, out);
                 }
                 Decision::AllDown => self.all_down = true,
             }
         }
+        self.go_round(out);
         let active = self.choice.active();
         let served = active.is_some_and(|active| self.choice.condition(active).is_some_and(Condition::is_usable));
         for (at, wan) in self.wans.iter_mut().enumerate() {
@@ -345,10 +357,32 @@ impl Failover {
         }
     }
 
+    fn want(&mut self, wan: usize, cause: Cause, silent: bool, out: &mut Vec<Effect>) {
+        self.detour = None;
+        self.wanted = Some(Wanted { wan, cause, retry: None, refused: None, silent });
+        out.push(Effect::Route(wan));
+    }
+
+    /// While the WAN in use is away the traffic goes over another one, and back as soon as it is there again.
+    fn go_round(&mut self, out: &mut Vec<Effect>) {
+        let Some(active) = self.choice.active().filter(|_| self.wanted.is_none()) else { return };
+        let Some(health) = self.wans.get(active).map(|wan| &wan.health) else { return };
+        if health.is_away() {
+            let best = self.choice.best().filter(|best| self.detour != Some(*best));
+            if let Some(best) = best {
+                self.detour = Some(best);
+                out.push(Effect::Detour(best));
+            }
+        } else if self.detour.is_some() && matches!(health.link(), Some(Link::Ready(_))) {
+            self.want(active, Cause::Failed, true, out);
+        }
+    }
+
     /// What the kernel has made of [`Effect::Route`].
     fn routed(&mut self, now: Instant, wan: usize, result: &Result<(), Rc<str>>, out: &mut Vec<Effect>) {
         let Some(wanted) = self.wanted.take_if(|wanted| wanted.wan == wan) else { return };
         match result {
+            Ok(()) if wanted.silent => (self.led, self.refusal) = (Some(wan), None),
             Ok(()) => {
                 // What there is to say about the WANs comes first.
                 self.tell(now, Some(wan), out);

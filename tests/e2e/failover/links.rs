@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use super::{count, ours, rules, start, switches, wait_active, wait_up, way};
-use crate::support::wait_status;
+use crate::support::{calls, recorder, wait_calls, wait_status};
 use crate::{SOON, lab, trials};
 
 pub(super) fn tests() -> Vec<Trial> {
@@ -17,6 +17,7 @@ pub(super) fn tests() -> Vec<Trial> {
         an_interface_set_down_is_acted_on_at_once,
         a_lost_address_is_acted_on_at_once,
         b9_another_address_is_followed,
+        d8_a_renewal_moves_packets_and_is_neither_told_nor_counted,
         b45_a_cable_pulled_and_put_back,
         the_gateway_is_asked_for_again_when_the_cable_is_back,
         an_interface_that_goes_and_comes_back_under_another_number,
@@ -123,6 +124,49 @@ fn b9_another_address_is_followed() {
     wait_active(&imon, 0, Wan::Two);
     lab.renumber(Wan::One, 78);
     wait_active(&imon, imon.mark() - 1, Wan::One);
+}
+
+/// The address goes, packets move, and another address comes. How many milliseconds it was away.
+fn renew(lab: &Lab, host: u8) -> u64 {
+    let script = format!(
+        "began=$(date +%s%N); echo addr flush dev wan1 | ip -4 -batch -
+         n=0; until ip route get 1.1.1.1 2>/dev/null | grep -q 'dev wan2' || [ $n -gt 200 ]; do n=$((n + 1)); done
+         ip -4 addr add 192.168.42.{host}/24 dev wan1
+         [ $n -le 200 ] || exit 1
+         echo $(( ($(date +%s%N) - began) / 1000000 ))"
+    );
+    lab.sh("router", &script).trim().parse().unwrap()
+}
+
+fn d8_a_renewal_moves_packets_and_is_neither_told_nor_counted() {
+    let lab = lab();
+    let script = recorder(&lab);
+    let imon = start(&lab, slow(&[("action", json!(script)), ("hold-down", json!(1))]));
+    wait_up(&imon);
+    let before = wait_calls(&lab, 3).len();
+    let (mut rounds, mut passed) = (0, 0);
+    while passed < 3 {
+        let mark = imon.mark();
+        let away = renew(&lab, 70 + rounds);
+        rounds += 1;
+        lab.wait_until("traffic on primary", SOON, || way(&lab, "1.1.1.1") == "wan1");
+        // On a machine that is too slow for it, it was an outage.
+        if away < 250 {
+            passed += 1;
+            // Part of the scenario: by then an outage would have been told.
+            std::thread::sleep(Duration::from_millis(400));
+            let said: Vec<String> = imon.texts().into_iter().skip(mark).collect();
+            let outage = ["is now o", "Failover", "offline", "Outage"];
+            let told = said.iter().any(|line| outage.iter().any(|word| line.contains(word)));
+            assert!(!told, "{away} ms: {said:?}");
+            assert_eq!(calls(&lab).len(), before, "{away} ms");
+        }
+        assert!(rounds < 20, "no renewal was short enough: {away} ms");
+    }
+    // One that does not come back is an outage.
+    lab.sh("router", "ip -4 addr flush dev wan1");
+    imon.wait_line(|line| line.ends_with("Primary Network net42 (wan1) is now offline"), SOON);
+    wait_active(&imon, 0, Wan::Two);
 }
 
 fn b45_a_cable_pulled_and_put_back() {
