@@ -238,6 +238,10 @@ pub fn fresh(given: &[Given]) -> String {
             };
             line(question.name, default);
         }
+        // What V2.99 did not have is written where somebody wants it.
+        for name in ["events", "remind"].into_iter().filter(|name| known(section, name).is_some()) {
+            line(name, "");
+        }
         if section == "global" {
             line("datefmt", "\"%Y-%m-%d %H:%M:%S\"");
             for name in ["instance", "note", "imon-configure-version", "imon-configure-created"] {

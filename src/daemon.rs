@@ -105,6 +105,8 @@ pub struct Daemon {
     web: Option<Web>,
     writing: Writing,
     actions: Actions,
+    /// Events beyond V2.99's that call the script.
+    requested: Vec<&'static str>,
     effects: Vec<Effect>,
     poll: Ready,
     heard: Vec<(Option<usize>, Heard, Duration)>,
@@ -281,6 +283,7 @@ impl Daemon {
             web,
             writing,
             actions: Actions::new(),
+            requested: Vec::new(),
             effects: Vec::new(),
             poll: Poll::default(),
             heard: Vec::new(),
@@ -393,6 +396,7 @@ impl Daemon {
     fn settle(&mut self, config: &Config) {
         let targets = config.ping.as_ref().map_or(0, |p| p.targets.len());
         let script = config.global.action.as_ref().map(|a| a.value.clone());
+        self.requested.clone_from(&config.global.events);
         self.actions.configure(script, &self.instance, config.global.action_timeout, targets);
         self.log.configure(&self.instance, &config.global.datefmt, config.monitors() > 1);
         let rate = |timing: &Timing, n: usize| {
@@ -616,7 +620,7 @@ impl Daemon {
 
     /// Calls the action script, if the event has a call.
     fn call(&mut self, event: &Event, ticket: Option<Ticket>) {
-        let Some(action) = event.action() else { return };
+        let Some(action) = event.call(&self.requested) else { return };
         let clock = clock::both();
         let json = event.json(&self.instance, clock, self.hosts.address(event.owner).ok());
         let env = environment(action.name, &self.instance, event, &clock.wall, json);
@@ -1233,12 +1237,13 @@ impl Monitors {
 fn setup(settings: &config::Failover, network: &Network, hosts: &mut Hosts) -> failover::Setup {
     let mut wans = Vec::with_capacity(settings.wans.len());
     for (wan, configured) in settings.wans.iter().enumerate() {
+        let by_gateway = configured.targets.is_empty();
         let mut target = |target: &config::Target| {
             let way = Way { wan, probe: target.probe, judges: true };
             (hosts.add_by(Some(way), &target.host, Monitor::Failover), Rc::clone(&target.text))
         };
         let mut targets: Vec<_> = configured.targets.iter().map(&mut target).collect();
-        if targets.is_empty() {
+        if by_gateway {
             targets.push((hosts.add_gateway(wan, Monitor::Failover), "gateway".into()));
         }
         let post = Way { wan, probe: failover::Probe::Echo, judges: false };
@@ -1247,6 +1252,7 @@ fn setup(settings: &config::Failover, network: &Network, hosts: &mut Hosts) -> f
             name: configured.name.as_str().into(),
             device: configured.device.as_str().into(),
             targets,
+            by_gateway,
             postping: postping.map(|h| (hosts.add_by(Some(post), h, Monitor::Failover), Rc::clone(h.text()))),
         });
     }
@@ -1258,6 +1264,7 @@ fn setup(settings: &config::Failover, network: &Network, hosts: &mut Hosts) -> f
         prefer_first: settings.prefer_primary,
         hold_down: settings.hold_down,
         idle_interval: settings.idle_interval,
+        remind: settings.remind,
         adopted: network.led(),
     }
 }

@@ -131,16 +131,51 @@ pub enum What {
         wan: Wan,
         /// Whether it works.
         online: bool,
-        /// Why it does not, where there is more to say than silence.
+        /// Why it does not.
         reason: Option<Rc<str>>,
     },
-    /// A WAN works again, or does not any more.
-    WanState {
+    /// A WAN does not work any more.
+    WanOffline {
         /// Which.
         wan: Wan,
-        /// The outage that ended; `None`: it begins.
-        outage: Option<Outage>,
-        /// Why it does not work, where there is more to say than silence.
+        /// When its first lost probe was sent, or its link was lost.
+        began: Instant,
+        /// Why it does not work.
+        reason: Option<Rc<str>>,
+        /// It changes too often for a line each time.
+        quiet: bool,
+    },
+    /// A WAN works again.
+    WanOnline {
+        /// Which.
+        wan: Wan,
+        /// The outage that has ended.
+        outage: Outage,
+        /// It changes too often for a line each time.
+        quiet: bool,
+    },
+    /// A WAN still does not work.
+    WanReminder {
+        /// Which.
+        wan: Wan,
+        /// The outage so far.
+        outage: Outage,
+        /// How often this was said.
+        count: u32,
+        /// Why it does not work.
+        reason: Option<Rc<str>>,
+    },
+    /// What has changed too often for a line each time.
+    Changes {
+        /// A WAN; `None`: whether any WAN works.
+        wan: Option<Wan>,
+        /// How often,
+        times: u32,
+        /// since the last line, so long ago.
+        lasted: Duration,
+        /// What it is now, in a word.
+        state: &'static str,
+        /// Why, if it does not work.
         reason: Option<Rc<str>>,
     },
     /// A WAN works badly, and how; `None`: not any more.
@@ -168,6 +203,17 @@ pub enum What {
     AllDown {
         /// All of them, in order of preference.
         wans: Vec<Wan>,
+        /// It happens too often for a line each time.
+        quiet: bool,
+    },
+    /// A WAN works and carries the traffic, after none did.
+    Restored {
+        /// Which.
+        wan: Wan,
+        /// From the moment the last one failed.
+        outage: Outage,
+        /// It happens too often for a line each time.
+        quiet: bool,
     },
     /// The ping after a switch.
     Postping {
@@ -283,6 +329,16 @@ pub struct Outage {
     pub lasted: Duration,
 }
 
+impl Outage {
+    /// Since when, and for how many seconds.
+    fn json(&self, clock: Clock) -> (Option<Wall>, Option<Millis>) {
+        (Some(clock.wall_of(self.began)), Some(Millis(self.lasted.as_secs_f64())))
+    }
+}
+
+/// Events that V2.99 did not have: they call the script only where the configuration names them.
+pub const ON_REQUEST: [&str; 4] = ["failover-offline", "failover-online", "failover-remind", "failover-restored"];
+
 /// A call of the action script.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Action {
@@ -341,15 +397,26 @@ impl Event {
                 let severity = if *online { Notice } else { Warning };
                 line(severity, format_args!("Network Failover Initial State for {wan}: {}", on_off(*online)));
             }
-            What::WanState { wan, outage: Some(outage), .. } => {
+            What::WanOffline { quiet: true, .. } | What::WanOnline { quiet: true, .. } => {}
+            What::WanOnline { wan, outage, .. } => {
                 line(Notice, format_args!("{wan} is now online"));
                 line(Notice, format_args!("{} Network Outage Duration: {}", wan.role, time::in_words(outage.lasted)));
             }
-            What::WanState { wan, outage: None, reason } => {
+            What::WanOffline { wan, reason, .. } => {
                 if let Some(reason) = reason {
                     line(Warning, format_args!("{wan}: {reason}"));
                 }
                 line(Warning, format_args!("{wan} is now offline"));
+            }
+            What::WanReminder { wan, outage, .. } => {
+                line(Warning, format_args!("{wan} is still offline, for {}", time::in_words(outage.lasted)));
+            }
+            What::Changes { wan, times, lasted, state, reason } => {
+                let (n, s) = (lasted.as_secs().div_ceil(60), if *times == 1 { "" } else { "s" });
+                let who = wan.as_ref().map_or_else(|| "The internet".to_owned(), Wan::to_string);
+                let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+                let text = format_args!("{who} changed {times} time{s} in the last {n} min, now {state}{why}");
+                line(if why.is_empty() { Notice } else { Warning }, text);
             }
             What::WanDegraded { wan, how: Some(how) } => line(Warning, format_args!("{wan} is degraded: {how}")),
             What::WanDegraded { wan, how: None } => line(Notice, format_args!("{wan} is no longer degraded")),
@@ -360,7 +427,12 @@ impl Event {
             What::Refused { wan, why } => {
                 line(Severity::Error, format_args!("The default route over {wan} cannot be set, tried again: {why}"));
             }
+            What::AllDown { quiet: true, .. } | What::Restored { quiet: true, .. } => {}
             What::AllDown { .. } => line(Warning, format_args!("Both Primary and Standby Networks are offline")),
+            What::Restored { wan, outage, .. } => {
+                let lasted = time::in_words(outage.lasted);
+                line(Notice, format_args!("No network was online for {lasted}; traffic goes over {wan} now"));
+            }
             What::Postping { wan, target, online: true } => {
                 line(Notice, format_args!("Info: {} Network Ping Target {target} Online After Failover", wan.role));
             }
@@ -427,7 +499,19 @@ impl Event {
                 Role::Primary => ("failover-primary", vec![wan.info()]),
                 Role::Standby => ("failover-standby", vec![wan.info()]),
             },
-            What::AllDown { wans } => ("failover-bothdown", wans.iter().map(Wan::info).collect()),
+            What::WanOffline { wan, reason, .. } => {
+                ("failover-offline", vec![wan.info(), reason.as_deref().unwrap_or_default().to_owned()])
+            }
+            What::WanOnline { wan, outage, .. } => {
+                ("failover-online", vec![wan.info(), time::for_script(outage.lasted)])
+            }
+            What::WanReminder { wan, outage, .. } => {
+                ("failover-remind", vec![wan.info(), time::for_script(outage.lasted)])
+            }
+            What::Restored { wan, outage, .. } => {
+                ("failover-restored", vec![wan.info(), time::for_script(outage.lasted)])
+            }
+            What::AllDown { wans, .. } => ("failover-bothdown", wans.iter().map(Wan::info).collect()),
             What::Postping { wan, online, .. } => ("failover-postping", vec![wan.info(), on_off(*online).to_owned()]),
             What::ExternalChanged { new, old, .. } => {
                 let old = old.map_or_else(|| "unknown".to_owned(), |old| old.to_string());
@@ -439,12 +523,18 @@ impl Event {
             | What::Secondary { .. }
             | What::Conclusion(_)
             | What::Refuted { .. }
-            | What::WanState { .. }
+            | What::Changes { .. }
             | What::WanDegraded { .. }
             | What::Refused { .. }
             | What::Sending { .. } => return None,
         };
         Some(Action { name, args })
+    }
+
+    /// The call, if it is one that V2.99 made as well, or that is named in `requested`.
+    #[must_use]
+    pub fn call(&self, requested: &[&str]) -> Option<Action> {
+        self.action().filter(|call| !ON_REQUEST.contains(&call.name) || requested.contains(&call.name))
     }
 
     /// The whole event as one line of JSON, for `IMON_JSON`. Its fields are documented in the README.
@@ -461,6 +551,7 @@ impl Event {
             since: None,
             outage_seconds: None,
             by_dns: None,
+            count: None,
             reason: None,
             ping: None,
             wan: None,
@@ -494,9 +585,24 @@ impl Event {
             What::WanInitial { wan, online, reason } => {
                 (j.wan, j.online, j.reason) = (Some(wan), Some(*online), reason.as_deref().map(str::to_owned));
             }
-            What::WanState { wan, .. } | What::WanDegraded { wan, .. } | What::Refused { wan, .. } => j.wan = Some(wan),
+            What::WanOffline { wan, began, reason, .. } => {
+                j.wan = Some(wan);
+                j.since = Some(clock.wall_of(*began));
+                j.outage_seconds = Some(Millis(clock.now.since(*began).as_secs_f64()));
+                j.reason = reason.as_deref().map(str::to_owned);
+            }
+            What::WanOnline { wan, outage, .. } | What::Restored { wan, outage, .. } => {
+                (j.wan, j.online) = (Some(wan), Some(true));
+                (j.since, j.outage_seconds) = outage.json(clock);
+            }
+            What::WanReminder { wan, outage, count, reason } => {
+                (j.wan, j.online, j.count) = (Some(wan), Some(false), Some(*count));
+                (j.since, j.outage_seconds) = outage.json(clock);
+                j.reason = reason.as_deref().map(str::to_owned);
+            }
+            What::WanDegraded { wan, .. } | What::Refused { wan, .. } => j.wan = Some(wan),
             What::Switched { wan, cause } => (j.wan, j.cause) = (Some(wan), Some(cause.word())),
-            What::AllDown { wans } => j.wans = Some(wans),
+            What::AllDown { wans, .. } => j.wans = Some(wans),
             What::Postping { wan, target, online } => {
                 j.target = Some(target);
                 (j.wan, j.online) = (Some(wan), Some(*online));
@@ -509,9 +615,15 @@ impl Event {
                 (j.address, j.reason, j.family) = (None, Some(why.to_string()), Some(family.digit()));
                 j.wan_interface = wan.as_deref();
             }
-            What::Conclusion(_) | What::ExternalFound { .. } | What::Note { .. } => {}
+            What::Conclusion(_) | What::Changes { .. } | What::ExternalFound { .. } | What::Note { .. } => {}
         }
         serde_json::to_string(&j).unwrap_or_default()
+    }
+
+    /// The names of all events that call the action script.
+    #[must_use]
+    pub fn names() -> Vec<&'static str> {
+        Self::examples(Instant::ZERO).iter().filter_map(|e| e.action().map(|a| a.name)).collect()
     }
 
     /// One example of each event that calls the action script, by its name, for `imon test-action` and the README.
@@ -519,6 +631,8 @@ impl Event {
     pub fn examples(now: Instant) -> Vec<Self> {
         let target: Rc<str> = "1.1.1.1".into();
         let outage = Outage { began: now - Duration::from_secs(18), lasted: Duration::from_secs(18) };
+        let long = Outage { began: now - Duration::from_secs(600), lasted: Duration::from_secs(600) };
+        let silent = Some("nothing answers: 2 probes to 1.1.1.1 in a row unanswered".into());
         let rtts = [0.142, 0.368].map(|ms: f64| Duration::from_secs_f64(ms / 1000.0));
         let event = |monitor, what| Self { monitor, owner: 0, what };
         let wan = |role, name: &str, device: &str, address| Wan {
@@ -548,8 +662,17 @@ impl Event {
             failover(What::WanInitial { wan: primary.clone(), online: true, reason: None }),
             failover(What::Switched { wan: primary.clone(), cause: Cause::Start }),
             failover(What::Switched { wan: standby.clone(), cause: Cause::Failed }),
-            failover(What::AllDown { wans: vec![primary, standby.clone()] }),
+            failover(What::AllDown { wans: vec![primary.clone(), standby.clone()], quiet: false }),
             failover(What::Postping { wan: standby, target: target.clone(), online: true }),
+            failover(What::WanOffline {
+                wan: primary.clone(),
+                began: outage.began,
+                reason: silent.clone(),
+                quiet: false,
+            }),
+            failover(What::WanOnline { wan: primary.clone(), outage, quiet: false }),
+            failover(What::WanReminder { wan: primary.clone(), outage: long, count: 1, reason: silent }),
+            failover(What::Restored { wan: primary, outage, quiet: false }),
             event(Monitor::Ping, What::PingResult { target, stats: Stats::of(rtts.into_iter(), 3), reason: None }),
         ]
     }
@@ -573,6 +696,9 @@ struct Json<'a> {
     outage_seconds: Option<Millis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     by_dns: Option<bool>,
+    /// Of reminders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]

@@ -379,6 +379,9 @@ struct WanStatus<'a> {
     /// Since when; for one that is down the time of its first lost probe.
     since: Option<Wall>,
     reason: Option<String>,
+    /// What might help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<&'static str>,
     active: bool,
     address: Option<Ipv4Addr>,
     gateway: Option<Ipv4Addr>,
@@ -456,6 +459,7 @@ impl<'a> WanStatus<'a> {
             state: health.condition().word(),
             since: health.since().map(|at| s.clock.wall_of(at)),
             reason: health.why().map(|why| refused.map_or_else(|| why.to_string(), str::to_owned)),
+            advice: failover.advice(at),
             active: failover.active() == Some(at),
             address,
             gateway,

@@ -52,6 +52,7 @@ fn setup(plan: Plan, prefer_first: bool, hold_down: Duration) -> Setup {
         name: format!("net{n}").into(),
         device: format!("wan{n}").into(),
         targets: vec![(n, "gateway".into())],
+        by_gateway: true,
         postping: None,
     };
     Setup {
@@ -62,6 +63,7 @@ fn setup(plan: Plan, prefer_first: bool, hold_down: Duration) -> Setup {
         prefer_first,
         hold_down,
         idle_interval: None,
+        remind: None,
         adopted: None,
     }
 }
@@ -435,6 +437,8 @@ fn the_order_at_the_start_is_primary_its_switch_its_postping_and_then_standby() 
     assert_eq!(
         world.log(),
         [
+            "Primary Network net0 (wan0): nothing answers: 2 probes to its gateway in a row unanswered; it has never \
+             answered: if it answers no pings at all, set primary-ping",
             "Network Failover Initial State for Primary Network net0 (wan0): offline",
             "Network Failover Initial State for Standby Network net1 (wan1): online",
             "Network Failover to Standby Network net1 (wan1)",
@@ -453,6 +457,7 @@ fn a_failover_and_a_failback_are_told_as_v2_99_did() {
     assert_eq!(
         world.log()[before..],
         [
+            "Primary Network net0 (wan0): nothing answers: 2 probes to its gateway in a row unanswered",
             "Primary Network net0 (wan0) is now offline",
             "Network Failover to Standby Network net1 (wan1)",
             "Network Failover Standby Route net1 (wan1) is active",
@@ -497,7 +502,7 @@ fn b37_an_outage_lasts_from_its_first_lost_probe_on_the_monotonic_clock() {
     let mut world = World::new(usual(), true, MS * 10_000);
     world.run(40_000, |t, wan| wan == 1 || !(10_900..30_900).contains(&t));
     let lasted = world.said.iter().find_map(|(_, what)| match what {
-        What::WanState { outage: Some(outage), .. } => Some(outage.lasted),
+        What::WanOnline { outage, .. } => Some(outage.lasted),
         _ => None,
     });
     assert_eq!(lasted, Some(MS * 20_005), "from the probe at 11 s to the reply to that at 31 s");
@@ -616,7 +621,7 @@ fn d8_what_lasts_longer_is_an_outage_from_the_moment_the_address_went() {
         world.link(0, road(0, 2));
         world.run(30_000, |_, _| true);
         let lasted = world.said.iter().find_map(|(_, what)| match what {
-            What::WanState { outage: Some(outage), .. } => Some(outage.lasted),
+            What::WanOnline { outage, .. } => Some(outage.lasted),
             _ => None,
         });
         assert_eq!(lasted, Some(MS * (away as u32 + 5)), "to the first reply");
@@ -852,6 +857,440 @@ fn d8_a_point_to_point_link_and_one_that_is_probed_rarely_are_no_exceptions() {
     assert_eq!((world.said.len(), world.route), (said, Some(0)), "{:?}", world.log());
 }
 
+/// Weather of 30 days from a seed: cables, gateways and providers that fail for seconds to hours, a network that
+/// flickers for an hour, and addresses that go for minutes. Every call of the script for which `call` has words, and when.
+fn month(setup: Setup, seed: u64, call: impl Fn(&imon::event::Event) -> Option<String>) -> Vec<String> {
+    let mut random = Random(seed);
+    let mut world = World::of(setup, [road(0, 2), road(1, 2)]);
+    let (mut t, mut answers) = (0, [true, true]);
+    while t < 30 * 86_400_000 {
+        t += if random.below(3) == 0 { random.below(60_000) } else { random.below(4 * 3_600_000) };
+        let wan = random.below(2) as usize;
+        match random.below(6) {
+            0 => {
+                for _ in 0..random.below(400) {
+                    world.run(t, |_, wan| answers[wan]);
+                    answers[wan] = !answers[wan];
+                    t += 500 + random.below(15_000);
+                }
+                answers[wan] = true;
+            }
+            1 => {
+                world.run(t, |_, wan| answers[wan]);
+                world.link(wan, [State::NoCarrier, State::Down, State::Missing][random.below(3) as usize]);
+                t += 1_000 + random.below(600_000);
+                world.run(t, |_, wan| answers[wan]);
+                world.link(wan, road(wan, 2));
+            }
+            _ => {
+                world.run(t, |_, wan| answers[wan]);
+                answers[wan] = !answers[wan];
+            }
+        }
+    }
+    let mut calls = Vec::new();
+    for (at, what) in world.said {
+        let event = imon::event::Event { monitor: imon::event::Monitor::Failover, owner: 0, what };
+        calls.extend(call(&event).map(|call| format!("{at} {call}")));
+    }
+    calls
+}
+
+/// FNV-1a, to compare with what another version said.
+fn digest(lines: &[String]) -> u64 {
+    let bytes = lines.iter().flat_map(|line| line.bytes().chain([b'\n']));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn every_ten_seconds(prefer_first: bool) -> Setup {
+    setup(Plan::new(MS * 10_000, 2, MS * 1000), prefer_first, MS * 10_000)
+}
+
+fn in_words(action: imon::event::Action) -> String {
+    format!("{} {:?}", action.name, action.args)
+}
+
+impl World {
+    /// What was said since, as lines of the log.
+    fn log_since(&self, mark: usize) -> Vec<String> {
+        lines(&self.said[mark..])
+    }
+
+    /// Calls of the script, all that there are.
+    fn calls_since(&self, mark: usize) -> Vec<String> {
+        let event =
+            |what: &What| imon::event::Event { monitor: imon::event::Monitor::Failover, owner: 0, what: what.clone() };
+        self.said[mark..].iter().filter_map(|(_, what)| event(what).action().map(in_words)).collect()
+    }
+
+    /// Another configuration is loaded, which differs in nothing that counts.
+    fn reload(&mut self, setup: Setup) {
+        let old = std::mem::replace(&mut self.monitor, Failover::new(setup, self.now));
+        self.monitor.inherit(old);
+        self.on_the_way.clear();
+        let links = self.links;
+        self.see(&Seen::Links(&links), &mut |_, _| true);
+    }
+}
+
+fn lines(said: &[(u64, What)]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (_, what) in said {
+        let event = imon::event::Event { monitor: imon::event::Monitor::Failover, owner: 0, what: what.clone() };
+        event.log(false, &mut |_, line| lines.push(line.to_string()));
+    }
+    lines
+}
+
+/// How long no network was online, in milliseconds, each time.
+fn restored(world: &World) -> Vec<u128> {
+    let lasted = |(_, what): &(u64, What)| match what {
+        What::Restored { outage, .. } => Some(outage.lasted.as_millis()),
+        _ => None,
+    };
+    world.said.iter().filter_map(lasted).collect()
+}
+
+#[test]
+fn d9_no_internet_at_all_has_a_beginning_an_end_and_a_length() {
+    let mut world = World::new(usual(), true, MS * 10_000);
+    world.run(10_400, |_, _| true);
+    let mark = world.said.len();
+    // Standby fails at 20 s, primary at 30 s and is back at 50 s.
+    world.run(100_000, |t, wan| if wan == 0 { !(29_900..49_900).contains(&t) } else { t < 19_900 });
+    assert_eq!(
+        world.log_since(mark),
+        [
+            "Standby Network net1 (wan1): nothing answers: 2 probes to its gateway in a row unanswered",
+            "Standby Network net1 (wan1) is now offline",
+            "Primary Network net0 (wan0): nothing answers: 2 probes to its gateway in a row unanswered",
+            "Primary Network net0 (wan0) is now offline",
+            "Both Primary and Standby Networks are offline",
+            "Primary Network net0 (wan0) is now online",
+            "Primary Network Outage Duration: 0 days 0 hours, 0 minutes 20 seconds",
+            "No network was online for 0 days 0 hours, 0 minutes 20 seconds; traffic goes over Primary Network net0 (wan0) \
+             now",
+        ]
+    );
+    assert_eq!(restored(&world), [20_005], "from the first probe that primary lost to the first reply");
+    let calls = world.calls_since(mark);
+    assert_eq!(calls.last().unwrap(), "failover-restored [\"net0:Primary:wan0:192.168.42.2\", \"0:0:0:20\"]");
+}
+
+#[test]
+fn d9_the_end_is_told_after_the_switch_to_the_one_that_works() {
+    let mut world = World::new(usual(), true, MS * 10_000);
+    world.run(10_400, |_, _| true);
+    world.run(30_000, |_, _| false);
+    let mark = world.said.len();
+    world.refuses = Some("No buffer space available");
+    world.run(40_000, |_, wan| wan == 1);
+    assert_eq!(restored(&world), [0_u128; 0], "as long as the kernel refuses the route there is none");
+    world.refuses = None;
+    world.run(50_000, |_, wan| wan == 1);
+    let log = world.log_since(mark);
+    let tail = &log[log.len() - 3..];
+    assert_eq!(
+        tail[..2].to_vec(),
+        ["Network Failover to Standby Network net1 (wan1)", "Network Failover Standby Route net1 (wan1) is active"]
+    );
+    assert!(tail[2].ends_with("traffic goes over Standby Network net1 (wan1) now"), "{tail:?}");
+    let lasted = restored(&world)[0];
+    assert!((29_000..30_500).contains(&lasted), "up to the route: {lasted}");
+}
+
+#[test]
+fn d9_all_may_be_down_at_the_start_over_a_reload_and_over_a_suspend() {
+    // From the start.
+    let mut world = World::new(usual(), true, MS * 10_000);
+    world.run(60_000, |t, wan| wan == 1 && t > 29_900);
+    assert_eq!((world.both_down(), restored(&world)), (1, vec![30_005]), "{:?}", world.log());
+    let log = world.log();
+    let at = log.iter().position(|line| line.starts_with("Both Primary")).unwrap();
+    assert!(log[..at].iter().filter(|line| line.ends_with(": offline")).count() == 2, "{log:?}");
+    // Links that are not there.
+    let mut world = World::of(setup(usual(), true, MS * 10_000), [State::NoCarrier, State::Missing]);
+    world.run(20_000, |_, _| true);
+    world.link(1, road(1, 2));
+    world.run(21_000, |_, _| true);
+    assert_eq!((world.both_down(), restored(&world)), (1, vec![20_005]), "{:?}", world.log());
+    // Over a reload, twice, and a suspend.
+    let mut world = World::new(usual(), true, MS * 10_000);
+    world.run(10_400, |_, _| true);
+    world.run(20_000, |_, _| false);
+    let adopted = Setup { adopted: Some(0), ..setup(usual(), true, MS * 10_000) };
+    world.reload(adopted.clone());
+    world.run(30_000, |_, _| false);
+    world.see(&Seen::Resumed, &mut |_, _| false);
+    world.run(35_000, |_, _| false);
+    world.reload(adopted.clone());
+    world.run(60_000, |t, wan| wan == 0 && t > 39_950);
+    assert_eq!((world.both_down(), restored(&world).len()), (1, 1), "{:?}", world.log());
+    assert!((29_000..29_100).contains(&restored(&world)[0]), "{:?}", restored(&world));
+    world.reload(adopted);
+    world.run(70_000, |_, wan| wan == 0);
+    assert_eq!(restored(&world).len(), 1, "told once");
+}
+
+#[test]
+fn d9_one_that_is_degraded_or_away_for_a_moment_is_still_internet() {
+    let quality = Quality { loss: Some(Limit { most: 0.2, again: 0.1 }), rtt: None };
+    let mut world = World::of(Setup { quality, ..setup(usual(), false, MS * 10_000) }, [road(0, 2), road(1, 2)]);
+    world.run(100_000, |t, wan| if wan == 1 { t < 20_000 } else { t < 30_000 || t % 1000 != 0 });
+    assert_eq!(world.condition(0), Condition::Degraded);
+    world.link(0, State::NoAddress);
+    world.run(100_250, |_, _| false);
+    world.link(0, road(0, 2));
+    world.run(120_000, |t, wan| wan == 0 && t % 1000 != 0);
+    assert_eq!((world.both_down(), restored(&world).len()), (0, 0), "{:?}", world.log());
+    world.link(0, State::NoAddress);
+    world.run(121_000, |_, _| false);
+    assert_eq!((world.both_down(), restored(&world).len()), (1, 0), "{:?}", world.log());
+    world.link(0, road(0, 2));
+    world.run(122_000, |_, wan| wan == 0);
+    assert_eq!(restored(&world).len(), 1);
+}
+
+#[test]
+fn d9_every_offline_line_has_its_reason_right_before_it() {
+    let mut offline = 0;
+    for seed in 0..20 {
+        let mut random = Random(seed);
+        let mut world = World::new(usual(), random.below(2) == 0, MS * 5_000);
+        let mut answers = [random.below(2) == 0, random.below(2) == 0];
+        for t in 1..60 {
+            world.run(t * 5_000, |_, wan| answers[wan]);
+            let wan = random.below(2) as usize;
+            match random.below(4) {
+                0 => world.link(wan, State::NoCarrier),
+                1 => world.link(wan, State::NoAddress),
+                2 => world.link(wan, road(wan, 2)),
+                _ => answers[wan] = !answers[wan],
+            }
+        }
+        let log = world.log();
+        for (at, line) in log.iter().enumerate() {
+            let end = line.strip_suffix(" is now offline").or_else(|| {
+                line.strip_suffix(": offline").and_then(|line| line.strip_prefix("Network Failover Initial State for "))
+            });
+            let Some(wan) = end else { continue };
+            offline += 1;
+            let reason = at.checked_sub(1).map(|at| &log[at]);
+            assert!(reason.is_some_and(|reason| reason.starts_with(&format!("{wan}: "))), "seed {seed}: {log:#?}");
+        }
+    }
+    assert!(offline > 50, "{offline}");
+}
+
+#[test]
+fn d9_silence_names_who_was_asked_and_how_often() {
+    let mut setup = setup(usual(), true, MS * 10_000);
+    setup.wans[0].targets = vec![(0, "1.1.1.1".into()), (20, "dns:9.9.9.9".into())];
+    setup.wans[0].by_gateway = false;
+    setup.min_up = 2;
+    let mut world = World::of(setup, [road(0, 2), road(1, 2)]);
+    world.run(10_400, |_, _| true);
+    let mark = world.said.len();
+    world.run(15_000, |_, wan| wan == 1);
+    let log = world.log_since(mark);
+    let (what, rest) = log[0].split_once(": ").unwrap();
+    assert_eq!(what, "Primary Network net0 (wan0)");
+    let wanted = ["nothing answers: 2 probes to 1.1.1.1", "2 probes to dns:9.9.9.9"];
+    assert!(wanted.iter().any(|part| rest.contains(part)) && rest.ends_with(" in a row unanswered"), "{rest}");
+    // Meanwhile there are more of them: the status counts on.
+    world.run(25_000, |_, wan| wan == 1);
+    let why = world.monitor.wans()[0].health.why().unwrap().to_string();
+    let counts: Vec<u32> = why.split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert!(matches!(counts[..], [20..=30, 20..=30]), "{why}");
+}
+
+#[test]
+fn d10_a_standby_that_comes_and_goes_each_second_costs_a_handful_of_lines_an_hour() {
+    let mut world = World::new(usual(), true, MS * 10_000);
+    world.run(10_400, |_, _| true);
+    let mark = world.said.len();
+    // A third of the checks is answered: 20 pings a minute.
+    world.run(3_600_000, |t, wan| wan == 0 || (t / 1000) % 3 == 0);
+    let log = world.log_since(mark);
+    assert!(log.len() <= 12, "{log:#?}");
+    assert!(log[1].ends_with("(wan1) is now offline"), "the first at once: {log:#?}");
+    let sums: Vec<&String> = log.iter().filter(|line| line.contains(" changed ")).collect();
+    assert!(sums[0].starts_with("Standby Network net1 (wan1) changed 39 times in the last 1 min, now "), "{sums:#?}");
+    assert_eq!(sums.len(), 5, "{sums:#?}");
+    // Scripts hear of each change that they want to hear of, once.
+    let calls = world.calls_since(mark);
+    let count = |name: &str| calls.iter().filter(|call| call.starts_with(name)).count();
+    assert!(count("failover-offline") > 1000 && count("failover-online") > 1000, "{}", calls.len());
+    assert_eq!(calls.len(), count("failover-offline") + count("failover-online"), "and of nothing else");
+    // It dies for good: that is told when it is calm, with the reason.
+    let mark = world.said.len();
+    world.run(4_000_000, |_, wan| wan == 0);
+    let log = world.log_since(mark);
+    assert!(log.len() == 1 && log[0].contains(", now offline: nothing answers: "), "{log:?}");
+    // Ten minutes later a change is told at once.
+    let mark = world.said.len();
+    world.run(5_000_000, |t, wan| wan == 0 || t > 4_900_000);
+    assert_eq!(world.log_since(mark).len(), 2, "{:?}", world.log_since(mark));
+}
+
+#[test]
+fn d10_each_switch_is_told_with_the_reason_for_it_however_often_there_is_one() {
+    let mut world = World::new(usual(), true, Duration::ZERO);
+    world.run(10_400, |_, _| true);
+    world.run(600_000, |t, wan| wan == 1 || (t / 7000) % 2 == 0);
+    let log = world.log();
+    let switches: Vec<usize> =
+        (0..log.len()).filter(|at| log[*at].starts_with("Network Failover to Standby")).collect();
+    assert!(switches.len() > 30, "{log:#?}");
+    for at in switches {
+        assert!(log[at - 1].ends_with("(wan0) is now offline"), "{:?}", &log[at - 2..=at]);
+        assert!(log[at - 2].contains("(wan0): nothing answers: "), "{:?}", &log[at - 2..=at]);
+    }
+}
+
+#[test]
+fn d10_the_only_network_that_comes_and_goes_is_summed_up_and_scripts_hear_of_each_time() {
+    let mut world = World::of(setup(usual(), true, MS * 10_000), [road(0, 2), State::NoCarrier]);
+    world.run(10_400, |_, _| true);
+    let mark = world.said.len();
+    world.run(3_600_000, |t, _| (t / 1000) % 6 < 3);
+    let log = world.log_since(mark);
+    assert!(log.len() <= 36, "{log:#?}");
+    assert!(log.iter().any(|line| line.starts_with("The internet changed ")), "{log:#?}");
+    let calls = world.calls_since(mark);
+    let count = |name: &str| calls.iter().filter(|call| call.starts_with(name)).count();
+    assert!(count("failover-bothdown") > 500, "{}", calls.len());
+    assert!(count("failover-bothdown").abs_diff(count("failover-restored")) <= 1);
+}
+
+#[test]
+fn d11_a_gateway_that_has_never_answered_may_be_deaf_and_the_setting_is_named() {
+    let mut world = World::new(usual(), true, MS * 10_000);
+    world.run(5_000, |_, _| false);
+    let log = world.log();
+    assert!(log[0].ends_with("if it answers no pings at all, set primary-ping"), "{log:?}");
+    assert!(log[2].ends_with("if it answers no pings at all, set standby-ping"), "{log:?}");
+    assert!(world.monitor.advice(0).is_some_and(|advice| advice.contains("primary-ping")));
+    assert!(world.monitor.advice(1).is_some_and(|advice| advice.contains("standby-ping")));
+    // One that has answered once is no such gateway, also after a reload.
+    world.run(20_000, |t, _| t < 10_000);
+    assert_eq!((world.monitor.advice(0), world.condition(0)), (None, Condition::Down));
+    world.reload(setup(usual(), true, MS * 10_000));
+    world.run(30_000, |_, _| false);
+    assert_eq!((world.monitor.advice(0), world.condition(0)), (None, Condition::Down));
+    // Neither is one whose cable is out, nor one with targets of its own.
+    let mut setup = setup(usual(), true, MS * 10_000);
+    setup.wans[1].by_gateway = false;
+    let mut world = World::of(setup, [State::NoCarrier, road(1, 2)]);
+    world.run(5_000, |_, _| false);
+    assert_eq!([world.monitor.advice(0), world.monitor.advice(1)], [None, None]);
+    assert!(!world.log().iter().any(|line| line.contains("set primary-ping")), "{:?}", world.log());
+}
+
+#[test]
+fn v11_without_the_key_a_month_of_calls_is_byte_for_byte_that_of_3_0_0() {
+    /// Of version 3.0.0, at the same weather: number and digest.
+    const GOLD: [(bool, u64, usize, u64); 6] = [
+        (true, 1, 2090, 0xcbba_db1e_d981_ed1d),
+        (true, 2, 2556, 0xdab2_056c_ce79_cfa5),
+        (true, 3, 2242, 0x1c18_7a17_8334_dbae),
+        (false, 1, 2012, 0x9ce8_8c7d_de1d_38be),
+        (false, 2, 2510, 0xfd81_e7c6_d15c_f0b2),
+        (false, 3, 2162, 0xfc01_3249_218d_a7db),
+    ];
+    for (prefer, seed, count, gold) in GOLD {
+        let without = month(every_ten_seconds(prefer), seed, |event| event.call(&[]).map(in_words));
+        assert_eq!((without.len(), digest(&without)), (count, gold), "prefer-primary {prefer}, seed {seed}");
+        let remind = Some(MS * 600_000);
+        let with = |event: &imon::event::Event| event.call(&imon::event::ON_REQUEST).map(in_words);
+        let with = month(Setup { remind, ..every_ten_seconds(prefer) }, seed, with);
+        let new = |line: &&String| imon::event::ON_REQUEST.iter().any(|name| line.contains(&format!(" {name} ")));
+        for name in imon::event::ON_REQUEST {
+            assert!(with.iter().any(|line| line.contains(&format!(" {name} "))), "seed {seed}: no {name}");
+        }
+        let rest: Vec<&String> = with.iter().filter(|line| !new(line)).collect();
+        assert!(rest.into_iter().eq(&without), "prefer-primary {prefer}, seed {seed}: those of V2.99 are the same");
+    }
+}
+
+#[test]
+fn v11_each_change_of_a_network_has_one_call_whether_or_not_there_is_a_switch() {
+    let mut world = World::new(usual(), false, MS * 10_000);
+    world.run(10_400, |_, _| true);
+    let mark = world.said.len();
+    world.run(100_000, |t, wan| if wan == 1 { !(20_000..30_000).contains(&t) } else { !(50_000..60_000).contains(&t) });
+    let (primary, standby) = ("net0:Primary:wan0:192.168.42.2", "net1:Standby:wan1:192.168.62.2");
+    let why = "nothing answers: 2 probes to its gateway in a row unanswered";
+    assert_eq!(
+        world.calls_since(mark),
+        [
+            format!("failover-offline {:?}", [standby, why]),
+            format!("failover-online {:?}", [standby, "0:0:0:10"]),
+            format!("failover-offline {:?}", [primary, why]),
+            format!("failover-standby {:?}", [standby]),
+            format!("failover-online {:?}", [primary, "0:0:0:10"]),
+        ]
+    );
+}
+
+#[test]
+fn v11_reminders_come_while_an_outage_lasts_also_one_from_the_start_and_over_a_reload() {
+    let reminding =
+        |every: u32| Setup { remind: Some(MS * every), adopted: Some(1), ..setup(usual(), true, MS * 10_000) };
+    let reminders = |world: &World| -> Vec<(u64, u32)> {
+        let count = |(at, what): &(u64, What)| match what {
+            What::WanReminder { count, .. } => Some((*at, *count)),
+            _ => None,
+        };
+        world.said.iter().filter_map(count).collect()
+    };
+    let mut world = World::of(reminding(600_000), [State::NoCarrier, road(1, 2)]);
+    world.run(1_300_000, |_, _| true);
+    assert_eq!(reminders(&world), [(600_000, 1), (1_200_000, 2)]);
+    world.reload(reminding(600_000));
+    world.run(1_500_000, |_, _| true);
+    assert_eq!(reminders(&world).len(), 2, "a reload is no reason for another");
+    // Another interval counts from the beginning of the outage as well.
+    world.reload(reminding(400_000));
+    world.run(1_700_000, |_, _| true);
+    assert_eq!(reminders(&world)[2..], [(1_600_000, 4)]);
+    world.link(0, road(0, 2));
+    world.run(5_000_000, |_, _| true);
+    assert_eq!(reminders(&world).len(), 3, "over is over");
+    let calls = world.calls_since(0);
+    let reminder = calls.iter().find(|call| call.starts_with("failover-remind")).unwrap();
+    assert_eq!(reminder, "failover-remind [\"net0:Primary:wan0:\", \"0:0:10:0\"]");
+    let log = world.log();
+    assert!(
+        log.contains(&"Primary Network net0 (wan0) is still offline, for 0 days 0 hours, 10 minutes 0 seconds".into())
+    );
+    // A renewal that becomes an outage is reminded of from its beginning, a renewal never.
+    let mut world = World::of(Setup { adopted: None, ..reminding(200) }, [road(0, 2), road(1, 2)]);
+    world.run(10_500, |_, _| true);
+    world.link(0, State::NoAddress);
+    world.run(10_790, |_, _| true);
+    assert_eq!(reminders(&world), []);
+    world.run(11_000, |_, _| true);
+    assert_eq!(reminders(&world), [(10_900, 2)]);
+}
+
+#[test]
+fn v11_the_json_of_an_outage_has_the_network_the_reason_and_the_time() {
+    let now = at(700_000);
+    let clock = imon::time::Clock { now, wall: imon::time::Wall { secs: 1_800_000_000, nanos: 0 } };
+    for event in imon::event::Event::examples(now) {
+        let name = event.action().unwrap().name;
+        if !imon::event::ON_REQUEST.contains(&name) {
+            continue;
+        }
+        let json: serde_json::Value = serde_json::from_str(&event.json("t", clock, None)).unwrap();
+        assert_eq!((&json["event"], &json["wan"]["interface"]), (&name.into(), &"wan1".into()), "{json}");
+        assert!(json["since"].is_string() && json["outage_seconds"].as_f64().is_some_and(|s| s > 0.0), "{json}");
+        assert_eq!(json["reason"].is_string(), matches!(name, "failover-offline" | "failover-remind"), "{json}");
+        assert_eq!(json["count"].is_u64(), name == "failover-remind", "{json}");
+    }
+}
+
 /// One seeded schedule of links, gateways, addresses, refused routes and suspends; panics with its timeline. Replayed
 /// with `SEED=n cargo test --test failover random_schedules`.
 fn schedule(seed: u64) {
@@ -965,13 +1404,14 @@ fn schedule(seed: u64) {
         for (_, what) in &world.said {
             let (wan, now) = match what {
                 What::WanInitial { wan, online, .. } => (wan, *online),
-                What::WanState { wan, outage, .. } => (wan, outage.is_some()),
+                What::WanOnline { wan, .. } => (wan, true),
+                What::WanOffline { wan, .. } => (wan, false),
                 _ => continue,
             };
             if &*wan.device == device && online.replace(now) == Some(now) {
                 fail("the same state is told twice");
             }
-            if let What::WanState { outage: Some(outage), .. } = what
+            if let What::WanOnline { outage, .. } = what
                 && outage.lasted > MS * 400_000
             {
                 fail("an outage of an impossible length");

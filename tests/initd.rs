@@ -205,6 +205,7 @@ fn the_sample_action_script_takes_every_event() {
     folder.write("bin/logger", "#!/bin/sh\necho \"$*\" >>\"$HERE/log\"\n");
     folder.write("bin/hostname", "#!/bin/sh\necho testhost\n");
     folder.write("testhost-ip-update", "#!/bin/sh\necho \"$1 $2\" >\"$HERE/updated\"\n");
+    folder.write("testhost-modem-reset", "#!/bin/sh\necho \"$#:$1\" >>\"$HERE/reset\"\n");
     let text = fs::read_to_string(source("examples/imon-action.sample")).unwrap();
     let script = folder.write("action", &text.replace("/usr/local/bin/", &format!("{}/", folder.0.display())));
     let path = format!("{}:/usr/bin:/bin", folder.0.join("bin").display());
@@ -230,6 +231,22 @@ fn the_sample_action_script_takes_every_event() {
     assert!(events >= 10, "{events}");
     let updated = fs::read_to_string(folder.0.join("updated")).unwrap();
     assert_eq!(updated.split_whitespace().count(), 2, "{updated}");
+    let reset = || fs::read_to_string(folder.0.join("reset")).unwrap_or_default();
+    assert_eq!(reset(), "1:wan1\n1:wan1\n", "v11: dead for ten minutes, once by each shell");
+    // Each ten minutes, however often it is reminded; a name may have colons, and an offline network no address.
+    for (info, lasted) in [
+        ("a:b c:Standby:wan2:192.168.62.2", "0:0:20:0"),
+        (":Primary:wan1:", "1:23:50:59"),
+        ("x:Primary:wan1:", "0:0:9:59"),
+        ("x:Primary:wan1:", "0:0:0:30"),
+        ("x:Primary:wan1:", "0:1:1:0"),
+    ] {
+        let args = ["main", "0", "failover-remind", info, lasted];
+        let done =
+            Command::new("sh").arg(&script).args(args).env("PATH", &path).env("HERE", &folder.0).output().unwrap();
+        assert!(done.status.success() && done.stderr.is_empty(), "{args:?}: {done:?}");
+    }
+    assert_eq!(reset(), "1:wan1\n1:wan1\n1:wan2\n1:wan1\n");
 }
 
 /// A script that knows nothing of this version gets what it always got.
@@ -268,5 +285,5 @@ fn a_script_written_for_v2_99_takes_every_event() {
     }
     // That is all there is.
     let events = Event::examples(imon::time::Instant::ZERO);
-    assert_eq!(events.iter().filter(|event| event.action().is_some()).count(), 10);
+    assert_eq!(events.iter().filter(|event| event.call(&[]).is_some()).count(), 10);
 }

@@ -116,6 +116,7 @@ fn sample(key: &Key) -> Vec<String> {
         Kind::Hosts { .. } => vec!["192.0.2.1".into(), "example.com".into()],
         Kind::Targets { .. } => vec!["dns:192.0.2.1".into(), "tcp:192.0.2.1:443".into()],
         Kind::Sources { .. } => vec!["dns:google".into(), "dns:opendns".into()],
+        Kind::Events => vec!["failover-offline".into(), "failover-remind".into()],
         Kind::Families => vec!["4".into(), "6".into()],
         Kind::Updates { .. } => vec![
             r#"{"type": "url", "url": "http://x.example/?ip={ip}", "hostnames": ["a.example"]}"#.into(),

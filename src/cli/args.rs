@@ -401,7 +401,7 @@ fn check_config(words: &[String]) -> Parsed {
 
 fn test_action(words: &[String]) -> Parsed {
     // Three of them fit a line.
-    let names: Vec<String> = super::test_action::names().chunks(3).map(|names| names.join(", ")).collect();
+    let names: Vec<String> = crate::event::Event::names().chunks(3).map(|names| names.join(", ")).collect();
     let names = names.join(",\n        ");
     let help = format!("{HELP_TEST_ACTION}{names}\n\nExample: sudo imon test-action updown-offline --instance main\n");
     let parsed = read::<TestAction>(words, &["--instance", "--config"], &[], &help, "imon test-action --help");

@@ -268,6 +268,9 @@ impl Dialogue {
                 let raw = self.ask(question)?;
                 self.given.push(Given { section, name: question.name, raw });
             }
+            if section == "failover" && self.person {
+                self.propose_events()?;
+            }
         }
         let head = head(&Head { instance: instance.clone(), note, created: now() });
         self.given.extend(head);
@@ -313,6 +316,20 @@ impl Dialogue {
         let on = self.yes(&format!("* Enable the '{section}' monitor? {choice}: "), before)?;
         self.given.push(Given { section, name: "enable", raw: on.to_string() });
         Ok(on)
+    }
+
+    /// What V2.99 did not have and scripts do not know is proposed to a person, once.
+    fn propose_events(&mut self) -> Result<(), End> {
+        let script = self.given.iter().any(|given| given.name == "action" && given.raw != "\"\"");
+        if !script || self.old_raw("global", "events").is_some() {
+            return Ok(());
+        }
+        let question = "Call the action script at each outage of a network too, and each 10 minutes of it? [Y/n]: ";
+        if self.yes(question, true)? {
+            self.given.push(Given { section: "global", name: "events", raw: "\"all\"".to_owned() });
+            self.given.push(Given { section: "failover", name: "remind", raw: "600".to_owned() });
+        }
+        Ok(())
     }
 
     /// Asks until the answer is a good one, which is returned as JSON.

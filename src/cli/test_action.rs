@@ -17,15 +17,10 @@ use crate::time::Instant;
 /// From SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The events that call the script.
-pub(super) fn names() -> Vec<&'static str> {
-    Event::examples(Instant::ZERO).iter().filter_map(|e| e.action().map(|a| a.name)).collect()
-}
-
 /// Runs the command.
 pub(super) fn run(selection: &Selection, event: Option<&str>, mut signals: Signals) -> u8 {
     let clock = clock::both();
-    let known = names();
+    let known = Event::names();
     let Some(wanted) = event else {
         complain(&format!("Which event? One of {}. See 'imon test-action --help'.", known.join(", ")));
         return USAGE;

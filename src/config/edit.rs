@@ -51,7 +51,12 @@ pub fn value(key: &Key, text: &str) -> Result<String, String> {
             text.trim().to_owned()
         }
         // `[::1]` is an address, and `[{` a list that is not closed: the error is about that.
-        Kind::Hosts { .. } | Kind::Targets { .. } | Kind::Sources { .. } | Kind::Families | Kind::Updates { .. }
+        Kind::Hosts { .. }
+        | Kind::Targets { .. }
+        | Kind::Sources { .. }
+        | Kind::Families
+        | Kind::Events
+        | Kind::Updates { .. }
             if is("[{") && (is("{") || text.contains('"') || text.trim() == "[]") =>
         {
             text.trim().to_owned()

@@ -84,6 +84,8 @@ pub struct Global {
     pub action: Option<Located<String>>,
     /// How long an action script may run, 1 s to 1 h.
     pub action_timeout: Duration,
+    /// Events beyond V2.99's that call the action script, of [`crate::event::ON_REQUEST`].
+    pub events: Vec<&'static str>,
     /// `strftime` format of the date on lines printed to the terminal; may be empty.
     pub datefmt: String,
     /// Instance name for scripts when a configuration file is named directly.
@@ -155,6 +157,8 @@ pub struct Failover {
     pub quality: Quality,
     /// Between single probes of a WAN that carries no traffic; `None`: it is checked as any other.
     pub idle_interval: Option<Duration>,
+    /// From the beginning of an outage to its first reminder, and from one to the next; `None`: there are none.
+    pub remind: Option<Duration>,
     /// Whether a switch ends connections over the WAN that is left.
     pub flush_conntrack: bool,
     /// Whether the default route in the table main is removed at the end.
@@ -383,6 +387,7 @@ fn read_global(settings: &Settings, action: Option<Located<String>>, report: &mu
     Some(Global {
         action,
         action_timeout: settings.seconds("action-timeout")?,
+        events: settings.events("events")?.to_vec(),
         datefmt: settings.text("datefmt")?.to_owned(),
         instance: set("instance"),
     })
@@ -543,6 +548,7 @@ fn read_failover(settings: &Settings, report: &mut Report) -> Option<Failover> {
         hold_down: settings.seconds("hold-down")?,
         quality,
         idle_interval: settings.seconds("idle-interval").map(|every| (!every.is_zero()).then_some(every))?,
+        remind: settings.seconds("remind").map(|every| (!every.is_zero()).then_some(every))?,
         flush_conntrack: settings.flag("flush-conntrack")?,
         remove_on_exit: settings.text("on-exit")? == "remove",
     })

@@ -79,6 +79,8 @@ pub enum Kind {
     },
     /// Address families: `4`, `6`, or both.
     Families,
+    /// Names of events that call the action script on request, or `all`.
+    Events,
     /// Updates of dynamic DNS providers, at most `max` of them.
     Updates {
         /// Largest number of updates.
@@ -120,6 +122,7 @@ impl Key {
             }
             Kind::Sources { max } => format!("a list of URLs, dns:NAME and interface, at most {max}"),
             Kind::Families => "[\"4\"], [\"6\"] or [\"4\", \"6\"]".to_owned(),
+            Kind::Events => "a list of event names, or all".to_owned(),
             Kind::Updates { max } => format!("a list of objects with a type (dyndns2 or url), at most {max}"),
             Kind::Instance => "an instance name of at most 200 bytes without / and control characters".to_owned(),
             Kind::Remark => format!("any text of at most {MAX_REMARK} bytes"),
@@ -181,6 +184,13 @@ static SCHEMA: &[Key] = &[
         Kind::Seconds { min: 1.0, max: 3600.0 },
         "60",
         "Seconds after which an action script and all it started is ended.",
+    ),
+    Key::new(
+        "global",
+        "events",
+        Kind::Events,
+        UNSET,
+        "Events that call the action script beside those of V2.99, see The action script. all: all of them.",
     ),
     Key::new(
         "global",
@@ -378,6 +388,13 @@ static SCHEMA: &[Key] = &[
         Kind::Seconds { min: 0.0, max: 86_400.0 },
         "0",
         "Seconds between single probes of a network that carries no traffic, where every byte costs. 0: as interval.",
+    ),
+    Key::new(
+        "failover",
+        "remind",
+        Kind::Seconds { min: 0.0, max: 604_800.0 },
+        "0",
+        "Seconds from the beginning of a network's outage to the event failover-remind, and from each to the next. 0: never.",
     ),
     Key::new(
         "failover",

@@ -134,6 +134,10 @@ impl Settings {
         if let Setting::Families(families) = self.get(name)? { Some(families) } else { None }
     }
 
+    pub(super) fn events(&self, name: &str) -> Option<&[&'static str]> {
+        if let Setting::Events(events) = self.get(name)? { Some(events) } else { None }
+    }
+
     pub(super) fn updates(&self, name: &str) -> Option<&[Update]> {
         if let Setting::Updates(updates) = self.get(name)? { Some(updates) } else { None }
     }

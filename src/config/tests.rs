@@ -622,3 +622,42 @@ fn random_ddns_sections_never_panic() {
         let _ = ddns(&format!("\"update\": [{{{object}}}], \"sources\": [{{{object}}}]"));
     }
 }
+
+#[test]
+fn v11_events_are_named_one_by_one_or_all_and_unknown_ones_are_errors() {
+    let read = |events: &str| {
+        let text =
+            format!(r#"{{"global": {{"events": {events}}}, "ping": {{"enable": true, "monitorip": "1.1.1.1"}}}}"#);
+        parse("f", text.as_bytes(), &Overrides::default())
+    };
+    let all = crate::event::ON_REQUEST.to_vec();
+    for (events, wanted) in [
+        (r#""""#, vec![]),
+        ("[]", vec![]),
+        (r#""all""#, all.clone()),
+        (r#"["failover-remind", "all"]"#, all),
+        (r#""failover-remind""#, vec!["failover-remind"]),
+        (r#""failover-offline, failover-online""#, vec!["failover-offline", "failover-online"]),
+        (r#"["failover-online", "failover-online", "updown-offline"]"#, vec!["failover-online"]),
+    ] {
+        let parsed = read(events);
+        assert!(parsed.errors.is_empty() && parsed.warnings.is_empty(), "{events}: {:?}", parsed.errors);
+        assert_eq!(parsed.config.unwrap().global.events, wanted, "{events}");
+    }
+    for (events, why) in [
+        (r#"["failover-ofline"]"#, "events has failover-ofline, which is no event; did you mean failover-offline?"),
+        (r#""xyzzy""#, "events has xyzzy, which is no event; known are all, failover-offline, "),
+        ("true", "Invalid value true for events: a list of event names, or all is allowed"),
+        ("[{}]", "Invalid value […] for events"),
+        ("null", "Invalid value null for events"),
+    ] {
+        let errors = read(events).errors;
+        assert!(errors.len() == 1 && errors[0].message.contains(why), "{events}: {errors:?}");
+    }
+    let text = r#"{"failover": {"enable": true, "primary-if": "a", "primary-gw": "auto", "standby-if": "b",
+        "standby-gw": "auto", "remind": 600}}"#;
+    let failover = |text: &str| parse("f", text.as_bytes(), &Overrides::default()).config.unwrap().failover.unwrap();
+    assert_eq!(failover(text).remind, Some(Duration::from_secs(600)));
+    assert_eq!(failover(&text.replace("600", "0")).remind, None);
+    assert_eq!(failover(&text.replace(", \"remind\": 600", "")).remind, None);
+}

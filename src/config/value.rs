@@ -12,11 +12,12 @@ use super::json::{self, Value};
 use super::mask;
 use super::schema::{Key, Kind, MAX_PATH, MAX_REMARK};
 use super::{Probe, Target, updates};
+use crate::event::{Event, ON_REQUEST};
 use crate::external::Family;
 use crate::external::source::Source;
 use crate::host::{self, Host};
 use crate::routing::Gateway;
-use crate::text::Clean;
+use crate::text::{Clean, nearest};
 use crate::update::Update;
 
 /// A value that is as its [`Kind`] says.
@@ -35,6 +36,8 @@ pub(super) enum Setting {
     Targets(Vec<Target>),
     Sources(Vec<Source>),
     Families(Vec<Family>),
+    /// Of those on request.
+    Events(Vec<&'static str>),
     Updates(Vec<Update>),
     Remark,
 }
@@ -85,6 +88,11 @@ pub(super) fn read(key: &Key, raw: &RawValue) -> Reading {
             return reading;
         }
         Kind::Families => families(&value).map(Setting::Families).ok_or_else(|| invalid(key, &value, "")),
+        Kind::Events => {
+            let events = events(key, &value, &mut reading);
+            reading.setting = reading.errors.is_empty().then_some(Setting::Events(events));
+            return reading;
+        }
         Kind::Updates { max } => {
             let updates = updates::read(key, max, &value, &mut reading);
             reading.setting = reading.errors.is_empty().then_some(Setting::Updates(updates));
@@ -365,8 +373,41 @@ fn sources(key: &Key, max: usize, value: &Value<'_>, reading: &mut Reading) -> V
 }
 
 /// Reads `["4", "6"]`, also as numbers or as `"4, 6"`; without repetitions, and not none.
+/// Names of events; those of V2.99 may be among them, and are called in any case.
+fn events(key: &Key, value: &Value<'_>, reading: &mut Reading) -> Vec<&'static str> {
+    let Some(names) = words(value) else {
+        reading.errors.push(invalid(key, value, ""));
+        return Vec::new();
+    };
+    let mut requested = Vec::new();
+    for name in names.iter().map(String::as_str).filter(|name| !name.is_empty()) {
+        match ON_REQUEST.iter().find(|known| **known == name) {
+            Some(known) if !requested.contains(known) => requested.push(known),
+            Some(_) => {}
+            None if name == "all" => requested = ON_REQUEST.to_vec(),
+            None if Event::names().contains(&name) => {}
+            None => {
+                let near = nearest(name, Event::names()).map_or_else(
+                    || format!("known are all, {}", ON_REQUEST.join(", ")),
+                    |near| format!("did you mean {near}?"),
+                );
+                reading.errors.push(format!("{} has {}, which is no event; {near}", key.name, Clean(&cut(name))));
+            }
+        }
+    }
+    requested
+}
+
 fn families(value: &Value<'_>) -> Option<Vec<Family>> {
-    let entries: Vec<String> = match value {
+    let entries = words(value)?;
+    let named: Vec<Family> = entries.iter().map(|text| Family::parse(text)).collect::<Option<_>>()?;
+    let families: Vec<Family> = [Family::V4, Family::V6].into_iter().filter(|f| named.contains(f)).collect();
+    (!families.is_empty()).then_some(families)
+}
+
+/// A list of words, or a text of them with commas between.
+fn words(value: &Value<'_>) -> Option<Vec<String>> {
+    Some(match value {
         Value::Text(text) => text.split(',').map(|entry| entry.trim().to_owned()).collect(),
         Value::Number(text) => vec![(*text).to_owned()],
         Value::List(list) => {
@@ -378,10 +419,7 @@ fn families(value: &Value<'_>) -> Option<Vec<Family>> {
             list.iter().map(text).collect::<Option<_>>()?
         }
         _ => return None,
-    };
-    let named: Vec<Family> = entries.iter().map(|text| Family::parse(text)).collect::<Option<_>>()?;
-    let families: Vec<Family> = [Family::V4, Family::V6].into_iter().filter(|f| named.contains(f)).collect();
-    (!families.is_empty()).then_some(families)
+    })
 }
 
 #[cfg(test)]

@@ -109,12 +109,13 @@ fn usage_errors_exit_2_and_name_the_nearest_option() {
         (
             &["test-action", "updown-offlin"],
             "Unknown event 'updown-offlin'. Did you mean 'updown-offline'? Known are ddns-ip-update, ddns-no-update, updown-online, \
-             updown-offline, failover-initial, failover-primary, failover-standby, failover-bothdown, failover-postping, ping-result.",
+             updown-offline, failover-initial, failover-primary, failover-standby, failover-bothdown, failover-postping, failover-offline, failover-online, \
+             failover-remind, failover-restored, ping-result.",
         ),
         (
             &["test-action"],
             "Which event? One of ddns-ip-update, ddns-no-update, updown-online, updown-offline, failover-initial, failover-primary, failover-standby, \
-             failover-bothdown, failover-postping, ping-result. See 'imon test-action --help'.",
+             failover-bothdown, failover-postping, failover-offline, failover-online, failover-remind, failover-restored, ping-result. See 'imon test-action --help'.",
         ),
     ] {
         let wrong = imon(&lab, args);

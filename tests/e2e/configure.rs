@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         the_name_imon_configure_is_the_command,
         a_person_gets_choices_checks_and_the_next_commands,
         a_person_goes_on_with_what_is_there,
+        v11_a_person_with_a_script_is_offered_the_events_of_outages,
         what_is_there_is_kept_however_it_is_spelled,
         a_file_that_cannot_be_read_is_told_before_the_first_question,
         the_end_of_the_answers_after_writing_is_no_failure,
@@ -293,6 +294,31 @@ fn a_person_gets_choices_checks_and_the_next_commands() {
         assert_eq!(failover[key], wanted, "{key}: {said}");
     }
     assert_eq!((&failover["prefer-primary"], &failover["enable"]), (&true.into(), &true.into()));
+}
+
+fn v11_a_person_with_a_script_is_offered_the_events_of_outages() {
+    let lab = lab();
+    action(&lab);
+    let answers = |events: &str| {
+        format!(
+            "demo\n\n/run/lab/imon-action\nn\nn\ny\n\n\n\ny\n\nwan1\na\nauto\n\n\nwan2\nb\nauto\n\n\n{events}\nn\n\nn\n"
+        )
+    };
+    let question = "Call the action script at each outage of a network too, and each 10 minutes of it? [Y/n]: ";
+    let said = typed(&lab, &answers("n"), "");
+    assert!(said.contains(question), "{said}");
+    let value = json(&lab, FILE);
+    assert_eq!((&value["global"]["events"], &value["failover"]["remind"]), (&Value::Null, &Value::Null));
+    lab.sh("router", &format!("rm {FILE}"));
+    typed(&lab, &answers(""), "");
+    let value = json(&lab, FILE);
+    assert_eq!((&value["global"]["events"], &value["failover"]["remind"]), (&"all".into(), &600.into()), "{value}");
+    // Once: who has chosen is not asked again.
+    let set = ["configure", "--instance", "demo", "--set", "global.events=failover-remind"];
+    assert_eq!(lab.imon("router").args(set).run(SOON).code(), 0);
+    let said = typed(&lab, &format!("demo\n{}n\n", "\n".repeat(24)), "");
+    assert!(said.contains("Wrote '") && !said.contains(question), "{said}");
+    assert_eq!(json(&lab, FILE)["global"]["events"], "failover-remind");
 }
 
 fn a_person_goes_on_with_what_is_there() {

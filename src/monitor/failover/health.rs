@@ -7,7 +7,7 @@
 //! it sets the new one. For [`PASSING`] such a WAN is *away*: nothing is sent over it, and what it is like stays.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub struct Setup {
     pub min_up: usize,
     /// What makes the WAN degraded.
     pub quality: Quality,
+    /// Its only target is its gateway, because nothing else is configured.
+    pub by_gateway: bool,
 }
 
 /// The limits beyond which a WAN that answers is degraded, over the last [`WINDOW`] probes.
@@ -84,6 +86,8 @@ pub struct Target {
     pub rtt: Option<Duration>,
     /// When the first probe was sent that it left unanswered, while it does not answer.
     failed: Option<Instant>,
+    /// How many in a row it left unanswered.
+    unanswered: u32,
 }
 
 /// One probe in the window.
@@ -103,6 +107,8 @@ pub enum Why {
     Link(Link),
     /// Its targets do not answer. One of them, and why it does not.
     Target(Rc<str>, Reason),
+    /// There is no answer, and no more to say. What was asked in vain, in words.
+    Silent(String),
 }
 
 impl fmt::Display for Why {
@@ -110,6 +116,7 @@ impl fmt::Display for Why {
         match self {
             Self::Link(link) => write!(f, "{link}"),
             Self::Target(target, reason) => write!(f, "{target}: {reason}"),
+            Self::Silent(asked) => f.write_str(asked),
         }
     }
 }
@@ -121,6 +128,9 @@ pub struct Health {
     plan: Plan,
     min_up: usize,
     quality: Quality,
+    by_gateway: bool,
+    /// Something has answered since the start.
+    answered: bool,
     /// `None`: nothing has been heard of it yet.
     link: Option<Link>,
     condition: Condition,
@@ -174,6 +184,7 @@ impl Health {
             reason: None,
             rtt: None,
             failed: None,
+            unanswered: 0,
         };
         let targets: Vec<_> = setup.targets.into_iter().map(target).collect();
         Self {
@@ -181,6 +192,8 @@ impl Health {
             targets,
             plan: setup.plan,
             quality: setup.quality,
+            by_gateway: setup.by_gateway,
+            answered: false,
             link: None,
             condition: Condition::Unknown,
             since: None,
@@ -228,9 +241,42 @@ impl Health {
             Some(link) if !self.is_ready() => Some(Why::Link(link)),
             _ => {
                 let silent = self.targets.iter().filter_map(|t| Some((t, t.reason.clone()?)));
-                silent.max_by_key(|(_, reason)| reason.weight()).map(|(t, why)| Why::Target(t.text.clone(), why))
+                let (target, reason) = silent.max_by_key(|(_, reason)| reason.weight())?;
+                let silent = reason == Reason::Silent;
+                Some(if silent { Why::Silent(self.silence()) } else { Why::Target(target.text.clone(), reason) })
             }
         }
+    }
+
+    /// Who has left how many probes unanswered.
+    fn silence(&self) -> String {
+        let some = self.targets.iter().any(|t| t.answers == Some(true));
+        let mut text = if some { "too few answer: " } else { "nothing answers: " }.to_owned();
+        let silent = self.targets.iter().filter(|t| t.answers == Some(false));
+        for (n, target) in silent.enumerate() {
+            let (and, n) = (if n > 0 { ", " } else { "" }, target.unanswered);
+            let probes = if n == 1 { "probe" } else { "probes" };
+            let _ = write!(text, "{and}{n} {probes} to ");
+            let _ = match self.link {
+                Some(Link::Ready(road)) if self.by_gateway => match road.gateway.or(road.peer) {
+                    Some(gateway) => write!(text, "its gateway {gateway}"),
+                    None => write!(text, "its gateway"),
+                },
+                _ => write!(text, "{}", target.text),
+            };
+        }
+        text + " in a row unanswered"
+    }
+
+    /// Whether nothing but its gateway is asked, and that has never answered: it may be one that answers no pings.
+    #[must_use]
+    pub fn may_be_deaf(&self) -> bool {
+        self.by_gateway && !self.answered && matches!(self.why(), Some(Why::Silent(_)))
+    }
+
+    /// The same WAN was watched before, by another configuration's monitor.
+    pub fn inherit(&mut self, old: &Self) {
+        self.answered |= old.answered;
     }
 
     /// What its link is like, as far as that was told.
@@ -300,7 +346,7 @@ impl Health {
         self.verifying = false;
         for target in &mut self.targets {
             target.checker.stop();
-            (target.answers, target.reason, target.failed) = (None, None, None);
+            (target.answers, target.reason, target.failed, target.unanswered) = (None, None, None, 0);
         }
         if let Link::Ready(_) = link {
             self.begin(now);
@@ -528,8 +574,10 @@ impl Health {
                 news = true;
                 target.answers = Some(verdict.good);
                 if verdict.good {
-                    (target.reason, target.failed) = (None, None);
+                    self.answered = true;
+                    (target.reason, target.failed, target.unanswered) = (None, None, 0);
                 } else {
+                    target.unanswered = target.unanswered.saturating_add(verdict.count.into());
                     target.reason = Some(verdict.reason);
                     target.failed = target.failed.or(verdict.first_lost).or(Some(verdict.start));
                 }
@@ -592,7 +640,8 @@ mod tests {
 
     fn health(targets: u32, min_up: usize, quality: Quality) -> Health {
         let targets = (0..targets).map(|n| (n, Rc::from("target"))).collect();
-        Health::new(Setup { targets, plan: Plan::new(MS * 1000, 2, MS * 1000), min_up, quality }, at(0))
+        let plan = Plan::new(MS * 1000, 2, MS * 1000);
+        Health::new(Setup { targets, plan, min_up, quality, by_gateway: false }, at(0))
     }
 
     /// Runs until `end`; `answer` tells after how long a target answers a probe sent at a time, if it does. Returns the

@@ -2,6 +2,7 @@
 //! routes and rules that takes is `routing`; nothing here knows of them, only whether the kernel has made them.
 
 pub mod choice;
+mod damping;
 pub mod health;
 
 use std::net::Ipv4Addr;
@@ -9,12 +10,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::check::{Checker, Plan, Settle};
-use super::{Effect, Owner, Progress, Reason, Seen};
+use super::{Effect, Owner, Progress, Seen};
 use crate::event::{self, Event, Monitor, Outage, Role, What};
 use crate::routing::State as Link;
 use crate::time::Instant;
 use choice::{Cause, Choice, Condition, Decision};
-use health::{Health, Quality, Why};
+use damping::{AT_REST, Damper, IN_USE};
+use health::{Health, Quality};
 
 /// How a target is asked whether it is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +53,8 @@ pub struct Setup {
     pub hold_down: Duration,
     /// Between single probes of a WAN that carries no traffic; `None`: it is checked as any other.
     pub idle_interval: Option<Duration>,
+    /// From the beginning of an outage to its first reminder, and from one to the next.
+    pub remind: Option<Duration>,
     /// The WAN over which an earlier imon has led the traffic.
     pub adopted: Option<usize>,
 }
@@ -64,6 +68,8 @@ pub struct WanSetup {
     pub device: Rc<str>,
     /// What tells whether it works, as configured, and the number of each; at least one.
     pub targets: Vec<(Owner, Rc<str>)>,
+    /// Nothing is configured, and the target is its gateway.
+    pub by_gateway: bool,
     /// What is pinged after a switch to it.
     pub postping: Option<(Owner, Rc<str>)>,
 }
@@ -79,6 +85,9 @@ pub struct Wan {
     told_degraded: bool,
     /// When the outage began that has been told.
     outage: Option<Instant>,
+    /// How many reminders of it there were; `None`: it is still to be found out how many there have been.
+    reminded: Option<u32>,
+    damper: Damper,
     /// Our address on it, the last one when it has none.
     address: Option<Ipv4Addr>,
 }
@@ -131,6 +140,10 @@ pub struct Failover {
     postping: Option<Postping>,
     /// All WANs are down, and that is still to be told.
     all_down: bool,
+    /// Since when; that has been told, and its end has not.
+    blackout: Option<Instant>,
+    blackouts: Damper,
+    remind: Option<Duration>,
     /// The last refusal that was told, and when.
     refusal: Option<(Rc<str>, Instant)>,
     switches: u64,
@@ -144,7 +157,8 @@ impl Failover {
     pub fn new(setup: Setup, now: Instant) -> Self {
         let health = |wan: &WanSetup| {
             let targets = wan.targets.clone();
-            let setup = health::Setup { targets, plan: setup.plan, min_up: setup.min_up, quality: setup.quality };
+            let (min_up, by_gateway) = (setup.min_up, wan.by_gateway);
+            let setup = health::Setup { targets, plan: setup.plan, min_up, quality: setup.quality, by_gateway };
             Health::new(setup, now)
         };
         let wan = |setup: WanSetup| Wan {
@@ -153,6 +167,8 @@ impl Failover {
             told: None,
             told_degraded: false,
             outage: None,
+            reminded: None,
+            damper: Damper::default(),
             address: None,
         };
         Self {
@@ -166,6 +182,9 @@ impl Failover {
             detour: None,
             postping: None,
             all_down: false,
+            blackout: None,
+            blackouts: Damper::default(),
+            remind: setup.remind,
             refusal: None,
             switches: 0,
             last_switch: None,
@@ -183,9 +202,11 @@ impl Failover {
         for (new, old) in self.wans.iter_mut().zip(old.wans) {
             // Its first verdict is then news only if it differs.
             (new.told, new.told_degraded) = (old.told, old.told_degraded);
-            (new.outage, new.address) = (old.outage, old.address);
+            (new.outage, new.address, new.damper) = (old.outage, old.address, old.damper);
+            new.health.inherit(&old.health);
         }
         (self.switches, self.last_switch, self.detour) = (old.switches, old.last_switch, old.detour);
+        (self.blackout, self.blackouts) = (old.blackout, old.blackouts);
         self.choice.resume();
     }
 
@@ -235,7 +256,8 @@ impl Failover {
         let wans = self.wans.iter().filter_map(|wan| wan.health.poll_at());
         let post = self.postping.as_ref().and_then(|post| post.checker.poll_at());
         let retry = self.wanted.as_ref().and_then(|wanted| wanted.retry);
-        wans.chain(post).chain(retry).chain(self.choice.poll_at()).min()
+        let told = self.wans.iter().flat_map(|wan| [wan.damper.poll_at(), wan.reminder_at(self.remind)]).flatten();
+        wans.chain(post).chain(retry).chain(self.choice.poll_at()).chain(told).chain(self.blackouts.poll_at()).min()
     }
 
     /// The WANs, in order of preference.
@@ -440,7 +462,14 @@ impl Failover {
                 break;
             }
             let before = wan.told;
-            for what in wan.news(now, name).into_iter().flatten() {
+            // Whatever leads to a switch is told.
+            let left = self.led == Some(at) && busy.is_some_and(|busy| busy != at);
+            let sum = wan.sum(now, name.clone());
+            let free =
+                if self.led.is_none_or(|led| led == at || self.prefer_first && at < led) { IN_USE } else { AT_REST };
+            let news = wan.news(now, name.clone(), left, free);
+            let reminder = wan.reminder(now, name, self.remind);
+            for what in sum.into_iter().chain(news.into_iter().flatten()).chain(reminder) {
                 out.push(Effect::Emit(Event { monitor: Monitor::Failover, owner: NOBODY, what }));
             }
             if wan.told == Some(false) && before != wan.told {
@@ -449,10 +478,34 @@ impl Failover {
             }
         }
         let all_told = self.wans.iter().all(|wan| wan.told.is_some());
-        if all_told && std::mem::take(&mut self.all_down) {
+        if all_told && std::mem::take(&mut self.all_down) && self.blackout.is_none() {
+            self.blackout = self.wans.iter().filter_map(|wan| wan.health.since()).max();
             let wans = (0..self.wans.len()).filter_map(|at| self.name(at)).collect();
-            self.emit(out, Some(What::AllDown { wans }));
+            let quiet = !self.blackouts.note(now, IN_USE);
+            self.emit(out, Some(What::AllDown { wans, quiet }));
         }
+        // It is over when traffic goes over a network that works.
+        let led = self.led.filter(|_| self.wanted.is_none());
+        let wan = led.and_then(|led| self.wans.get(led)).filter(|wan| wan.told == Some(true));
+        if let Some(since) = wan.and_then(|wan| wan.health.since())
+            && let Some(began) = self.blackout.take()
+        {
+            let switched = self.last_switch.map_or(since, |last| last.at.max(since));
+            let outage = Outage { began, lasted: switched.since(began) };
+            let quiet = !self.blackouts.note(now, IN_USE);
+            self.emit(out, led.and_then(|led| self.name(led)).map(|wan| What::Restored { wan, outage, quiet }));
+        }
+        if let Some((times, lasted)) = self.blackouts.take(now) {
+            let state = if self.blackout.is_some() { "both offline" } else { "online" };
+            self.emit(out, Some(What::Changes { wan: None, times, lasted, state, reason: None }));
+        }
+    }
+
+    /// What might help, where a WAN is down: the setting to set.
+    #[must_use]
+    pub fn advice(&self, at: usize) -> Option<&'static str> {
+        let deaf = self.wans.get(at).is_some_and(|wan| wan.health.may_be_deaf());
+        deaf.then(|| advice(self.role(at)))
     }
 
     fn emit(&self, out: &mut Vec<Effect>, what: Option<What>) {
@@ -488,49 +541,88 @@ impl Wan {
         &self.setup.device
     }
 
-    /// What is new about it.
-    fn news(&mut self, now: Instant, mut name: event::Wan) -> [Option<What>; 2] {
+    /// Why it does not work, and what might help.
+    fn reason(&self, role: Role) -> Option<Rc<str>> {
+        let why = self.health.why()?;
+        Some(if self.health.may_be_deaf() { format!("{why}; {}", advice(role)).into() } else { why.to_string().into() })
+    }
+
+    /// What is new about it. `loud`: it is told however often it has been told before; else `free` changes are.
+    fn news(&mut self, now: Instant, mut name: event::Wan, loud: bool, free: u32) -> [Option<What>; 2] {
         let condition = self.health.condition();
         let online = condition.is_usable();
-        let why = || {
-            let more_than_silence = |why: &Why| !matches!(why, Why::Target(_, Reason::Silent));
-            self.health.why().filter(more_than_silence).map(|why| why.to_string().into())
-        };
+        let since = self.health.since().unwrap_or(now);
         let state = match self.told {
             None => {
-                let reason = why();
+                let reason = self.reason(name.role);
                 if !online {
                     name.address = None;
-                    self.outage = self.health.since();
+                    self.outage = Some(since);
                 }
                 Some(What::WanInitial { wan: name.clone(), online, reason })
             }
-            Some(true) if !online => {
-                let reason = why();
-                self.outage = self.health.since();
-                Some(What::WanState { wan: name.clone(), outage: None, reason })
+            Some(told) if told == online => None,
+            Some(true) => {
+                let (reason, quiet) = (self.reason(name.role), !self.damper.note(now, free) && !loud);
+                (self.outage, self.reminded) = (Some(since), None);
+                Some(What::WanOffline { wan: name.clone(), began: since, reason, quiet })
             }
-            Some(false) if online => {
+            Some(false) => {
                 let began = self.outage.take().unwrap_or(now);
-                let outage = Outage { began, lasted: self.health.since().unwrap_or(now).since(began) };
-                Some(What::WanState { wan: name.clone(), outage: Some(outage), reason: None })
+                let outage = Outage { began, lasted: since.since(began) };
+                Some(What::WanOnline { wan: name.clone(), outage, quiet: !self.damper.note(now, free) })
             }
-            Some(_) => None,
         };
         self.told = Some(online);
         let degraded = condition == Condition::Degraded;
         let was = std::mem::replace(&mut self.told_degraded, degraded);
+        let told = was != degraded && (degraded || online) && self.damper.note(now, free);
         let quality = match (was, degraded) {
+            _ if !told => None,
             (false, true) => {
                 let (lost, settled, rtt) = self.health.figures(now);
                 let rtt = rtt.map_or_else(String::new, |rtt| format!(", round-trip time {} ms", rtt.as_millis()));
                 let how = format!("{lost} of {settled} probes lost{rtt}");
                 Some(What::WanDegraded { wan: name, how: Some(how.into()) })
             }
-            (true, false) if online => Some(What::WanDegraded { wan: name, how: None }),
-            _ => None,
+            _ => Some(What::WanDegraded { wan: name, how: None }),
         };
         [state, quality]
+    }
+
+    /// What has changed too often to be told one by one.
+    fn sum(&mut self, now: Instant, wan: event::Wan) -> Option<What> {
+        let (times, lasted) = self.damper.take(now)?;
+        // What is new right now is told behind it.
+        let (state, reason) = match self.told {
+            Some(false) => ("offline", self.reason(wan.role)),
+            _ if self.told_degraded => ("degraded", None),
+            _ => ("online", None),
+        };
+        Some(What::Changes { wan: Some(wan), times, lasted, state, reason })
+    }
+
+    /// When it is to be reminded of its outage.
+    fn reminder_at(&self, every: Option<Duration>) -> Option<Instant> {
+        let began = self.outage.filter(|_| self.told == Some(false))?;
+        Some(began + every?.saturating_mul(self.reminded?.saturating_add(1)))
+    }
+
+    fn reminder(&mut self, now: Instant, wan: event::Wan, every: Option<Duration>) -> Option<What> {
+        let (began, every) = self.outage.filter(|_| self.told == Some(false)).zip(every)?;
+        let lasted = now.since(began);
+        let count = u32::try_from(lasted.as_nanos() / every.as_nanos().max(1)).unwrap_or(u32::MAX);
+        let before = self.reminded.replace(count).unwrap_or(count);
+        let (outage, reason) = (Outage { began, lasted }, self.reason(wan.role));
+        (count > before).then_some(What::WanReminder { wan, outage, count, reason })
+    }
+}
+
+/// For one whose gateway has never answered.
+fn advice(role: Role) -> &'static str {
+    match role {
+        Role::Primary => "it has never answered: if it answers no pings at all, set primary-ping",
+        Role::Standby => "it has never answered: if it answers no pings at all, set standby-ping",
     }
 }
 

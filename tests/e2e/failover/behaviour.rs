@@ -15,6 +15,7 @@ pub(super) fn tests() -> Vec<Trial> {
     trials![
         its_whole_life_word_for_word,
         a_wan_without_a_name_is_called_by_its_interface,
+        v11_events_without_a_switch_reach_a_script_that_asks_for_them,
         without_preference_standby_is_kept_and_primarys_return_is_only_logged,
         b5_a_dead_standby_is_said_before_it_is_needed,
         b8_one_missed_check_of_the_last_wan_changes_nothing,
@@ -108,6 +109,51 @@ fn its_whole_life_word_for_word() {
     );
     let json = &calls(&lab)[4].json;
     assert_eq!((json["wan"]["interface"].as_str(), json["cause"].as_str()), (Some("wan2"), Some("failed")), "{json}");
+}
+
+fn v11_events_without_a_switch_reach_a_script_that_asks_for_them() {
+    let lab = lab();
+    let script = recorder(&lab);
+    let more = json!({ "action": script, "events": "all", "remind": 1, "prefer-primary": false });
+    let imon = start(&lab, more);
+    wait_up(&imon);
+    let before = wait_calls(&lab, 3).len();
+    lab.fault(Fault::GatewaySilent(Wan::Two));
+    let all = wait_calls(&lab, before + 3);
+    lab.heal(Fault::GatewaySilent(Wan::Two));
+    imon.wait_line(|line| line.ends_with("Standby Network net62 (wan2) is now online"), SOON);
+    lab.wait_until("its end is told", SOON, || {
+        calls(&lab).last().is_some_and(|call| call.argv[3] == "failover-online")
+    });
+    let standby = "net62:Standby:wan2:192.168.62.2";
+    let offline = &all[before];
+    let why = "nothing answers: 2 probes to its gateway 192.168.62.1 in a row unanswered";
+    assert_eq!(offline.argv, ["5", "t", "1", "failover-offline", standby, why]);
+    let json = &offline.json;
+    assert_eq!((&json["reason"], &json["wan"]["interface"]), (&why.into(), &"wan2".into()), "{json}");
+    assert!(json["since"].is_string() && json["outage_seconds"].as_f64().is_some_and(|s| s > 0.5), "{json}");
+    for (count, call) in (1..).zip(&all[before + 1..before + 3]) {
+        assert_eq!(call.argv[3..5], ["failover-remind", standby]);
+        assert_eq!(call.json["count"], count, "{}", call.json);
+        assert!(call.json["reason"].as_str().is_some_and(|why| why.starts_with("nothing answers: ")), "{}", call.json);
+    }
+    let all = calls(&lab);
+    assert!(all[before..].iter().all(|call| call.argv[3] != "failover-standby"), "no switch");
+    // A file that names one gets that one.
+    let text = config(json!({ "action": script, "events": ["failover-restored"] }));
+    lab.write("/etc/default/imon-t", &text);
+    imon.signal(Signal::SIGHUP);
+    imon.wait_line(|line| line.contains("Reloaded "), SOON);
+    let before = calls(&lab).len();
+    lab.fault(Fault::Carrier(Wan::Two));
+    lab.fault(Fault::Carrier(Wan::One));
+    imon.wait_line(|line| line.ends_with("Both Primary and Standby Networks are offline"), SOON);
+    lab.heal(Fault::Carrier(Wan::One));
+    imon.wait_line(|line| line.contains("No network was online for 0 days 0 hours, "), SOON);
+    let all = wait_calls(&lab, before + 2);
+    let names: Vec<&str> = all[before..].iter().map(|call| call.argv[3].as_str()).collect();
+    assert_eq!(names, ["failover-bothdown", "failover-restored"]);
+    assert_eq!(all[before + 1].argv[4], "net42:Primary:wan1:192.168.42.2");
 }
 
 fn a_wan_without_a_name_is_called_by_its_interface() {

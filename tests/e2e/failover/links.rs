@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use super::{count, ours, rules, start, switches, wait_active, wait_up, way};
-use crate::support::{calls, recorder, wait_calls, wait_status};
+use crate::support::{calls, recorder, wait_status};
 use crate::{SOON, lab, trials};
 
 pub(super) fn tests() -> Vec<Trial> {
@@ -143,9 +143,11 @@ fn d8_a_renewal_moves_packets_and_is_neither_told_nor_counted() {
     let script = recorder(&lab);
     let imon = start(&lab, slow(&[("action", json!(script)), ("hold-down", json!(1))]));
     wait_up(&imon);
-    let before = wait_calls(&lab, 3).len();
     let (mut rounds, mut passed) = (0, 0);
     while passed < 3 {
+        // Both first states, and each switch.
+        let before = 2 + switches(&imon);
+        lab.wait_until("every call is made", SOON, || calls(&lab).len() == before);
         let mark = imon.mark();
         let away = renew(&lab, 70 + rounds);
         rounds += 1;

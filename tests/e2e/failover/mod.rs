@@ -32,7 +32,7 @@ fn config(more: Value) -> String {
     let (Value::Object(more), Some(map)) = (more, failover.as_object_mut()) else { unreachable!("objects both") };
     for (key, value) in more {
         match key.as_str() {
-            "action" | "action-timeout" => global[&key] = value,
+            "action" | "action-timeout" | "events" => global[&key] = value,
             _ if value.is_null() => _ = map.remove(&key),
             _ => _ = map.insert(key, value),
         }
