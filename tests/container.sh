@@ -59,9 +59,10 @@ is_up() {
     case $(inside systemctl is-system-running 2>/dev/null) in running | degraded) ;; *) return 1 ;; esac
 }
 
+# Not in order, which waits for whoever does not care: with its first process the container is gone.
 halt() {
     if [ "$container" ]; then
-        kill "$container" 2>/dev/null || true
+        kill -KILL "${init:-$container}" 2>/dev/null || true
         wait "$container" 2>/dev/null || true
     fi
     container='' init=''
