@@ -23,6 +23,7 @@ pub mod opinion;
 mod random;
 pub mod resolve;
 pub mod routing;
+pub mod secrets;
 pub mod status;
 pub mod sys;
 pub mod text;

@@ -17,6 +17,7 @@ use crate::fields::{Fields, Writer, texts};
 use crate::monitor::ddns::{Found, NotFound};
 use crate::opinion;
 use crate::resolve;
+use crate::secrets::Secrets;
 use crate::sys::http::{self, Bound, Get};
 use crate::sys::worker::{self, Worker};
 use crate::sys::{clock, confine, error_text, files, net, udp};
@@ -119,6 +120,15 @@ impl Task {
         }
         w.text("family", Some(self.family.digit())).text("device", self.bound.device.as_deref());
         w.text("from", self.bound.from.map(|a| a.to_string()).as_deref()).text("roots", self.roots.as_deref()).end()
+    }
+
+    /// What no text of others may show.
+    fn secrets(&self) -> Secrets {
+        match &self.job {
+            Job::Update(request, _) => Secrets::of(&request.url, &request.secret),
+            Job::Lookup(source) => Secrets::of(&source.text, ""),
+            Job::Page(_) => Secrets::default(),
+        }
     }
 
     fn read(text: &[u8]) -> Option<Self> {
@@ -246,9 +256,7 @@ pub fn main(record: bool) -> u8 {
         (_, Ok(said)) => said,
         (Job::Page(_), Err(why)) => Said::Page(Err(why.into())),
         (Job::Lookup(_), Err(why)) => Said::Lookup(Err(NotFound::because(&why))),
-        (Job::Update(request, address), Err(why)) => {
-            Said::Update(*address, Outcome::Failed(update::without(&why, &request.secret).into()))
-        }
+        (Job::Update(_, address), Err(why)) => Said::Update(*address, Outcome::Failed(why.into())),
     };
     worker::answer(&Report { said, unconfined }.line(), record);
     0
@@ -279,11 +287,8 @@ fn perform(task: &Task, roots: Option<&[u8]>, until: Instant) -> Result<Said, St
             )?;
             // As much of an answer as is too long is not read at all.
             let body = answer.body.unwrap_or_default();
-            let mut outcome = update::outcome(&request.reading, answer.status, &body, *address);
-            if let Outcome::Failed(why) | Outcome::Stop(why) | Outcome::Wait(_, why) = &mut outcome {
-                *why = update::without(why, &request.secret).into();
-            }
-            Ok(Said::Update(*address, outcome))
+            let secrets = task.secrets();
+            Ok(Said::Update(*address, update::outcome(&request.reading, answer.status, &body, *address, &secrets)))
         }
     }
 }
@@ -325,7 +330,8 @@ fn fetch(
     if limit.is_zero() {
         return Err(TOO_LATE.to_owned());
     }
-    http::get(Get { url, addresses, bound: &task.bound, authorization, roots, longest, limit, now: clock::wall() })
+    let (secrets, now) = (task.secrets(), clock::wall());
+    http::get(Get { url, addresses, bound: &task.bound, authorization, secrets, roots, longest, limit, now })
 }
 
 /// The addresses of a host, of the family that is asked for.
@@ -345,10 +351,12 @@ fn addresses(task: &Task, host: &str, until: Instant) -> Result<Vec<IpAddr>, Str
     if let Some(address) = resolve::in_hosts(&String::from_utf8_lossy(&hosts), host, v6) {
         return Ok(vec![address]);
     }
-    let name = Name::parse(host).map_err(|e| format!("the name {host} {e}"))?;
+    // The URL may have the secret in its host.
+    let shown = task.secrets().hide(host);
+    let name = Name::parse(host).map_err(|e| format!("the name {shown} {e}"))?;
     let question = Question { name, kind: if v6 { Kind::Aaaa } else { Kind::A }, class: Class::In };
     let servers = resolve::servers(&String::from_utf8_lossy(&conf));
-    let mut why = format!("the name {host} cannot be resolved: no name server answers");
+    let mut why = format!("the name {shown} cannot be resolved: no name server answers");
     for server in servers.iter().chain(&servers) {
         // One in our own network is not behind the WAN.
         let near = opinion::is_private(server.address);
@@ -357,10 +365,10 @@ fn addresses(task: &Task, host: &str, until: Instant) -> Result<Vec<IpAddr>, Str
         match ask(bound, to, &question, until) {
             Ok(answer) if !answer.addresses.is_empty() => return Ok(answer.addresses),
             Ok(answer) if answer.rcode == dns::Rcode::NOERROR => {
-                return Err(format!("the name {host} has no {} address", if v6 { "IPv6" } else { "IPv4" }));
+                return Err(format!("the name {shown} has no {} address", if v6 { "IPv6" } else { "IPv4" }));
             }
-            Ok(answer) => why = format!("the name {host} cannot be resolved: {server} says {}", answer.rcode),
-            Err(e) => why = format!("the name {host} cannot be resolved: {server}: {e}"),
+            Ok(answer) => why = format!("the name {shown} cannot be resolved: {server} says {}", answer.rcode),
+            Err(e) => why = format!("the name {shown} cannot be resolved: {server}: {e}"),
         }
     }
     Err(why)

@@ -20,6 +20,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Timeout};
 
 use super::error_text;
+use crate::secrets::Secrets;
 use crate::time::Wall;
 
 /// Size of each buffer, in bytes.
@@ -69,6 +70,8 @@ pub struct Get<'a> {
     pub bound: &'a Bound,
     /// The value of the header `Authorization`.
     pub authorization: Option<String>,
+    /// What no message may show.
+    pub secrets: Secrets,
     /// Certificates to trust in place of the built-in ones, as PEM.
     pub roots: Option<&'a [u8]>,
     /// Longest body that is read, in bytes.
@@ -150,7 +153,8 @@ pub fn get(get: Get<'_>) -> Result<Answer, String> {
     if let Some(authorization) = get.authorization {
         request = request.header("authorization", authorization);
     }
-    let mut response = request.call().map_err(|e| in_words(&e, get.now))?;
+    let in_words = |e: &Error| in_words(e, get.now, &get.secrets);
+    let mut response = request.call().map_err(|e| in_words(&e))?;
     let status = response.status().as_u16();
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (location, date) = (header("location"), header("date"));
@@ -158,14 +162,15 @@ pub fn get(get: Get<'_>) -> Result<Answer, String> {
     let body = match response.body_mut().with_config().limit(get.longest as u64 + 1).read_to_vec() {
         Ok(body) => Some(body).filter(|body| body.len() <= get.longest),
         Err(Error::BodyExceedsLimit(_)) => None,
-        Err(e) => return Err(in_words(&e, get.now)),
+        Err(e) => return Err(in_words(&e)),
     };
     let local = *local.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(Answer { status, body, local, location, date })
 }
 
 /// An error without the URL, which may have a secret in it.
-fn in_words(e: &Error, now: Wall) -> String {
+fn in_words(e: &Error, now: Wall, secrets: &Secrets) -> String {
+    let mut foreign = false;
     let text = match e {
         Error::Timeout(_) => TOO_LATE.to_owned(),
         Error::BadUri(_) => "the URL is not a good one".to_owned(),
@@ -173,8 +178,13 @@ fn in_words(e: &Error, now: Wall) -> String {
         Error::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
             "the connection was closed without an answer".to_owned()
         }
-        Error::Io(e) => error_text(e),
-        e => e.to_string(),
+        Error::Io(e) if e.raw_os_error().is_some() => error_text(e),
+        Error::Protocol(_) | Error::LargeResponseHeader(..) => e.to_string(),
+        // Of TLS, with the names in the other's certificate.
+        e => {
+            foreign = true;
+            if let Error::Io(e) = e { error_text(e) } else { e.to_string() }
+        }
     };
     let (early, late) = (text.contains("not valid yet"), text.contains("certificate expired"));
     let odd = now.secs < RELEASED || now.secs > RELEASED + TOO_FAR;
@@ -186,6 +196,7 @@ fn in_words(e: &Error, now: Wall) -> String {
         _ if early => "the certificate is not valid yet".to_owned(),
         text if text.contains("UnknownIssuer") => "the certificate is from an unknown issuer".to_owned(),
         text if text.contains("not valid for name") => "the certificate is for another name".to_owned(),
+        text if foreign => secrets.hide(&text),
         text => text,
     }
 }
@@ -324,9 +335,9 @@ mod tests {
         let expired =
             || Error::Io(io::Error::other("invalid peer certificate: certificate expired: verification time"));
         let early = || Error::Io(io::Error::other("invalid peer certificate: certificate not valid yet: verification"));
-        assert!(in_words(&early(), at(0)).contains("clock is wrong (1970-01-01"));
-        assert!(in_words(&expired(), at(RELEASED + TOO_FAR + 1)).contains("clock is wrong"));
-        assert_eq!(in_words(&expired(), at(RELEASED + 1)), "the certificate has expired");
-        assert_eq!(in_words(&early(), at(RELEASED + 1)), "the certificate is not valid yet");
+        assert!(in_words(&early(), at(0), &Secrets::default()).contains("clock is wrong (1970-01-01"));
+        assert!(in_words(&expired(), at(RELEASED + TOO_FAR + 1), &Secrets::default()).contains("clock is wrong"));
+        assert_eq!(in_words(&expired(), at(RELEASED + 1), &Secrets::default()), "the certificate has expired");
+        assert_eq!(in_words(&early(), at(RELEASED + 1), &Secrets::default()), "the certificate is not valid yet");
     }
 }

@@ -25,6 +25,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         each_code_of_dyndns2_is_obeyed,
         a_url_is_called_and_its_whole_answer_compared,
         no_secret_shows_anywhere,
+        s1_a_provider_that_repeats_the_secret_in_any_spelling_shows_none_of_it,
+        s1_a_short_secret_leaves_our_own_words_alone,
         secrets_that_others_may_read_are_refused,
         a_killed_imon_loses_and_repeats_nothing,
         a_damaged_state_is_set_aside,
@@ -464,6 +466,86 @@ fn no_secret_shows_anywhere() {
         }
     }
     assert!(all[0].contains("'secret': '***'"), "{}", all[0]);
+}
+
+/// Updates by URL, one for each answer, with this secret; what was said of them, and everything that was written.
+fn answered(secret: &str, url: &str, answers: &[HttpMode]) -> (Vec<String>, Vec<String>) {
+    let (lab, http, _dns) = world();
+    let update = |n: usize| {
+        let url = format!("https://198.18.0.83/{n}?{url}&ip={{ip}}");
+        if url.contains("{secret}") {
+            json!({ "type": "url", "url": url, "secret": secret, "ok": "OK" })
+        } else {
+            json!({ "type": "url", "url": url, "ok": "OK" })
+        }
+    };
+    let updates: Vec<Value> = (0..answers.len()).map(update).collect();
+    http.mode_of("198.18.0.83", &HttpMode::Sequence(answers.to_vec()));
+    let config = json!({
+        "global": { "action": recorder(&lab), "loglevel": "debug" },
+        "ddns": ddns(json!({ "update": updates, "ca-file": "/run/lab/ca.pem" })),
+    });
+    let imon = start(&lab, &config.to_string());
+    let lines = wait_lines(&lab, &imon, "tried again in 1 min", answers.len());
+    wait_calls(&lab, 1);
+    let printed = lab.imon("router").args(["configure", "--instance", "t", "--print"]).run(SOON);
+    let status = wait_known(&lab, &imon).to_string();
+    stop(&imon);
+    let files = lab.sh("router", "cat /var/lib/imon/* /run/imon/*; cat /run/lab/calls");
+    (lines, vec![said(&imon).join("\n"), status, files, printed.stdout() + &printed.stderr()])
+}
+
+/// The answer's body, its status line, a header that is none, the target of a redirect, a chunk's length, each with the
+/// secret, at the place where a text would be cut as well.
+fn s1_a_provider_that_repeats_the_secret_in_any_spelling_shows_none_of_it() {
+    let secret = "Kq7+x&Y=2/zM%41\"wV";
+    let query = "Kq7%2Bx%26Y%3D2%2FzM%2541%22wV";
+    let raw = |text: &str| HttpMode::Raw(text.to_owned());
+    let bytes = |text: &str| HttpMode::Bytes(text.to_owned());
+    let answers = [
+        raw(&format!("{}{secret}", "-".repeat(36))),
+        raw(&format!("{{\"unknown token\": \"{}\"}}", secret.replace('"', "\\\"").replace('/', "\\/"))),
+        raw(&query.to_ascii_lowercase()),
+        raw(&query.replace('%', "%25")),
+        raw(&secret.to_ascii_uppercase()),
+        raw("<b>Kq7+x&amp;Y=2/zM%41&quot;wV</b>"),
+        raw("S3E3K3gmWT0yL3pNJTQxIndW aW1lOktxNyt4Jlk9Mi96TSU0MSJ3Vg=="),
+        raw("4b71372b7826593d322f7a4d253431227756"),
+        raw("K q 7 + x & Y = 2 / z M % 4 1"),
+        raw(&secret[..13]),
+        HttpMode::Reply(403, secret.to_owned()),
+        HttpMode::Redirect(format!("https://198.18.0.82/{query}")),
+        bytes(&format!("HTTP/1.1 {secret}\r\n\r\n")),
+        bytes(&format!("HTTP/1.1 200 OK\r\n{secret}\r\n\r\n")),
+        bytes(&format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{secret}\r\n")),
+        bytes(&format!("HTTP/1.1 200 OK\r\nContent-Length: {secret}\r\n\r\n")),
+    ];
+    let (lines, all) = answered(secret, "token={secret}", &answers);
+    assert_eq!(lines.iter().filter(|l| l.contains("***")).count(), 11, "{lines:#?}");
+    for piece in ["Kq7", "kq7", "KQ7", "x&Y", "X&Y", "2/zM", "x%26Y", "x%26y", "S3E3", "LOktx", "4b7137", "q 7"] {
+        for text in &all {
+            assert!(!text.contains(piece), "{piece}: {text}");
+        }
+    }
+    // A token that was written into the URL as it is.
+    let (lines, all) = answered("", "id=me&token=abcdefgh", &[raw("no such token: ABCDEFGH")]);
+    assert!(lines[0].contains(": 'no such token: ***'"), "{lines:?}");
+    assert!(all.iter().all(|text| !text.to_ascii_lowercase().contains("abcdefgh")), "{all:?}");
+}
+
+fn s1_a_short_secret_leaves_our_own_words_alone() {
+    let raw = |text: &str| HttpMode::Raw(text.to_owned());
+    let answers = [raw("an answer"), HttpMode::Reply(500, "no".to_owned()), HttpMode::Drop, raw("KO")];
+    let (lines, _) = answered("a", "token={secret}", &answers);
+    for why in [
+        "the answer is not the one that is configured: (not shown: it may contain the secret)",
+        "the answer has HTTP status 500: 'no'",
+        "the connection was closed without an answer",
+        "the answer is not the one that is configured: 'KO'",
+    ] {
+        assert!(lines.iter().any(|l| l.contains(why)), "{why}: {lines:#?}");
+    }
+    assert!(lines.iter().all(|l| !l.contains("***")), "{lines:#?}");
 }
 
 fn secrets_that_others_may_read_are_refused() {

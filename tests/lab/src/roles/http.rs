@@ -54,6 +54,10 @@ pub enum HttpMode {
     Endless,
     /// The connection is closed once the request is there.
     Drop,
+    /// These bytes and nothing else: no head is added. Then the connection is closed.
+    Bytes(String),
+    /// The first text, and then the second for ever, each time after this pause. No head is added.
+    Flood(String, String, Duration),
     /// Each request gets the next of these, from the last on all get that.
     Sequence(Vec<HttpMode>),
     /// The same so much later.
@@ -318,6 +322,15 @@ fn respond(connection: &mut (impl Read + Write), mode: &HttpMode, from: IpAddr) 
             }
         }
         HttpMode::Drop => Ok(()),
+        HttpMode::Bytes(bytes) => connection.write_all(bytes.as_bytes()),
+        HttpMode::Flood(start, again, pause) => {
+            connection.write_all(start.as_bytes())?;
+            loop {
+                connection.write_all(again.as_bytes())?;
+                connection.flush()?;
+                thread::sleep(*pause);
+            }
+        }
         HttpMode::Sequence(modes) => modes.first().map_or(Ok(()), |mode| respond(connection, mode, from)),
         HttpMode::After(delay, mode) => {
             thread::sleep(*delay);
