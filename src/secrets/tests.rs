@@ -5,6 +5,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 
 use super::*;
 use crate::random::Random;
+use crate::sys::clock;
 use crate::update::{Outcome, Reading, outcome};
 
 fn of(secret: &str) -> Secrets {
@@ -207,12 +208,12 @@ fn s1_the_largest_answer_against_the_longest_secret_takes_no_time() {
     let mut random = Random(99);
     let all: Vec<char> = ('!'..='~').collect();
     let secret = random_text(&mut random, &all, crate::update::LONGEST_SECRET);
-    let began = std::time::Instant::now();
+    let began = clock::monotonic();
     let secrets = of(&secret);
     for said in ["%25".repeat(680), "&#37;".repeat(409), random_text(&mut random, &all, 2048), "\\".repeat(2048)] {
         assert!(!secrets.hide(&said).is_empty());
     }
-    let took = began.elapsed();
+    let took = clock::monotonic().since(began);
     println!("four answers of 2 KiB: {took:?}");
     assert!(took < std::time::Duration::from_secs(4), "{took:?}");
 }
