@@ -7,11 +7,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::event::{Action, Monitor, Severity};
-use crate::sys::error_text;
 use crate::sys::files::Record;
 use crate::sys::log::Logger;
 use crate::sys::poll::Poll;
 use crate::sys::process::{self, Output, Script};
+use crate::sys::shortage;
 use crate::time::Instant;
 
 /// Calls that may wait for one monitor, beside one for each of its targets.
@@ -205,7 +205,7 @@ impl Actions {
                     }
                     Err(e) => {
                         self.failed += 1;
-                        let why = error_text(&e);
+                        let why = shortage::told(&e);
                         let text = format_args!("Action script '{script}' could not be run for {name}: {why}");
                         log.line(Severity::Error, Some(queue.monitor), text);
                         self.ended.extend(job.ticket.map(|t| (t, Err(why))));

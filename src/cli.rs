@@ -19,6 +19,7 @@ use crate::sys::files::{Runtime, RuntimeError};
 use crate::sys::log::Logger;
 use crate::sys::notify::Notify;
 use crate::sys::ping::OpenError;
+use crate::sys::shortage;
 use crate::sys::signal::{self, Signals};
 use crate::sys::{self, clock, files};
 use crate::worker;
@@ -132,7 +133,7 @@ fn self_test() -> u8 {
 fn with_signals(command: impl FnOnce(Signals) -> u8) -> u8 {
     match Signals::install() {
         Ok(signals) => command(signals),
-        Err(e) => fail(FAILURE, &[format!("Signals cannot be handled: {e}")]),
+        Err(e) => fail(FAILURE, &[format!("Signals cannot be handled: {}", shortage::told(&e))]),
     }
 }
 
@@ -162,12 +163,17 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
     echo(&loaded, &mut log);
     let print = loaded.print;
     let Some(config) = loaded.config else {
-        return refuse(CONFIGURATION, &loaded.errors, &mut log, &notify);
+        let code = if loaded.short { FAILURE } else { CONFIGURATION };
+        return refuse(code, &loaded.errors, &mut log, &notify);
     };
     let runtime = match Runtime::open(&instance) {
         Ok(runtime) => Some(runtime),
         Err(RuntimeError::Running(lock)) => {
             let text = format!("Instance '{instance}' is already running ({} is locked)", lock.display());
+            return refuse(FAILURE, &[text], &mut log, &notify);
+        }
+        Err(RuntimeError::Unusable(directory, e)) if shortage::is_one(&e) => {
+            let text = format!("{} cannot be used: {}", directory.display(), shortage::told(&e));
             return refuse(FAILURE, &[text], &mut log, &notify);
         }
         Err(RuntimeError::Unusable(directory, e)) => {
@@ -180,12 +186,13 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
     match Daemon::new(Start { source, config, print, instance, signals, log, notify, runtime }) {
         Ok(daemon) => match daemon.run() {
             Ok(()) => OK,
-            Err(e) => fail(FAILURE, &[format!("Waiting for events failed: {e}")]),
+            Err(e) => fail(FAILURE, &[format!("Waiting for events failed: {}", shortage::told(&e))]),
         },
         Err(refused) => {
             let (why, mut log, notify) = *refused;
             let (code, text) = match &why {
-                Refused::Ping(e) => (CONFIGURATION, no_socket(e)),
+                Refused::Ping(e) if is_forbidden(e) => (CONFIGURATION, no_socket(e)),
+                Refused::Ping(e) => (FAILURE, no_socket(e)),
                 Refused::Routes => (CONFIGURATION, no_routes()),
                 Refused::Device(_) => (CONFIGURATION, format!("{why}: give each failover instance its own interfaces")),
                 Refused::Netlink(_) | Refused::Short(..) => (FAILURE, why.to_string()),
@@ -217,7 +224,9 @@ fn check_config(selection: &Selection) -> u8 {
     for warning in warning.iter().chain(&loaded.warnings) {
         complain(&format!("Warning: {warning}"));
     }
-    let Some(config) = loaded.config else { return fail(CONFIGURATION, &loaded.errors) };
+    let Some(config) = loaded.config else {
+        return fail(if loaded.short { FAILURE } else { CONFIGURATION }, &loaded.errors);
+    };
     let enabled = [
         ("ddns", config.ddns.is_some()),
         ("updown", config.updown.is_some()),
@@ -245,11 +254,18 @@ fn source(selection: &Selection) -> Result<(Source, Option<String>), String> {
     Ok((Source::instance(name, addping), warning))
 }
 
+/// Whether a permission is missing. What the system is short of says nothing about that.
+fn is_forbidden(e: &OpenError) -> bool {
+    let all = [&e.raw, &e.datagram];
+    let forbidden = |e: &&std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
+    all.iter().any(forbidden) && !all.iter().any(|e| shortage::is_one(e))
+}
+
 /// Why there is no socket; where a permission is missing, the commands that grant it.
 fn no_socket(e: &OpenError) -> String {
-    let forbidden = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
-    if !forbidden(&e.raw) && !forbidden(&e.datagram) {
-        return format!("No socket for ICMP echo requests can be opened: {}", sys::error_text(&e.raw));
+    if !is_forbidden(e) {
+        let short = [&e.raw, &e.datagram].into_iter().find(|e| shortage::is_one(e));
+        return format!("No socket for ICMP echo requests can be opened: {}", shortage::told(short.unwrap_or(&e.raw)));
     }
     let program = std::env::current_exe().map_or_else(|_| "imon".to_owned(), |p| p.display().to_string());
     format!(

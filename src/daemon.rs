@@ -792,7 +792,10 @@ impl Daemon {
     fn reload(&mut self, now: Instant) {
         let stamp = format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_nanos() / 1000);
         self.notify.send(&stamp);
-        let loaded = self.source.load();
+        let loaded = match shortage::try_memory() {
+            Ok(()) => self.source.load(),
+            Err(e) => self.source.unreadable(&e),
+        };
         let same = loaded.print == self.print;
         for warning in loaded.warnings.iter().filter(|_| !same) {
             self.log.line(Severity::Warning, None, format_args!("Warning: {warning}"));
@@ -1111,6 +1114,7 @@ impl Prepared {
         let settings = config.ddns.as_ref().filter(|_| !has_web);
         let web = settings.map(|settings| Web::open(settings, instance)).transpose();
         let web = web.map_err(|e| Refused::Short("state file or news of addresses", e))?;
+        shortage::try_descriptors().map_err(|e| Refused::Short("room for scripts and lookups", e))?;
         Ok(Self { network, pinger, files, web })
     }
 }

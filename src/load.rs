@@ -4,6 +4,7 @@ use crate::config::{self, Config, Ddns, Located, Overrides, Problem, Section};
 use crate::sys::error_text;
 use crate::sys::files::{self, ScriptFault};
 use crate::sys::secret;
+use crate::sys::shortage;
 use crate::update::Secret;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -33,6 +34,8 @@ pub struct Loaded {
     pub echo: Vec<Section>,
     /// Whether there is such a file at all.
     pub found: bool,
+    /// It is not its fault that it could not be read: the system was short of something.
+    pub short: bool,
     /// Another number when the file, or one that it names, is another. Of this process only.
     pub print: u64,
 }
@@ -95,10 +98,12 @@ impl Source {
         }
         let config = parsed.config.filter(|_| errors.is_empty());
         let print = print(text, config.as_ref());
-        Loaded { config, errors, warnings, echo: parsed.echo, found: true, print }
+        Loaded { config, errors, warnings, echo: parsed.echo, found: true, short: false, print }
     }
 
-    fn unreadable(&self, e: &std::io::Error) -> Loaded {
+    /// What becomes of a file that cannot be read for this reason.
+    #[must_use]
+    pub fn unreadable(&self, e: &std::io::Error) -> Loaded {
         let missing = e.kind() == std::io::ErrorKind::NotFound;
         let error = match (&self.instance, missing) {
             (Some(name), true) => format!(
@@ -108,8 +113,8 @@ impl Source {
             (None, true) => format!("Configuration file '{}' not found", self.file),
             _ => format!("Configuration file '{}' cannot be read: {}", self.file, error_text(e)),
         };
-        let (warnings, echo) = (Vec::new(), Vec::new());
-        Loaded { config: None, errors: vec![error], warnings, echo, found: !missing, print: 0 }
+        let (warnings, echo, short) = (Vec::new(), Vec::new(), shortage::is_one(e));
+        Loaded { config: None, errors: vec![error], warnings, echo, found: !missing, short, print: 0 }
     }
 }
 

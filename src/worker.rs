@@ -20,7 +20,7 @@ use crate::resolve;
 use crate::secrets::Secrets;
 use crate::sys::http::{self, Bound, Get};
 use crate::sys::worker::{self, Worker};
-use crate::sys::{clock, confine, error_text, files, net, udp};
+use crate::sys::{clock, confine, error_text, files, net, shortage, udp};
 use crate::time::{self, Instant};
 use crate::update::{self, Outcome, Reading, Request};
 use crate::wire::dns::{self, Answer, Class, Kind, Name, Question, Reject};
@@ -100,7 +100,7 @@ impl Task {
     /// Why no process can be started, for a person.
     pub fn start(&self, record: Option<&files::Record>) -> Result<Worker, String> {
         Worker::start(self.text().as_bytes(), record.map(files::Record::file))
-            .map_err(|e| format!("no process can be started for it: {}", error_text(&e)))
+            .map_err(|e| format!("no process can be started for it: {}", shortage::told(&e)))
     }
 
     /// For standard input of a worker.

@@ -21,7 +21,7 @@ use crate::sys::http::RELEASED;
 use crate::sys::netlink::Requests;
 use crate::sys::ping::{Families, Pinger};
 use crate::sys::signal::Signals;
-use crate::sys::{clock, error_text, files, terminal};
+use crate::sys::{clock, error_text, files, shortage, terminal};
 use crate::time::Instant;
 use probes::{Probes, Which};
 
@@ -59,6 +59,9 @@ pub(super) struct Ask {
 /// Runs the command.
 pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
     let began = clock::monotonic();
+    if let Err(e) = shortage::try_descriptors() {
+        return cannot(&error_text(&e));
+    }
     let mut requests = match Requests::open() {
         Ok(requests) => requests,
         Err(e) => return cannot(&format!("The kernel cannot be asked about the network: {}", error_text(&e))),

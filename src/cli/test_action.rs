@@ -7,9 +7,9 @@ use super::{CONFIGURATION, FAILURE, OK, USAGE, complain, fail, print, source};
 use crate::daemon::environment;
 use crate::event::Event;
 use crate::sys::clock;
-use crate::sys::error_text;
 use crate::sys::poll::Poll;
 use crate::sys::process;
+use crate::sys::shortage;
 use crate::sys::signal::Signals;
 use crate::text::{Clean, nearest};
 use crate::time::Instant;
@@ -54,7 +54,7 @@ pub(super) fn run(selection: &Selection, event: Option<&str>, mut signals: Signa
     let limit = config.global.action_timeout;
     match process::start(script, &args, &env, None) {
         Ok((script, output)) => watch(script, output, limit, clock.now, &mut signals),
-        Err(e) => fail(FAILURE, &[format!("Action script '{script}' could not be run: {}", error_text(&e))]),
+        Err(e) => fail(FAILURE, &[format!("Action script '{script}' could not be run: {}", shortage::told(&e))]),
     }
 }
 

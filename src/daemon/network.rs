@@ -132,10 +132,7 @@ impl Network {
         let policy = policy(instance, settings);
         let locks = lock(settings, runtime, held, policy.table())?;
         let no_socket = |e: io::Error| Unable::Short("netlink socket", e);
-        let blind = |e: Refused| {
-            let hint = shortage::hint(&io::Error::from_raw_os_error(e.errno));
-            Unable::Netlink(format!("The kernel does not show its routes: {e}{hint}"))
-        };
+        let blind = |e: Refused| Unable::Netlink(format!("The kernel does not show its routes: {e}"));
         // First the news, then the look: nothing is missed between.
         let events = Events::open().map_err(no_socket)?;
         let mut requests = Requests::open().map_err(no_socket)?;

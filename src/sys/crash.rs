@@ -8,6 +8,8 @@ use super::cerr;
 /// could raise.
 const FAULTS: [libc::c_int; 6] =
     [libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE];
+/// The exit status of what may work the next time.
+const SHORT: libc::c_int = 3;
 /// Priority of the system log: facility daemon, severity critical (RFC 3164, section 4.1.1).
 const PRIORITY: &[u8] = b"<26>";
 const FAULT: &[u8] = concat!("imon: ? Internal error in imon ", env!("CARGO_PKG_VERSION"), ", signal ").as_bytes();
@@ -26,11 +28,21 @@ pub fn tell() {
     }
 }
 
+/// Ends the program: there is no memory for so many bytes more.
+pub(super) fn out_of_memory(size: usize) -> ! {
+    let mut line = Line::new();
+    line.put(b"imon: ? No memory: ");
+    line.number(size, 10, 1);
+    line.put(b" bytes more are refused. Limits are those of 'ulimit -v', and of LimitAS= and MemoryMax= in the unit");
+    line.tell();
+    // SAFETY: takes a number, does not return.
+    unsafe { libc::_exit(SHORT) }
+}
+
 extern "C" fn last_words(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel hands over a siginfo_t that lives through the handler.
     let Some(info) = (unsafe { info.as_ref() }) else { return };
-    let mut line = Line { bytes: [0; 128], length: 0 };
-    line.put(PRIORITY);
+    let mut line = Line::new();
     // Somebody has sent it (sigaction(2)): systemd for one, when imon does not answer its watchdog. abort() sends, too.
     // SAFETY: both sides of the union are integers.
     let from = if info.si_code <= 0 { Some(unsafe { info.si_pid() }) } else { None };
@@ -51,11 +63,7 @@ extern "C" fn last_words(signal: libc::c_int, info: *mut libc::siginfo_t, contex
             line.put(b" has sent");
         }
     }
-    system_log(line.bytes.get(..line.length).unwrap_or_default());
-    line.put(b"\n");
-    let text = line.bytes.get(PRIORITY.len()..line.length).unwrap_or_default();
-    // SAFETY: writes as many bytes as there are. A handler may not do more about an error.
-    unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
+    line.tell();
     // Back to the fault, which ends it now. A signal that somebody sent would not come again by itself.
     // SAFETY: takes an integer.
     unsafe { libc::raise(signal) };
@@ -85,11 +93,26 @@ fn place(info: &libc::siginfo_t, context: *mut libc::c_void) -> usize {
 
 /// Text that is put together without memory of its own: a handler may not allocate.
 struct Line {
-    bytes: [u8; 128],
+    bytes: [u8; 192],
     length: usize,
 }
 
 impl Line {
+    fn new() -> Self {
+        let mut line = Self { bytes: [0; 192], length: 0 };
+        line.put(PRIORITY);
+        line
+    }
+
+    /// In the system log and on standard error.
+    fn tell(&mut self) {
+        system_log(self.bytes.get(..self.length).unwrap_or_default());
+        self.put(b"\n");
+        let text = self.bytes.get(PRIORITY.len()..self.length).unwrap_or_default();
+        // SAFETY: writes as many bytes as there are. A handler may not do more about an error.
+        unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
+    }
+
     fn put(&mut self, bytes: &[u8]) {
         for byte in bytes {
             if let Some(place) = self.bytes.get_mut(self.length) {

@@ -1,6 +1,39 @@
-//! Giving memory back.
+//! Giving memory back, and what becomes of the program when there is none.
 
-use super::files;
+use std::alloc::{GlobalAlloc, Layout, System};
+
+use super::{crash, files};
+
+/// The C library's memory. That there is no more of it is told as what it is, and not as a fault of the program: it then
+/// ends with the exit status of what may work the next time. For a program's main file.
+pub struct Allocator;
+
+// SAFETY: all is passed on to the system's allocator as it came, and null is never returned.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        had(unsafe { System.alloc(layout) }, layout.size())
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        had(unsafe { System.alloc_zeroed(layout) }, layout.size())
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        had(unsafe { System.realloc(memory, layout, size) }, size)
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+fn had(memory: *mut u8, size: usize) -> *mut u8 {
+    if memory.is_null() { crash::out_of_memory(size) } else { memory }
+}
 
 /// Code and constants are mapped in pieces of this many bytes.
 const PIECE: usize = 16 * 1024;

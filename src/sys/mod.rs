@@ -69,9 +69,10 @@ pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// An error's text without the number that Rust adds: `Network is unreachable`.
+/// An error's text without the number that Rust adds: `Network is unreachable`. Where this process is short of something,
+/// what mends that is added.
 #[must_use]
 pub fn error_text(e: &io::Error) -> String {
     let text = e.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+    format!("{}{}", text.split(" (os error").next().unwrap_or_default(), shortage::hint(e))
 }

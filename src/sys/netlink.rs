@@ -94,7 +94,9 @@ impl Requests {
     /// The kernel's, `EPERM` without the capability `CAP_NET_ADMIN`; one that is of the moment or of this kernel is none.
     pub fn try_out(&mut self, nothing: &Change) -> Result<(), Refused> {
         match self.make(nothing) {
-            Err(e) if e.errno == libc::EPERM || super::shortage::is_errno(e.errno) => Err(e),
+            Err(e) if e.errno == libc::EPERM || super::shortage::is_one(&io::Error::from_raw_os_error(e.errno)) => {
+                Err(e)
+            }
             _ => Ok(()),
         }
     }

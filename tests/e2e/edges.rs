@@ -6,7 +6,7 @@ use imon_lab::{Fault, Lab, Proc, Signal, Wan};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::support::said;
+use crate::support::{said, status};
 use crate::{SOON, lab, trials};
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -20,6 +20,9 @@ pub(crate) fn tests() -> Vec<Trial> {
         d6_a_storm_of_signals_is_one,
         d6_a_change_elsewhere_leaves_checks_and_operators_alone,
         d5_a_thousand_names_that_do_not_exist_cost_a_few_questions_a_second,
+        d7_too_few_descriptors_are_named_and_nothing_is_left,
+        d7_what_is_missing_while_it_runs_is_named_and_the_rest_goes_on,
+        d7_memory_that_is_refused_is_no_fault_of_the_program,
     ]
 }
 
@@ -276,4 +279,68 @@ fn d5_a_thousand_names_that_do_not_exist_cost_a_few_questions_a_second() {
     // Four a second, and what may come at once; some of the first round may still have been on its way.
     assert!(asked as f64 <= 4.0 * took + 40.0, "{asked} in {took} s");
     assert!(asked > 8, "{asked} in {took} s");
+}
+
+fn d7_too_few_descriptors_are_named_and_nothing_is_left() {
+    let lab = lab();
+    let _dns = lab.dns();
+    let ping = json!({ "enable": true, "interval": 1, "monitorip": "1.1.1.1,some.name" });
+    let whole = base(&[("ping", ping.clone())]);
+    lab.write("/etc/default/imon-t", &whole.to_string());
+    lab.write("/etc/default/imon-p", &json!({ "ping": ping }).to_string());
+    let program = lab.imon_program();
+    for arguments in ["--instance t --nosyslog", "--instance p --nosyslog", "check --config /etc/default/imon-t"] {
+        // As many as are open already to begin with, and up to where it runs.
+        for most in [5, 8, 12, 16, 20] {
+            let line = format!("ulimit -n {most}; exec {} {arguments}", program.display());
+            let ended = lab.spawn("router", "sh", ["-c", &line]).finish(SOON);
+            let said = format!("{arguments}, {most}: {}{}", ended.stdout(), ended.stderr());
+            assert_eq!(ended.code(), 3, "{said}");
+            assert!(said.contains(&format!("may have {most} open at a time: use 'ulimit -n 256'")), "{said}");
+            assert!(!said.contains("setcap") && !said.contains("Internal error"), "{said}");
+            assert_eq!(kernel(&lab), Vec::<String>::new(), "{said}");
+        }
+    }
+    let line = format!("ulimit -n 64; exec {} --instance t --nosyslog", program.display());
+    wait_up(&lab.spawn("router", "sh", ["-c", &line]));
+}
+
+fn d7_what_is_missing_while_it_runs_is_named_and_the_rest_goes_on() {
+    let lab = lab();
+    lab.script("/run/lab/action", "#!/bin/sh\necho \"called for $3\"\n");
+    let imon = start(&lab, &base(&[("global", json!({ "action": "/run/lab/action" }))]));
+    wait_up(&imon);
+    imon.wait_line(|line| line.contains("called for failover-primary"), SOON);
+    let pid = imon.pid();
+    lab.wait_until("the script has ended", SOON, || lab.sh("router", "pgrep -x action || true").is_empty());
+    // As many as are open: not one more.
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    lab.sh("router", &format!("prlimit --pid {pid} --nofile={open}:"));
+    let took = pulled(&lab, &imon);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    imon.wait_line(
+        |line| line.contains("could not be run for failover-standby") && line.contains("LimitNOFILE="),
+        SOON,
+    );
+    lab.write("/etc/default/imon-t", &base(&[("ping", json!({ "enable": true, "monitorip": "1.1.1.1" }))]).to_string());
+    imon.signal(Signal::SIGHUP);
+    imon.wait_line(|line| line.contains("is not taken over, the old configuration goes on"), SOON);
+    lab.sh("router", &format!("prlimit --pid {pid} --nofile=1024:"));
+    lab.heal(Fault::Carrier(Wan::One));
+    imon.wait_line(|line| line.contains("called for failover-primary-retry"), SOON);
+}
+
+fn d7_memory_that_is_refused_is_no_fault_of_the_program() {
+    let lab = lab();
+    let config = |ping: Value| json!({ "ping": ping });
+    let imon = start(&lab, &config(json!({ "enable": true, "interval": 1, "monitorip": "1.1.1.1" })));
+    lab.wait_until("it runs", SOON, || !status(&lab, "t").is_null());
+    // What it has it keeps, and there is no more.
+    lab.sh("router", &format!("prlimit --pid {} --as=1024:", imon.pid()));
+    let many: Vec<String> = (0..1000).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
+    lab.write("/etc/default/imon-t", &config(json!({ "enable": true, "monitorip": many.join(",") })).to_string());
+    imon.signal(Signal::SIGHUP);
+    imon.wait_line(|line| line.contains("Cannot allocate memory: this process may have 1 KiB"), SOON);
+    imon.wait_line(|line| line.contains("is not taken over, the old configuration goes on"), SOON);
+    assert!(imon.alive());
 }
