@@ -829,9 +829,20 @@ fn d8_a_detour_that_fails_is_left_and_the_traffic_comes_back_whatever_happens() 
     world.link(0, road(0, 2));
     world.run(11_000, |_, _| true);
     assert_eq!(world.route, Some(1));
+    assert!(world.log().iter().any(|line| line.contains("cannot be set")), "{:?}", world.log());
     world.refuses = None;
     world.run(13_000, |_, _| true);
     assert_eq!((world.route, world.switches()), (Some(0), vec![]), "{:?}", world.log());
+    // Soon, and without a word where the subnet's route comes a moment after the address.
+    let mut world = renewing(true);
+    let said = world.said.len();
+    world.refuses = Some("Nexthop has invalid gateway");
+    world.run(10_600, |_, _| true);
+    world.link(0, road(0, 2));
+    world.run(10_650, |_, _| true);
+    world.refuses = None;
+    world.run(10_680, |_, _| true);
+    assert_eq!((world.route, world.said.len()), (Some(0), said), "{:?}", world.log());
 }
 
 #[test]

@@ -428,9 +428,9 @@ impl Network {
         let anything = !changes.is_empty();
         let result = self.make(changes, None);
         match (&result, road) {
-            (Ok(()), Some(_)) if self.home.is_some() => {}
             (Ok(()), Some(road)) => {
-                let before = self.road.replace(road);
+                // On a detour it is the road that was left, to which the traffic may come back.
+                let before = if self.home.is_none() { self.road.replace(road) } else { None };
                 if let Some(old) = before.filter(|old| old.address != road.address) {
                     self.vacate(old.address);
                 }

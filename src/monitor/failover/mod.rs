@@ -16,7 +16,7 @@ use crate::routing::State as Link;
 use crate::time::Instant;
 use choice::{Cause, Choice, Condition, Decision};
 use damping::{AT_REST, Damper, IN_USE};
-use health::{Health, Quality};
+use health::{Health, PASSING, Quality};
 
 /// How a target is asked whether it is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +29,9 @@ pub enum Probe {
     Tcp(u16),
 }
 
-/// A route that the kernel refuses is tried again this often,
+/// A route that the kernel refuses is tried again this often, for an address that is back before its subnet's route is
+const TRY_SOON: Duration = Duration::from_millis(20);
+/// and for whatever lasts longer than [`PASSING`] this often,
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// and its refusal is told again this often, or when it has another reason.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
@@ -101,8 +103,8 @@ struct Wanted {
     retry: Option<Instant>,
     /// Why it was refused.
     refused: Option<Rc<str>>,
-    /// The traffic goes back to where it was said to go.
-    silent: bool,
+    /// Since then the traffic is to go back to where it was said to go, of which nobody needs to know.
+    silent: Option<Instant>,
 }
 
 /// The ping after a switch.
@@ -362,12 +364,12 @@ impl Failover {
                 Decision::Use(wan, cause) => {
                     self.all_down = false;
                     self.postping = None;
-                    self.want(wan, cause, false, out);
+                    self.want(wan, cause, None, out);
                 }
                 Decision::AllDown => self.all_down = true,
             }
         }
-        self.go_round(out);
+        self.go_round(now, out);
         let active = self.choice.active();
         let served = active.is_some_and(|active| self.choice.condition(active).is_some_and(Condition::is_usable));
         for (at, wan) in self.wans.iter_mut().enumerate() {
@@ -379,14 +381,14 @@ impl Failover {
         }
     }
 
-    fn want(&mut self, wan: usize, cause: Cause, silent: bool, out: &mut Vec<Effect>) {
+    fn want(&mut self, wan: usize, cause: Cause, silent: Option<Instant>, out: &mut Vec<Effect>) {
         self.detour = None;
         self.wanted = Some(Wanted { wan, cause, retry: None, refused: None, silent });
         out.push(Effect::Route(wan));
     }
 
     /// While the WAN in use is away the traffic goes over another one, and back as soon as it is there again.
-    fn go_round(&mut self, out: &mut Vec<Effect>) {
+    fn go_round(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let Some(active) = self.choice.active().filter(|_| self.wanted.is_none()) else { return };
         let Some(health) = self.wans.get(active).map(|wan| &wan.health) else { return };
         if health.is_away() {
@@ -396,7 +398,7 @@ impl Failover {
                 out.push(Effect::Detour(best));
             }
         } else if self.detour.is_some() && matches!(health.link(), Some(Link::Ready(_))) {
-            self.want(active, Cause::Failed, true, out);
+            self.want(active, Cause::Failed, Some(now), out);
         }
     }
 
@@ -404,7 +406,7 @@ impl Failover {
     fn routed(&mut self, now: Instant, wan: usize, result: &Result<(), Rc<str>>, out: &mut Vec<Effect>) {
         let Some(wanted) = self.wanted.take_if(|wanted| wanted.wan == wan) else { return };
         match result {
-            Ok(()) if wanted.silent => (self.led, self.refusal) = (Some(wan), None),
+            Ok(()) if wanted.silent.is_some() => (self.led, self.refusal) = (Some(wan), None),
             Ok(()) => {
                 // What there is to say about the WANs comes first.
                 self.tell(now, Some(wan), out);
@@ -414,6 +416,9 @@ impl Failover {
                 self.last_switch = Some(Switch { at: now, to: wan, cause: wanted.cause });
                 self.emit(out, self.name(wan).map(|wan| What::Switched { wan, cause: wanted.cause }));
                 self.begin_postping(now, wan);
+            }
+            Err(_) if wanted.silent.is_some_and(|since| now < since + PASSING) => {
+                self.wanted = Some(Wanted { retry: Some(now + TRY_SOON), ..wanted });
             }
             Err(why) => {
                 let again = |(told, at): &(Rc<str>, Instant)| told != why || now.since(*at) >= SAY_AGAIN;
