@@ -264,7 +264,7 @@ impl Daemon {
         if let (Some(ddns), Some(web)) = (&mut monitors.ddns, &mut web) {
             ddns.restore(web.load(), clock::both());
         }
-        let mut writing = Writing::default();
+        let mut writing = Writing::new(runtime.as_ref().map(Runtime::lock_file));
         if let Some(web) = &mut web {
             web.prepare_state(&mut writing);
         }

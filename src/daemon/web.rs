@@ -219,7 +219,12 @@ impl Web {
         if let Some(aside) = self.aside.take() {
             writing.push(aside);
         }
-        self.probe = Some(writing.push(writer::Job::Probe(self.state.directory().to_owned())));
+        let directory = self.state.directory();
+        if let Some(how) = directory.to_str().and_then(files::writable_by_others) {
+            let text = format!("What is in {} may be somebody else's: {how}", directory.display());
+            self.remarks.push((Severity::Warning, text));
+        }
+        self.probe = Some(writing.push(writer::Job::Probe(directory.to_owned())));
     }
 
     /// Something is written, or a record is open.

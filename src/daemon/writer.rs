@@ -29,6 +29,8 @@ pub(super) struct Writing {
     /// Those of the child that runs, in its order; done ones are empty.
     given: Vec<Option<Waiting>>,
     child: Option<writer::Writer>,
+    /// The instance's lock: another imon that has it has newer contents.
+    lock: Option<PathBuf>,
     pause: Duration,
     again: Option<Instant>,
     tickets: Ticket,
@@ -39,6 +41,11 @@ pub(super) struct Writing {
 }
 
 impl Writing {
+    /// Nothing, yet. `lock` is the instance's.
+    pub(super) fn new(lock: Option<PathBuf>) -> Self {
+        Self { lock, ..Self::default() }
+    }
+
     /// Puts a job behind all others. A content that waits for the same file gives it its place.
     pub(super) fn push(&mut self, job: Job) -> Ticket {
         self.tickets = self.tickets.wrapping_add(1);
@@ -59,7 +66,7 @@ impl Writing {
             return;
         }
         let jobs: Vec<&Job> = self.waiting.iter().map(|waiting| &waiting.job).collect();
-        match writer::Writer::start(&jobs) {
+        match writer::Writer::start(&jobs, self.lock.as_deref()) {
             Ok(child) => {
                 self.child = Some(child);
                 self.given = std::mem::take(&mut self.waiting).into_iter().map(Some).collect();

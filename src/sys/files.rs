@@ -16,12 +16,10 @@ use super::cerr;
 /// # Errors
 /// As for [`read_start`]; `InvalidData` when it is too long.
 pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
-    read_with(path, limit, 0)
+    within(read_start(path, limit + 1)?, limit)
 }
 
-/// The same with flags of open(2).
-fn read_with(path: impl AsRef<Path>, limit: u64, flags: i32) -> io::Result<Vec<u8>> {
-    let bytes = start_with(path, limit + 1, flags)?;
+fn within(bytes: Vec<u8>, limit: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {limit} bytes")));
     }
@@ -33,14 +31,14 @@ fn read_with(path: impl AsRef<Path>, limit: u64, flags: i32) -> io::Result<Vec<u
 /// # Errors
 /// As open(2) and read(2); `InvalidData` when it is no regular file.
 pub fn read_start(path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
-    start_with(path, most, 0)
-}
-
-fn start_with(path: impl AsRef<Path>, most: u64, flags: i32) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file"));
     }
+    start_of(&file, most)
+}
+
+fn start_of(file: &File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -50,19 +48,22 @@ fn start_with(path: impl AsRef<Path>, most: u64, flags: i32) -> io::Result<Vec<u
 /// a power failure the old content or the new is there, whole; else for everybody.
 ///
 /// What an earlier process has left half written is removed first, so it cannot take this one's place later: a rename of
-/// what is gone fails. Nothing that lies there is followed or written to.
+/// what is gone fails. One that has not even begun by then finds itself `outdated`, which is asked between the two.
+/// Nothing that lies there is followed or written to.
 ///
 /// # Errors
-/// As open(2), write(2), fsync(2), rename(2). A temporary file is not left behind.
-pub(super) fn put(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
+/// As open(2), write(2), fsync(2), rename(2); `ESTALE` when it is outdated. A temporary file is not left behind.
+pub(super) fn put(path: &Path, content: &[u8], durable: bool, outdated: &dyn Fn() -> bool) -> io::Result<()> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     make_directory(directory)?;
     let prefix = format!(".{name}.");
     for other in names(&directory.to_string_lossy()) {
-        if other.starts_with(&prefix) && other.ends_with(".new") {
-            unlink(&directory.join(other))?;
+        let number = other.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".new"));
+        if number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit())) {
+            // A directory stays, and keeps nobody from writing: the next process has another number.
+            remove(&directory.join(other));
         }
     }
     let temporary = directory.join(format!("{prefix}{}.new", std::process::id()));
@@ -73,6 +74,9 @@ pub(super) fn put(path: &Path, content: &[u8], durable: bool) -> io::Result<()> 
         file.write_all(content)?;
         if durable {
             file.sync_all()?;
+        }
+        if outdated() {
+            return Err(io::Error::from_raw_os_error(libc::ESTALE));
         }
         fs::rename(&temporary, path)?;
         // The name is on the disk, too.
@@ -89,6 +93,23 @@ pub(super) fn probe(directory: &Path) -> io::Result<()> {
     unlink(&path)
 }
 
+/// Opens a file that only imon makes, where others may have laid something in its place: a link is not followed, a pipe not
+/// waited for, and what has another name besides, or belongs to somebody who could not have put it there, is not taken.
+///
+/// # Errors
+/// As open(2); `InvalidData` when something else lies there.
+fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let meta = file.metadata()?;
+    let directory = path.parent().and_then(|directory| fs::metadata(directory).ok());
+    // SAFETY: takes nothing, cannot fail.
+    let owners = [Some(0), Some(unsafe { libc::geteuid() }), directory.map(|it| it.uid())];
+    if meta.is_file() && meta.nlink() == 1 && owners.contains(&Some(meta.uid())) {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a file of imon's own"))
+}
+
 /// Removes a file, if it is there; of a directory in its place what is said is that it is one.
 pub(super) fn unlink(path: &Path) -> io::Result<()> {
     fs::remove_file(path).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
@@ -98,15 +119,10 @@ pub(super) fn unlink(path: &Path) -> io::Result<()> {
 /// nothing and is emptied.
 ///
 /// # Errors
-/// `WouldBlock`: its process is still at it. Else as open(2); `InvalidData` when something else lies there.
+/// `WouldBlock`: its process is still at it. Else as for [`open_own`].
 pub(super) fn open_record(path: &Path) -> io::Result<(File, Vec<u8>)> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let mut file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() || meta.nlink() != 1 {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
+    let mut file = open_own(options.read(true).write(true).create(true), path)?;
     lock_file(&file)?;
     let mut said = Vec::new();
     (&mut file).take(4096).read_to_end(&mut said)?;
@@ -199,13 +215,18 @@ pub fn lock(path: &Path) -> io::Result<Lock> {
 
 /// The same with something noted behind the number of the process.
 fn lock_and_note(path: &Path, note: &str) -> io::Result<Lock> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    let mut file = options.open(path)?;
+    let mut file = open_own(OpenOptions::new().write(true).create(true), path)?;
     lock_file(&file)?;
     // For people who look; the lock itself is what counts, also when there is no room to write.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}{note}", std::process::id()));
     Ok(Lock(file))
+}
+
+/// Whether a lock was taken by another process after the one of this number had it.
+pub(super) fn has_another_holder(path: &Path, pid: u32) -> bool {
+    let text = open_own(OpenOptions::new().read(true), path).and_then(|file| start_of(&file, 16));
+    let holder = text.ok().and_then(|text| String::from_utf8(text).ok()?.split_ascii_whitespace().next()?.parse().ok());
+    holder.is_some_and(|holder: u32| holder != pid)
 }
 
 /// Locks an open file until it is closed by everybody who has it from us.
@@ -323,6 +344,8 @@ impl Runtime {
         let lock = match lock(&lock_file) {
             Ok(lock) => lock,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(RuntimeError::Running(lock_file)),
+            // Something lies in its place: the directory itself is of use.
+            Err(e) if fs::symlink_metadata(&lock_file).is_ok() => return Err(RuntimeError::Unusable(lock_file, e)),
             Err(e) => return Err(unusable(e)),
         };
         Ok(Self { lock: Some(lock), status: directory.join(format!("{instance}.json")), directory })
@@ -355,17 +378,22 @@ impl Runtime {
         let (mut taken, mut free) = (Vec::new(), Vec::new());
         for device in names(&devices.to_string_lossy()).into_iter().filter(|device| !ours.contains(device)) {
             let path = devices.join(&device);
-            let open = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path);
-            let Ok(file) = open else { continue };
+            let Ok(file) = open_own(OpenOptions::new().read(true), &path) else { continue };
             if lock_file(&file).is_ok() {
                 free.push(Lock(file));
                 continue;
             }
-            let text = read(&path, 64).unwrap_or_default();
+            let text = start_of(&file, 64).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
             taken.push((device, text.split_ascii_whitespace().nth(1).and_then(|table| table.parse().ok())));
         }
         (taken, free)
+    }
+
+    /// The lock's file.
+    #[must_use]
+    pub fn lock_file(&self) -> PathBuf {
+        self.status.with_extension("lock")
     }
 
     /// The status file.
@@ -419,10 +447,11 @@ impl State {
     /// Reads the file; `None` when there is none.
     ///
     /// # Errors
-    /// As open(2), read(2); a symbolic link is not followed.
+    /// As open(2), read(2); `InvalidData` when it is too long, or not a file of ours.
     pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        match read_with(&self.file, 1 << 20, libc::O_NOFOLLOW) {
-            Ok(bytes) => Ok(Some(bytes)),
+        const LONGEST: u64 = 1 << 20;
+        match open_own(OpenOptions::new().read(true), &self.file) {
+            Ok(file) => start_of(&file, LONGEST + 1).and_then(|bytes| within(bytes, LONGEST)).map(Some),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }

@@ -23,6 +23,10 @@ const RECORD: usize = 4096;
 /// Room for one descriptor beside a message (cmsg(3)).
 const CONTROL: usize = 64;
 
+/// In the environment of a writer: the lock of who has started it, and its number.
+const LOCK: &str = "LOCK";
+const PID: &str = "PID";
+
 /// Something to do with files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Job {
@@ -60,11 +64,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts one.
+    /// Starts one. Once somebody else has noted himself in `lock`, what it has not written by then is outdated.
     ///
     /// # Errors
     /// As fork(2), execve(2), socketpair(2), memfd_create(2), write(2).
-    pub fn start(jobs: &[&Job]) -> io::Result<Self> {
+    pub fn start(jobs: &[&Job], lock: Option<&Path>) -> io::Result<Self> {
         // SAFETY: the name ends with a NUL.
         let fd = cerr(unsafe { libc::memfd_create(c"imon".as_ptr(), libc::MFD_CLOEXEC) })?;
         // SAFETY: a new descriptor that nobody else has.
@@ -77,6 +81,7 @@ impl Writer {
         reports.set_nonblocking(true)?;
         let mut command = Command::new(worker::program());
         command.arg(ARGUMENT).env_clear().current_dir("/").process_group(0);
+        command.env(PID, std::process::id().to_string()).envs(lock.map(|lock| (LOCK, lock)));
         command.stdin(input).stdout(OwnedFd::from(theirs)).stderr(Stdio::null());
         Ok(Self { child: command.spawn()?, reports })
     }
@@ -117,16 +122,18 @@ pub fn main() {
     if io::stdin().lock().read_to_end(&mut bytes).is_err() {
         return;
     }
+    let lock = std::env::var_os(LOCK).zip(super::env(PID).and_then(|pid| pid.parse().ok()));
+    let outdated = || lock.as_ref().is_some_and(|(lock, pid)| files::has_another_holder(lock.as_ref(), *pid));
     let mut rest = bytes.as_slice();
     let mut unsaved = false;
     let mut place = 0_u32;
-    while let Some(job) = take(&mut rest) {
+    while let Some(job) = take(&mut rest).filter(|_| !outdated()) {
         let mut record = None;
         let result = match &job {
             Job::Probe(directory) => files::probe(directory),
-            Job::Replace(path, content) => files::put(path, content, false),
+            Job::Replace(path, content) => files::put(path, content, false, &outdated),
             Job::Save(path, content) => {
-                let result = files::put(path, content, true);
+                let result = files::put(path, content, true, &outdated);
                 unsaved |= result.is_err();
                 result
             }

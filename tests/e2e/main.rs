@@ -16,6 +16,7 @@ mod cli;
 mod configure;
 mod cost;
 mod ddns;
+mod disk;
 mod edges;
 mod external;
 mod failover;
@@ -54,6 +55,7 @@ fn main() {
         actions::tests(),
         external::tests(),
         ddns::tests(),
+        disk::tests(),
         edges::tests(),
         logging::tests(),
         routers::tests(),
