@@ -12,9 +12,10 @@
 //! ```
 //!
 //! B is the last place before the first rule that leads everybody over one of our networks, mostly main's own: what leads
-//! elsewhere stands before it, and goes first. P is before all rules of others. So traffic follows the choice whatever
-//! other defaults the table main holds, none of those is touched, and no tunnel is led around. The default in main at the configured metric is there as well, as it was with V2.99: for people, for
-//! programs that look for it, and for the moment in which imon is not there.
+//! elsewhere stands before it, and goes first. P is before all rules of others, and before B. So traffic follows the choice
+//! whatever other defaults the table main holds, none of those is touched, and no tunnel is led around. The default in main
+//! at the configured metric is there as well, as it was with V2.99: for people, for programs that look for it, and for the
+//! moment in which imon is not there.
 
 mod rules;
 
@@ -199,6 +200,14 @@ impl Policy {
         let others = || view.routes.iter().filter(|r| r.table == MAIN && r.is_default() && !r.is_ours());
         let elsewhere = |r: &Route| r.hop().and_then(|h| self.wan_of(h, view)).is_some_and(|other| other != wan);
         self.state(wan, view) == Some(State::NoGateway) && others().count() == 1 && others().all(elsewhere)
+    }
+
+    /// An earlier network that gave us the same address: modems of one make do.
+    #[must_use]
+    pub fn twin(&self, wan: usize, view: &View<'_>) -> Option<usize> {
+        let address = |wan| self.road(wan, view).map(|road| road.address);
+        let own = address(wan)?;
+        (0..wan).find(|other| address(*other) == Some(own))
     }
 
     /// Whether it is the same but for what is probed and remembered.

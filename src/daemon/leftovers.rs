@@ -19,8 +19,9 @@ pub(super) fn changes(picture: &Picture, base: u32, living: &[Living]) -> Vec<Ch
     let abandoned = |rule: &&Rule| {
         rule.protocol == PROTOCOL
             && match (rule.table, rule.source) {
-                // The look into main names its instance in a source that nobody has. 3.0.0's named none.
-                (MAIN, Some(source)) if rule.inverted => {
+                // The look into main or a table of others names its instance in a source that nobody has. 3.0.0's named
+                // none.
+                (_, Some(source)) if rule.inverted => {
                     let named = low(u32::from(source));
                     low(base) != named && !living.iter().any(|(_, base)| base.is_some_and(|base| low(base) == named))
                 }

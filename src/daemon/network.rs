@@ -320,8 +320,7 @@ impl Network {
             self.watch = Some(Watch { until: now + WATCH_FOR, next: now + WATCH_EVERY });
         }
         if look {
-            // Routes have gone with an address or a link: nobody has taken them away.
-            self.restores = Restores::default();
+            self.restores.forget_routes();
         }
         if heard == Heard::Overrun || look {
             self.look(now);
@@ -418,7 +417,7 @@ impl Network {
             Some(State::Ready(road)) => Some(road),
             _ => None,
         });
-        if let Err(later) = self.restores.may_make(&changes, now) {
+        if let Err(later) = self.restores.may_make(&changes, view.rules, now) {
             (self.retry, self.dirty) = (Some(later), true);
             return false;
         }
@@ -604,7 +603,7 @@ impl Network {
         self.stuck.retain(|(other, _)| *other != wan);
         let device = self.settings.wans.get(wan).map(|wan| wan.device.as_str());
         let Some(link) = self.picture.links.iter().find(|l| down && Some(l.name.as_str()) == device) else { return };
-        let Ok((routes, count)) = self.requests.routes_over(link.index, MOST_STUCK) else { return };
+        let Ok((routes, count)) = self.requests.routes_over(link, MOST_STUCK) else { return };
         let more = count - routes.len();
         for (at, route) in routes.iter().enumerate() {
             let rest = if at + 1 == MOST_STUCK && more > 0 { format!(" and {more} more") } else { String::new() };
@@ -661,6 +660,13 @@ impl Network {
                      set one for each ('option metric' in /etc/config/network, 'metric' in /etc/network/interfaces), or \
                      name the gateway in imon's configuration"
                 )),
+                Some(State::Ready(road)) => self.policy.twin(wan, &view).and_then(|other| self.labels.get(other)).map(|other| {
+                    format!(
+                        "{label}: {other} has the address {} too. imon tells them apart by what is probed: they need \
+                         different ping targets",
+                        road.address
+                    )
+                }),
                 _ => None,
             };
             complaint.note(now, text);

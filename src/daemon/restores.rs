@@ -36,8 +36,9 @@ impl Restores {
     }
 
     /// Whether these changes may be made now. What they put back was put back less than a second ago, all of it: then not
-    /// before the moment that comes back.
-    pub(super) fn may_make(&mut self, changes: &[Change], now: Instant) -> Result<(), Instant> {
+    /// before the moment that comes back. `rules` are those that there are: one of them that is made again moves, and
+    /// nobody has taken it away.
+    pub(super) fn may_make(&mut self, changes: &[Change], rules: &[Rule], now: Instant) -> Result<(), Instant> {
         let gone = |change: &Change| self.made.iter().position(|(made, _)| is_same(made, change));
         let gone: Vec<usize> = changes.iter().filter_map(gone).collect();
         if gone.is_empty() || gone.len() < changes.iter().filter(|change| is_made(change)).count() {
@@ -53,10 +54,17 @@ impl Restores {
                         *last = Some(now);
                     }
                 }
-                self.unsaid += 1;
+                let lacks = |change: &Change| is_made(change) && !rule(change).is_some_and(|r| rules.contains(r));
+                self.unsaid += u32::from(changes.iter().any(lacks));
                 Ok(())
             }
         }
+    }
+
+    /// Routes have gone with an address or a link, and nobody has taken them away.
+    pub(super) fn forget_routes(&mut self) {
+        self.made.retain(|(made, _)| rule(made).is_some());
+        (self.said, self.unsaid) = (None, 0);
     }
 
     /// How often something was put back since this was said last, if that is to be said now.
@@ -105,20 +113,25 @@ mod tests {
         let at = |ms| Instant::ZERO + Duration::from_millis(ms);
         let rule = |table| Change::AppendRule(Rule { table, ..Rule::default() });
         let mut restores = Restores::default();
-        assert_eq!(restores.may_make(&[rule(1), rule(2)], at(0)), Ok(()));
+        assert_eq!(restores.may_make(&[rule(1), rule(2)], &[], at(0)), Ok(()));
         [rule(1), rule(2)].iter().for_each(|change| restores.made(change, &[]));
         assert_eq!(restores.word(at(0)), None, "what is new is not put back");
-        assert_eq!(restores.may_make(&[rule(1)], at(100)), Ok(()));
+        assert_eq!(restores.may_make(&[rule(1)], &[], at(100)), Ok(()));
         assert_eq!(restores.word(at(100)), Some(1));
-        assert_eq!(restores.may_make(&[rule(1)], at(200)), Err(at(1100)));
-        assert_eq!(restores.may_make(&[rule(2)], at(200)), Ok(()), "another thing, its first time");
-        assert_eq!(restores.may_make(&[rule(1), rule(3)], at(200)), Ok(()), "with something new");
-        assert_eq!(restores.may_make(&[rule(1)], at(1100)), Ok(()));
+        assert_eq!(restores.may_make(&[rule(1)], &[], at(200)), Err(at(1100)));
+        assert_eq!(restores.may_make(&[rule(2)], &[], at(200)), Ok(()), "another thing, its first time");
+        assert_eq!(restores.may_make(&[rule(1), rule(3)], &[], at(200)), Ok(()), "with something new");
+        assert_eq!(restores.may_make(&[rule(1)], &[], at(1100)), Ok(()));
         assert_eq!((restores.word(at(1100)), restores.word(at(60_100))), (None, Some(2)), "said once a minute");
         let one = Rule { table: 1, ..Rule::default() };
         restores.made(&Change::RemoveRule(one.clone()), std::slice::from_ref(&one));
-        assert_eq!(restores.may_make(&[rule(1)], at(1200)), Err(at(2100)), "of two copies one has gone");
+        assert_eq!(restores.may_make(&[rule(1)], &[], at(1200)), Err(at(2100)), "of two copies one has gone");
         restores.made(&Change::RemoveRule(one), &[]);
-        assert_eq!(restores.may_make(&[rule(1)], at(1200)), Ok(()), "what we took away ourselves is new");
+        assert_eq!(restores.may_make(&[rule(1)], &[], at(1200)), Ok(()), "what we took away ourselves is new");
+        let moved = Rule { table: 2, ..Rule::default() };
+        assert_eq!(restores.may_make(&[rule(2)], &[moved], at(200_000)), Ok(()));
+        assert_eq!(restores.word(at(200_000)), None, "what moves nobody has taken away");
+        restores.forget_routes();
+        assert_eq!(restores.may_make(&[rule(2)], &[], at(200_100)), Err(at(201_000)), "a rule goes with no link");
     }
 }

@@ -3,8 +3,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Policy, State, View};
-use crate::net::{Change, MAIN, PROTOCOL, Route, Rule, TCP, UDP};
+use super::{Policy, State, TABLES, TABLES_EACH, View};
+use crate::net::{BROAD, Change, MAIN, PROTOCOL, Route, Rule, TCP, UDP};
 
 /// Rules of probes stand here, or before the first rule of others if that is earlier,
 const PROBES: u32 = 22_011;
@@ -74,6 +74,8 @@ struct Place<'a> {
     before: Vec<&'a Rule>,
     /// Our choice may be made there: it overtakes what follows.
     leads: bool,
+    /// The table of the rule that follows, if that is not main: what it has beside its default still counts.
+    table: Option<u32>,
 }
 
 impl Policy {
@@ -81,7 +83,7 @@ impl Policy {
     #[must_use]
     pub fn lead(&self, table: u32, view: &View<'_>) -> Lead {
         let leads = |route: &Route| self.leads(route, view);
-        let pieces = || view.routes.iter().filter(|r| r.table == table && r.prefix > 0 && !r.is_ours());
+        let pieces = || pieces(table, view);
         if pieces().any(|r| leads(r) == Lead::Elsewhere) {
             return Lead::Elsewhere;
         }
@@ -99,7 +101,9 @@ impl Policy {
 
     /// The default of others in this table that the kernel takes.
     fn best_default<'a>(&self, table: u32, view: &View<'a>) -> Option<&'a Route> {
-        let theirs = |r: &&Route| r.table == table && r.is_default() && r.tos == 0 && !self.is_our_default(r, view);
+        // Another imon's choice is compared by its rules.
+        let theirs = |r: &&Route| r.table == table && r.is_default() && r.tos == 0 && !r.is_ours();
+        let theirs = |r: &&Route| theirs(r) && !self.is_our_default(r, view);
         let alive = |r: &&Route| r.hops.is_empty() || !r.hops.iter().all(|h| h.dead);
         view.routes.iter().filter(theirs).filter(alive).min_by_key(|r| r.metric)
     }
@@ -132,10 +136,10 @@ impl Policy {
         }
     }
 
-    /// The longest prefix that is not taken from main when our own networks are looked up: halves of a default over
+    /// The longest prefix that is not taken from a table when our own networks are looked up: halves of a default over
     /// networks of ours are as good as a default there.
-    fn suppressed(&self, view: &View<'_>) -> u32 {
-        let pieces = || view.routes.iter().filter(|r| r.table == MAIN && r.prefix > 0 && !r.is_ours());
+    fn suppressed(&self, table: u32, view: &View<'_>) -> u32 {
+        let pieces = || pieces(table, view);
         if pieces().all(|r| matches!(self.leads(r, view), Lead::Wan(_))) {
             pieces().map(|r| u32::from(r.prefix)).max().unwrap_or(0)
         } else {
@@ -156,42 +160,46 @@ impl Policy {
                 && (matches!(self.rule_leads(rule, view), Lead::Wan(_))
                     || (rule.table == MAIN && rule.suppress.is_none()))
         };
-        // Another imon's choice of a higher metric is behind ours, and its look into main may be anywhere.
-        let behind = |rule: &Rule| Self::is_imons(rule) && (rule.table == MAIN || self.goes_before(rule, view));
+        // Of another imon's rules only the choice is in our way: the others are for its own addresses.
+        let aside = |rule: &Rule| Self::is_imons(rule) && !self.goes_first(rule, view);
         let mut before: Vec<&Rule> = Vec::new();
         for rule in others {
-            if behind(rule) {
+            if aside(rule) {
                 continue;
             }
             let last = before.last().map_or(0, |rule| rule.priority);
             let at = rule.priority.saturating_sub(1).max(last);
-            if overtaken(rule) && at < rule.priority && at > 1 {
+            // The rules of probes stand before ours, and not below 2.
+            if overtaken(rule) && at < rule.priority && at > 2 {
                 let leads = rule.table != MAIN || self.yielded_default(view).is_none();
-                return Place { at, before: before.into_iter().filter(|rule| rule.priority == at).collect(), leads };
+                let table = (rule.table != MAIN).then_some(rule.table);
+                let before = before.into_iter().filter(|rule| rule.priority == at).collect();
+                return Place { at, before, leads, table };
             }
             before.push(rule);
         }
         // Nobody looks into main any more.
         let at = before.last().map_or(0, |rule| rule.priority).max(STANDARD - 1);
-        Place { at, before: before.into_iter().filter(|rule| rule.priority == at).collect(), leads: true }
+        let before = before.into_iter().filter(|rule| rule.priority == at).collect();
+        Place { at, before, leads: true, table: None }
     }
 
-    /// Whether our choice goes before that of another imon, to whose table this rule leads: the lower metric wins, as
-    /// among routes.
-    fn goes_before(&self, rule: &Rule, view: &View<'_>) -> bool {
-        let hop =
-            view.routes.iter().find(|r| r.table == rule.table && r.is_ours() && r.is_default()).and_then(Route::hop);
-        let theirs = |r: &&Route| {
-            r.table == MAIN && r.is_ours() && r.is_default() && r.hop().map(|h| h.index) == hop.map(|h| h.index)
-        };
-        hop.is_some() && view.routes.iter().find(theirs).is_some_and(|r| r.metric > self.metric)
+    /// Whether a rule of another imon is its choice, and goes before ours: the lower metric wins, as among routes. While
+    /// its metric is not known it does not, so that not both wait for each other.
+    fn goes_first(&self, rule: &Rule, view: &View<'_>) -> bool {
+        let default = |table| view.routes.iter().filter(move |r| r.table == table && r.is_ours() && r.is_default());
+        let way = |r: &Route| r.hop().map(|hop| hop.index);
+        let is_choice = rule.is_broad() && rule.table.checked_sub(TABLES).is_some_and(|n| n % TABLES_EACH == 0);
+        let chosen = default(rule.table).find_map(way);
+        is_choice && chosen.is_some() && default(MAIN).any(|r| way(r) == chosen && r.metric <= self.metric)
     }
 
-    /// Where the rules of probes stand: before everything of others, since nothing is narrower.
-    fn probes_at(&self, view: &View<'_>) -> u32 {
+    /// Where the rules of probes stand: before everything of others, since nothing is narrower, and before our choice.
+    fn probes_at(&self, place: &Place<'_>, view: &View<'_>) -> u32 {
         let first =
             view.rules.iter().find(|rule| rule.priority > 0 && !Self::is_imons(rule)).map_or(PROBES, |r| r.priority);
-        if first > FIRST { PROBES.min(first - 1) } else { PROBES }
+        let room = if first > FIRST { PROBES.min(first - 1) } else { PROBES };
+        room.min(place.at.saturating_sub(1))
     }
 
     /// Our address on a network: while its link is not ready the one that its rules have, as long as that is there.
@@ -216,14 +224,14 @@ impl Policy {
         };
         let shared = |source| sources.iter().filter(|s| **s == Some(source)).count() > 1;
         let (mut probes, mut block) = (Vec::new(), Vec::new());
-        let at = self.probes_at(view);
-        block.push(Rule {
+        let at = self.probes_at(place, view);
+        block.extend(place.table.into_iter().chain([MAIN]).map(|table| Rule {
             inverted: true,
             source: Some(self.nobody()),
             source_length: 32,
-            suppress: Some(self.suppressed(view)),
-            ..ours(place.at, MAIN)
-        });
+            suppress: Some(self.suppressed(table, view)),
+            ..ours(place.at, table)
+        }));
         for (wan, configured) in self.wans.iter().enumerate() {
             let Some(source) = sources.get(wan).copied().flatten() else { continue };
             // A neighbour is found without.
@@ -261,8 +269,8 @@ impl Policy {
     }
 
     pub(super) fn is_our_rule(&self, rule: &Rule) -> bool {
-        let main = rule.table == MAIN && rule.source == Some(self.nobody());
-        Self::is_imons(rule) && (self.is_our_table(rule.table) || main)
+        let look = rule.inverted && rule.source == Some(self.nobody());
+        Self::is_imons(rule) && (self.is_our_table(rule.table) || look)
     }
 
     /// What has to change among the rules, in this order. New ones come before old ones go. Rules of the same preference
@@ -286,6 +294,7 @@ impl Policy {
         let stale = view
             .rules
             .iter()
+            .rev()
             .filter(|rule| self.is_our_rule(rule) && rule.priority != place.at && !probes.contains(rule));
         // The last one first: what leads everything goes before what makes exceptions from it.
         let again = early.iter().chain(rest.iter().skip(good)).rev();
@@ -322,14 +331,21 @@ impl Policy {
                 0 if !tunnel && self.leads(route, view) == Lead::Elsewhere && route.metric <= self.metric => {
                     BesideKind::Overtaken
                 }
-                1.. if tunnel => BesideKind::Yielded,
-                1.. if self.suppressed(view) > 0 => BesideKind::Overtaken,
+                1..=BROAD if tunnel => BesideKind::Yielded,
+                1..=BROAD if self.suppressed(MAIN, view) > 0 => BesideKind::Overtaken,
                 _ => continue,
             };
             all.push(Beside { kind, what: format!("ip route {route}"), wan: None, via_main: true });
         }
+        // Of these there may be many.
+        all.sort_by_key(|other| other.kind == BesideKind::Narrow);
         all
     }
+}
+
+/// The pieces of a default that others have put into a table.
+fn pieces<'a>(table: u32, view: &View<'a>) -> impl Iterator<Item = &'a Route> {
+    view.routes.iter().filter(move |r| r.table == table && (1..=BROAD).contains(&r.prefix) && !r.is_ours())
 }
 
 impl Rule {

@@ -657,8 +657,8 @@ fn v1_what_it_means_is_said_of_each() {
 #[test]
 fn v4_two_networks_with_one_address_are_told_apart_by_what_is_probed() {
     let (mut kernel, mut policy) = (Kernel::new(), policy());
-    let probed = |last| Probed { address: Ipv4Addr::new(1, 1, 1, last), protocol: crate::net::ICMP, port: 0 };
     kernel.addresses[2].address = kernel.addresses[1].address;
+    assert_eq!((policy.twin(0, &kernel.view()), policy.twin(1, &kernel.view())), (None, Some(0)), "said of one");
     policy.set_targets(0, vec![probed(1), probed(3)]);
     policy.set_targets(1, vec![probed(2), probed(3)]);
     kernel.follow(&policy, Some(1));
@@ -699,4 +699,105 @@ fn v8_a_port_of_a_bridge_is_called_one() {
     kernel.links[1].master = 9;
     kernel.addresses.remove(1);
     assert_eq!(policy.state(0, &kernel.view()), Some(State::Port));
+}
+
+fn probed(last: u8) -> Probed {
+    Probed { address: Ipv4Addr::new(1, 1, 1, last), protocol: crate::net::ICMP, port: 0 }
+}
+
+#[test]
+fn v1_probes_leave_by_their_network_beside_every_set_of_others() {
+    for set in sets() {
+        let (mut kernel, mut policy) = (Kernel::new(), policy());
+        policy.set_targets(0, vec![probed(1)]);
+        policy.set_targets(1, vec![probed(2)]);
+        kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+        kernel.routes.extend(set.routes.clone());
+        for rule in &set.rules {
+            if rule.priority == 0 { kernel.add_rule_first(rule.clone()) } else { kernel.add_rule(rule.clone()) }
+        }
+        for chosen in [0, 1, 0] {
+            kernel.follow(&policy, Some(chosen));
+            let probe = |net, last| Packet {
+                source: Some(Ipv4Addr::new(192, 168, net, 2)),
+                to: Some(probed(last).address),
+                protocol: 1,
+                ..Packet::default()
+            };
+            let ways = (kernel.way_of(probe(42, 1)), kernel.way_of(probe(62, 2)));
+            // Before the first preference there is no room for anybody.
+            let expected = if set.name.starts_with("the first") { (Some(3), Some(3)) } else { (Some(3), Some(4)) };
+            assert_eq!(ways, expected, "{}", set.name);
+        }
+    }
+}
+
+#[test]
+fn v1_what_an_overtaken_table_has_beside_its_default_still_counts() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+    let office = to([10, 8, 0, 0], 16, foreign(3, 0, TUNNEL, Ipv4Addr::new(10, 9, 0, 1)));
+    kernel.routes.extend([table(100, foreign(4, 0, 3, GW1)), table(100, office)]);
+    let packet = |to| Packet { source: LAN, to: Some(to), protocol: TCP, ..Packet::default() };
+    let office = packet(Ipv4Addr::new(10, 8, 1, 1));
+    kernel.follow(&policy, Some(1));
+    kernel.add_rule(rule(100, 100));
+    kernel.follow(&policy, Some(1));
+    assert_eq!((kernel.way_of(office), kernel.way(LAN)), (Some(TUNNEL), Some(4)));
+    kernel.rules.retain(|rule| rule.priority != 100);
+    for change in policy.changes(Some(1), &kernel.view()) {
+        kernel.apply(&change);
+    }
+    assert!(!kernel.rules.iter().any(|rule| rule.table == 100), "the look into it goes with the rule");
+}
+
+/// The rules leave one by one; what makes exceptions from the choice may not go before it.
+#[test]
+fn v1_a_choice_that_moves_never_stands_without_the_look_into_main() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    let lan = to([192, 168, 92, 0], 24, Route { protocol: 2, ..foreign(2, 0, 2, GW1) });
+    kernel.routes.extend([lan, table(100, foreign(4, 0, 3, GW1))]);
+    kernel.add_rule(rule(100, 100));
+    kernel.follow(&policy, Some(1));
+    kernel.rules.retain(|rule| rule.priority != 100);
+    let inside = Packet { to: LAN, protocol: TCP, ..Packet::default() };
+    for change in policy.changes(Some(1), &kernel.view()) {
+        kernel.apply(&change);
+        assert_eq!(kernel.way_of(inside), Some(2), "after {change}");
+    }
+}
+
+#[test]
+fn v1_two_imons_with_two_networks_each_come_to_rest_whoever_comes_first() {
+    let wan = |device: &str, gateway| Wan {
+        device: device.into(),
+        gateway: Gateway::Fixed(gateway),
+        targets: vec![probed(1)],
+        remembered: None,
+    };
+    let (gw3, gw4) = (Ipv4Addr::new(192, 168, 43, 1), Ipv4Addr::new(192, 168, 44, 1));
+    let a = Policy::new("a", vec![wan("wan1", GW1), wan("wan2", GW2)], 201);
+    let b = Policy::new("b", vec![wan("wan3", gw3), wan("ppp0", gw4)], 300);
+    for (order, chosen) in [([&a, &b], true), ([&b, &a], true), ([&a, &b], false)] {
+        for (mine, theirs) in [(0, 0), (1, 1), (0, 1)] {
+            let mut kernel = Kernel::new();
+            for (index, name, c) in [(5, "wan3", 43), (6, "ppp0", 44)] {
+                let tunnel = name == "ppp0";
+                let more = Link { index, name: name.into(), up: true, carrier: true, tunnel, ..Link::default() };
+                kernel.links.push(more);
+                let address = Ipv4Addr::new(192, 168, c, 2);
+                kernel.addresses.push(Address { index, address, ..kernel.addresses[0] });
+            }
+            let choice = |policy: &Policy| chosen.then_some(if *policy == a { mine } else { theirs });
+            // Each hears of what the other does.
+            for policy in order.into_iter().chain(order) {
+                kernel.follow(policy, choice(policy));
+            }
+            let rest = order.map(|policy| kernel.follow(policy, choice(policy)));
+            assert_eq!(rest, [0, 0], "{mine} {theirs}: {:#?}", kernel.rules);
+            if chosen {
+                assert_eq!(kernel.way(LAN), Some([3, 4][mine]), "the lower metric wins");
+            }
+        }
+    }
 }

@@ -29,6 +29,8 @@ const MOST_NEWS: usize = 64;
 /// Room for news that arrives in a burst, in bytes; each takes about a kilobyte.
 const NEWS_ROOM: c_int = 256 * 1024;
 
+/// Who makes the routes to what is on a link.
+const RTPROT_KERNEL: u8 = 2;
 const NETLINK_ADD_MEMBERSHIP: c_int = 1;
 const NETLINK_EXT_ACK: c_int = 11;
 const NETLINK_GET_STRICT_CHK: c_int = 12;
@@ -159,16 +161,18 @@ impl Requests {
         if errno == 0 { Ok(rules) } else { Err(Refused { errno, words: None }) }
     }
 
-    /// The routes of others in the table main that lead to some hosts or networks by a gateway of this interface: the first
-    /// `most`, and how many there are.
+    /// The routes of others in the table main that lead to some hosts or networks by a gateway of this interface, or by its
+    /// other end: the first `most`, and how many there are.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn routes_over(&mut self, index: u32, most: usize) -> Result<(Vec<Route>, usize), Refused> {
+    pub fn routes_over(&mut self, link: &Link, most: usize) -> Result<(Vec<Route>, usize), Refused> {
         let (mut found, mut count) = (Vec::new(), 0);
-        let errno = self.ask(Query::RoutesOver(index), &mut |m| {
+        let errno = self.ask(Query::RoutesOver(link.index), &mut |m| {
             let News::Route(route) = m.news else { return };
-            let by = |h: &crate::net::Hop| h.index == index && h.gateway.is_some();
+            // The kernel's own leads to the other end itself.
+            let on = link.point_to_point && route.protocol != RTPROT_KERNEL;
+            let by = |h: &crate::net::Hop| h.index == link.index && (on || h.gateway.is_some());
             if route.table == MAIN && route.prefix > BROAD && !route.is_ours() && route.hops.iter().all(by) {
                 count += 1;
                 if found.len() < most {
