@@ -326,15 +326,14 @@ impl Policy {
         let chosen_road = chosen.and_then(|wan| roads.get(wan).copied().flatten());
         let metric = self.free_metric(view);
         if let Some(road) = chosen_road {
-            let onlink = needs_onlink(&road, view);
             if view.policy_routing {
-                put(&mut out, default(self.base, 0, &road, onlink), view);
+                put(&mut out, default(self.base, 0, &road, true), view);
             }
-            put(&mut out, default(MAIN, metric, &road, onlink), view);
+            put(&mut out, default(MAIN, metric, &road, needs_onlink(&road, view)), view);
         }
         for (wan, road) in roads.iter().enumerate().filter(|_| view.policy_routing) {
             if let Some(road) = road {
-                put(&mut out, default(self.table_of(wan), 0, road, needs_onlink(road, view)), view);
+                put(&mut out, default(self.table_of(wan), 0, road, true), view);
             }
         }
         if view.policy_routing {
@@ -398,11 +397,16 @@ fn address(link: &Link, gateway: Option<Ipv4Addr>, view: &View<'_>) -> Option<Ad
     near.or_else(|| usable.clone().find(|a| !a.secondary)).or_else(|| usable.next()).copied()
 }
 
-/// A gateway in none of the link's networks: the kernel takes it only when told that it is on the link all the same.
+/// A gateway in none of the link's networks: the kernel takes it only when told that it is on the link all the same. For
+/// main it looks for the gateway by the rules, and finds nothing where one of them, or a route it leads to, ends first.
 fn needs_onlink(road: &Road, view: &View<'_>) -> bool {
     road.gateway.is_some_and(|g| !view.addresses.iter().any(|a| a.index == road.index && a.reaches(g)))
+        || view.rules.iter().any(|rule| rule.nowhere)
+        || view.routes.iter().any(|route| route.table != MAIN && route.hops.is_empty())
 }
 
+/// A default route of ours. In tables of our own, which have no other routes, the kernel is to take the gateway as it is:
+/// it would look for it by the rules, where a kill switch may stand before main.
 fn default(table: u32, metric: u32, road: &Road, onlink: bool) -> Route {
     Route {
         table,
@@ -412,7 +416,12 @@ fn default(table: u32, metric: u32, road: &Road, onlink: bool) -> Route {
         protocol: PROTOCOL,
         tos: 0,
         source: None,
-        hops: vec![Hop { index: road.index, gateway: road.gateway, onlink, dead: false }],
+        hops: vec![Hop {
+            index: road.index,
+            gateway: road.gateway,
+            onlink: onlink && road.gateway.is_some(),
+            dead: false,
+        }],
         nexthop: 0,
     }
 }

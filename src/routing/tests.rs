@@ -342,8 +342,14 @@ fn a_gateway_outside_the_links_network_is_declared_to_be_on_the_link() {
     let (mut kernel, policy) = (Kernel::new(), policy());
     kernel.addresses[1].address = Ipv4Addr::new(10, 0, 0, 2);
     kernel.follow(&policy, Some(0));
-    let onlink = |index| kernel.routes.iter().filter_map(Route::hop).find(|h| h.index == index).map(|h| h.onlink);
-    assert_eq!((onlink(3), onlink(4)), (Some(true), Some(false)));
+    let onlink = |kernel: &Kernel, main| {
+        let routes = kernel.routes.iter().filter(|route| (route.table == MAIN) == main);
+        routes.filter_map(Route::hop).map(|hop| hop.onlink).collect::<Vec<_>>()
+    };
+    assert_eq!(onlink(&kernel, true), [true]);
+    kernel.follow(&policy, Some(1));
+    assert_eq!(onlink(&kernel, true), [false], "main has the network of the other gateway");
+    assert!(onlink(&kernel, false).into_iter().all(|it| it), "our own tables have no network");
 }
 
 #[test]

@@ -31,6 +31,10 @@ const NEWS_ROOM: c_int = 256 * 1024;
 
 /// Who makes the routes to what is on a link.
 const RTPROT_KERNEL: u8 = 2;
+/// News of a change bears the number of its request, and everybody hears it. wireguard-go takes news below 65,536 for
+/// answers to questions of its own, and would not look for a new way after a switch.
+const FIRST_SEQUENCE: u32 = 1 << 20;
+
 const NETLINK_ADD_MEMBERSHIP: c_int = 1;
 const NETLINK_EXT_ACK: c_int = 11;
 const NETLINK_GET_STRICT_CHK: c_int = 12;
@@ -87,7 +91,7 @@ impl Requests {
         // Both since Linux 4.12 and 4.20: without them the words are fewer and the lists longer.
         let _ = super::set_option(&socket, libc::SOL_NETLINK, NETLINK_EXT_ACK);
         let _ = super::set_option(&socket, libc::SOL_NETLINK, NETLINK_GET_STRICT_CHK);
-        Ok(Self { socket, sequence: 0, request: Vec::new() })
+        Ok(Self { socket, sequence: FIRST_SEQUENCE, request: Vec::new() })
     }
 
     /// Tries whether this process may change anything, with a change that is none.

@@ -11,6 +11,7 @@
 )]
 
 mod actions;
+mod beside;
 mod check;
 mod cli;
 mod configure;
@@ -61,6 +62,7 @@ fn main() {
         routers::tests(),
         service::tests(),
         failover::tests(),
+        beside::tests(),
         cost::tests(),
     ];
     libtest_mimic::run(&arguments, suites.into_iter().flatten().collect()).exit();

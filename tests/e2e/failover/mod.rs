@@ -21,7 +21,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 /// A configuration with quick checks: half a second apart, of two probes that wait half a second each. A key that is
 /// null here is left out.
-fn config(more: Value) -> String {
+pub(crate) fn config(more: Value) -> String {
     let mut failover = json!({
         "enable": true, "interval": 0.5, "pingcount": 2, "pingwait": 0.5, "prefer-primary": true, "hold-down": 1,
         "metric": 201,
@@ -41,7 +41,7 @@ fn config(more: Value) -> String {
 }
 
 /// imon on the router with such a configuration.
-fn start(lab: &Lab, more: Value) -> Proc {
+pub(crate) fn start(lab: &Lab, more: Value) -> Proc {
     lab.imon("router").instance("t", &config(more)).nosyslog().spawn()
 }
 
@@ -52,20 +52,20 @@ fn role(wan: Wan) -> &'static str {
 
 /// Waits until imon says that the route over this WAN is active, in a line behind the first `mark`.
 #[track_caller]
-fn wait_active(imon: &Proc, mark: usize, wan: Wan) {
+pub(crate) fn wait_active(imon: &Proc, mark: usize, wan: Wan) {
     let wanted = format!("Network Failover {} Route ", role(wan));
     imon.wait_line_from(mark, |line| line.contains(&wanted) && line.ends_with("is active"), SOON);
 }
 
 /// Waits until both WANs have been told to be online, and the first is used.
 #[track_caller]
-fn wait_up(imon: &Proc) {
+pub(crate) fn wait_up(imon: &Proc) {
     wait_active(imon, 0, Wan::One);
     imon.wait_line(|line| line.contains("Initial State for Standby") && line.ends_with("online"), SOON);
 }
 
 /// The interface by which the router sends packets to this address.
-fn way(lab: &Lab, to: &str) -> String {
+pub(crate) fn way(lab: &Lab, to: &str) -> String {
     let found = lab.sh("router", &format!("ip route get {to} || true"));
     let mut words = found.split_whitespace().skip_while(|word| *word != "dev");
     words.nth(1).unwrap_or_default().to_owned()
@@ -85,13 +85,13 @@ fn defaults(lab: &Lab) -> Vec<String> {
 const RULES: usize = 8;
 
 /// Rules that are ours.
-fn rules(lab: &Lab) -> Vec<String> {
+pub(crate) fn rules(lab: &Lab) -> Vec<String> {
     let all = lab.sh("router", "ip -4 rule show");
     all.lines().filter(|line| line.contains("proto 171")).map(str::to_owned).collect()
 }
 
 /// Lines so far with this text.
-fn count(imon: &Proc, text: &str) -> usize {
+pub(crate) fn count(imon: &Proc, text: &str) -> usize {
     imon.texts().iter().filter(|line| line.contains(text)).count()
 }
 
