@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use imon_lab::roles::{Dns, DnsMode, Http, HttpMode};
-use imon_lab::{Fault, Finished, Lab, Wan};
+use imon_lab::roles::{Answers, Bystander, Dns, DnsMode, Flow, Http, HttpMode};
+use imon_lab::{Fault, Finished, Lab, Wan, monotonic_ns};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
@@ -311,11 +311,58 @@ fn detail<'a>(value: &'a Value, id: &str) -> &'a str {
     test["detail"].as_str().unwrap()
 }
 
+/// Traffic of others, beside a check: whoever is here, and a host of the LAN.
+struct Beside {
+    all: [Bystander; 2],
+    begin_ns: u64,
+}
+
+impl Beside {
+    /// Begins, and goes on for a while to see what is answered without a check.
+    fn begin(lab: &Lab) -> Self {
+        let host = |name: &str, to: &str| Flow::new(name, to);
+        let router = [
+            host("host", "1.1.1.1"),
+            host("first", "8.8.8.8").from(Wan::One.address()),
+            host("second", "8.8.8.8").from(Wan::Two.address()),
+            host("bound", "9.9.9.9").device("wan1"),
+        ];
+        // Whoever has no such address cannot send from it.
+        let there = lab.sh("router", "ip -4 -o addr; ip -o link");
+        let router: Vec<Flow> = router.into_iter().filter(|flow| !flow.is_from_elsewhere(&there)).collect();
+        let all = [lab.bystander("router", &router), lab.bystander("lan", &[host("lan", "1.1.1.1")])];
+        let beside = Self { all, begin_ns: monotonic_ns() };
+        beside.go_on(lab);
+        Self { begin_ns: monotonic_ns(), ..beside }
+    }
+
+    /// A check may be over before anybody has sent anything: waits until all have.
+    fn go_on(&self, lab: &Lab) {
+        let sent = |one: &Bystander| one.sent();
+        let before: Vec<usize> = self.all.iter().map(sent).collect();
+        let more = || self.all.iter().zip(&before).all(|(one, before)| one.sent() > before + 15);
+        lab.wait_until("others have sent for a while", SOON, more);
+    }
+
+    /// Nobody has lost anything since that was answered before.
+    fn end(self, lab: &Lab) -> Answers {
+        self.go_on(lab);
+        let end_ns = monotonic_ns();
+        let [router, lan] = &self.all;
+        let record = router.stop().and(lan.stop());
+        let losses = record.losses(self.begin_ns, end_ns);
+        assert!(losses.is_empty(), "{losses:?}");
+        record
+    }
+}
+
 fn scenario(s: &Scenario) {
     let world = world();
     (s.make)(&world);
+    let beside = Beside::begin(&world.lab);
     let begin = Instant::now();
     let (code, value) = json(&world.lab, s.args);
+    beside.end(&world.lab);
     // Ten seconds, and what a machine under load adds.
     assert!(begin.elapsed() < Duration::from_secs(20), "took {:?}", begin.elapsed());
     assert!(value["seconds"].as_f64().unwrap() < 10.5, "{value:#}");

@@ -4,6 +4,7 @@
 //! On standard output a line is `ok JSON` or `error TEXT`, the answer to a command, or `event JSON`, something seen.
 //! All times are nanoseconds of `CLOCK_MONOTONIC`, see [`crate::monotonic_ns`].
 
+mod bystander;
 mod dns;
 mod flow;
 mod http;
@@ -30,6 +31,7 @@ use crate::lock;
 use crate::process::{Line, Proc};
 use crate::timeline::monotonic_ns;
 
+pub use bystander::{Answers, Attempt, Bystander, Flow};
 pub use dns::{Dns, DnsMode, Query, Record};
 pub use flow::{Sender, SenderReport, Sink, SinkReport};
 pub use http::{Certificate, Http, HttpMode, HttpRequest, NAMES};
@@ -52,6 +54,7 @@ pub fn intercept() {
     let role = args.next().unwrap_or_default();
     let args: Vec<String> = args.collect();
     let end = match role.as_str() {
+        bystander::NAME => bystander::play(&args),
         dns::NAME => dns::play(&args),
         flow::SENDER => flow::play_sender(&args),
         flow::SINK => flow::play_sink(),
