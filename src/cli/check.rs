@@ -213,7 +213,7 @@ fn begin(probes: &mut Probes, seen: &mut Seen, ways: &[Option<Road>], requests: 
     }
     for (place, (wan, road)) in seen.wans.iter_mut().zip(ways).enumerate() {
         let Some(road) = road else { continue };
-        match probes.set_lane(place, road) {
+        match probes.set_lane(place, road, local::asks_nobody(&wan.way.device)) {
             Ok(()) => probes.ask_way(Which::Wan(place), &mut wan.way),
             Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
                 wan.barred = Some("to ask it by its own link takes root".to_owned());

@@ -45,11 +45,12 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Opens the lane of the device of this number with our address on it.
+    /// Opens the lane of the device of this number with our address on it. `alone`: it asks nobody for hardware addresses,
+    /// though it may have one (`IFF_NOARP`, as mobile modems have it).
     ///
     /// # Errors
     /// As socket(2): `EPERM` without the capability `CAP_NET_RAW`; as bind(2): the device or the address has just gone.
-    pub fn open(index: u32, address: Ipv4Addr) -> io::Result<Self> {
+    pub fn open(index: u32, address: Ipv4Addr, alone: bool) -> io::Result<Self> {
         let index = c_int::try_from(index).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
         let port = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         port.bind(&SocketAddr::new(address.into(), 0).into())?;
@@ -67,7 +68,7 @@ impl Lane {
             from: SocketAddrV4::new(address, port_number),
             index,
             own: own.sll_addr.first_chunk().copied().unwrap_or_default(),
-            bare: own.sll_hatype != libc::ARPHRD_ETHER,
+            bare: alone || own.sll_hatype != libc::ARPHRD_ETHER,
             gateways: Vec::new(),
         })
     }
@@ -80,7 +81,8 @@ impl Lane {
 
     /// Takes note of a gateway; `None`: everything is on the link. Returns its place.
     pub fn add_gateway(&mut self, gateway: Option<Ipv4Addr>) -> usize {
-        let known = self.bare.then(Hardware::default);
+        // The kernel takes the device's own address there.
+        let known = self.bare.then_some(self.own);
         self.gateways.push((gateway.unwrap_or(Ipv4Addr::UNSPECIFIED), known));
         self.gateways.len() - 1
     }

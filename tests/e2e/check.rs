@@ -272,6 +272,15 @@ pub(crate) fn tests() -> Vec<Trial> {
         what_is_asked_can_be_limited,
         the_text_says_the_same_as_the_json,
         nothing_of_a_check_stays_behind,
+        c1_a_mistyped_gateway_is_named_and_the_working_internet_stays,
+        c1_a_mistyped_gateway_of_the_standby_is_found_without_any_route,
+        c1_whatever_is_wrong_a_check_sets_nothing,
+        c1_killed_at_any_moment_it_leaves_nothing_and_hurts_nobody,
+        c1_killed_at_each_system_call_it_leaves_nothing,
+        c1_two_checks_at_once_do_not_disturb_each_other,
+        c1_every_kind_of_link_is_asked_whatever_the_reverse_path_filter,
+        c1_beside_a_check_the_daemon_loses_no_probe,
+        c1_what_an_earlier_check_did_would_be_noticed,
         a_network_is_asked_by_its_own_link,
         a_name_server_behind_a_dead_network_is_named,
         others_that_set_routes_are_named,
@@ -346,13 +355,18 @@ impl Beside {
 
     /// Nobody has lost anything since that was answered before.
     fn end(self, lab: &Lab) -> Answers {
+        let (record, losses) = self.losses(lab);
+        assert!(losses.is_empty(), "{losses:?}");
+        record
+    }
+
+    fn losses(self, lab: &Lab) -> (Answers, Vec<String>) {
         self.go_on(lab);
         let end_ns = monotonic_ns();
         let [router, lan] = &self.all;
         let record = router.stop().and(lan.stop());
         let losses = record.losses(self.begin_ns, end_ns);
-        assert!(losses.is_empty(), "{losses:?}");
-        record
+        (record, losses)
     }
 }
 
@@ -589,6 +603,248 @@ fn nothing_of_a_check_stays_behind() {
     assert_eq!(value["verdict"], "well", "{value:#}");
     assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{value:#}");
     assert_eq!(routing(&world.lab), before);
+}
+
+/// With a gateway that nobody has.
+fn mistyped(role: &str) -> String {
+    FAILOVER.replace(
+        &format!("\"{role}-gw\": \"192.168.{}.1\"", if role == "primary" { 42 } else { 62 }),
+        &format!("\"{role}-gw\": \"192.168.{}.254\"", if role == "primary" { 42 } else { 62 }),
+    )
+}
+
+/// Runs something while the kernel tells each change of routes, rules and neighbours; returns what it told.
+fn changes(lab: &Lab, during: impl FnOnce()) -> Vec<String> {
+    let monitor = lab.spawn("router", "ip", ["-4", "monitor", "route", "rule", "address", "nexthop"]);
+    let sign = |n: u8| {
+        lab.sh("router", &format!("ip route add 203.0.113.{n} dev lan0; ip route del 203.0.113.{n} dev lan0"));
+    };
+    // What it tells first: it listens.
+    lab.wait_until("the monitor listens", SOON, || {
+        sign(201);
+        monitor.texts().iter().any(|l| l.contains("203.0.113.201"))
+    });
+    during();
+    sign(202);
+    monitor.wait_line(|l| l.contains("203.0.113.202"), SOON);
+    monitor.texts().into_iter().filter(|l| !l.contains("203.0.113.20")).collect()
+}
+
+fn c1_a_mistyped_gateway_is_named_and_the_working_internet_stays() {
+    for filter in [0, 1, 2] {
+        let lab = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).public().rp_filter(filter).up();
+        let (_dns, _http) = (lab.dns(), lab.http());
+        lab.write("/etc/default/imon-main", &mistyped("primary"));
+        let beside = Beside::begin(&lab);
+        let mut value = Value::Null;
+        let told = changes(&lab, || value = json(&lab, &[]).1);
+        let record = beside.end(&lab);
+        let (answered, all) = record.answered("host");
+        assert!(answered == all && all > 60, "{answered} of {all}");
+        assert_eq!(told, Vec::<String>::new());
+        assert_eq!(value["verdict"], "configuration", "{value:#}");
+        let text = value["text"].as_str().unwrap();
+        for word in
+            ["primary-gw 192.168.42.254 does not answer", "write primary-gw 192.168.42.1 into /etc/default/imon-main"]
+        {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{value:#}");
+    }
+}
+
+/// No route of any kind leads over wan2, so only its subnet tells where another gateway may be.
+fn c1_a_mistyped_gateway_of_the_standby_is_found_without_any_route() {
+    let world = world();
+    world.lab.write("/etc/default/imon-main", &mistyped("standby"));
+    let beside = Beside::begin(&world.lab);
+    let (code, value) = json(&world.lab, &[]);
+    beside.end(&world.lab);
+    assert_eq!((code, value["verdict"].as_str()), (2, Some("configuration")), "{value:#}");
+    let text = value["text"].as_str().unwrap();
+    assert!(text.contains("standby-gw 192.168.62.254 does not answer, while 192.168.62.1 on wan2"), "{text}");
+    // When nothing answers there it is an outage, and nobody has mistyped anything that could be known.
+    world.lab.fault(Fault::UpstreamDead(Wan::Two));
+    let (_, value) = json(&world.lab, &[]);
+    assert_eq!(value["verdict"], "standby-unusable", "{value:#}");
+}
+
+fn c1_whatever_is_wrong_a_check_sets_nothing() {
+    let world = world();
+    let lab = &world.lab;
+    configure(&world);
+    let all = [
+        Fault::UpstreamDead(Wan::One),
+        Fault::GatewayDead(Wan::Two),
+        Fault::GatewayDead(Wan::One),
+        Fault::LinkDown(Wan::Two),
+    ];
+    for fault in all {
+        lab.fault(fault);
+        // A cable that goes takes routes with it, which is told in a moment.
+        let before = routing(lab);
+        let told = changes(lab, || drop(json(lab, &[])));
+        assert_eq!((told, routing(lab)), (Vec::new(), before), "{fault:?}");
+    }
+}
+
+fn c1_killed_at_any_moment_it_leaves_nothing_and_hurts_nobody() {
+    let world = world();
+    let lab = &world.lab;
+    // One that takes its time: the gateways of both networks are looked for.
+    lab.write("/etc/default/imon-main", &mistyped("primary"));
+    let before = routing(lab);
+    let beside = Beside::begin(lab);
+    let told = changes(lab, || {
+        for round in 0..30 {
+            let check = lab.imon("router").arg("check").spawn();
+            // From before it has begun until it is nearly over.
+            let (moment, begin) = (Duration::from_millis(round * 61 % 1500), Instant::now());
+            lab.wait_until("the moment of the kill", SOON, || begin.elapsed() >= moment);
+            check.signal(imon_lab::Signal::SIGKILL);
+            let _ = check.wait(SOON);
+        }
+    });
+    assert_eq!(told, Vec::<String>::new());
+    assert_eq!(routing(lab), before);
+    let record = beside.end(lab);
+    let (answered, all) = record.answered("host");
+    assert!(answered == all && all > 1000, "{answered} of {all}");
+}
+
+fn c1_killed_at_each_system_call_it_leaves_nothing() {
+    let world = world();
+    let lab = &world.lab;
+    configure(&world);
+    let before = routing(lab);
+    let beside = Beside::begin(lab);
+    let program = lab.imon_program();
+    let mut kills = 0;
+    for call in ["socket", "bind", "setsockopt", "sendto", "connect", "poll,ppoll"] {
+        for when in 1.. {
+            let inject = format!("inject={call}:signal=SIGKILL:when={when}");
+            let traced = ["-qq", "-o", "/dev/null", "-e", &inject, program.to_str().unwrap(), "check", "--json"];
+            let done = lab.spawn("router", "strace", traced).finish(SOON);
+            assert_eq!(routing(lab), before, "{call} {when}");
+            // The last ones were not made any more.
+            if done.stdout().contains("\"verdict\":\"well\"") {
+                break;
+            }
+            kills += 1;
+            assert!(done.stdout().is_empty() && when < 200, "{call} {when}: {done:?}");
+        }
+    }
+    assert!(kills > 60, "{kills}");
+    beside.end(lab);
+}
+
+fn c1_two_checks_at_once_do_not_disturb_each_other() {
+    let world = world();
+    configure(&world);
+    let both = [0, 1].map(|_| world.lab.imon("router").args(["check", "--json"]).spawn());
+    for check in both {
+        let value: Value = serde_json::from_str(&check.finish(SOON).stdout()).unwrap();
+        assert_eq!(value["verdict"], "well", "{value:#}");
+        assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{value:#}");
+    }
+}
+
+fn c1_every_kind_of_link_is_asked_whatever_the_reverse_path_filter() {
+    for filter in [0, 1, 2] {
+        let lab = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).public().rp_filter(filter).up();
+        let (_dns, _http) = (lab.dns(), lab.http());
+        let standby = |gateway: &str, what: &str| {
+            let gateway = format!("\"standby-gw\": \"{gateway}\"");
+            lab.write("/etc/default/imon-main", &FAILOVER.replace("\"standby-gw\": \"192.168.62.1\"", &gateway));
+            let beside = Beside::begin(&lab);
+            let (_, value) = json(&lab, &[]);
+            beside.end(&lab);
+            assert_eq!(value["verdict"], "well", "{what}, {filter}: {value:#}");
+            assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{what}, {filter}: {value:#}");
+        };
+        standby("192.168.62.1", "an ordinary one without any default");
+        lab.sh("router", "ip route add default via 192.168.62.1 metric 300");
+        standby("auto", "one that others have set");
+        lab.sh(
+            "router",
+            "ip route del default via 192.168.62.1; ip addr flush dev wan2; ip addr add 10.9.9.2/32 dev wan2",
+        );
+        lab.sh("isp2", "ip route add 10.9.9.2/32 dev cust");
+        standby("192.168.62.1", "an address of its own, and a gateway in none of its networks");
+        // What mobile modems are: Ethernet without neighbours.
+        let same = "address 02:00:00:00:00:77 arp off";
+        lab.sh("router", &format!("ip link set wan2 down; ip link set wan2 {same}; ip link set wan2 up"));
+        lab.sh("isp2", &format!("ip link set cust down; ip link set cust {same}; ip link set cust up"));
+        lab.sh("isp2", "ip route replace 10.9.9.2/32 dev cust; ip addr replace 192.168.62.1/24 dev cust");
+        standby("192.168.62.1", "a modem without neighbours");
+        // Two modems of the same kind, the same address, the same hardware address.
+        let modem = |n: u8, isp: &str| {
+            lab.sh(
+                "router",
+                &format!(
+                    "ip link set wan{n} arp on; ip addr flush dev wan{n}; ip addr add 192.168.8.100/24 dev wan{n}"
+                ),
+            );
+            lab.sh(
+                isp,
+                "ip link set cust down; ip link set cust address 02:00:00:00:00:78 arp on; ip link set cust up
+                 ip addr flush dev cust; ip addr add 192.168.8.1/24 dev cust",
+            );
+        };
+        modem(1, "isp1");
+        modem(2, "isp2");
+        lab.sh("router", "ip link set wan2 down; ip link set wan2 address 02:00:00:00:00:79 up; ip route add default via 192.168.8.1 dev wan1");
+        lab.write(
+            "/etc/default/imon-main",
+            &FAILOVER.replace("192.168.42.1", "192.168.8.1").replace("192.168.62.1", "192.168.8.1"),
+        );
+        let beside = Beside::begin(&lab);
+        let (_, value) = json(&lab, &[]);
+        beside.end(&lab);
+        assert_eq!(detail(&value, "wan:primary"), "net42 (wan1) works, in use", "{filter}: {value:#}");
+        assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{filter}: {value:#}");
+        // And it is the one that is asked, not its double.
+        lab.fault(Fault::UpstreamDead(Wan::Two));
+        let (_, value) = json(&lab, &[]);
+        assert_eq!(value["verdict"], "standby-unusable", "{filter}: {value:#}");
+    }
+}
+
+fn c1_beside_a_check_the_daemon_loses_no_probe() {
+    let world = world();
+    let lab = &world.lab;
+    let imon = lab.imon("router").instance("main", FAILOVER).nosyslog().spawn();
+    imon.wait_line(|l| l.contains("Primary Route net42 (wan1) is active"), SOON);
+    let before = routing(lab);
+    let beside = Beside::begin(lab);
+    for _ in 0..5 {
+        let (_, value) = json(lab, &[]);
+        assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{value:#}");
+    }
+    beside.end(lab);
+    assert_eq!(routing(lab), before);
+    let said = imon.texts();
+    assert!(!said.iter().any(|l| l.contains("offline") || l.contains("Restored")), "{said:?}");
+}
+
+/// The tests above rely on others' traffic: it tells of the rule that version 3.0.0 set, even for a moment.
+fn c1_what_an_earlier_check_did_would_be_noticed() {
+    let world = world();
+    let lab = &world.lab;
+    let beside = Beside::begin(lab);
+    let told = changes(lab, || {
+        let (rule, route) = ("from 192.168.42.2 lookup 171000001", "default via 192.168.42.254 table 171000001");
+        lab.sh(
+            "router",
+            &format!("ip route add {route}; ip rule add {rule}; sleep 0.1; ip rule del {rule}; ip route del {route}"),
+        );
+    });
+    let (_, losses) = beside.losses(lab);
+    for flow in ["host tcp", "first ping", "bound tcp"] {
+        assert!(losses.iter().any(|l| l.starts_with(flow) && l.ends_with(" lost")), "{flow}: {losses:?}");
+    }
+    assert!(!losses.iter().any(|l| l.starts_with("lan")), "{losses:?}");
+    assert_eq!(told.len(), 4, "{told:?}");
 }
 
 fn a_network_is_asked_by_its_own_link() {

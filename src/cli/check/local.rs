@@ -16,6 +16,8 @@ use crate::text::nearest;
 /// So many errors, and one packet of so many, are worth a word.
 const ERRORS: u64 = 100;
 const ERRORS_OF: u64 = 1000;
+/// `IFF_NOARP`, see netdevice(7).
+const NO_ARP: u32 = 0x80;
 /// Other gateways of a network that are asked.
 const MOST_INSTEAD: usize = 4;
 
@@ -27,6 +29,14 @@ fn number(path: &str) -> Option<u64> {
 /// The MTU of an interface, in bytes.
 pub(super) fn mtu(device: &str) -> Option<u32> {
     number(&format!("/sys/class/net/{device}/mtu")).and_then(|n| u32::try_from(n).ok())
+}
+
+/// Whether an interface asks nobody for hardware addresses (`IFF_NOARP`).
+pub(super) fn asks_nobody(device: &str) -> bool {
+    let text = files::read_start(format!("/sys/class/net/{device}/flags"), 64).unwrap_or_default();
+    let flags = String::from_utf8_lossy(&text);
+    let flags = flags.trim().strip_prefix("0x").and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    flags.is_some_and(|flags| flags & NO_ARP != 0)
 }
 
 /// Transmission errors of an interface, where there are many.

@@ -162,12 +162,12 @@ impl Probes {
         Self { pinger, lanes: Vec::new(), sized, open, names, began, sized_again: None, ladder: None, poll }
     }
 
-    /// From now on the questions of this network leave by it.
+    /// From now on the questions of this network leave by it; see [`Lane::open`].
     ///
     /// # Errors
     /// As [`Lane::open`].
-    pub(super) fn set_lane(&mut self, wan: usize, road: &Road) -> std::io::Result<()> {
-        let mut lane = Lane::open(road.index, road.address)?;
+    pub(super) fn set_lane(&mut self, wan: usize, road: &Road, alone: bool) -> std::io::Result<()> {
+        let mut lane = Lane::open(road.index, road.address, alone)?;
         lane.add_gateway(road.gateway.or(road.peer));
         self.lanes.push((wan, Asking { lane, again: clock::monotonic(), sent: 0 }));
         Ok(())
