@@ -3,13 +3,18 @@
 
 pub mod judge;
 pub mod names;
+pub mod others;
+pub mod own;
 pub mod report;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::routing::Beside;
 use crate::time::Wall;
+use others::Detours;
+use own::Own;
 
 /// All verdicts: name, exit status, meaning. The nearest to the user first, as they are chosen.
 pub const VERDICTS: &[(&str, u8, &str)] = &[
@@ -30,6 +35,7 @@ pub const VERDICTS: &[(&str, u8, &str)] = &[
     ("clock-wrong", 1, "this system's clock is wrong"),
     ("resolver-partly-dead", 1, "one of several name servers does not work"),
     ("mtu-black-hole", 1, "large packets vanish on the way"),
+    ("imon-differs", 1, "imon takes a network for offline that works"),
     ("wan-dead", 1, "one network of two is dead (2: and traffic still takes it)"),
     ("standby-unusable", 1, "the internet works, the other network could not take over"),
     ("ipv6-broken", 1, "IPv4 works, IPv6 does not"),
@@ -344,6 +350,10 @@ pub struct Wan {
     pub fixed: bool,
     /// Other gateways on its link that were asked when that one led nowhere.
     pub instead: Vec<Instead>,
+    /// Routes of others that lead a part of the traffic over it.
+    pub detours: Detours,
+    /// What to do about it, where more is known than its way tells.
+    pub cure: Option<String>,
 }
 
 /// Another gateway on the link of a network.
@@ -400,6 +410,10 @@ pub struct Seen {
     pub other_routes: Vec<String>,
     /// The networks of the failover monitor.
     pub wans: Vec<Wan>,
+    /// What the imon that runs says of them; `None`: none does.
+    pub own: Option<Own>,
+    /// What others have set up beside imon's choice.
+    pub others: Vec<Beside>,
     /// The name servers of this system.
     pub resolvers: Vec<Resolver>,
     /// 1.1.1.1, asked directly.

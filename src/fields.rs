@@ -52,6 +52,12 @@ impl<'a> Fields<'a> {
         matches!(self.get(name), Some(Value::Null))
     }
 
+    /// A field with an object.
+    #[must_use]
+    pub fn object(&self, name: &str) -> Option<Self> {
+        if let Some(Value::Object(fields)) = self.get(name) { Some(Self(fields)) } else { None }
+    }
+
     /// A field with a list.
     #[must_use]
     pub fn list(&self, name: &str) -> Option<Vec<&'a RawValue>> {

@@ -263,7 +263,7 @@ impl Picture {
 
 impl Picture {
     /// Puts the ways out of a next-hop object in, which the kernel leaves out of the route (`nexthop_compat_mode`).
-    fn resolve(&self, route: &mut Route) {
+    pub fn resolve(&self, route: &mut Route) {
         let find = |id: u32| self.nexthops.iter().find(|n| n.id == id);
         if route.hops.iter().any(|hop| hop.index != 0) {
             return;

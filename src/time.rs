@@ -132,13 +132,26 @@ pub fn http_date(text: &str) -> Option<i64> {
     if words.next() != Some("GMT") {
         return None;
     }
-    // The inverse of `civil`, by the same author.
+    Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+/// The number of a day (0 = 1970-01-01): the inverse of [`civil`], by the same author.
+fn days(year: i64, month: i64, day: i64) -> i64 {
     let y = year - i64::from(month <= 2);
     let doy = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
     let era = y.div_euclid(400);
     let yoe = y.rem_euclid(400);
-    let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
-    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468
+}
+
+/// A time as this program writes it, `2026-11-22T06:48:27.123Z`, in seconds since 1970. `None`: it is something else.
+#[must_use]
+pub fn read_time(text: &str) -> Option<i64> {
+    let number = |at: usize, length: usize| text.get(at..at + length)?.parse::<u16>().ok().map(i64::from);
+    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+    let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+    let is_time = (1..=12).contains(&month) && (1..=31).contains(&day) && text.ends_with('Z');
+    is_time.then(|| days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 /// A duration as V2.99 logs it: `0 days 0 hours, 0 minutes 13 seconds`. Whole seconds, cut off, not rounded.
@@ -172,6 +185,16 @@ mod tests {
         assert_eq!(t(951_827_696, 0), "2000-02-29T12:34:56.000Z");
         assert_eq!(t(4_102_444_800, 0), "2100-01-01T00:00:00.000Z");
         assert_eq!(t(-1, 999_000_000), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn own_times_are_read() {
+        for secs in [0, 951_827_696, 1_795_330_107, 4_102_444_800] {
+            assert_eq!(read_time(&Wall { secs, nanos: 5_000_000 }.to_string()), Some(secs));
+        }
+        for bad in ["", "2026-11-22", "2026-13-22T06:48:27.123Z", "2026-11-22T06:48:27.123", "+026-1--22T06:48:27Z"] {
+            assert_eq!(read_time(bad), None, "{bad}");
+        }
     }
 
     #[test]

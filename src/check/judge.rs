@@ -134,7 +134,8 @@ fn wrong_clock(seen: &Seen, released: i64) -> Option<String> {
 
 fn in_words(seconds: u64) -> String {
     match seconds {
-        0..=7199 => format!("{} minutes", seconds / 60),
+        0..=119 => format!("{seconds} seconds"),
+        120..=7199 => format!("{} minutes", seconds / 60),
         7200..=172_799 => format!("{} hours", seconds / 3600),
         _ => format!("{} days", seconds / 86_400),
     }
@@ -377,6 +378,18 @@ fn wans(seen: &Seen, main: Option<Stage>, tests: &mut Vec<Test>) {
             (None, None) if !wan.way.is_settled() => row(State::Waiting, label.clone()),
             (None, None) => row(State::Info, format!("{label}: not tested")),
         }
+        if let Some(own) = seen.own.as_ref().and_then(|own| own.of(wan)) {
+            let said = format!("imon itself takes {label} for {}", own.words(seen.now.secs, in_words));
+            let (state, detail) = match own.differs(wan) {
+                true => (State::Warn, format!("{said}; {}", own.cure(wan))),
+                false => (State::Info, said),
+            };
+            tests.push(Test { id: format!("imon:{}", wan.role), state, took: None, detail });
+        }
+    }
+    for (number, (state, detail)) in (1..).zip(super::others::rows(seen)) {
+        let id = if number == 1 { "beside".to_owned() } else { format!("beside:{number}") };
+        tests.push(Test { id, state, took: None, detail });
     }
 }
 

@@ -1,5 +1,6 @@
 //! `imon check`: asks everything at once, shows it while it comes in, and says what it means.
 
+mod beside;
 mod local;
 mod probes;
 
@@ -86,11 +87,16 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
         way.targets = local::targets(&addresses, Family::V6);
         way
     });
-    let mut wans = Vec::new();
+    let (mut wans, mut others, mut own) = (Vec::new(), Vec::new(), None);
     if let Some((config, instance)) = &config {
         let policy = local::policy(config, instance);
         local::check_setup(config, &picture, &policy, &main, &mut setup);
         wans = local::wans(config, &picture, &policy);
+        for (wan, _) in &mut wans {
+            wan.detours = beside::detours(&mut requests, &picture, &wan.way.device);
+        }
+        others = beside::others(&policy, &picture);
+        own = beside::own(instance);
         for (wan, _) in &mut wans {
             wan.way.targets = local::targets(&addresses, Family::V4);
         }
@@ -108,6 +114,8 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
         other_routes: local::other_routes(&picture, &main),
         main,
         wans,
+        own,
+        others,
         resolvers: Vec::new(),
         direct: Reply::NotAsked,
         direct_lie: None,
@@ -293,7 +301,7 @@ fn conclude(seen: &mut Seen, requests: &mut Requests, picture: &Picture) {
         seen.wans.iter().filter(|w| lost(&w.way)).map(|w| (w.way.device.clone(), w.label.clone())).collect();
     for resolver in seen.resolvers.iter_mut().filter(|r| r.reply.is_bad()) {
         let Ok(address) = resolver.server.parse::<Ipv4Addr>() else { continue };
-        let by = requests.way(address).ok().and_then(|r| r.hops.first().map(|h| h.index));
+        let by = local::way(picture, requests, address).and_then(|r| r.hops.first().map(|h| h.index));
         let link = picture.links.iter().find(|l| Some(l.index) == by);
         resolver.lost_with =
             dead.iter().find(|(d, _)| link.is_some_and(|l| l.name == *d)).map(|(_, label)| label.clone());

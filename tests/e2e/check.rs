@@ -281,6 +281,14 @@ pub(crate) fn tests() -> Vec<Trial> {
         c1_every_kind_of_link_is_asked_whatever_the_reverse_path_filter,
         c1_beside_a_check_the_daemon_loses_no_probe,
         c1_what_an_earlier_check_did_would_be_noticed,
+        d11_where_imon_itself_thinks_otherwise_all_is_not_well,
+        d11_of_an_imon_that_was_killed_nothing_is_said,
+        v1_a_tunnel_that_has_all_traffic_is_named,
+        v5_v7_what_keeps_traffic_on_a_dead_network_is_named,
+        v8_the_bridge_is_named_whose_port_was_configured,
+        v9_next_hop_objects_are_ways_like_others,
+        v10_the_missing_metric_is_named_with_its_place,
+        v13_of_two_ways_of_ipv6_address_and_gateway_belong_together,
         a_network_is_asked_by_its_own_link,
         a_name_server_behind_a_dead_network_is_named,
         others_that_set_routes_are_named,
@@ -845,6 +853,175 @@ fn c1_what_an_earlier_check_did_would_be_noticed() {
     }
     assert!(!losses.iter().any(|l| l.starts_with("lan")), "{losses:?}");
     assert_eq!(told.len(), 4, "{told:?}");
+}
+
+fn text(value: &Value) -> &str {
+    value["text"].as_str().unwrap()
+}
+
+/// All that is said of what others have set up.
+fn beside(value: &Value) -> Vec<&str> {
+    let tests = value["tests"].as_array().unwrap().iter();
+    tests.filter(|t| t["id"].as_str().unwrap().starts_with("beside")).map(|t| t["detail"].as_str().unwrap()).collect()
+}
+
+fn d11_where_imon_itself_thinks_otherwise_all_is_not_well() {
+    let world = world();
+    let lab = &world.lab;
+    lab.fault(Fault::GatewaySilent(Wan::One));
+    // It asks the gateway, which answers no pings.
+    let config = FAILOVER.replace("\"primary-ping\": \"1.1.1.1\",", "");
+    let imon = lab.imon("router").instance("main", &config).nosyslog().spawn();
+    imon.wait_line(|l| l.contains("Standby Route net62 (wan2) is active"), SOON);
+    lab.wait_until("the status says so", SOON, || lab.read("/run/imon/main.json").contains("\"state\":\"down\""));
+    let (code, value) = json(lab, &[]);
+    assert_eq!((code, value["verdict"].as_str()), (1, Some("imon-differs")), "{value:#}");
+    for words in ["net42 (wan1) works, but imon itself takes it for offline since ", "set primary-ping"] {
+        assert!(text(&value).contains(words), "{words}: {value:#}");
+    }
+    assert_eq!(detail(&value, "wan:primary"), "net42 (wan1) works", "{value:#}");
+    assert!(detail(&value, "imon:standby").contains("net62 (wan2) for online"), "{value:#}");
+    // What the advice says helps.
+    drop(imon);
+    let imon = lab.imon("router").instance("main", FAILOVER).nosyslog().spawn();
+    imon.wait_line(|l| l.contains("Primary Route net42 (wan1) is active"), SOON);
+    lab.wait_until("the status says so", SOON, || !lab.read("/run/imon/main.json").contains("\"state\":\"down\""));
+    assert_eq!(json(lab, &[]).1["verdict"], "well");
+}
+
+fn d11_of_an_imon_that_was_killed_nothing_is_said() {
+    let world = world();
+    let lab = &world.lab;
+    lab.fault(Fault::UpstreamDead(Wan::One));
+    let imon = lab.imon("router").instance("main", FAILOVER).nosyslog().spawn();
+    imon.wait_line(|l| l.contains("Standby Route net62 (wan2) is active"), SOON);
+    lab.wait_until("the status says so", SOON, || lab.read("/run/imon/main.json").contains("\"state\":\"down\""));
+    imon.signal(imon_lab::Signal::SIGKILL);
+    imon.wait(SOON);
+    lab.heal(Fault::UpstreamDead(Wan::One));
+    let (_, value) = json(lab, &[]);
+    assert_eq!(value["verdict"], "well", "{value:#}");
+    let tests = value["tests"].as_array().unwrap();
+    assert!(!tests.iter().any(|t| t["id"].as_str().unwrap().starts_with("imon:")), "{value:#}");
+}
+
+fn v1_a_tunnel_that_has_all_traffic_is_named() {
+    let world = world();
+    configure(&world);
+    world.lab.sh(
+        "router",
+        "ip link add vpn0 type veth peer name vpn1; ip link set vpn0 up; ip link set vpn1 up; ip addr add 10.9.0.2/32 dev vpn0
+         ip route add default dev vpn0 table 51820; ip rule add not fwmark 51820 lookup 51820
+         ip rule add lookup main suppress_prefixlength 0",
+    );
+    let (_, value) = json(&world.lab, &[]);
+    let said = beside(&value);
+    let is_told = |l: &&str| l.contains("lookup 51820") && l.contains("leads all traffic elsewhere, as a VPN does");
+    assert!(said.iter().any(is_told), "{value:#}");
+    // It goes by what the tunnel is for, and asks the networks by their own links all the same.
+    assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{value:#}");
+}
+
+fn v5_v7_what_keeps_traffic_on_a_dead_network_is_named() {
+    let world = world();
+    let lab = &world.lab;
+    lab.sh(
+        "router",
+        "ip route replace default via 192.168.42.1 metric 100; ip route del default metric 0
+         ip route add default via 192.168.62.1 metric 200; ip route add 9.9.9.9 via 192.168.42.1
+         ip route add 203.0.113.128/25 via 192.168.42.1
+         ip rule add pref 5210 fwmark 0x80000/0xff0000 lookup main",
+    );
+    let imon = lab.imon("router").instance("main", FAILOVER).nosyslog().spawn();
+    imon.wait_line(|l| l.contains("Primary Route net42 (wan1) is active"), SOON);
+    let (_, value) = json(lab, &[]);
+    assert_eq!(value["verdict"], "well", "{value:#}");
+    let said = beside(&value).join("\n");
+    assert!(said.contains("fwmark 0x80000") && said.contains("whatever imon chooses"), "{value:#}");
+    lab.fault(Fault::UpstreamDead(Wan::One));
+    imon.wait_line(|l| l.contains("Standby Route net62 (wan2) is active"), SOON);
+    let (code, value) = json(lab, &[]);
+    assert_eq!((code, value["verdict"].as_str()), (1, Some("wan-dead")), "{value:#}");
+    assert!(text(&value).contains("keeps its traffic on net42 (wan1)") && text(&value).contains("metric"), "{value:#}");
+    let said = beside(&value).join("\n");
+    for words in ["9.9.9.9/32 via 192.168.42.1 dev wan1", "203.0.113.128/25", "keep their traffic on net42 (wan1)"] {
+        assert!(said.contains(words), "{words}: {value:#}");
+    }
+}
+
+fn v8_the_bridge_is_named_whose_port_was_configured() {
+    let world = world();
+    configure(&world);
+    world.lab.sh(
+        "router",
+        "ip link add br-wan type bridge; ip addr flush dev wan1; ip link set wan1 master br-wan; ip link set br-wan up
+         ip addr add 192.168.42.2/24 dev br-wan; ip route add default via 192.168.42.1",
+    );
+    let (code, value) = json(&world.lab, &[]);
+    assert_eq!((code, value["verdict"].as_str()), (2, Some("configuration")), "{value:#}");
+    assert!(
+        text(&value).contains("'wan1' is a port of br-wan") && text(&value).contains("primary-if br-wan"),
+        "{value:#}"
+    );
+    assert!(!text(&value).contains("DHCP"), "{value:#}");
+}
+
+fn v9_next_hop_objects_are_ways_like_others() {
+    let world = world();
+    world.lab.write(
+        "/etc/default/imon-main",
+        &FAILOVER.replace("\"192.168.42.1\"", "\"auto\"").replace("\"192.168.62.1\"", "\"auto\""),
+    );
+    world.lab.sh(
+        "router",
+        "echo 0 >/proc/sys/net/ipv4/nexthop_compat_mode; ip route del default
+         ip nexthop add id 7 via 192.168.42.1 dev wan1; ip nexthop add id 8 via 192.168.62.1 dev wan2
+         ip nexthop add id 9 group 8; ip route add default nhid 7; ip route add default nhid 9 metric 300",
+    );
+    let (code, value) = json(&world.lab, &[]);
+    assert_eq!((code, value["verdict"].as_str()), (0, Some("well")), "{value:#}");
+    assert!(detail(&value, "route").starts_with("default via 192.168.42.1 dev wan1"), "{value:#}");
+    assert_eq!(detail(&value, "wan:primary"), "net42 (wan1) works, in use", "{value:#}");
+    assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{value:#}");
+}
+
+fn v10_the_missing_metric_is_named_with_its_place() {
+    let world = world();
+    let lab = &world.lab;
+    lab.write("/etc/default/imon-main", &FAILOVER.replace("\"192.168.62.1\"", "\"auto\""));
+    let verdict = || {
+        let (code, value) = json(lab, &[]);
+        assert_eq!((code, value["verdict"].as_str()), (1, Some("standby-unusable")), "{value:#}");
+        text(&value).to_owned()
+    };
+    assert!(verdict().contains("give it a metric where its address comes from"), "{}", verdict());
+    lab.sh("router", "mkdir -p /etc/network /etc/config");
+    lab.write("/etc/network/interfaces", "auto lo wan2\niface lo inet loopback\niface wan2 inet dhcp\n");
+    let said = verdict();
+    assert!(said.contains("write 'metric 200' below line 3 of /etc/network/interfaces"), "{said}");
+    lab.write("/etc/config/network", "\nconfig interface 'wanb'\n\toption device 'wan2'\n\toption proto 'dhcp'\n");
+    let said = verdict();
+    assert!(said.contains("write \"option metric '20'\" below line 2 of /etc/config/network"), "{said}");
+    assert!(said.contains("standby-gw"), "{said}");
+    // With it both keep their defaults.
+    lab.sh("router", "ip route add default via 192.168.62.1 metric 20");
+    assert_eq!(json(lab, &[]).1["verdict"], "well");
+}
+
+fn v13_of_two_ways_of_ipv6_address_and_gateway_belong_together() {
+    let world = world();
+    let lab = &world.lab;
+    for order in [[Wan::One, Wan::Two], [Wan::Two, Wan::One]] {
+        let hops = order.map(|wan| format!("nexthop via {} dev {}", wan.gateway_v6(), wan.device()));
+        lab.sh("router", &format!("ip -6 route flush default; ip -6 route add default {}", hops.join(" ")));
+        let (_, value) = json(lab, &[]);
+        let (address, route, gateway) =
+            (detail(&value, "ipv6-address"), detail(&value, "ipv6-route"), detail(&value, "ipv6-gateway"));
+        let wan = Wan::BOTH.into_iter().find(|wan| address.contains(&wan.address_v6().to_string())).unwrap();
+        assert!(address.starts_with(wan.device()), "{value:#}");
+        assert!(route.contains(&format!("via {} dev {}", wan.gateway_v6(), wan.device())), "{value:#}");
+        assert!(gateway.starts_with(&format!("{} answers in", wan.gateway_v6())), "{value:#}");
+    }
 }
 
 fn a_network_is_asked_by_its_own_link() {

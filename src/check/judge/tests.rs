@@ -1,7 +1,10 @@
 use super::super::Wan;
 use super::super::report::Verdict;
 use super::*;
+use crate::check::others::Detours;
+use crate::check::own::{Own, OwnWan};
 use crate::check::{External, Instead, Mtu, Portal, Resolver, Setup};
+use crate::routing::{Beside, BesideKind};
 use crate::time::Wall;
 
 const RELEASED: i64 = 1_795_478_400;
@@ -44,6 +47,8 @@ fn well_seen() -> Seen {
         barred: None,
         fixed: true,
         instead: Vec::new(),
+        detours: Detours::default(),
+        cure: None,
     };
     Seen {
         offline: false,
@@ -55,6 +60,8 @@ fn well_seen() -> Seen {
         main: good_way("wan1"),
         other_routes: Vec::new(),
         wans: vec![wan("primary", "wan1"), wan("standby", "wan2")],
+        own: None,
+        others: Vec::new(),
         resolvers: vec![Resolver { server: "8.8.8.8".to_owned(), reply: got(), lie: None, lost_with: None }],
         direct: got(),
         direct_lie: None,
@@ -125,6 +132,10 @@ const FAULTS: &[Break] = &[
         s.resolvers.push(dead);
     }),
     ("mtu-black-hole", |s| s.mtu.path = Some(1400)),
+    ("imon-differs", |s| {
+        let wan = OwnWan { device: "wan1".to_owned(), state: "down".to_owned(), ..OwnWan::default() };
+        s.own = Some(Own { wans: vec![wan], ..Own::default() });
+    }),
     ("standby-unusable", |s| {
         if let Some(wan) = s.wans.get_mut(1) {
             silent(&mut wan.way);
@@ -223,6 +234,65 @@ fn c1_a_mistyped_gateway_is_told_from_one_that_is_dead() {
     let mut seen = well_seen();
     seen.wans[0].instead.push(Instead { gateway: "192.168.42.9".parse().unwrap(), reply: got() });
     assert_eq!(seen.wans[0].mistake(&seen.main, "x"), None, "the configured one works");
+}
+
+#[test]
+fn d11_what_imon_says_is_told_and_where_it_differs_all_is_not_well() {
+    let mut seen = well_seen();
+    let own = |device: &str, state: &str| OwnWan {
+        device: device.to_owned(),
+        state: state.to_owned(),
+        since: Some(RELEASED + 1000 - 3 * 3600),
+        ..OwnWan::default()
+    };
+    seen.own = Some(Own { wans: vec![own("wan1", "up"), own("wan2", "up")], ..Own::default() });
+    let report = judge(&seen, RELEASED);
+    assert_eq!(report.verdict.id, "well");
+    let row = |report: &Report, id: &str| report.tests.iter().find(|t| t.id == id).unwrap().clone();
+    assert_eq!(row(&report, "imon:primary").detail, "imon itself takes net (wan1) for online since 3 hours");
+    let wans = &mut seen.own.as_mut().unwrap().wans;
+    (wans[0].state, wans[0].silent) = ("down".to_owned(), vec!["192.168.42.1".to_owned()]);
+    let report = judge(&seen, RELEASED);
+    assert_eq!((report.verdict.id, report.verdict.exit), ("imon-differs", 1));
+    for words in
+        ["offline since 3 hours: 192.168.42.1 does not answer its probes", "works", "set primary-ping to 1.1.1.1"]
+    {
+        assert!(report.verdict.text.contains(words), "{words}: {}", report.verdict.text);
+    }
+    assert_eq!(row(&report, "imon:primary").state, State::Warn);
+    // Its own advice is better.
+    seen.own.as_mut().unwrap().wans[0].advice = Some("set primary-ping, as it says".to_owned());
+    assert!(judge(&seen, RELEASED).verdict.text.ends_with("set primary-ping, as it says."));
+    // Both say that it is dead: no difference.
+    silent(&mut seen.wans[1].way);
+    seen.own.as_mut().unwrap().wans = vec![own("wan1", "up"), own("wan2", "down")];
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "standby-unusable");
+}
+
+#[test]
+fn v5_v7_what_keeps_traffic_on_a_dead_network_is_named() {
+    let mut seen = well_seen();
+    let other = |kind, what: &str, wan, via_main| Beside { kind, what: what.to_owned(), wan, via_main };
+    seen.others = vec![
+        other(BesideKind::Yielded, "ip rule pref 32765 not fwmark 0xca6c lookup 51820", None, false),
+        other(BesideKind::Narrow, "ip rule pref 5210 fwmark 0x80000/0xff0000 lookup main", Some(0), true),
+    ];
+    seen.wans[0].detours = Detours { first: vec!["8.8.8.8/32 via 192.168.42.1 dev wan1".to_owned()], count: 3 };
+    let text = |seen: &Seen| judge(seen, RELEASED).text(super::super::report::Style { width: None, colour: false });
+    let well = text(&seen);
+    assert!(well.starts_with("All is well") && well.contains("as a VPN does, and goes first"), "{well}");
+    assert!(well.contains("keeps its traffic over net (wan1), whatever imon chooses") && !well.contains("8.8.8.8/32"));
+    seen.main = good_way("wan2");
+    silent(&mut seen.wans[0].way);
+    let dead = text(&seen);
+    for words in [
+        "0xff0000 lookup main' keeps its traffic on net (wan1), which does not work: set metric below",
+        "'ip route 8.8.8.8/32 via 192.168.42.1 dev wan1', and 2 more keep their traffic on net (wan1)",
+    ] {
+        assert!(dead.contains(words), "{words}: {dead}");
+    }
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert!(verdict.id == "wan-dead" && verdict.text.contains("set metric below"), "{}", verdict.text);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Which of all that was seen is the verdict, and the sentence that says so.
 
+use super::super::others::kept_on;
 use super::super::report::Verdict;
+use crate::routing::BesideKind;
+
 use super::super::{Link, Reply, Resolver, Seen, Stage, Wan, Way};
-use super::{is_misplaced, short, wrong_clock};
+use super::{in_words, is_misplaced, short, wrong_clock};
 
 /// What helps against a provider's faults.
 const RESTART: &str = "Restart the modem; if that does not help, call them.";
@@ -168,11 +171,17 @@ fn network(seen: &Seen, released: i64) -> Verdict {
         }
         let other = seen.wans.iter().find(|w| w.way.device != main.device && w.way.is_reached());
         return match other {
-            Some(Wan { label, .. }) => made(
-                "wan-dead",
-                2,
-                format!("{text} {label} works, but traffic does not take it: see that imon's failover runs."),
-            ),
+            Some(wan @ Wan { label, .. }) => {
+                let differs = seen.own.as_ref().and_then(|own| own.of(wan)).filter(|own| own.differs(wan));
+                let elsewhere = seen.others.iter().find(|other| other.kind == BesideKind::Yielded);
+                let why = match (differs, elsewhere) {
+                    (Some(own), _) => format!("imon itself takes it for offline: {}", own.cure(wan)),
+                    (None, Some(other)) => format!("'{}' leads all traffic elsewhere", other.what),
+                    (None, None) if seen.own.is_some() => "imon has not led it there yet".to_owned(),
+                    (None, None) => "see that imon's failover runs".to_owned(),
+                };
+                made("wan-dead", 2, format!("{text} {label} works, but traffic does not take it: {why}."))
+            }
             None => made(id, 2, text),
         };
     }
@@ -294,23 +303,32 @@ fn degraded(seen: &Seen) -> Option<Verdict> {
         );
         return made("mtu-black-hole", 1, text);
     }
+    let differs = |wan: &&Wan| seen.own.as_ref().and_then(|own| own.of(wan)).is_some_and(|own| own.differs(wan));
+    if let Some(wan) = seen.wans.iter().find(differs)
+        && let Some(own) = seen.own.as_ref().and_then(|own| own.of(wan))
+    {
+        let (label, said) = (&wan.label, own.words(seen.now.secs, in_words));
+        let text = format!("{label} works, but imon itself takes it for {said}. What to do: {}.", own.cure(wan));
+        return made("imon-differs", 1, text);
+    }
     let dead = || seen.wans.iter().filter_map(|wan| Some((wan, wan.way.fault()?)));
     let used = seen.wans.iter().position(|wan| wan.way.device == seen.main.device);
     if let Some((wan, stage)) = dead().next() {
         let (label, why) = (&wan.label, short(&wan.way, stage));
+        let kept = kept_on(seen, wan).unwrap_or_default();
         let place = seen.wans.iter().position(|w| w == wan);
         if place > used {
             let works = if seen.offline { "" } else { "The internet works, but " };
             let text = format!(
-                "{works}{label} could not take over: {why}. Mend it before it is needed ({}).",
-                todo(&wan.way, stage)
+                "{works}{label} could not take over: {why}. Mend it before it is needed ({}).{kept}",
+                todo(wan, stage)
             );
             return made("standby-unusable", 1, text);
         }
         let other = seen.wans.iter().find(|w| w.way.is_reached()).map_or(&seen.main.device, |w| &w.label);
         let text = format!(
-            "One network of two is dead: {label}, as {why}. The internet works through {other} meanwhile ({}).",
-            todo(&wan.way, stage)
+            "One network of two is dead: {label}, as {why}. The internet works through {other} meanwhile ({}).{kept}",
+            todo(wan, stage)
         );
         return made("wan-dead", 1, text);
     }
@@ -329,7 +347,11 @@ fn degraded(seen: &Seen) -> Option<Verdict> {
 }
 
 /// What a person can do about it.
-fn todo(way: &Way, stage: Stage) -> String {
+fn todo(wan: &Wan, stage: Stage) -> String {
+    if let Some(cure) = &wan.cure {
+        return cure.clone();
+    }
+    let way = &wan.way;
     let what = match stage {
         Stage::Link if way.link == Link::Down => return format!("ip link set {} up", way.device),
         Stage::Link if way.link == Link::Missing => "plug it in, or correct the configuration",

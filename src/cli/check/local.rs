@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::check::others::Detours;
 use crate::check::{Gateway, Instead, Link, Neighbour, Reply, Setup, Target, Wan, Way};
 use crate::config::Config;
 use crate::external::Family;
@@ -53,7 +54,7 @@ fn errors(device: &str) -> Option<String> {
 /// probably by one of the interfaces `likely`, if there are any.
 pub(super) fn main_way(picture: &Picture, requests: &mut Requests, to: &[IpAddr], likely: &[&str]) -> Way {
     let mut v4 = to.iter().filter_map(|to| if let IpAddr::V4(to) = to { Some(*to) } else { None });
-    let route = v4.find_map(|to| requests.way(to).ok());
+    let route = v4.find_map(|to| way(picture, requests, to));
     let index = route.as_ref().and_then(|r| r.hops.first()).map(|h| h.index);
     let named = || likely.iter().find_map(|name| picture.links.iter().find(|l| l.name == *name)).map(|l| l.index);
     let Some(index) = index.or_else(named).or_else(|| candidate(picture)) else { return Way::unknown() };
@@ -64,6 +65,13 @@ pub(super) fn main_way(picture: &Picture, requests: &mut Requests, to: &[IpAddr]
         way.route = Some(in_words(picture, &route));
     }
     way
+}
+
+/// The route that packets to this address take now.
+pub(super) fn way(picture: &Picture, requests: &mut Requests, to: Ipv4Addr) -> Option<Route> {
+    let mut route = requests.way(to).ok()?;
+    picture.resolve(&mut route);
+    Some(route)
 }
 
 /// A router's default route may be gone because of what is wrong with its interface: the one that looks most like it.
@@ -219,7 +227,23 @@ pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(
         };
         let fixed = matches!(wan.gateway, routing::Gateway::Fixed(_));
         let instead = if fixed { instead(picture, index, &settings) } else { Vec::new() };
-        (Wan { role, label, way, barred: None, fixed, instead }, road)
+        // No default on an automatic one, and one elsewhere: whoever sets them keeps one for all.
+        let cure = match policy.state(place, &view) {
+            Some(State::NoGateway) if picture.routes.iter().any(|r| r.table == MAIN && r.is_default()) => {
+                let name = format!("or set {role}-gw in imon's configuration");
+                let metric = super::beside::metric_advice(&wan.device);
+                Some(metric.map_or_else(
+                    || {
+                        format!(
+                            "give it a metric where its address comes from, so that its default route stays, {name}"
+                        )
+                    },
+                    |metric| format!("{metric}, {name}"),
+                ))
+            }
+            _ => None,
+        };
+        (Wan { role, label, way, barred: None, fixed, instead, detours: Detours::default(), cure }, road)
     };
     settings.iter().copied().zip(roles).enumerate().map(one).collect()
 }
@@ -266,7 +290,7 @@ pub(super) fn check_setup(config: &Config, picture: &Picture, policy: &Policy, m
     // What is configured already is no typo of something else.
     let is_configured = |name: &str| failover.wans.iter().any(|w| w.device == name);
     let names = || picture.links.iter().map(|l| l.name.as_str()).filter(|name| !is_configured(name));
-    for (wan, role) in failover.wans.iter().zip(["primary", "standby"]) {
+    for (place, (wan, role)) in failover.wans.iter().zip(["primary", "standby"]).enumerate() {
         let device = &wan.device;
         let Some(link) = picture.links.iter().find(|l| l.name == *device) else {
             match nearest(device, names()) {
@@ -284,6 +308,14 @@ pub(super) fn check_setup(config: &Config, picture: &Picture, policy: &Policy, m
                     .push(format!("{role}-gw {gateway} is not in the network of {device}: is it the right one?"));
             }
         }
+        if let (Some(State::Port), Some(bridge)) =
+            (policy.state(place, &view), picture.links.iter().find(|l| l.index == link.master))
+        {
+            setup.errors.push(format!(
+                "{role}-if '{device}' is a port of {0}, which has the address: write {role}-if {0}",
+                bridge.name
+            ));
+        }
         let filter = |name: &str| number(&format!("/proc/sys/net/ipv4/conf/{name}/rp_filter")).unwrap_or(0);
         if filter("all").max(filter(device)) == 1 {
             setup.notes.push(format!("rp_filter of {device} is strict, which imon's rules take care of"));
@@ -291,11 +323,9 @@ pub(super) fn check_setup(config: &Config, picture: &Picture, policy: &Policy, m
         setup.warnings.extend(managers(device, link.index));
     }
     let running = picture.rules.iter().any(|rule| rule.table == policy.table());
-    if let Some(tunnel) = policy.yielded_default(&view) {
-        let text =
-            format!("a VPN has the default route ({}), and imon's choice stays behind it", in_words(picture, tunnel));
-        setup.notes.push(text);
-    } else if let Some(rival) = policy.rival(&view) {
+    if policy.yielded_default(&view).is_none()
+        && let Some(rival) = policy.rival(&view)
+    {
         let route = in_words(picture, rival);
         if picture.no_policy_routing {
             setup.errors.push(format!("the route '{route}' wins over imon's, and this kernel has no rules: remove it"));
