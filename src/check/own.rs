@@ -1,6 +1,8 @@
 //! What the imon that runs thinks of its networks, from its status file: for somebody who sees the one say "dead" and the
 //! other "works" each is only half of the truth.
 
+use std::net::Ipv4Addr;
+
 use crate::check::{Gateway, Reply, Wan};
 use crate::fields::Fields;
 use crate::time::read_time;
@@ -12,10 +14,6 @@ pub struct Own {
     pub pid: i64,
     /// Its networks, as in the configuration that it has read.
     pub wans: Vec<OwnWan>,
-    /// What others have set up beside it, in its words.
-    pub beside: Vec<String>,
-    /// What leads traffic past it.
-    pub outranked: Option<String>,
 }
 
 /// What imon says of a network.
@@ -31,8 +29,8 @@ pub struct OwnWan {
     pub reason: Option<String>,
     /// What might help.
     pub advice: Option<String>,
-    /// Traffic is led over it.
-    pub active: bool,
+    /// Its gateway.
+    pub gateway: Option<Ipv4Addr>,
     /// Targets that do not answer its probes.
     pub silent: Vec<String>,
 }
@@ -49,19 +47,14 @@ impl Own {
             since: wan.text("since").and_then(|text| read_time(&text)),
             reason: wan.text("reason"),
             advice: wan.text("advice"),
-            active: wan.flag("active") == Some(true),
+            gateway: wan.text("gateway").and_then(|text| text.parse().ok()),
             silent: items(wan, "targets")
                 .iter()
                 .filter(|target| target.text("state").as_deref() == Some("offline"))
                 .filter_map(|target| target.text("target"))
                 .collect(),
         };
-        Some(Self {
-            pid: root.number("pid")?,
-            wans: items(&failover, "wans").iter().map(wan).collect(),
-            beside: items(&failover, "beside").iter().filter_map(|other| other.text("text")).collect(),
-            outranked: failover.text("outranked_by"),
-        })
+        Some(Self { pid: root.number("pid")?, wans: items(&failover, "wans").iter().map(wan).collect() })
     }
 
     /// What it says of this network.
@@ -130,16 +123,17 @@ mod tests {
     const STATUS: &str = r#"{"schema":1,"version":"3.0.0","instance":"main","pid":77,"since":"2026-11-24T00:00:00.000Z",
         "monitors":{"failover":{"active":"wan2","outranked_by":null,"beside":[{"kind":"narrow","what":"x","text":"y"}],
         "wans":[{"role":"primary","interface":"wan1","state":"down","since":"2026-11-24T00:00:00.000Z","reason":null,
-        "active":false,"targets":[{"target":"192.168.42.1","state":"offline"},{"target":"1.1.1.1","state":"online"}]},
+        "active":false,"gateway":"192.168.42.1","targets":[{"target":"192.168.42.1","state":"offline"},{"target":"1.1.1.1","state":"online"}]},
         {"role":"standby","interface":"wan2","state":"up","since":null,"reason":null,"active":true,"targets":[]}]}}}"#;
 
     #[test]
     fn d11_a_status_file_is_read() {
         let own = Own::read(STATUS.as_bytes()).unwrap();
-        assert_eq!((own.pid, own.wans.len(), own.beside.as_slice()), (77, 2, &["y".to_owned()][..]));
+        assert_eq!((own.pid, own.wans.len()), (77, 2));
         let words = |at: usize| own.wans[at].words(1_795_478_400 + 3 * 3600, |s| format!("{} hours", s / 3600));
         assert_eq!(words(0), "offline since 3 hours: 192.168.42.1 does not answer its probes");
         assert_eq!(words(1), "online");
+        assert_eq!((own.wans[0].gateway, own.wans[1].gateway), (Some(Ipv4Addr::new(192, 168, 42, 1)), None));
         for broken in ["", "{}", "[]", r#"{"monitors":{}}"#, r#"{"monitors":{"failover":7}}"#, &STATUS[..300]] {
             assert_eq!(Own::read(broken.as_bytes()), None, "{broken}");
         }

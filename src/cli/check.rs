@@ -89,14 +89,14 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
     });
     let (mut wans, mut others, mut own) = (Vec::new(), Vec::new(), None);
     if let Some((config, instance)) = &config {
-        let policy = local::policy(config, instance);
+        own = beside::own(instance);
+        let policy = local::policy(config, instance, own.as_ref());
         local::check_setup(config, &picture, &policy, &main, &mut setup);
         wans = local::wans(config, &picture, &policy);
         for (wan, _) in &mut wans {
             wan.detours = beside::detours(&mut requests, &picture, &wan.way.device);
         }
         others = beside::others(&policy, &picture);
-        own = beside::own(instance);
         for (wan, _) in &mut wans {
             wan.way.targets = local::targets(&addresses, Family::V4);
         }

@@ -243,19 +243,6 @@ impl Requests {
         Ok(found)
     }
 
-    /// The routes of main to single hosts and subnets that lead through a gateway on this interface, and are not ours.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn detours(&mut self, index: u32, heard: &mut dyn FnMut(Route)) -> Result<(), Refused> {
-        let over = |route: &Route| route.hops.iter().any(|h| h.index == index && h.gateway.is_some());
-        self.ask(Query::Routes, &mut |m| match m.news {
-            News::Route(r) if r.table == MAIN && r.prefix > BROAD && !r.is_ours() && over(&r) => heard(r),
-            _ => {}
-        })
-        .map(|_| ())
-    }
-
     /// The route that packets to this address take now, with the table that it is in. Sends nothing.
     ///
     /// # Errors

@@ -30,16 +30,10 @@ pub(super) fn others(policy: &Policy, picture: &Picture) -> Vec<Beside> {
 
 /// Routes to hosts and subnets behind the gateways of an interface.
 pub(super) fn detours(requests: &mut Requests, picture: &Picture, device: &str) -> Detours {
-    let mut found = Detours::default();
-    let Some(link) = picture.links.iter().find(|l| l.name == device) else { return found };
+    let Some(link) = picture.links.iter().find(|l| l.name == device) else { return Detours::default() };
     // Not to be had is the same as none: this colours a verdict.
-    let _ = requests.detours(link.index, &mut |route| {
-        found.count += 1;
-        if found.first.len() < MOST_DETOURS {
-            found.first.push(picture.in_words(&route));
-        }
-    });
-    found
+    let (first, count) = requests.routes_over(link.index, MOST_DETOURS).unwrap_or_default();
+    Detours { first: first.iter().map(|route| picture.in_words(route)).collect(), count }
 }
 
 /// Where the metric of a network is to be written whose default route is taken away by that of another one: files that

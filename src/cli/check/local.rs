@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::check::others::Detours;
+use crate::check::own::Own;
 use crate::check::{Gateway, Instead, Link, Neighbour, Reply, Setup, Target, Wan, Way};
 use crate::config::Config;
 use crate::external::Family;
@@ -229,7 +230,7 @@ pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(
         let instead = if fixed { instead(picture, index, &settings) } else { Vec::new() };
         // No default on an automatic one, and one elsewhere: whoever sets them keeps one for all.
         let cure = match policy.state(place, &view) {
-            Some(State::NoGateway) if picture.routes.iter().any(|r| r.table == MAIN && r.is_default()) => {
+            Some(State::NoGateway) if policy.lacks_metric(place, &view) => {
                 let name = format!("or set {role}-gw in imon's configuration");
                 let metric = super::beside::metric_advice(&wan.device);
                 Some(metric.map_or_else(
@@ -274,11 +275,18 @@ fn is_within(picture: &Picture, index: u32, to: Ipv4Addr) -> bool {
     picture.addresses.iter().any(|a| a.index == index && !a.local && a.reaches(to))
 }
 
-/// What imon routes for this configuration.
-pub(super) fn policy(config: &Config, instance: &str) -> Policy {
+/// What imon routes for this configuration, or would.
+pub(super) fn policy(config: &Config, instance: &str, own: Option<&Own>) -> Policy {
+    // The imon that runs may remember a default that was replaced by another network's.
+    let known = |device: &str| own?.wans.iter().find(|wan| wan.device == device)?.gateway;
     let wans = config.failover.iter().flat_map(|f| &f.wans);
     let wans = wans
-        .map(|w| routing::Wan { device: w.device.clone(), gateway: w.gateway, targets: Vec::new(), remembered: None })
+        .map(|w| routing::Wan {
+            device: w.device.clone(),
+            gateway: w.gateway,
+            targets: Vec::new(),
+            remembered: known(&w.device),
+        })
         .collect();
     Policy::new(instance, wans, config.failover.as_ref().map_or(0, |f| f.metric))
 }
