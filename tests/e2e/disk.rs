@@ -262,8 +262,8 @@ fn d3_a_writer_that_hangs_takes_little_memory() {
     let sum = format!("awk '/^Private_Dirty/ {{ sum += $2 }} END {{ print sum }}' /proc/{writer}/smaps");
     let dirty: u64 = lab.sh("router", &sum).trim().parse().unwrap();
     println!("a writer that hangs: {dirty} KiB are its own");
-    // The static binary has 70 KiB; this one has relocations and debugging code on top.
-    assert!(dirty <= 600, "{dirty} KiB");
+    // Of this build, which the dynamic linker has relocated: the static binary needs less.
+    assert!(dirty <= 450, "{dirty} KiB");
     slow.end();
     stop(&imon);
 }
