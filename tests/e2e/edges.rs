@@ -170,10 +170,10 @@ fn d2_a_reload_that_fails_at_any_call_changes_nothing() {
             lab.write("/etc/default/imon-t", &config(metric + 1).to_string());
             let inject = format!("inject={call}:error={errno}:when={n}");
             // strace writes to standard error once it is attached.
-            let line = format!("exec strace -qq -e trace={call} -e {inject} -o /dev/null -p $(pgrep -xn imon)");
+            let line = format!("exec strace -qq -e trace={call} -e {inject} -o /dev/null -p $(pgrep -xo imon)");
             let strace = lab.spawn("router", "sh", ["-c", &line]);
             lab.wait_until("strace is attached", SOON, || {
-                !lab.sh("router", "grep TracerPid /proc/$(pgrep -xn imon)/status").trim().ends_with("\t0")
+                !lab.sh("router", "grep TracerPid /proc/$(pgrep -xo imon)/status").trim().ends_with("\t0")
             });
             let mark = imon.mark();
             imon.signal(Signal::SIGHUP);
@@ -311,11 +311,10 @@ fn d7_what_is_missing_while_it_runs_is_named_and_the_rest_goes_on() {
     let imon = start(&lab, &base(&[("global", json!({ "action": "/run/lab/action" }))]));
     wait_up(&imon);
     imon.wait_line(|line| line.contains("called for failover-primary"), SOON);
-    let pid = imon.pid();
     lab.wait_until("the script has ended", SOON, || lab.sh("router", "pgrep -x action || true").is_empty());
-    // As many as are open: not one more.
-    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    lab.sh("router", &format!("prlimit --pid {pid} --nofile={open}:"));
+    // As many as are open: not one more. Inside the lab the process has another number.
+    let open = std::fs::read_dir(format!("/proc/{}/fd", imon.pid())).unwrap().count();
+    lab.sh("router", &format!("prlimit --pid $(pgrep -xo imon) --nofile={open}:"));
     let took = pulled(&lab, &imon);
     assert!(took < Duration::from_secs(1), "{took:?}");
     imon.wait_line(
@@ -325,9 +324,10 @@ fn d7_what_is_missing_while_it_runs_is_named_and_the_rest_goes_on() {
     lab.write("/etc/default/imon-t", &base(&[("ping", json!({ "enable": true, "monitorip": "1.1.1.1" }))]).to_string());
     imon.signal(Signal::SIGHUP);
     imon.wait_line(|line| line.contains("is not taken over, the old configuration goes on"), SOON);
-    lab.sh("router", &format!("prlimit --pid {pid} --nofile=1024:"));
+    lab.sh("router", "prlimit --pid $(pgrep -xo imon) --nofile=1024:");
+    let mark = imon.mark();
     lab.heal(Fault::Carrier(Wan::One));
-    imon.wait_line(|line| line.contains("called for failover-primary-retry"), SOON);
+    imon.wait_line_from(mark, |line| line.contains("called for failover-primary"), SOON);
 }
 
 fn d7_memory_that_is_refused_is_no_fault_of_the_program() {
@@ -336,7 +336,7 @@ fn d7_memory_that_is_refused_is_no_fault_of_the_program() {
     let imon = start(&lab, &config(json!({ "enable": true, "interval": 1, "monitorip": "1.1.1.1" })));
     lab.wait_until("it runs", SOON, || !status(&lab, "t").is_null());
     // What it has it keeps, and there is no more.
-    lab.sh("router", &format!("prlimit --pid {} --as=1024:", imon.pid()));
+    lab.sh("router", "prlimit --pid $(pgrep -xo imon) --as=1024:");
     let many: Vec<String> = (0..1000).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
     lab.write("/etc/default/imon-t", &config(json!({ "enable": true, "monitorip": many.join(",") })).to_string());
     imon.signal(Signal::SIGHUP);
