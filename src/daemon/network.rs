@@ -651,6 +651,7 @@ impl Network {
                 let link = self.picture.links.iter().find(|l| l.name == *device && l.master != 0)?;
                 Some((device, self.picture.name_of(link.master)))
             };
+            let twin = || self.policy.twin(wan, &view).and_then(|other| self.labels.get(other));
             let text = match self.policy.state(wan, &view) {
                 Some(State::Port) => port().map(|(port, bridge)| {
                     format!("{label}: {port} is a port of {bridge}, which has the address: use {bridge} in its place")
@@ -660,7 +661,7 @@ impl Network {
                      set one for each ('option metric' in /etc/config/network, 'metric' in /etc/network/interfaces), or \
                      name the gateway in imon's configuration"
                 )),
-                Some(State::Ready(road)) => self.policy.twin(wan, &view).and_then(|other| self.labels.get(other)).map(|other| {
+                Some(State::Ready(road)) => twin().map(|other| {
                     format!(
                         "{label}: {other} has the address {} too. imon tells them apart by what is probed: they need \
                          different ping targets",
