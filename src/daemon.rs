@@ -1114,7 +1114,7 @@ impl Prepared {
         let settings = config.ddns.as_ref().filter(|_| !has_web);
         let web = settings.map(|settings| Web::open(settings, instance)).transpose();
         let web = web.map_err(|e| Refused::Short("state file or news of addresses", e))?;
-        shortage::try_descriptors().map_err(|e| Refused::Short("room for scripts and lookups", e))?;
+        shortage::try_descriptors(shortage::MONITORS).map_err(|e| Refused::Short("room for scripts and lookups", e))?;
         Ok(Self { network, pinger, files, web })
     }
 }

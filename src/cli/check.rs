@@ -60,7 +60,7 @@ pub(super) struct Ask {
 /// Runs the command.
 pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
     let began = clock::monotonic();
-    if let Err(e) = shortage::try_descriptors() {
+    if let Err(e) = shortage::try_descriptors(shortage::CHECK) {
         return cannot(&error_text(&e));
     }
     let mut requests = match Requests::open() {

@@ -74,8 +74,6 @@ struct Place<'a> {
     before: Vec<&'a Rule>,
     /// Our choice may be made there: it overtakes what follows.
     leads: bool,
-    /// The table of the rule that follows, if that is not main: what it has beside its default still counts.
-    table: Option<u32>,
 }
 
 impl Policy {
@@ -172,16 +170,15 @@ impl Policy {
             // The rules of probes stand before ours, and not below 2.
             if overtaken(rule) && at < rule.priority && at > 2 {
                 let leads = rule.table != MAIN || self.yielded_default(view).is_none();
-                let table = (rule.table != MAIN).then_some(rule.table);
                 let before = before.into_iter().filter(|rule| rule.priority == at).collect();
-                return Place { at, before, leads, table };
+                return Place { at, before, leads };
             }
             before.push(rule);
         }
         // Nobody looks into main any more.
         let at = before.last().map_or(0, |rule| rule.priority).max(STANDARD - 1);
         let before = before.into_iter().filter(|rule| rule.priority == at).collect();
-        Place { at, before, leads: true, table: None }
+        Place { at, before, leads: true }
     }
 
     /// Whether a rule of another imon is its choice, and goes before ours: the lower metric wins, as among routes. While
@@ -225,13 +222,13 @@ impl Policy {
         let shared = |source| sources.iter().filter(|s| **s == Some(source)).count() > 1;
         let (mut probes, mut block) = (Vec::new(), Vec::new());
         let at = self.probes_at(place, view);
-        block.extend(place.table.into_iter().chain([MAIN]).map(|table| Rule {
+        block.push(Rule {
             inverted: true,
             source: Some(self.nobody()),
             source_length: 32,
-            suppress: Some(self.suppressed(table, view)),
-            ..ours(place.at, table)
-        }));
+            suppress: Some(self.suppressed(MAIN, view)),
+            ..ours(place.at, MAIN)
+        });
         for (wan, configured) in self.wans.iter().enumerate() {
             let Some(source) = sources.get(wan).copied().flatten() else { continue };
             // A neighbour is found without.

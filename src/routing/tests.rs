@@ -738,25 +738,6 @@ fn v1_probes_leave_by_their_network_beside_every_set_of_others() {
     }
 }
 
-#[test]
-fn v1_what_an_overtaken_table_has_beside_its_default_still_counts() {
-    let (mut kernel, policy) = (Kernel::new(), policy());
-    kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
-    let office = to([10, 8, 0, 0], 16, foreign(3, 0, TUNNEL, Ipv4Addr::new(10, 9, 0, 1)));
-    kernel.routes.extend([table(100, foreign(4, 0, 3, GW1)), table(100, office)]);
-    let packet = |to| Packet { source: LAN, to: Some(to), protocol: TCP, ..Packet::default() };
-    let office = packet(Ipv4Addr::new(10, 8, 1, 1));
-    kernel.follow(&policy, Some(1));
-    kernel.add_rule(rule(100, 100));
-    kernel.follow(&policy, Some(1));
-    assert_eq!((kernel.way_of(office), kernel.way(LAN)), (Some(TUNNEL), Some(4)));
-    kernel.rules.retain(|rule| rule.priority != 100);
-    for change in policy.changes(Some(1), &kernel.view()) {
-        kernel.apply(&change);
-    }
-    assert!(!kernel.rules.iter().any(|rule| rule.table == 100), "the look into it goes with the rule");
-}
-
 /// The rules leave one by one; what makes exceptions from the choice may not go before it.
 #[test]
 fn v1_a_choice_that_moves_never_stands_without_the_look_into_main() {

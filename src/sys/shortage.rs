@@ -6,8 +6,10 @@ use super::cerr;
 
 /// Descriptors that are enough for anything imon does at one time: lookups of names, probes, scripts and workers.
 const ENOUGH: u64 = 256;
-/// So many must be free at the start: for a script or a worker, and for lookups and probes of more than one kind.
-const FREE: u64 = 12;
+/// So many must be free for the monitors: for a script or a worker, and for lookups and probes of more than one kind.
+pub const MONITORS: u64 = 12;
+/// So many must be free for `imon check`, which asks everything at one time.
+pub const CHECK: u64 = 40;
 
 /// Bytes that another configuration may take while it is read: a file of 1 MiB, the hosts file, a thousand targets.
 const ROOM: usize = 4 << 20;
@@ -18,11 +20,11 @@ pub fn is_one(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS))
 }
 
-/// Finds out whether there are descriptors for what imon does now and then.
+/// Finds out whether so many descriptors are free.
 ///
 /// # Errors
 /// `EMFILE` when there are not.
-pub fn try_descriptors() -> io::Result<()> {
+pub fn try_descriptors(wanted: u64) -> io::Result<()> {
     // SAFETY: takes numbers; a copy of what may not be open at all is then refused by another error.
     let free = match cerr(unsafe { libc::fcntl(libc::STDERR_FILENO, libc::F_DUPFD_CLOEXEC, 0) }) {
         Err(e) if is_one(&e) => return Err(e),
@@ -33,7 +35,7 @@ pub fn try_descriptors() -> io::Result<()> {
     unsafe { libc::close(free) };
     // The lowest number that is free: below it all are in use.
     let free = u64::try_from(free).unwrap_or(0);
-    if free + FREE > limit(libc::RLIMIT_NOFILE) { Err(io::Error::from_raw_os_error(libc::EMFILE)) } else { Ok(()) }
+    if free + wanted > limit(libc::RLIMIT_NOFILE) { Err(io::Error::from_raw_os_error(libc::EMFILE)) } else { Ok(()) }
 }
 
 /// Finds out whether there is memory for another configuration beside the one there is.

@@ -86,7 +86,11 @@ fn a_system_log_message_has_exactly_this_form() {
     let syslog = lab.syslog();
     let imon = lab.imon("router").instance("t", &updown(json!({}))).env("TZ", "UTC").spawn();
     let online = wait_end(&syslog, 0, "Monitored IP 1.1.1.1 online");
-    let status: Value = serde_json::from_str(&lab.read("/run/imon/t.json")).unwrap_or_default();
+    let mut status = Value::Null;
+    lab.wait_until("the status is written", SOON, || {
+        status = serde_json::from_str(&lab.read("/run/imon/t.json")).unwrap_or_default();
+        !status.is_null()
+    });
     stop(&imon);
     let message = syslog.messages().swap_remove(0).text();
     // `<PRI>Mmm dd hh:mm:ss imon[pid]: imon [TAG] text`, the day padded with a blank (RFC 3164).

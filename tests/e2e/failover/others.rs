@@ -13,7 +13,6 @@ use crate::{SOON, lab, trials};
 pub(super) fn tests() -> Vec<Trial> {
     trials![
         v1_a_tunnel_that_comes_before_or_after_keeps_its_traffic,
-        v1_a_rule_for_everybody_is_overtaken_but_for_what_else_its_table_has,
         v2_who_deletes_looks_into_main_until_none_is_left_is_soon_done,
         v5_marked_traffic_that_stays_on_a_dead_network_is_named,
         v7_a_host_route_over_a_dead_network_is_named,
@@ -60,35 +59,6 @@ fn v1_a_tunnel_that_comes_before_or_after_keeps_its_traffic() {
         assert!(status["monitors"]["failover"]["beside"][0]["what"].as_str().unwrap().contains("lookup 51820"));
         lab.sh("router", "ip rule del not fwmark 51820 table 51820");
         lab.wait_until("the choice leads", SOON, || lan_way(&lab) == "wan2");
-    }
-}
-
-fn v1_a_rule_for_everybody_is_overtaken_but_for_what_else_its_table_has() {
-    for before in [true, false] {
-        let lab = lab();
-        let set = "ip tuntap add tun7 mode tun && ip addr add 10.9.9.2/24 dev tun7 && ip link set tun7 up && \
-            ip route add default via 192.168.42.1 dev wan1 table 100 && ip route add 10.8.0.0/16 dev tun7 table 100 && \
-            ip rule add pref 100 table 100";
-        if before {
-            lab.sh("router", set);
-        }
-        let imon = start(&lab, json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
-        wait_up(&imon);
-        if !before {
-            lab.sh("router", set);
-        }
-        lab.wait_until("it is said", SOON, || count(&imon, "would lead all traffic over Primary") == 1);
-        lab.fault(Fault::Carrier(Wan::One));
-        wait_active(&imon, 0, Wan::Two);
-        assert_eq!((lan_way(&lab).as_str(), way(&lab, "10.8.1.1").as_str()), ("wan2", "tun7"), "before: {before}");
-        // At rest, and with nothing in the way of the probes: they stand before it.
-        let at_rest = rules(&lab);
-        lab.sh("router", "ip rule add pref 32000 from 192.168.92.77 table main && ip rule del pref 32000");
-        lab.wait_until("the rules are as they were", SOON, || rules(&lab) == at_rest);
-        assert_eq!(count(&imon, "was removed or changed"), 0, "before: {before}");
-        let mark = imon.mark();
-        lab.heal(Fault::Carrier(Wan::One));
-        wait_active(&imon, mark, Wan::One);
     }
 }
 
