@@ -42,7 +42,9 @@ A time in front of a line of imon's is counted from what was done before it.
 
 fn main() -> ExitCode {
     imon_lab::roles::intercept();
-    if std::env::var_os(AS_IMON).is_some() {
+    // imon starts this same program again to write its files, and leaves nothing in the environment.
+    let writes = std::env::args().nth(1).is_some_and(|word| word == imon::sys::writer::ARGUMENT);
+    if writes || std::env::var_os(AS_IMON).is_some() {
         return imon::cli::main();
     }
     if std::env::args_os().len() > 1 {
