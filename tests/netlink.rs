@@ -18,6 +18,7 @@ use imon::net::{Change, Hop, MAIN, PROTOCOL, Picture, Route, Rule};
 use imon::routing::{Gateway, Policy, State, View, Wan};
 use imon::sys::netlink::{Events, Heard, Requests};
 use imon::sys::poll::Poll;
+use imon::wire::rtnetlink::News;
 use imon_lab::Lab;
 use libtest_mimic::{Arguments, Trial};
 
@@ -28,7 +29,8 @@ const SOON: Duration = Duration::from_secs(20);
 const GATEWAY1: Ipv4Addr = Ipv4Addr::new(192, 168, 42, 1);
 const GATEWAY2: Ipv4Addr = Ipv4Addr::new(192, 168, 62, 1);
 
-const INSIDES: [(&str, fn()); 7] = [
+const INSIDES: [(&str, fn()); 8] = [
+    ("s3_only_the_kernel_is_heard", only_the_kernel),
     ("the_picture_is_what_ip_shows", the_picture),
     ("a_default_is_replaced_in_one_step_and_leaves_no_second_one", replaced),
     ("what_is_already_so_is_no_error_and_what_cannot_be_comes_with_the_kernels_words", errors),
@@ -185,6 +187,58 @@ fn heard() {
     until(&mut events, &mut picture, "carrier", is_up);
     ip("link del wan2");
     until(&mut events, &mut picture, "a link that is gone", |p| !p.links.iter().any(|l| l.index == wan2));
+}
+
+/// Another process, which may be root's, sends to the socket's port and to the groups it listens to.
+#[allow(unsafe_code, reason = "there is no safe way to send to another process by netlink")]
+fn only_the_kernel() {
+    let mut events = Events::open().unwrap();
+    let picture = look(&mut Requests::open().unwrap());
+    let lo = picture.links.iter().find(|l| l.name == "lo").unwrap();
+    // A message RTM_DELLINK about wan1: header of 16 bytes, interface of 16.
+    let wan1 = index(&picture, "wan1");
+    let head = [&32_u32.to_ne_bytes()[..], &libc::RTM_DELLINK.to_ne_bytes(), &[0; 10], &[0; 4]].concat();
+    let message = [&head[..], &wan1.to_ne_bytes(), &[0; 8]].concat();
+    // The ports of all sockets of this kind; the second column is the protocol, the third the port.
+    let table = std::fs::read_to_string("/proc/self/net/netlink").unwrap();
+    let ports = table.lines().skip(1).filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        (words[1] == "0").then(|| words[2].parse::<u32>().ok()).flatten()
+    });
+    let ports: Vec<u32> = ports.filter(|port| *port != 0).collect();
+    assert!(!ports.is_empty(), "{table}");
+    let (mut taken, mut refused) = (0, 0);
+    for (port, groups) in ports.iter().map(|port| (*port, 0)).chain((0..8).map(|bit| (0, 1_u32 << bit))) {
+        // SAFETY: a structure of integers; the message and the address live through the call, their lengths are given.
+        let sent = unsafe {
+            let mut to: libc::sockaddr_nl = std::mem::zeroed();
+            (to.nl_family, to.nl_pid, to.nl_groups) = (libc::AF_NETLINK as libc::sa_family_t, port, groups);
+            let socket = libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE);
+            let length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+            let sent = libc::sendto(socket, message.as_ptr().cast(), 32, 0, (&raw const to).cast(), length);
+            libc::close(socket);
+            sent
+        };
+        if sent < 0 { refused += 1 } else { taken += 1 }
+    }
+    println!("{taken} messages sent, {refused} refused");
+    assert!(refused > 0, "a connected socket refuses those of others");
+    // What the kernel says behind them is heard, and they are not.
+    ip("link set lo down");
+    let deadline = Instant::now() + SOON / 2;
+    let mut news = Vec::new();
+    while !news.iter().any(|(index, gone)| *index == lo.index && !*gone) {
+        assert!(Instant::now() < deadline, "the kernel is not heard: {news:?}");
+        let mut poll = Poll::default();
+        poll.add((), events.fd());
+        poll.wait(100).unwrap();
+        events.receive(|message| match message.news {
+            News::Link(link) => news.push((link.index, false)),
+            News::NoLink(index) => news.push((index, true)),
+            _ => {}
+        });
+    }
+    assert!(!news.iter().any(|(_, gone)| *gone), "{news:?}");
 }
 
 fn overrun() {

@@ -357,8 +357,9 @@ impl Events {
     /// Takes what has arrived, in a flood only a part of it.
     pub fn receive(&mut self, mut heard: impl FnMut(Message)) -> Heard {
         for _ in 0..MOST_NEWS {
-            match io::Read::read(&mut self.socket, self.buffer.as_mut_slice()) {
-                Ok(n) => rtnetlink::messages(self.buffer.get(..n).unwrap_or_default()).for_each(&mut heard),
+            match receive(&self.socket, self.buffer.as_mut_slice()) {
+                Ok((_, sender)) if sender != 0 => {}
+                Ok((n, _)) => rtnetlink::messages(self.buffer.get(..n).unwrap_or_default()).for_each(&mut heard),
                 Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => return Heard::Overrun,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break,
@@ -366,6 +367,27 @@ impl Events {
         }
         Heard::Fine
     }
+}
+
+/// Receives a message, and who sent it; 0 is the kernel. Others may send to groups, where they have `CAP_NET_ADMIN`, and
+/// those come on a connected socket as well.
+fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, u32)> {
+    // SAFETY: integers only, for which zero is valid.
+    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+    // SAFETY: buffer and address are writable for the lengths that are given, and live through the call.
+    let n = unsafe {
+        libc::recvfrom(
+            socket.as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            0,
+            (&raw mut address).cast(),
+            &raw mut length,
+        )
+    };
+    let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+    Ok((n, address.nl_pid))
 }
 
 /// A socket to this part of the kernel, which gets the news of these groups.

@@ -21,6 +21,7 @@ mod disk;
 mod edges;
 mod external;
 mod failover;
+mod hostile;
 mod logging;
 mod names;
 mod opinion;
@@ -58,6 +59,7 @@ fn main() {
         ddns::tests(),
         disk::tests(),
         edges::tests(),
+        hostile::tests(),
         logging::tests(),
         routers::tests(),
         service::tests(),

@@ -59,6 +59,13 @@ pub enum DnsMode {
     OtherPort,
     /// Two CNAMEs that point to each other.
     CnameLoop,
+    /// So many answers that every name has this address, each with another id or to another question, and then the right
+    /// one: somebody on the way is faster.
+    Forged(u16, IpAddr),
+    /// The largest answer that fits into a datagram.
+    Huge,
+    /// A thousand names, each of which is a pointer to the one before, and one that points to itself.
+    PointerLoop,
     /// From the zone, but those who tell who asks tell this address: somebody on the way answers in their place.
     Whoami(IpAddr),
 }
@@ -261,7 +268,7 @@ impl Server {
         let (at_ns, id) = (monotonic_ns(), u16::from_be_bytes([bytes[0], bytes[1]]));
         let recursion = bytes.get(2).is_some_and(|flags| flags & 1 == 1);
         report(&Query { at_ns, from, server, id, name: question.name.clone(), kind: question.kind, recursion });
-        let mode = self.modes.get(&server).unwrap_or(&self.mode);
+        let mode = &self.modes.get(&server).unwrap_or(&self.mode).clone();
         let from_ip = from.ip().to_canonical();
         let Some(answer) = self.respond(mode, id, &question, bytes, (server, from_ip)) else { return };
         let by = match mode {
@@ -273,6 +280,11 @@ impl Server {
             _ => Some(by),
         };
         let delay = u64::try_from(self.delay.as_nanos()).unwrap_or(u64::MAX);
+        if let DnsMode::Forged(count, address) = mode {
+            for bytes in forgeries(id, &question, *count, *address) {
+                self.later.push(at_ns + delay, Answer { by, server, to: from, bytes });
+            }
+        }
         self.later.push(at_ns + delay, Answer { by, server, to: from, bytes: answer });
     }
 
@@ -297,7 +309,16 @@ impl Server {
         };
         Some(match mode {
             DnsMode::Timeout => return None,
-            DnsMode::Normal | DnsMode::OtherAddress | DnsMode::OtherPort | DnsMode::Whoami(_) => known(),
+            DnsMode::Normal | DnsMode::OtherAddress | DnsMode::OtherPort | DnsMode::Whoami(_) | DnsMode::Forged(..) => {
+                known()
+            }
+            DnsMode::Huge => {
+                const LARGEST: usize = 65_507;
+                let record = (question.name.clone(), Record::Address(Ipv4Addr::new(203, 0, 113, 66).into()));
+                let room = (LARGEST - 12 - question.bytes.len()) / 16;
+                response(id, 0, question, &vec![record; room])
+            }
+            DnsMode::PointerLoop => pointers(id, question),
             DnsMode::NxDomain => response(id, 3, question, &[]),
             DnsMode::Empty => response(id, 0, question, &[]),
             DnsMode::ServFail => response(id, 2, question, &[]),
@@ -405,6 +426,36 @@ fn zone() -> BTreeMap<String, Vec<Record>> {
         ("both.test", vec![four(80), six()]),
     ];
     entries.into_iter().map(|(name, records)| (name.to_owned(), records)).collect()
+}
+
+/// Answers to a question that are none.
+fn forgeries(id: u16, question: &Question<'_>, count: u16, address: IpAddr) -> Vec<Vec<u8>> {
+    let other = [&name_bytes("other.test")[..], &question.kind.to_be_bytes(), &[0, 1]].concat();
+    let other = Question { name: "other.test".into(), kind: question.kind, bytes: &other };
+    let forgery = |n: u16| {
+        let (id, question) = if n.is_multiple_of(8) { (id, &other) } else { (id ^ n, question) };
+        let mut bytes = response(id, 0, question, &[(question.name.clone(), Record::Address(address))]);
+        // A query instead of a response.
+        bytes[2] &= if n % 8 == 1 { 0x7f } else { 0xff };
+        bytes
+    };
+    (1..=count).map(forgery).collect()
+}
+
+/// A response whose names are a chain of pointers, which a careless reader follows from each anew.
+fn pointers(id: u16, question: &Question<'_>) -> Vec<u8> {
+    const NAMES: u16 = 1000;
+    let mut bytes = response(id, 0, question, &[]);
+    bytes[6..8].copy_from_slice(&(NAMES + 1).to_be_bytes());
+    let mut to = 12;
+    for n in 0..=NAMES {
+        let here = u16::try_from(bytes.len()).unwrap_or(0);
+        let pointer = 0xc000 | if n == NAMES { here } else { to };
+        bytes.extend(pointer.to_be_bytes());
+        bytes.extend([0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 203, 0, 113, 66]);
+        to = here;
+    }
+    bytes
 }
 
 /// The question of a query with exactly one; anything else is not for us (RFC 1035, 4.1).

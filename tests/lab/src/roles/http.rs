@@ -58,6 +58,8 @@ pub enum HttpMode {
     Bytes(String),
     /// The first text, and then the second for ever, each time after this pause. No head is added.
     Flood(String, String, Duration),
+    /// On port 443 the same without encryption, at once; on port 80 as it is.
+    Plain(Box<HttpMode>),
     /// Each request gets the next of these, from the last on all get that.
     Sequence(Vec<HttpMode>),
     /// The same so much later.
@@ -238,6 +240,10 @@ fn accept(
     if !secure {
         return serve(connection, from, server, false, shared);
     }
+    let plain = lock(shared).modes.get(&server).filter(|mode| matches!(mode, HttpMode::Plain(_))).cloned();
+    if let Some(mode) = plain {
+        return respond(&mut &connection, &mode, from);
+    }
     let config = certificates.get_or_init(Certificates::make).config(lock(shared).certificate);
     let tls = ServerConnection::new(config).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(tls, connection);
@@ -322,6 +328,7 @@ fn respond(connection: &mut (impl Read + Write), mode: &HttpMode, from: IpAddr) 
             }
         }
         HttpMode::Drop => Ok(()),
+        HttpMode::Plain(mode) => respond(connection, mode, from),
         HttpMode::Bytes(bytes) => connection.write_all(bytes.as_bytes()),
         HttpMode::Flood(start, again, pause) => {
             connection.write_all(start.as_bytes())?;

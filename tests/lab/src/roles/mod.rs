@@ -6,6 +6,7 @@
 
 mod bystander;
 mod dns;
+mod flood;
 mod flow;
 mod http;
 mod pinger;
@@ -33,6 +34,7 @@ use crate::timeline::monotonic_ns;
 
 pub use bystander::{Answers, Attempt, Bystander, Flow};
 pub use dns::{Dns, DnsMode, Query, Record};
+pub use flood::{Flood, Flooded};
 pub use flow::{Sender, SenderReport, Sink, SinkReport};
 pub use http::{Certificate, Http, HttpMode, HttpRequest, NAMES};
 pub use pinger::{Heard, Ping, Pinged, Sent};
@@ -56,6 +58,7 @@ pub fn intercept() {
     let end = match role.as_str() {
         bystander::NAME => bystander::play(&args),
         dns::NAME => dns::play(&args),
+        flood::NAME => flood::play(&args),
         flow::SENDER => flow::play_sender(&args),
         flow::SINK => flow::play_sink(),
         http::NAME => http::play(),

@@ -54,6 +54,8 @@ pub enum Reply {
     Silent,
     /// The correct reply, twice.
     Twice,
+    /// The correct reply so many times.
+    Repeated(u16),
     /// The correct reply, but of each two requests the second is answered first.
     Reordered,
     /// An echo reply whose id is another.
@@ -482,6 +484,7 @@ fn answers(packet: &Packet, echo: Message, reply: &Reply) -> Vec<Message> {
         // Reordering was dealt with where both requests are known.
         Reply::Echo | Reply::Reordered => vec![echo],
         Reply::Twice => vec![echo.clone(), echo],
+        Reply::Repeated(times) => vec![echo; times.into()],
         Reply::WrongId => bent(|icmp| icmp[5] ^= 0x55),
         Reply::WrongSequence => bent(|icmp| icmp[7] ^= 0x55),
         Reply::WrongPayload => bent(|icmp| invert(&mut icmp[HEADER..])),
