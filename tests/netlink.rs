@@ -226,7 +226,7 @@ fn only_the_kernel() {
     // What the kernel says behind them is heard, and they are not.
     ip("link set lo down");
     let deadline = Instant::now() + SOON / 2;
-    let mut news = Vec::new();
+    let mut news: Vec<(u32, bool)> = Vec::new();
     while !news.iter().any(|(index, gone)| *index == lo.index && !*gone) {
         assert!(Instant::now() < deadline, "the kernel is not heard: {news:?}");
         let mut poll = Poll::default();
