@@ -125,7 +125,8 @@ impl Writing {
                 *place = Some(Waiting { job, ticket });
                 return;
             }
-            (Job::Remove(_), Err(e)) if e.raw_os_error() == Some(AGAIN) => {
+            // By this the child says that it is not to be removed yet.
+            (Job::Remove(_), Err(e)) if e.kind() == std::io::ErrorKind::WouldBlock => {
                 *place = Some(Waiting { job, ticket });
                 return;
             }
@@ -181,9 +182,6 @@ impl Writing {
         names
     }
 }
-
-/// `EAGAIN`, by which the child says that a file is not to be removed yet.
-const AGAIN: i32 = 11;
 
 /// Whether something newer makes a job needless.
 fn is_overtaken(job: &Job, newer: &[Waiting]) -> bool {
