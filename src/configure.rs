@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use crate::config::edit;
 use crate::config::{Key, Kind, MONITORS, schema};
 use crate::net::Address;
+use crate::number;
 use crate::opinion;
 use crate::text::{Clean, nearest};
 
@@ -132,10 +133,10 @@ impl Question {
                 Ok(_) => return Err("% Must be greater than 0".to_owned()),
                 Err(_) => self.number(text).ok_or("% Enter an integer")?,
             },
-            Answer::Float => match text.parse::<f64>() {
-                Ok(n) if n > 0.0 && n.is_finite() => format!("{n:?}"),
-                Ok(_) => return Err("% Must be greater than 0.0".to_owned()),
-                Err(_) => return Err("% Enter an integer or floating point number".to_owned()),
+            Answer::Float => match number::read(text) {
+                Some(n) if n > 0.0 => number::shortest(n),
+                Some(_) => return Err("% Must be greater than 0.0".to_owned()),
+                None => return Err("% Enter an integer or floating point number".to_owned()),
             },
             Answer::Flag => yes(text).to_string(),
             Answer::Text if text.is_empty() => return Err("% Value required".to_owned()),
@@ -166,8 +167,8 @@ impl Question {
 
     /// V2.99 took whole seconds only where fractions work now.
     fn number(&self, text: &str) -> Option<String> {
-        let n: f64 = text.parse().ok().filter(|n: &f64| *n > 0.0 && n.is_finite())?;
-        matches!(self.key()?.kind, Kind::Seconds { .. }).then(|| format!("{n:?}"))
+        let n = number::read(text).filter(|n| *n > 0.0)?;
+        matches!(self.key()?.kind, Kind::Seconds { .. }).then(|| number::shortest(n))
     }
 }
 
@@ -416,7 +417,7 @@ mod tests {
         for (section, name, text, why) in [
             ("updown", "interval", "x", "% Enter an integer or floating point number"),
             ("updown", "interval", "0", "% Must be greater than 0.0"),
-            ("updown", "interval", "nan", "% Must be greater than 0.0"),
+            ("updown", "interval", "nan", "% Enter an integer or floating point number"),
             ("updown", "pingcount", "1.5", "% Enter an integer"),
             ("updown", "pingcount", "-1", "% Must be greater than 0"),
             ("updown", "monitorip", "", "% A DNS name or IP address is required"),

@@ -18,6 +18,7 @@ pub mod known;
 pub mod load;
 pub mod monitor;
 pub mod net;
+pub mod number;
 pub mod opinion;
 #[cfg(test)]
 mod random;

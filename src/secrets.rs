@@ -189,7 +189,7 @@ fn shown(text: &str, hidden: &mut [bool]) -> String {
         let mut before = false;
         for (at, c) in &places {
             let Some(here) = hidden.get_mut(*at..at + c.len_utf8()) else { continue };
-            before = here.contains(&true) || (before && c.is_alphanumeric());
+            before = here.contains(&true) || (before && (c.is_ascii_alphanumeric() || !c.is_ascii()));
             here.fill(before);
         }
         places.reverse();

@@ -1,5 +1,7 @@
 //! Time as a value: the core gets it as an argument and never asks a clock.
 
+pub mod date;
+
 use std::fmt;
 use std::time::Duration;
 

@@ -79,8 +79,10 @@ fn run(folder: &Folder, tools: &str, args: &[&str]) -> (i32, String) {
         .replace("PATH=/usr/local/sbin", "PATH=$FIRST:/usr/local/sbin");
     folder.write("script", &text);
     let shell: &[&str] = if tools == "busybox" { &["busybox", "ash"] } else { &["sh"] };
-    let done: Output = Command::new(shell[0])
-        .args(&shell[1..])
+    // A shell cannot trap a signal that was ignored when it started, as SIGHUP is under nohup.
+    let done: Output = Command::new("env")
+        .arg("--default-signal=HUP")
+        .args(shell)
         .arg(folder.0.join("script"))
         .args(args)
         .env("PATH", path)

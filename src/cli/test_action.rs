@@ -6,6 +6,7 @@ use super::args::Selection;
 use super::{CONFIGURATION, FAILURE, OK, USAGE, complain, fail, print, source};
 use crate::daemon::environment;
 use crate::event::Event;
+use crate::number::Rounded;
 use crate::sys::clock;
 use crate::sys::poll::Poll;
 use crate::sys::process;
@@ -105,13 +106,13 @@ fn watch(
     if in_line {
         print("\n");
     }
-    let took = clock::monotonic().since(started).as_secs_f64();
+    let took = Rounded(clock::monotonic().since(started).as_secs_f64(), 2);
     match script.reap() {
         Some(end) if end.is_success() => {
-            print(&format!("The script ended well after {took:.2} s.\n"));
+            print(&format!("The script ended well after {took} s.\n"));
             OK
         }
-        Some(end) => fail(FAILURE, &[format!("The script failed with {end} after {took:.2} s")]),
+        Some(end) => fail(FAILURE, &[format!("The script failed with {end} after {took} s")]),
         None => fail(FAILURE, &["The script's end was not seen".to_owned()]),
     }
 }

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::json::{self, Entry, Value};
 use super::mask;
+use crate::number;
 use crate::text::Clean;
 
 /// A section of the file and its keys, for the log: `** [name] ** `, then a line for each key.
@@ -38,11 +39,11 @@ fn shown(key: &str, raw: &RawValue) -> String {
     };
     // V2.99 turned these two into integers before it showed them: 2.0 is shown as 2.
     if matches!(key, "pingcount" | "pingwait")
-        && let Ok(number) = text.trim().parse::<f64>()
+        && let Some(number) = number::read(text.trim())
         && number.fract() == 0.0
         && number.abs() < 1e15
     {
-        text = format!("{number:.0}");
+        text = (number as i64).to_string();
     }
     clean(&text)
 }
@@ -116,20 +117,20 @@ fn number(text: &str) -> String {
     if !text.contains(['.', 'e', 'E']) {
         return text.to_owned();
     }
-    match text.parse::<f64>() {
-        Ok(n) if n.is_infinite() => if n > 0.0 { "inf" } else { "-inf" }.to_owned(),
-        Ok(n) => {
-            // Rust's own notation changes at the same two numbers, but writes 1e16 and 1e-5.
-            let plain = format!("{n:?}");
-            match plain.split_once('e') {
-                None => plain,
-                Some((digits, exponent)) => match exponent.strip_prefix('-') {
-                    Some(exponent) => format!("{digits}e-{exponent:0>2}"),
-                    None => format!("{digits}e+{exponent:0>2}"),
-                },
-            }
-        }
-        Err(_) => text.to_owned(),
+    let Some(n) = number::read(text) else {
+        // It is too large for a number.
+        return if text.starts_with('-') { "-inf" } else { "inf" }.to_owned();
+    };
+    let plain = number::shortest(n);
+    if let Some((digits, exponent)) = plain.split_once("e-") {
+        format!("{digits}e-{exponent:0>2}")
+    } else if let Some((sign @ ("" | "-"), digits)) = plain.split_once("0.0000") {
+        // Only Python writes these with an exponent as well.
+        let (first, rest) = digits.split_at_checked(1).unwrap_or((digits, ""));
+        let point = if rest.is_empty() { "" } else { "." };
+        format!("{sign}{first}{point}{rest}e-05")
+    } else {
+        plain
     }
 }
 
@@ -162,9 +163,11 @@ mod tests {
             ("-0", "0"),
             ("-0.0", "-0.0"),
             ("1E16", "1e+16"),
-            ("123456789012345678.0", "1.2345678901234568e+17"),
+            ("1234567890123456e2", "1.234567890123456e+17"),
             ("0.0001", "0.0001"),
             ("0.00001", "1e-05"),
+            ("-0.0000123", "-1.23e-05"),
+            ("100.00001", "100.00001"),
             ("1e-300", "1e-300"),
             ("1e999", "inf"),
             ("123456789012345678901234567890", "123456789012345678901234567890"),

@@ -32,6 +32,7 @@ use crate::monitor::check::Plan;
 use crate::monitor::ddns;
 use crate::monitor::failover::Probe;
 use crate::monitor::failover::health::{Limit, Quality};
+use crate::number::Plain;
 use crate::opinion;
 use crate::routing::Gateway;
 use crate::text::{Clean, nearest};
@@ -575,7 +576,7 @@ fn limit<T>(
     if set(back) && !set(max) {
         settings.warn(report, again, format!("{again} is not used: {most} is not set"));
     } else if back > max {
-        settings.error(report, again, format!("{again} is {back}, above {most}, which is {max}"));
+        settings.error(report, again, format!("{again} is {}, above {most}, which is {}", Plain(back), Plain(max)));
     }
     let again = if set(back) { back } else { max / 2.0 };
     Some(set(max).then(|| Limit { most: unit(max), again: unit(again) }))
@@ -592,14 +593,18 @@ fn check_load(settings: &Settings, timing: &Timing, every: Duration, targets: us
     let section = settings.section;
     if beyond(rate, MAX_RATE) {
         let message = format!(
-            "{section} would send {rate:.0} probes a second, at most {MAX_RATE:.0} are allowed: raise interval, or lower \
-             pingcount or the number of addresses"
+            "{section} would send {} probes a second, at most {} are allowed: raise interval, or lower \
+             pingcount or the number of addresses",
+            Plain(rate.round()),
+            Plain(MAX_RATE)
         );
         settings.error(report, "interval", message);
     } else if beyond(under_way, MAX_UNDER_WAY) {
         let message = format!(
-            "{section} would have {under_way:.0} probes under way at once, at most {MAX_UNDER_WAY:.0} are allowed: raise \
-             interval, or lower pingwait, pingcount or the number of addresses"
+            "{section} would have {} probes under way at once, at most {} are allowed: raise \
+             interval, or lower pingwait, pingcount or the number of addresses",
+            Plain(under_way.round()),
+            Plain(MAX_UNDER_WAY)
         );
         settings.error(report, "interval", message);
     }

@@ -1,6 +1,8 @@
 //! The table of all settings. Reading, error messages, suggestions for mistyped keys and the table in the README follow
 //! from it.
 
+use crate::number::Plain;
+
 /// One setting.
 #[derive(Debug)]
 pub struct Key {
@@ -104,7 +106,7 @@ impl Key {
     pub fn allowed(&self) -> String {
         match self.kind {
             Kind::Flag => "true or false".to_owned(),
-            Kind::Seconds { min, max } => format!("a number of seconds from {min} to {max}"),
+            Kind::Seconds { min, max } => format!("a number of seconds from {} to {}", Plain(min), Plain(max)),
             Kind::Count { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Text { max } => format!("text of at most {max} bytes without control characters"),
             Kind::Path => format!("a path of at most {MAX_PATH} bytes without control characters"),
@@ -114,7 +116,7 @@ impl Key {
                 format!("a list of IP addresses or DNS names, at most {max} (\"a, b\" or [\"a\", \"b\"])")
             }
             Kind::Name => "a DNS name".to_owned(),
-            Kind::Number { max, unit } => format!("a number from 0 to {max}, in {unit}"),
+            Kind::Number { max, unit } => format!("a number from 0 to {}, in {unit}", Plain(max)),
             Kind::Word(words) => words.join(" or "),
             Kind::Gateway => "an IPv4 address or auto".to_owned(),
             Kind::Targets { max } => {

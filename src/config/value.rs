@@ -163,8 +163,8 @@ pub(super) fn invalid(key: &Key, value: &Value<'_>, why: &str) -> String {
 /// The number of a JSON number or of text with nothing else in it.
 fn number(value: &Value<'_>) -> Option<f64> {
     match value {
-        Value::Number(text) => text.parse().ok(),
-        Value::Text(text) => text.trim().parse().ok(),
+        Value::Number(text) => crate::number::read(text),
+        Value::Text(text) => crate::number::read(text.trim()),
         _ => None,
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::number::Rounded;
+
 /// Statistics of one check.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Stats {
@@ -55,13 +57,13 @@ pub struct Fraction(pub f64);
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        short(f, self.0, 3)
+        Rounded(self.0, 3).fmt(f)
     }
 }
 
 impl fmt::Display for Fraction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        short(f, self.0, 2)
+        Rounded(self.0, 2).fmt(f)
     }
 }
 
@@ -78,32 +80,6 @@ macro_rules! as_number {
 }
 as_number!(Millis, 3);
 as_number!(Fraction, 2);
-
-/// Python's `str(round(value, places))` for what occurs here. Rust's formatting rounds the exact binary value, ties to
-/// even, as Python's `round` does. No allocation: a million numbers a day are nothing then.
-fn short(f: &mut fmt::Formatter<'_>, value: f64, places: usize) -> fmt::Result {
-    let mut text = Fixed { bytes: [0; 40], len: 0 };
-    fmt::Write::write_fmt(&mut text, format_args!("{value:.places$}"))?;
-    let all = text.bytes.get(..text.len).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or("0.0");
-    let cut = all.trim_end_matches('0');
-    f.write_str(cut)?;
-    if cut.ends_with('.') { f.write_str("0") } else { Ok(()) }
-}
-
-/// A short text on the stack.
-struct Fixed {
-    bytes: [u8; 40],
-    len: usize,
-}
-
-impl fmt::Write for Fixed {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        let end = self.len + s.len();
-        self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(s.as_bytes());
-        self.len = end;
-        Ok(())
-    }
-}
 
 #[cfg(test)]
 mod tests {

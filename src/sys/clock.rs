@@ -1,7 +1,9 @@
 //! The clocks, with 64-bit seconds on every platform, and local time.
 
+use std::ffi::CStr;
 use std::time::Duration;
 
+use crate::time::date::Local;
 use crate::time::{Clock, Instant, Wall};
 
 /// A kernel time with 64-bit fields (`struct __kernel_timespec`). The `timespec` of the libc crate has 32-bit seconds
@@ -89,55 +91,44 @@ unsafe extern "C" {
 #[cfg(not(all(target_env = "musl", not(target_pointer_width = "64"))))]
 use libc::localtime_r;
 
-/// Writes the wall-clock time as local time by a `strftime` format (as Python's: `%f` is microseconds). An unusable
-/// format or time writes nothing and returns false.
+/// Writes the wall-clock time as local time by a `strftime` format, see [`Local::write`]. An unusable format or time
+/// writes nothing and returns false.
 pub fn local(wall: Wall, format: &str, out: &mut String) -> bool {
+    broken_down(wall, |local, _| local.write(format, out)).unwrap_or(false)
+}
+
+/// Calls `f` with the local time, and what the C library has filled in.
+fn broken_down<T>(wall: Wall, f: impl FnOnce(&Local<'_>, &libc::tm) -> T) -> Option<T> {
     // SAFETY: all fields of `tm` are integers or a pointer, for which zero is valid.
     let mut tm: libc::tm = unsafe { std::mem::zeroed() };
     // Fails only in a 32-bit glibc build after 2038; our binaries are musl.
-    #[allow(irrefutable_let_patterns, clippy::useless_conversion)]
-    let Ok(time) = wall.secs.try_into() else { return false };
+    #[allow(clippy::useless_conversion)]
+    let time = wall.secs.try_into().ok()?;
     // SAFETY: both point to values of the right type; the function is thread-safe.
     if unsafe { localtime_r(&raw const time, &raw mut tm) }.is_null() {
-        return false;
+        return None;
     }
-    // `%f` is Python's. The trailing blank makes an empty result tell from one that did not fit.
-    let mut pattern = [0_u8; 160];
-    let mut len = 0;
-    let mut micros = [0_u8; 6];
-    let mut rest = wall.nanos / 1000;
-    for digit in micros.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-    }
-    let mut bytes = format.bytes().peekable();
-    while let Some(b) = bytes.next() {
-        let next = bytes.peek().copied();
-        let piece: &[u8] = match (b, next) {
-            (b'%', Some(b'f')) => &micros,
-            (b'%', Some(b'%')) => b"%%",
-            _ => &[b],
-        };
-        if b == b'%' && matches!(next, Some(b'f' | b'%')) {
-            bytes.next();
-        }
-        let Some(place) = pattern.get_mut(len..len + piece.len()) else { return false };
-        place.copy_from_slice(piece);
-        len += piece.len();
-    }
-    let Some([blank, _nul]) = pattern.get_mut(len..len + 2) else { return false };
-    *blank = b' ';
-    let mut text = [0_u8; 256];
-    // SAFETY: the pattern ends with a NUL (the array is zeroed and two bytes are left), `text` is as long as is said,
-    // and `tm` was filled in by localtime_r.
-    let n = unsafe { libc::strftime(text.as_mut_ptr().cast(), text.len(), pattern.as_ptr().cast(), &raw const tm) };
-    match text.get(..n.saturating_sub(1)).map(std::str::from_utf8) {
-        Some(Ok(s)) if n > 0 => {
-            out.push_str(s);
-            true
-        }
-        _ => false,
-    }
+    let zone = match tm.tm_zone.is_null() {
+        true => "",
+        // SAFETY: localtime_r points it to a name of the zone that stays until the zone is set anew, which only
+        // localtime_r of this one thread does.
+        false => unsafe { CStr::from_ptr(tm.tm_zone) }.to_str().unwrap_or(""),
+    };
+    let local = Local {
+        wall,
+        year: i64::from(tm.tm_year) + 1900,
+        month: tm.tm_mon.into(),
+        day: tm.tm_mday.into(),
+        hour: tm.tm_hour.into(),
+        minute: tm.tm_min.into(),
+        second: tm.tm_sec.into(),
+        weekday: tm.tm_wday.into(),
+        yearday: tm.tm_yday.into(),
+        #[allow(clippy::useless_conversion)] // a long, which is shorter on 32-bit processors
+        offset: tm.tm_gmtoff.into(),
+        zone,
+    };
+    Some(f(&local, &tm))
 }
 
 /// The time zone of OpenWrt, which a static binary would not find: musl reads `TZ` and `/etc/localtime`, OpenWrt keeps
@@ -183,8 +174,37 @@ mod tests {
         assert_eq!(text(noon, "%Y-%f%%").as_deref(), Some("2026-001234%"));
         assert_eq!(text(noon, "%%f").as_deref(), Some("%f"));
         assert_eq!(text(noon, "").as_deref(), Some(""));
-        assert_eq!(text(noon, &"x".repeat(300)), None);
+        assert_eq!(text(noon, "é").as_deref(), Some("é"));
+        for format in ["%", "%Q", "x%-", "%E", "%10d", "%é"] {
+            assert_eq!(text(noon, format), None, "{format}");
+        }
         assert_eq!(text(Wall { secs: 4_102_444_800 + 43_200, nanos: 0 }, "%Y").as_deref(), Some("2100"));
+    }
+
+    #[test]
+    fn dates_are_those_of_the_c_library() {
+        const FORMAT: &str = "%a %A %b %B %c %C %d %D %e %F %g %G %h %H %I %j %k %l %m %M %n %p %P %r %R %s %S %t %T %u %U \
+                              %V %w %W %x %X %y %Y %z %Z %% %-d %_m %0e %-H %_j %Ey %Od";
+        let pattern = std::ffi::CString::new(FORMAT).unwrap();
+        let mut seed = 1_u64;
+        let mut random = move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            i64::try_from(seed >> 33).unwrap()
+        };
+        // Each day of 30 years around the turns, and any second until 2038.
+        let days = (0..11_000).map(|day| 946_684_800 + day * 86_400 + day % 24 * 3600);
+        for secs in days.chain((0..5_000).map(move |_| random())) {
+            let (ours, theirs) = broken_down(Wall { secs, nanos: 0 }, |local, tm| {
+                let mut ours = String::new();
+                assert!(local.write(FORMAT, &mut ours));
+                let mut theirs = [0_u8; 1024];
+                // SAFETY: the array is as long as is said, and `tm` was filled in by localtime_r.
+                let n = unsafe { libc::strftime(theirs.as_mut_ptr().cast(), theirs.len(), pattern.as_ptr(), tm) };
+                (ours, String::from_utf8(theirs[..n].to_vec()).unwrap())
+            })
+            .unwrap();
+            assert_eq!(ours, theirs, "{secs}");
+        }
     }
 
     #[test]
