@@ -46,7 +46,7 @@ pub fn value(key: &Key, text: &str) -> Result<String, String> {
             _ => serde_json::to_string(text).unwrap_or_default(),
         },
         Kind::Seconds { .. } | Kind::Count { .. } | Kind::Number { .. }
-            if serde_json::from_str::<serde_json::Number>(text.trim()).is_ok() =>
+            if serde_json::from_str::<f64>(text.trim()).is_ok() =>
         {
             text.trim().to_owned()
         }
