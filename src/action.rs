@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::event::{Action, Monitor, Severity};
+use crate::number::Plain;
 use crate::sys::files::Record;
 use crate::sys::log::Logger;
 use crate::sys::poll::Poll;
@@ -326,7 +327,7 @@ impl Running {
     fn enforce(&mut self, now: Instant, limit: Duration, monitor: Monitor, log: &mut Logger) {
         match self.phase {
             Phase::Until(at) if at <= now => {
-                let (script, name, limit) = (&self.path, self.name, limit.as_secs_f64());
+                let (script, name, limit) = (&self.path, self.name, Plain(limit.as_secs_f64()));
                 let text = format_args!("Action script '{script}' did not end within {limit} s for {name}: ending it");
                 log.line(Severity::Warning, Some(monitor), text);
                 self.script.terminate();

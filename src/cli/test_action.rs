@@ -6,7 +6,7 @@ use super::args::Selection;
 use super::{CONFIGURATION, FAILURE, OK, USAGE, complain, fail, print, source};
 use crate::daemon::environment;
 use crate::event::Event;
-use crate::number::Rounded;
+use crate::number::{Plain, Rounded};
 use crate::sys::clock;
 use crate::sys::poll::Poll;
 use crate::sys::process;
@@ -89,7 +89,7 @@ fn watch(
                 script.kill();
                 until = now + GRACE;
             } else {
-                complain(&format!("? It did not end within {} s: ending it", limit.as_secs_f64()));
+                complain(&format!("? It did not end within {} s: ending it", Plain(limit.as_secs_f64())));
                 script.terminate();
                 (ending, until) = (true, now + GRACE);
             }

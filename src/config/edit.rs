@@ -9,6 +9,7 @@ use super::json::{Document, Entry, Fault};
 use super::schema::{Key, Kind, schema};
 use super::value::Setting;
 use super::{Place, Problem, echo, section_names, value};
+use crate::number::Plain;
 use crate::text::{Clean, nearest};
 
 /// The setting of this name, `section.key`.
@@ -230,8 +231,8 @@ fn plain(setting: &Setting) -> Option<String> {
     match setting {
         Setting::Flag(flag) => Some(flag.to_string()),
         Setting::Count(n) => Some(n.to_string()),
-        Setting::Number(n) => Some(n.to_string()),
-        Setting::Seconds(seconds) => Some(seconds.as_secs_f64().to_string()),
+        Setting::Number(n) => Some(Plain(*n).to_string()),
+        Setting::Seconds(seconds) => Some(Plain(seconds.as_secs_f64()).to_string()),
         _ => None,
     }
 }
