@@ -1,7 +1,7 @@
 //! Known answers, for the unit tests and for `imon self-test`, which has a binary for another processor prove on that
 //! processor that numbers, times, bytes and decisions come out as they must.
 
-use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -151,7 +151,7 @@ fn dns_answer() -> Option<String> {
 
 /// An echo request that comes back as a reply is known again, and one with another bit is not.
 fn echo() -> bool {
-    let codec = Codec::new(7, BuildHasherDefault::<DefaultHasher>::default());
+    let codec = Codec::new(7, RandomState::new());
     let to = Ipv4Addr::new(192, 0, 2, 1);
     let token = Token { owner: 1, check: 2, index: 3, sent: Instant::from_nanos(1 << 60) };
     let mut packet = codec.request(to.into(), &token).to_vec();

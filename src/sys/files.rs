@@ -154,14 +154,17 @@ pub fn save(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
     write().inspect_err(|_| remove(temporary))
 }
 
-/// Where a path leads, if it is a symbolic link.
+/// Where a path leads, if it is a symbolic link: one to a file that is still to be made as well.
 #[must_use]
 pub fn resolved(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| match fs::read_link(path) {
-        // The file that the link names is still to be made. A relative name starts where the link is.
-        Ok(target) => path.parent().map_or_else(|| target.clone(), |directory| directory.join(&target)),
-        Err(_) => path.to_owned(),
-    })
+    let mut path = path.to_owned();
+    // As many as the kernel follows (path_resolution(7)).
+    for _ in 0..40 {
+        let Ok(target) = fs::read_link(&path) else { break };
+        // A relative name starts where the link is.
+        path = path.parent().map_or_else(|| target.clone(), |directory| directory.join(&target));
+    }
+    path
 }
 
 /// Whether files can be made in a directory, or the directory itself in the nearest one that is there.
