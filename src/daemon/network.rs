@@ -741,15 +741,13 @@ impl Network {
     fn other_way(&mut self) -> Option<String> {
         let road = self.led.and_then(|wan| self.road(wan))?;
         for to in ABROAD {
-            let Ok(way) = self.requests.way(to) else { continue };
+            let Ok(mut way) = self.requests.way(to) else { continue };
+            self.picture.resolve(&mut way);
             // Somebody's own route to this very host says nothing about the others.
             if way.prefix > 1 {
                 continue;
             }
-            let hop = way.hops.first()?;
-            if hop.index == road.index {
-                return None;
-            }
+            let hop = way.hops.iter().find(|hop| hop.index != road.index && !hop.dead)?;
             let device = self.picture.name_of(hop.index);
             let same = |r: &&Route| {
                 r.table == way.table && r.prefix == way.prefix && r.hops.iter().any(|h| h.index == hop.index)

@@ -18,6 +18,7 @@ pub(super) fn tests() -> Vec<Trial> {
         v7_a_host_route_over_a_dead_network_is_named,
         v8_a_port_of_a_bridge_is_named,
         v9_a_gateway_in_a_next_hop_object_is_learnt,
+        v9_a_way_by_a_next_hop_object_or_by_several_is_looked_at_whole,
         v10_defaults_that_replace_each_other_are_named_and_the_first_gateway_is_kept,
         v12_an_address_that_is_replaced_brings_no_false_word,
     ]
@@ -135,6 +136,28 @@ fn v9_a_gateway_in_a_next_hop_object_is_learnt() {
         ip nexthop add id 8 via 192.168.62.1 dev wan2; ip route add default nhid 7 metric 10; ip route add default nhid 8 metric 20");
     let imon = start(&lab, json!({ "primary-gw": "auto", "standby-gw": "auto" }));
     wait_up(&imon);
+}
+
+fn v9_a_way_by_a_next_hop_object_or_by_several_is_looked_at_whole() {
+    let lab = lab();
+    let imon = start(&lab, json!({ "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
+    wait_up(&imon);
+    // Number 3 is one of those that imon cannot go before.
+    lab.sh(
+        "router",
+        "sysctl -qw net.ipv4.nexthop_compat_mode=0; ip nexthop add id 7 via 192.168.42.1 dev wan1; \
+        ip nexthop add id 8 via 192.168.62.1 dev wan2; ip nexthop add id 9 group 7/8; ip route add default nhid 7 table 507; \
+        ip route add default nhid 8 table 508; ip route add default nhid 9 table 509; ip rule add pref 3 lookup 508",
+    );
+    let said = |what: &str| lab.wait_until(what, SOON, || count(&imon, what) > 0);
+    said(
+        "Traffic does not go where imon leads it: it leaves by wan2, by the route 'default via 192.168.62.1 dev wan2 table 508",
+    );
+    lab.sh("router", "ip rule add pref 3 lookup 507; ip rule del lookup 508");
+    said("Traffic goes where imon leads it again");
+    lab.sh("router", "ip rule add pref 3 lookup 509; ip rule del lookup 507");
+    said("by the route 'default via 192.168.42.1 dev wan1 via 192.168.62.1 dev wan2 table 509");
+    assert_eq!(count(&imon, "#0"), 0);
 }
 
 fn v10_defaults_that_replace_each_other_are_named_and_the_first_gateway_is_kept() {
