@@ -575,6 +575,7 @@ impl Daemon {
     /// After the kernel has told something, or something was tried in vain: routes and rules are put in order.
     fn keep_network(&mut self, now: Instant) {
         let Some(network) = &mut self.network else { return };
+        network.sweep(self.runtime.as_ref(), now);
         if self.hosts.take_moved() {
             for wan in 0..network.states().len() {
                 network.set_targets(wan, self.hosts.probed(wan));

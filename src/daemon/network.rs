@@ -25,6 +25,10 @@ use crate::wire::rtnetlink::{Message, News};
 
 /// What the kernel refused is tried again this often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// While another imon's rules are there it is looked whether that one lives, this often. Should what was cleared be back at
+/// once, somebody looks after it whose locks are not seen from here, in a container for example: then seldom.
+const SWEEP: Duration = Duration::from_secs(30);
+const SWEEP_SELDOM: Duration = Duration::from_secs(3600);
 /// The kernel tells of links that change again within a second up to 0.7 s late (all but veth): they are looked at this
 /// often,
 const WATCH_EVERY: Duration = Duration::from_millis(4);
@@ -73,6 +77,10 @@ pub(super) struct Network {
     blind: bool,
     watch: Option<Watch>,
     retry: Option<Instant>,
+    /// When to look whether the other imons live.
+    sweep: Option<Instant>,
+    /// What one has left was cleared then.
+    cleared: Option<Instant>,
     restores: Restores,
     said: Said,
     /// Which networks do not work, as the monitor says.
@@ -162,6 +170,8 @@ impl Network {
             blind: false,
             watch: Some(Watch { until: now + WATCH_FOR, next: now + WATCH_EVERY }),
             retry: None,
+            sweep: None,
+            cleared: None,
             restores: Restores::default(),
             said: Said::default(),
             down: vec![false; wans],
@@ -179,7 +189,7 @@ impl Network {
     /// and this one does not need goes then: the default in main stays, and is adopted.
     pub(super) fn begin(&mut self, old: Option<&mut Self>, runtime: Option<&Runtime>, now: Instant) {
         self.name_missing();
-        self.clear_leftovers(runtime);
+        self.clear_leftovers(runtime, now);
         self.keep(now);
         self.look_at_states(now);
         if let Some(old) = old {
@@ -194,7 +204,8 @@ impl Network {
     }
 
     /// Takes away what an imon has left that does not run any more. Without a directory for locks nobody knows.
-    fn clear_leftovers(&mut self, runtime: Option<&Runtime>) {
+    fn clear_leftovers(&mut self, runtime: Option<&Runtime>, now: Instant) {
+        self.sweep = Some(now + SWEEP);
         let Some(runtime) = runtime else { return };
         // Locked meanwhile, so that nobody begins who would need it.
         let (living, _held) = runtime.other_devices(&self.locked());
@@ -205,8 +216,16 @@ impl Network {
             }
         }
         if !changes.is_empty() {
+            (self.cleared, self.dirty) = (Some(now), true);
             let text = format!("An imon that was killed has left {} routes and rules: they are removed", changes.len());
             self.remarks.push((Severity::Notice, text));
+        }
+    }
+
+    /// Other imons may be killed at any time.
+    pub(super) fn sweep(&mut self, runtime: Option<&Runtime>, now: Instant) {
+        if self.sweep.is_some_and(|at| at <= now) {
+            self.clear_leftovers(runtime, now);
         }
     }
 
@@ -289,7 +308,12 @@ impl Network {
         let notes = said.beside.iter().map(|note| &note.text);
         let settles =
             complaints.into_iter().chain(&said.roads).chain(&said.advice).chain(notes).filter_map(Complaint::poll_at);
-        [self.watch.map(|watch| watch.next), self.retry].into_iter().flatten().chain(blinks).chain(settles).min()
+        [self.watch.map(|watch| watch.next), self.retry, self.sweep]
+            .into_iter()
+            .flatten()
+            .chain(blinks)
+            .chain(settles)
+            .min()
     }
 
     pub(super) fn add_to(&self, poll: &mut Ready) {
@@ -444,6 +468,9 @@ impl Network {
         if self.refused.iter().any(Option::is_some) {
             self.retry = Some(now + TRY_AGAIN);
         }
+        let alone = leftovers::changes(&self.picture, self.policy.table(), &[]).is_empty();
+        let back = self.cleared.is_some_and(|at| now.since(at) <= 2 * TRY_AGAIN);
+        self.sweep = self.sweep.or(Some(now + if back { SWEEP_SELDOM } else { SWEEP })).filter(|_| !alone);
         self.look_for_rivals(now);
         self.speak(now);
         anything && self.look_at_states(now)

@@ -1,7 +1,9 @@
 //! What any imon left, and what a living one has.
 
+use std::time::Duration;
+
 use imon_lab::roles::Ping;
-use imon_lab::{Fault, Lab, Signal, Wan};
+use imon_lab::{Fault, Lab, Proc, Signal, Wan};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
@@ -14,6 +16,7 @@ pub(super) fn tests() -> Vec<Trial> {
         v6_what_a_killed_imon_left_is_cleared_by_another_instance,
         v6_what_other_versions_left_is_cleared,
         v6_what_a_living_imon_has_is_left_alone,
+        v6_what_a_killed_imon_left_is_cleared_by_one_that_runs,
     ]
 }
 
@@ -79,22 +82,24 @@ E",
     takes_over(&lab, &json!({}));
 }
 
+/// Instance `name` with `wanN`, which works, and a second network that does not.
+fn one(lab: &Lab, name: &str, metric: u32, n: u8) -> Proc {
+    lab.sh("router", &format!("ip link show dummy{n} >/dev/null 2>&1 || {{ ip link add dummy{n} type veth peer name peer{n} && ip link set peer{n} up && ip link set dummy{n} up && ip addr add 10.77.{n}.2/24 dev dummy{n}; }}"));
+    let settings = json!({
+        "metric": metric, "primary-if": format!("wan{n}"), "primary-gw": format!("192.168.{}2.1", 2 + 2 * n),
+        "primary-ping": "9.9.9.9", "standby-if": format!("dummy{n}"), "standby-gw": format!("10.77.{n}.1"),
+    });
+    let imon = lab.imon("router").instance(name, &config(settings)).nosyslog().spawn();
+    wait_active(&imon, 0, Wan::One);
+    imon
+}
+
 fn v6_what_a_living_imon_has_is_left_alone() {
     let lab = bare_lab();
-    let one = |name: &str, metric: u32, n: u8| {
-        let settings = json!({
-            "metric": metric, "primary-if": format!("wan{n}"), "primary-gw": format!("192.168.{}2.1", 2 + 2 * n),
-            "primary-ping": "9.9.9.9", "standby-if": format!("dummy{n}"), "standby-gw": format!("10.77.{n}.1"),
-        });
-        let imon = lab.imon("router").instance(name, &config(settings)).nosyslog().spawn();
-        wait_active(&imon, 0, Wan::One);
-        imon
-    };
-    lab.sh("router", "for n in 1 2; do ip link add dummy$n type veth peer name peer$n && ip link set peer$n up && ip link set dummy$n up && ip addr add 10.77.$n.2/24 dev dummy$n; done");
-    let a = one("a", 201, 1);
+    let a = one(&lab, "a", 201, 1);
     let had = marked(&lab);
     assert!(!had.is_empty());
-    let b = one("b", 300, 2);
+    let b = one(&lab, "b", 300, 2);
     b.signal(Signal::SIGHUP);
     b.signal(Signal::SIGTERM);
     assert!(b.wait(SOON).success());
@@ -102,4 +107,22 @@ fn v6_what_a_living_imon_has_is_left_alone() {
     assert!(had.iter().all(|line| all.contains(line)), "had {had:#?}, now {all:#?}");
     assert!(lab.ping("router", &Ping::new("1.1.1.1")).answered("1.1.1.1") > 0);
     assert!(a.alive());
+}
+
+fn v6_what_a_killed_imon_left_is_cleared_by_one_that_runs() {
+    let lab = bare_lab();
+    let (a, b) = (one(&lab, "a", 201, 1), one(&lab, "b", 300, 2));
+    let lan = || lab.sh("router", "ip route get 1.1.1.1 from 192.168.92.10 iif lan0");
+    let of_a = || marked(&lab).iter().filter(|line| line.contains("192.168.42.")).count();
+    lab.wait_until("the lower metric leads", SOON, || lan().contains("dev wan1"));
+    a.signal(Signal::SIGKILL);
+    _ = a.wait(SOON);
+    lab.wait_until("the one that runs leads", Duration::from_secs(60), || lan().contains("dev wan2"));
+    assert_eq!(of_a(), 1, "but for the default in main: {:#?}", marked(&lab));
+    // One that is started again is left alone, and goes first again.
+    let a = one(&lab, "a", 201, 1);
+    lab.wait_until("the lower metric leads again", SOON, || lan().contains("dev wan1"));
+    a.signal(Signal::SIGTERM);
+    assert!(a.wait(SOON).success());
+    assert!(b.alive() && of_a() == 1);
 }
