@@ -814,14 +814,18 @@ fn d8_a_detour_that_fails_is_left_and_the_traffic_comes_back_whatever_happens() 
     assert_eq!((world.route, world.monitor.active()), (Some(0), Some(0)), "{:?}", world.log());
     // A reload in the middle.
     let mut world = renewing(true);
-    let next = Failover::new(setup(usual(), true, MS * 10_000), world.now);
-    let old = std::mem::replace(&mut world.monitor, next);
-    world.monitor.inherit(old);
-    world.link(0, State::NoAddress);
+    let said = world.said.len();
+    world.reload(Setup { adopted: Some(0), ..setup(usual(), true, MS * 5_000) });
     world.run(10_600, |_, _| true);
     world.link(0, road(0, 2));
     world.run(40_000, |_, _| true);
     assert_eq!((world.route, world.monitor.active()), (Some(0), Some(0)), "{:?}", world.log());
+    assert_eq!(world.said.len(), said, "{:?}", world.log());
+    // One that stays away is told all the same.
+    let mut world = renewing(true);
+    world.reload(Setup { adopted: Some(0), ..setup(usual(), true, MS * 5_000) });
+    world.run(12_900, |_, _| true);
+    assert_eq!((world.route, world.switches().len()), (Some(1), 1), "{:?}", world.log());
     // A kernel that refuses the way back is asked again.
     let mut world = renewing(true);
     world.refuses = Some("No buffer space available");

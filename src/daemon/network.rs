@@ -193,6 +193,12 @@ impl Network {
         self.keep(now);
         self.look_at_states(now);
         if let Some(old) = old {
+            // What the default in main leads over at the moment may be a detour.
+            let devices =
+                |network: &Self| network.settings.wans.iter().map(|wan| wan.device.clone()).collect::<Vec<_>>();
+            if devices(old) == devices(self) {
+                self.home = old.home;
+            }
             let wanted = |(device, _): &mut (String, Lock)| self.settings.wans.iter().any(|wan| wan.device == *device);
             self.locks.extend(old.locks.extract_if(.., wanted));
         }

@@ -277,6 +277,7 @@ impl Health {
     /// The same WAN was watched before, by another configuration's monitor.
     pub fn inherit(&mut self, old: &Self) {
         self.answered |= old.answered;
+        self.away = old.away;
     }
 
     /// What its link is like, as far as that was told.

@@ -21,6 +21,7 @@ pub(super) fn tests() -> Vec<Trial> {
         a_lost_address_is_acted_on_at_once,
         b9_another_address_is_followed,
         d8_a_renewal_moves_packets_and_is_neither_told_nor_counted,
+        d8_a_reload_in_a_renewal_makes_no_outage_of_it,
         b45_a_cable_pulled_and_put_back,
         the_gateway_is_asked_for_again_when_the_cable_is_back,
         an_interface_that_goes_and_comes_back_under_another_number,
@@ -180,6 +181,46 @@ fn d8_a_renewal_moves_packets_and_is_neither_told_nor_counted() {
     lab.sh("router", "ip -4 addr flush dev wan1");
     imon.wait_line(|line| line.ends_with("Primary Network net42 (wan1) is now offline"), SOON);
     wait_active(&imon, 0, Wan::Two);
+}
+
+/// Another metric: routes and rules are all made anew, while the traffic takes the detour.
+fn d8_a_reload_in_a_renewal_makes_no_outage_of_it() {
+    let lab = lab();
+    let settings = |metric: u32| json!({ "metric": metric, "hold-down": 1, "prefer-primary": true });
+    let imon = start(&lab, settings(201));
+    wait_up(&imon);
+    let (mut round, mut away) = (0, 1000);
+    // On a machine that is too slow for it, it was an outage.
+    while away >= 250 {
+        round += 1;
+        assert!(round < 20, "no renewal was short enough: {away} ms");
+        lab.wait_until("traffic on primary", SOON, || {
+            lab.sh("router", "ip -4 addr replace 192.168.42.2/24 dev wan1");
+            way(&lab, "1.1.1.1") == "wan1"
+        });
+        let mark = imon.mark();
+        lab.write("/etc/default/imon-t", &crate::failover::config(settings(201 + round)));
+        let since = Instant::now();
+        lab.sh("router", "ip -4 addr flush dev wan1; n=0; while [ $n -lt 50 ] && ! ip -4 route get 1.1.1.1 2>/dev/null | grep -q wan2; do n=$((n+1)); done");
+        imon.signal(Signal::SIGHUP);
+        let moved = format!("ip -4 route | grep -q 'dev wan2.* metric {}'", 201 + round);
+        lab.sh(
+            "router",
+            &format!(
+                "n=0; while [ $n -lt 50 ] && ! {moved}; do n=$((n+1)); done; ip -4 addr add 192.168.42.2/24 dev wan1"
+            ),
+        );
+        away = since.elapsed().as_millis();
+        imon.wait_line_from(mark, |line| line.contains("Reloaded"), SOON);
+        if away < 250 {
+            lab.wait_until("traffic on primary again", SOON, || way(&lab, "1.1.1.1") == "wan1");
+            // Part of the scenario: by then an outage would have been told.
+            std::thread::sleep(Duration::from_millis(400));
+            let said: Vec<String> = imon.texts().into_iter().skip(mark).collect();
+            let told = said.iter().any(|line| line.contains("is now o") || line.contains("Failover"));
+            assert!(!told, "{away} ms: {said:?}");
+        }
+    }
 }
 
 fn b45_a_cable_pulled_and_put_back() {
