@@ -718,14 +718,15 @@ impl Network {
         });
         for other in stuck.chain(beside).take(MOST_NOTES) {
             let what = self.picture.names_in(other.what);
-            let label = other.wan.and_then(|wan| self.labels.get(wan)).map_or("a network of imon's", String::as_str);
+            let label = other.wan.and_then(|wan| self.labels.get(wan)).map_or("", String::as_str);
             let is_down = other.wan.and_then(|wan| self.down.get(wan)).is_some_and(|down| *down);
             let text = match other.kind {
                 BesideKind::Yielded => {
                     Some(format!("'{what}' leads all traffic elsewhere and goes first: imon leads what it leaves"))
                 }
                 BesideKind::Overtaken => {
-                    Some(format!("'{what}' would lead all traffic over {label}: imon's choice goes first"))
+                    let over = if label.is_empty() { "" } else { " over " };
+                    Some(format!("'{what}' would lead all traffic{over}{label}: imon's choice goes first"))
                 }
                 BesideKind::Narrow if is_down && other.via_main => Some(format!(
                     "'{what}' keeps its traffic on {label}, which does not work: set metric below that of the default \
@@ -745,7 +746,10 @@ impl Network {
             note.text.note(now, text);
             notes.push(note);
         }
-        self.said.beside = notes;
+        // What is left of the old ones is there no more.
+        for note in std::mem::replace(&mut self.said.beside, notes).iter().filter(|note| note.text.said().is_some()) {
+            self.remarks.push((Severity::Notice, format!("'{}' does not count any more", note.what)));
+        }
     }
 
     /// Says what has lasted.

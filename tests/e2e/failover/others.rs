@@ -13,6 +13,7 @@ use crate::{SOON, lab, trials};
 pub(super) fn tests() -> Vec<Trial> {
     trials![
         v1_a_tunnel_that_comes_before_or_after_keeps_its_traffic,
+        v1_what_is_said_of_a_stray_default_is_true_and_ends_with_it,
         v2_who_deletes_looks_into_main_until_none_is_left_is_soon_done,
         v5_marked_traffic_that_stays_on_a_dead_network_is_named,
         v7_a_host_route_over_a_dead_network_is_named,
@@ -61,6 +62,27 @@ fn v1_a_tunnel_that_comes_before_or_after_keeps_its_traffic() {
         lab.sh("router", "ip rule del not fwmark 51820 table 51820");
         lab.wait_until("the choice leads", SOON, || lan_way(&lab) == "wan2");
     }
+}
+
+fn v1_what_is_said_of_a_stray_default_is_true_and_ends_with_it() {
+    let lab = lab();
+    let imon = start(&lab, json!({}));
+    wait_up(&imon);
+    let noted = || {
+        let found = crate::support::status(&lab, "t")["monitors"]["failover"]["beside"].clone();
+        found.as_array().map_or(0, Vec::len)
+    };
+    let route = "default via 192.168.92.254 dev lan0 metric 5 proto dhcp";
+    lab.sh("router", &format!("ip route add {route}"));
+    imon.wait_line(
+        |line| line.ends_with(&format!("'ip route {route}' would lead all traffic: imon's choice goes first")),
+        SOON,
+    );
+    lab.wait_until("the status has it", SOON, || noted() == 1);
+    lab.sh("router", &format!("ip route del {route}"));
+    imon.wait_line(|line| line.ends_with(&format!("'ip route {route}' does not count any more")), SOON);
+    // The numbers alone would bring it half a minute later.
+    lab.wait_until("the status has it no more", Duration::from_secs(10), || noted() == 0);
 }
 
 fn v2_who_deletes_looks_into_main_until_none_is_left_is_soon_done() {
