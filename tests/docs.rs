@@ -164,6 +164,60 @@ fn the_readme_names_every_field_of_an_event() {
 }
 
 #[test]
+fn n1_no_copy_of_the_readme_overwrites_another() {
+    let readme = file("README.md");
+    let copies: Vec<&str> = readme.lines().filter(|line| line.starts_with("    scp ")).collect();
+    assert!(copies.len() >= 4, "{copies:?}");
+    for copy in copies {
+        let words: Vec<&str> = copy.split_whitespace().skip(1).filter(|word| !word.starts_with('-')).collect();
+        let (_to, files) = words.split_last().unwrap_or_else(|| panic!("{copy}"));
+        let names: BTreeSet<_> = files.iter().filter_map(|path| path.rsplit('/').next()).collect();
+        assert_eq!(names.len(), files.len(), "two files of one name: {copy}");
+    }
+}
+
+#[test]
+fn the_readmes_rules_are_those_that_imon_makes() {
+    use imon::net::{Address, Change, Link, Picture, Rule};
+    use imon::routing::{Gateway, Policy, Probed, View, Wan};
+    let (own, gateway, target) = ([192, 168, 42, 2].into(), [192, 168, 42, 1].into(), [1, 1, 1, 1].into());
+    let targets = vec![Probed { address: target, protocol: imon::net::ICMP, port: 0 }];
+    let wan = Wan { device: "eth1".into(), gateway: Gateway::Fixed(gateway), targets, remembered: None };
+    let standard = Rule { priority: 32_766, table: imon::net::MAIN, ..Rule::default() };
+    let picture = Picture {
+        links: vec![Link { index: 3, name: "eth1".into(), up: true, carrier: true, ..Link::default() }],
+        addresses: vec![Address { index: 3, address: own, peer: None, prefix: 24, local: false, secondary: false }],
+        rules: vec![standard],
+        ..Picture::default()
+    };
+    let made = Policy::new("main", vec![wan], 201).changes(Some(0), &View::from(&picture));
+    let rules = made.iter().filter_map(|change| match change {
+        Change::AddRule(rule) | Change::AppendRule(rule) => {
+            let nobody = rule.source.filter(|_| rule.inverted).map_or_else(|| "-".to_owned(), |it| it.to_string());
+            Some(rule.to_string().replace(&nobody, "255.255.x.y"))
+        }
+        _ => None,
+    });
+    // As the README writes them: number, condition.
+    let general = |rule: String| {
+        let text = rule.replace("pref ", "").replace("192.168.42.2", "ADDRESS").replace("1.1.1.1", "TARGET");
+        let (number, rest) = text.split_once(' ').unwrap_or_else(|| panic!("{text}"));
+        let end = rest.find(" lookup 171").unwrap_or(rest.len());
+        format!("{number}  {}", &rest[..end])
+    };
+    let rules: Vec<String> = rules.map(general).collect();
+    let readme = file("README.md");
+    let block = readme.split("    ip rule  ").nth(1).and_then(|rest| rest.split("\n\n").next());
+    let shown: Vec<&str> = block.unwrap_or_else(|| panic!("The README shows rules")).lines().skip(1).collect();
+    assert_eq!((rules.len(), shown.len()), (6, 4), "{rules:#?}");
+    for line in shown {
+        let rule = line.trim_start().split(" lookup TABLE").next().unwrap_or_default();
+        let rule = rule.split("  default").next().unwrap_or_default();
+        assert!(rules.iter().any(|made| made.starts_with(rule)), "'{rule}' is none of {rules:#?}");
+    }
+}
+
+#[test]
 fn the_readmes_configuration_is_valid() {
     let readme = file("README.md");
     let blocks: Vec<&str> = readme.split("```json\n").skip(1).filter_map(|b| b.split("```").next()).collect();
