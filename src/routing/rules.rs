@@ -85,7 +85,7 @@ impl Policy {
         if pieces().any(|r| leads(r) == Lead::Elsewhere) {
             return Lead::Elsewhere;
         }
-        match self.best_default(table, view).or_else(|| pieces().next()) {
+        match self.defaults(table, view).first().copied().or_else(|| pieces().next()) {
             None if table == MAIN => {
                 view.routes.iter().find(|r| self.is_our_default(r, view)).map_or(Lead::None, leads)
             }
@@ -97,20 +97,34 @@ impl Policy {
         }
     }
 
-    /// The default of others in this table that the kernel takes.
-    fn best_default<'a>(&self, table: u32, view: &View<'a>) -> Option<&'a Route> {
+    /// The defaults of others in this table, the one that the kernel takes first. A black hole of the highest metric is what
+    /// is left when there is no other default, and not one to go before ours, which could not stand behind it.
+    fn defaults<'a>(&self, table: u32, view: &View<'a>) -> Vec<&'a Route> {
         // Another imon's choice is compared by its rules.
         let theirs = |r: &&Route| r.table == table && r.is_default() && r.tos == 0 && !r.is_ours();
         let theirs = |r: &&Route| theirs(r) && !self.is_our_default(r, view);
-        let alive = |r: &&Route| r.hops.is_empty() || !r.hops.iter().all(|h| h.dead);
-        view.routes.iter().filter(theirs).filter(alive).min_by_key(|r| r.metric)
+        let alive = |r: &&Route| match r.hops.as_slice() {
+            [] => r.metric < u32::MAX,
+            hops => !hops.iter().all(|h| h.dead),
+        };
+        let mut found: Vec<&Route> = view.routes.iter().filter(theirs).filter(alive).collect();
+        found.sort_by_key(|r| r.metric);
+        found
     }
 
     /// The default of others in main that all traffic is left to: by a tunnel, or into a black hole. To lead traffic
     /// around it would be a leak.
     #[must_use]
     pub fn yielded_default<'a>(&self, view: &View<'a>) -> Option<&'a Route> {
-        self.best_default(MAIN, view).filter(|r| self.is_elsewhere(r, view))
+        self.yielded_defaults(view).first().copied()
+    }
+
+    /// The same, and what stands behind it for the time when it is gone, up to a default that leads over a network.
+    pub(super) fn yielded_defaults<'a>(&self, view: &View<'a>) -> Vec<&'a Route> {
+        let mut found = self.defaults(MAIN, view);
+        let end = found.iter().position(|r| !self.is_elsewhere(r, view)).unwrap_or(found.len());
+        found.truncate(end);
+        found
     }
 
     /// Whether a route of main is a tunnel's, or ends.
@@ -321,7 +335,7 @@ impl Policy {
             };
             all.push(Beside { kind, what: format!("ip rule {rule}"), wan, via_main: rule.table == MAIN });
         }
-        for route in view.routes.iter().filter(|r| r.table == MAIN && !r.is_ours()) {
+        for route in view.routes.iter().filter(|r| r.table == MAIN && !r.is_ours() && !r.destination.is_multicast()) {
             let tunnel = self.is_elsewhere(route, view);
             let kind = match route.prefix {
                 0 if self.yielded_default(view) == Some(route) => BesideKind::Yielded,
@@ -340,9 +354,10 @@ impl Policy {
     }
 }
 
-/// The pieces of a default that others have put into a table.
+/// The pieces of a default that others have put into a table. The last eighth has no hosts, and is often led nowhere.
 fn pieces<'a>(table: u32, view: &View<'a>) -> impl Iterator<Item = &'a Route> {
-    view.routes.iter().filter(move |r| r.table == table && (1..=BROAD).contains(&r.prefix) && !r.is_ours())
+    let is_piece = |r: &&Route| (1..=BROAD).contains(&r.prefix) && !r.is_ours() && !r.destination.is_multicast();
+    view.routes.iter().filter(move |r| r.table == table && is_piece(r))
 }
 
 impl Rule {

@@ -549,6 +549,15 @@ fn sets() -> Vec<Set> {
         set("a kill switch", vec![Rule { nowhere: true, table: 0, ..rule(32700, 0) }], vec![], Some(0)),
         set("a kill switch behind a tunnel in main", vec![], vec![tunnel(50), nowhere(100)], Some(TUNNEL)),
         set("a black hole in main", vec![], vec![nowhere(100), foreign(16, 300, 3, GW1)], Some(0)),
+        set("a black hole in main of a metric above ours", vec![], vec![nowhere(9999)], Some(0)),
+        set("a black hole in main of the highest metric", vec![], vec![nowhere(u32::MAX)], None),
+        set("a black hole for what has no hosts", vec![], vec![to([224, 0, 0, 0], 3, nowhere(0))], None),
+        set(
+            "a table with a black hole for what has no hosts",
+            vec![rule(900, 700)],
+            vec![table(700, to([224, 0, 0, 0], 3, nowhere(0))), table(700, wan1.clone())],
+            None,
+        ),
         set("a tunnel in main", vec![], vec![tunnel(50), foreign(16, 100, 3, GW1)], Some(TUNNEL)),
         set("a tunnel in main behind our metric", vec![], vec![tunnel(300), foreign(16, 1000, 3, GW1)], Some(TUNNEL)),
         set("halves by a tunnel", vec![], vec![half(0, tunnel(0)), half(128, tunnel(0))], Some(TUNNEL)),
@@ -607,6 +616,29 @@ fn v1_what_leads_elsewhere_is_never_led_around_whoever_comes_first() {
                 assert!(!kernel.rules.iter().any(|r| r.protocol == PROTOCOL), "{context}");
             }
         }
+    }
+}
+
+#[test]
+fn v1_a_tunnel_in_main_that_goes_leaves_its_traffic_to_the_black_hole_behind_it() {
+    let nowhere = |metric| Route { hops: Vec::new(), ..foreign(3, metric, TUNNEL, Ipv4Addr::new(10, 8, 0, 1)) };
+    for (black_hole, then) in [(100, None), (9999, None), (u32::MAX, Some(3))] {
+        let (mut kernel, policy) = (Kernel::new(), policy());
+        kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+        let tunnel = foreign(3, 50, TUNNEL, Ipv4Addr::new(10, 8, 0, 1));
+        kernel.routes.extend([tunnel.clone(), nowhere(black_hole)]);
+        kernel.follow(&policy, Some(0));
+        kernel.routes.retain(|r| *r != tunnel);
+        assert_eq!(
+            kernel.way(LAN).filter(|way| *way != 0),
+            then,
+            "black hole of metric {black_hole}: in the same moment"
+        );
+        // imon has been stopped, and its default in main stays.
+        for change in policy.farewell(false, &kernel.view()) {
+            kernel.apply(&change);
+        }
+        assert_eq!(kernel.way(LAN).filter(|way| *way != 0), then, "black hole of metric {black_hole}: without imon");
     }
 }
 

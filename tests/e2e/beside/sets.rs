@@ -293,6 +293,28 @@ pub(super) const SETS: &[Set] = &[
         "nowhere",
         &["route add blackhole default metric 100", "route add default via 192.168.42.1 metric 300"],
     ),
+    Set::new(
+        "a black hole in main, of a metric above imon's",
+        "nowhere",
+        "nowhere",
+        &["route add blackhole default metric 9999"],
+    ),
+    Set::new(
+        "a black hole in main, of the highest metric",
+        "choice",
+        "choice",
+        &["route add blackhole default metric 4294967295"],
+    ),
+    Set::new(
+        "a black hole for what has no hosts, in a table over wan1",
+        "choice",
+        "choice",
+        &[
+            "route add default via 192.168.42.1 table 700",
+            "route add blackhole 224.0.0.0/3 table 700",
+            "rule add pref 900 table 700",
+        ],
+    ),
     Set::new("a tunnel in main", "tunnel", "tunnel", &["route add default dev wg0 metric 50"]),
     Set::new(
         "a tunnel in main, of a metric above imon's",
