@@ -198,7 +198,8 @@ impl Policy {
     #[must_use]
     pub fn lacks_metric(&self, wan: usize, view: &View<'_>) -> bool {
         let others = || view.routes.iter().filter(|r| r.table == MAIN && r.is_default() && !r.is_ours());
-        let elsewhere = |r: &Route| r.hop().and_then(|h| self.wan_of(h, view)).is_some_and(|other| other != wan);
+        let other = |r: &Route| r.hop().and_then(|h| self.wan_of(h, view)).is_some_and(|other| other != wan);
+        let elsewhere = |r: &Route| r.metric == 0 && other(r);
         self.state(wan, view) == Some(State::NoGateway) && others().count() == 1 && others().all(elsewhere)
     }
 

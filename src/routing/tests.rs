@@ -620,6 +620,20 @@ fn v1_what_leads_elsewhere_is_never_led_around_whoever_comes_first() {
 }
 
 #[test]
+fn v10_a_network_without_a_default_is_told_to_lack_a_metric_only_where_the_others_has_none() {
+    let wan =
+        |device: &str| Wan { device: device.into(), gateway: Gateway::Auto, targets: Vec::new(), remembered: None };
+    let policy = Policy::new("main", vec![wan("wan1"), wan("wan2")], 201);
+    for (metric, lacks) in [(0, true), (200, false)] {
+        let mut kernel = Kernel::new();
+        kernel.routes.retain(|r| !r.is_default());
+        kernel.routes.push(foreign(16, metric, 4, GW2));
+        assert_eq!(policy.state(0, &kernel.view()), Some(State::NoGateway));
+        assert_eq!(policy.lacks_metric(0, &kernel.view()), lacks, "metric {metric}");
+    }
+}
+
+#[test]
 fn v1_a_tunnel_in_main_that_goes_leaves_its_traffic_to_the_black_hole_behind_it() {
     let nowhere = |metric| Route { hops: Vec::new(), ..foreign(3, metric, TUNNEL, Ipv4Addr::new(10, 8, 0, 1)) };
     for (black_hole, then) in [(100, None), (9999, None), (u32::MAX, Some(3))] {
