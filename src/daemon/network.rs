@@ -12,6 +12,7 @@ use super::restores::Restores;
 use super::{Ready, Waited};
 use crate::config;
 use crate::event::Severity;
+use crate::monitor::failover::damping::Damper;
 use crate::net::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
 use crate::routing::{self, Beside, BesideKind, Part, Policy, Probed, Road, State, View};
 use crate::sys::conntrack::Flush;
@@ -88,6 +89,9 @@ pub(super) struct Network {
     /// Routes of others that keep traffic there, in words.
     stuck: Vec<(usize, String)>,
     remarks: Vec<(Severity, String)>,
+    damper: Damper,
+    /// The last that was not said.
+    untold: String,
     vacated: Vec<Ipv4Addr>,
     flush: Option<Flush>,
     locks: Vec<(String, Lock)>,
@@ -126,6 +130,8 @@ struct Note {
 const MOST_STUCK: usize = 4;
 /// Of what others have set up so much is told of.
 const MOST_NOTES: usize = 16;
+/// So many changes of addresses, gateways and of what others have set up are said one by one.
+const ONE_BY_ONE: u32 = 24;
 
 impl Network {
     /// Looks at everything, and finds out whether what the WANs need can be made. Changes nothing: that is for
@@ -177,6 +183,8 @@ impl Network {
             down: vec![false; wans],
             stuck: Vec::new(),
             remarks: Vec::new(),
+            damper: Damper::default(),
+            untold: String::new(),
             vacated: Vec::new(),
             flush: None,
             locks,
@@ -314,7 +322,7 @@ impl Network {
         let notes = said.beside.iter().map(|note| &note.text);
         let settles =
             complaints.into_iter().chain(&said.roads).chain(&said.advice).chain(notes).filter_map(Complaint::poll_at);
-        [self.watch.map(|watch| watch.next), self.retry, self.sweep]
+        [self.watch.map(|watch| watch.next), self.retry, self.sweep, self.damper.poll_at()]
             .into_iter()
             .flatten()
             .chain(blinks)
@@ -587,18 +595,19 @@ impl Network {
         if states == self.states {
             return false;
         }
-        for ((new, old), label) in states.iter().zip(&self.states).zip(&self.labels) {
+        let before = std::mem::replace(&mut self.states, states);
+        let mut texts = Vec::new();
+        for ((new, old), label) in self.states.iter().zip(&before).zip(&self.labels) {
             let (State::Ready(new), State::Ready(old)) = (new, old) else { continue };
             if new.address != old.address {
-                let text = format!("{label}: its address is {} now, it was {}", new.address, old.address);
-                self.remarks.push((Severity::Notice, text));
+                texts.push(format!("{label}: its address is {} now, it was {}", new.address, old.address));
             }
             if let (Some(now), true) = (new.gateway, new.gateway != old.gateway) {
                 let before = old.gateway.map_or_else(String::new, |before| format!(", it was {before}"));
-                self.remarks.push((Severity::Notice, format!("{label}: its gateway is {now} now{before}")));
+                texts.push(format!("{label}: its gateway is {now} now{before}"));
             }
         }
-        self.states = states;
+        texts.into_iter().for_each(|text| self.tell(now, Severity::Notice, text));
         true
     }
 
@@ -748,18 +757,18 @@ impl Network {
         }
         // What is left of the old ones is there no more.
         for note in std::mem::replace(&mut self.said.beside, notes).iter().filter(|note| note.text.said().is_some()) {
-            self.remarks.push((Severity::Notice, format!("'{}' does not count any more", note.what)));
+            self.tell(now, Severity::Notice, format!("'{}' does not count any more", note.what));
         }
     }
 
     /// Says what has lasted.
     fn speak(&mut self, now: Instant) {
         let Said { foreign, outranked, refused, roads, advice, beside, .. } = &mut self.said;
-        let remarks = &mut self.remarks;
+        let mut lines = Vec::new();
         let mut say = |complaint: &mut Complaint, severity, before: &str, over: Option<&str>| match complaint.word(now)
         {
-            Some(Word::Is(text)) => remarks.push((severity, format!("{before}{text}"))),
-            Some(Word::Over) => remarks.extend(over.map(|text| (Severity::Notice, text.to_owned()))),
+            Some(Word::Is(text)) => lines.push((severity, format!("{before}{text}"))),
+            Some(Word::Over) => lines.extend(over.map(|text| (Severity::Notice, text.to_owned()))),
             None => {}
         };
         say(foreign, Severity::Warning, "", None);
@@ -771,6 +780,20 @@ impl Network {
         for note in beside {
             let severity = if note.kind == BesideKind::Narrow.word() { Severity::Warning } else { Severity::Notice };
             say(&mut note.text, severity, "", None);
+        }
+        if let Some((times, lasted)) = self.damper.take(now) {
+            let text = format!("{times} more changes in {} s, the last: {}", lasted.as_secs(), self.untold);
+            self.remarks.push((Severity::Notice, text));
+        }
+        lines.into_iter().for_each(|(severity, text)| self.tell(now, severity, text));
+    }
+
+    /// Says what may change as often as somebody likes.
+    fn tell(&mut self, now: Instant, severity: Severity, text: String) {
+        if self.damper.note(now, ONE_BY_ONE) {
+            self.remarks.push((severity, text));
+        } else {
+            self.untold = text;
         }
     }
 

@@ -21,7 +21,7 @@ const CALM: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)];
 
 /// What has been told of one thing's changes, and what has not.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Damper {
+pub(crate) struct Damper {
     /// Changes that were told one by one.
     one_by_one: u32,
     /// Changes that have not been told.
@@ -39,7 +39,7 @@ impl Default for Damper {
 
 impl Damper {
     /// Takes note of a change, of which `free` are told one by one. Returns whether this one is told now.
-    pub(super) fn note(&mut self, now: Instant, free: u32) -> bool {
+    pub(crate) fn note(&mut self, now: Instant, free: u32) -> bool {
         if self.untold == 0 && now.since(self.changed) >= FORGET {
             (self.one_by_one, self.gap) = (0, FIRST_GAP);
         }
@@ -54,12 +54,12 @@ impl Damper {
     }
 
     /// When a sum is due.
-    pub(super) fn poll_at(&self) -> Option<Instant> {
+    pub(crate) fn poll_at(&self) -> Option<Instant> {
         (self.untold > 0).then(|| (self.told + self.gap).min(self.calm()))
     }
 
     /// The sum that is due: how many changes there were since the last line, and how long ago that was.
-    pub(super) fn take(&mut self, now: Instant) -> Option<(u32, Duration)> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<(u32, Duration)> {
         self.poll_at().filter(|at| *at <= now)?;
         if self.calm() <= now {
             self.one_by_one = self.one_by_one.saturating_sub(1);

@@ -2,7 +2,7 @@
 //! routes and rules that takes is `routing`; nothing here knows of them, only whether the kernel has made them.
 
 pub mod choice;
-mod damping;
+pub(crate) mod damping;
 pub mod health;
 
 use std::net::Ipv4Addr;

@@ -22,6 +22,7 @@ pub(super) fn tests() -> Vec<Trial> {
         v9_a_way_by_a_next_hop_object_or_by_several_is_looked_at_whole,
         v10_defaults_that_replace_each_other_are_named_and_the_first_gateway_is_kept,
         v12_an_address_that_is_replaced_brings_no_false_word,
+        d10_a_gateway_that_changes_all_the_time_is_told_of_in_sums,
     ]
 }
 
@@ -217,4 +218,26 @@ fn v12_an_address_that_is_replaced_brings_no_false_word() {
     for word in ["Traffic does not go", "invalid gateway", "not as they should be", "set again"] {
         assert_eq!(count(&imon, word), 0, "{word}: {:?}", said(&imon));
     }
+}
+
+fn d10_a_gateway_that_changes_all_the_time_is_told_of_in_sums() {
+    let lab = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).default_route(None).up();
+    lab.sh(
+        "router",
+        "ip route add default via 192.168.42.1 metric 10; ip route add default via 192.168.62.1 metric 20",
+    );
+    let imon = start(&lab, json!({ "primary-gw": "auto", "standby-gw": "auto", "primary-ping": "1.1.1.1" }));
+    wait_up(&imon);
+    let lines = || count(&imon, "its gateway is");
+    let flap =
+        "for last in 254 1 254 1 254 1; do ip route replace default via 192.168.42.$last metric 10; sleep 0.1; done";
+    lab.wait_until("as many lines as are said one by one", SOON, || {
+        lab.sh("router", flap);
+        lines() >= 24
+    });
+    (0..3).for_each(|_| _ = lab.sh("router", flap));
+    wait_status(&lab, &imon, "t", "the last gateway", |s| {
+        s["monitors"]["failover"]["wans"][0]["gateway"] == "192.168.42.1"
+    });
+    assert_eq!(lines(), 24);
 }
