@@ -98,7 +98,7 @@ fn run(folder: &Folder, tools: &str, args: &[&str]) -> (i32, String) {
 }
 
 fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !so() {
         assert!(Instant::now() < deadline, "{what}");
         std::thread::yield_now();

@@ -24,7 +24,7 @@ use libtest_mimic::{Arguments, Trial};
 
 /// First argument of this program when it is to run a test's inside.
 const INSIDE: &str = "--inside";
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(30);
 /// The lab's addresses for the router's second link.
 const GATEWAY1: Ipv4Addr = Ipv4Addr::new(192, 168, 42, 1);
 const GATEWAY2: Ipv4Addr = Ipv4Addr::new(192, 168, 62, 1);

@@ -346,7 +346,7 @@ fn only_the_processes_of_imon_get_the_signal() {
     };
     let mut children: Vec<_> =
         ["ours", "theirs"].map(|f| Command::new("sh").arg("-c").arg(line(f)).spawn().unwrap()).into();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let wait = |file: &str| {
         while !folder.path(file).exists() {
             assert!(std::time::Instant::now() < deadline, "no {file}");

@@ -104,6 +104,7 @@ fn the_first_address_and_a_change_word_for_word() {
     let second = wait_calls(&lab, 2);
     assert_eq!(second[1].argv, ["5", "t", "1", "ddns-ip-update", "203.0.113.77", "203.0.113.1"]);
     assert_eq!(second[1].json["old_address"], "203.0.113.1");
+    imon.wait_line(|line| line.contains("from 203.0.113.1 to 203.0.113.77"), SOON);
     let lines = said(&imon);
     let wanted = [
         "[t] Start External IP Address tracking",
@@ -112,8 +113,10 @@ fn the_first_address_and_a_change_word_for_word() {
     ];
     let places: Vec<_> = wanted.iter().map(|w| lines.iter().position(|l| l == w)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{lines:?}");
-    let now = &wait_known(&lab, &imon)["monitors"]["ddns"]["addresses"][0];
-    assert_eq!((&now["address"], &now["published"][0]["address"]), (&"203.0.113.77".into(), &"203.0.113.77".into()));
+    wait_status(&lab, &imon, "t", "it is published", |s| {
+        let now = &s["monitors"]["ddns"]["addresses"][0];
+        now["address"] == "203.0.113.77" && now["published"][0]["address"] == "203.0.113.77"
+    });
     stop(&imon);
 }
 

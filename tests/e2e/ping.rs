@@ -196,12 +196,10 @@ fn the_status_follows_a_change_at_once() {
         (of(0), of(1))
     };
     let is = |first: &str, second: &str| state() == (first.to_owned(), second.to_owned());
-    // It is written at most once a second on a change, and every 10 s for the numbers.
-    let limit = Duration::from_secs(5);
-    lab.wait_until("both are online", limit, || is("online", "online"));
+    lab.wait_until("both are online", SOON, || is("online", "online"));
     internet.set("9.9.9.9", &Behaviour::silent());
-    lab.wait_until("one is offline", limit, || is("online", "offline"));
+    lab.wait_until("one is offline", SOON, || is("online", "offline"));
     internet.set("9.9.9.9", &Behaviour::normal());
-    lab.wait_until("it is back", limit, || is("online", "online"));
+    lab.wait_until("it is back", SOON, || is("online", "online"));
     assert!(imon.alive());
 }

@@ -175,7 +175,7 @@ fn d8_a_renewal_moves_packets_and_is_neither_told_nor_counted() {
             assert!(!told, "{away} ms: {said:?}");
             assert_eq!(calls(&lab).len(), before, "{away} ms");
         }
-        assert!(rounds < 20, "no renewal was short enough: {away} ms");
+        assert!(rounds < 60, "no renewal was short enough: {away} ms");
     }
     // One that does not come back is an outage.
     lab.sh("router", "ip -4 addr flush dev wan1");
@@ -189,28 +189,28 @@ fn d8_a_reload_in_a_renewal_makes_no_outage_of_it() {
     let settings = |metric: u32| json!({ "metric": metric, "hold-down": 1, "prefer-primary": true });
     let imon = start(&lab, settings(201));
     wait_up(&imon);
-    let (mut round, mut away) = (0, 1000);
+    let (mut round, mut away) = (0, 1000_u64);
     // On a machine that is too slow for it, it was an outage.
     while away >= 250 {
         round += 1;
-        assert!(round < 20, "no renewal was short enough: {away} ms");
+        assert!(round < 60, "no renewal was short enough: {away} ms");
         lab.wait_until("traffic on primary", SOON, || {
             lab.sh("router", "ip -4 addr replace 192.168.42.2/24 dev wan1");
             way(&lab, "1.1.1.1") == "wan1"
         });
         let mark = imon.mark();
         lab.write("/etc/default/imon-t", &crate::failover::config(settings(201 + round)));
-        let since = Instant::now();
-        lab.sh("router", "ip -4 addr flush dev wan1; n=0; while [ $n -lt 50 ] && ! ip -4 route get 1.1.1.1 2>/dev/null | grep -q wan2; do n=$((n+1)); done");
-        imon.signal(Signal::SIGHUP);
-        let moved = format!("ip -4 route | grep -q 'dev wan2.* metric {}'", 201 + round);
-        lab.sh(
-            "router",
-            &format!(
-                "n=0; while [ $n -lt 50 ] && ! {moved}; do n=$((n+1)); done; ip -4 addr add 192.168.42.2/24 dev wan1"
-            ),
+        // In one process: what is started takes long on a busy machine.
+        let script = format!(
+            "imon=$(pgrep -xo imon); began=$(date +%s%N); echo addr flush dev wan1 | ip -4 -batch -
+             n=0; until ip route get 1.1.1.1 2>/dev/null | grep -q 'dev wan2' || [ $n -gt 200 ]; do n=$((n + 1)); done
+             kill -HUP $imon
+             n=0; until ip -4 route | grep -q 'dev wan2.* metric {}' || [ $n -gt 200 ]; do n=$((n + 1)); done
+             ip -4 addr add 192.168.42.2/24 dev wan1
+             echo $(( ($(date +%s%N) - began) / 1000000 ))",
+            201 + round
         );
-        away = since.elapsed().as_millis();
+        away = lab.sh("router", &script).trim().parse().unwrap();
         imon.wait_line_from(mark, |line| line.contains("Reloaded"), SOON);
         if away < 250 {
             lab.wait_until("traffic on primary again", SOON, || way(&lab, "1.1.1.1") == "wan1");

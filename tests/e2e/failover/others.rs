@@ -83,7 +83,7 @@ fn v1_what_is_said_of_a_stray_default_is_true_and_ends_with_it() {
     lab.sh("router", &format!("ip route del {route}"));
     imon.wait_line(|line| line.ends_with(&format!("'ip route {route}' does not count any more")), SOON);
     // The numbers alone would bring it half a minute later.
-    lab.wait_until("the status has it no more", Duration::from_secs(10), || noted() == 0);
+    lab.wait_until("the status has it no more", SOON, || noted() == 0);
 }
 
 fn v2_who_deletes_looks_into_main_until_none_is_left_is_soon_done() {

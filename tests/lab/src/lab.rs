@@ -23,7 +23,7 @@ use crate::topology::{self, Nat, Plan};
 /// How long building may take on a loaded machine.
 const UP: Duration = Duration::from_secs(30);
 /// How long the kernel may take to end all processes inside.
-const DOWN: Duration = Duration::from_secs(10);
+const DOWN: Duration = Duration::from_secs(30);
 /// How often [`Lab::wait_until`] looks.
 const POLL: Duration = Duration::from_millis(2);
 

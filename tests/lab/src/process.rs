@@ -15,7 +15,7 @@ use crate::stats::{Usage, children};
 use crate::timeline::Timeline;
 
 /// How long a program may take from fork to its own first instruction.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(30);
 /// How long output may lag behind the end of the program that wrote it.
 const TAIL: Duration = Duration::from_millis(500);
 /// How often things without an event of their own are looked at.

@@ -44,7 +44,7 @@ pub use wire::{Direction, Passage, Wire, WireSettings, round_trip};
 
 const FLAG: &str = "--lab-role";
 /// How long a role may take to obey.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Must be the first statement of `main()` in whatever uses the lab: when this process was started as a role, it plays
 /// it and does not return.

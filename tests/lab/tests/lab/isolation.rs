@@ -19,7 +19,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Inodes of the namespaces that a lab consists of.
 fn namespaces(keeper: i32) -> BTreeSet<u64> {

@@ -71,7 +71,7 @@ fn each_fault_breaks_what_it_says_and_heals() {
         let state = || (answered(&lab, &gateway), answered(&lab, "1.1.1.1"));
         let healed = || {
             // The router asks for its neighbour's address once a second.
-            lab.wait_until("all is well again", Duration::from_secs(5), || state() == (true, true));
+            lab.wait_until("all is well again", Duration::from_secs(30), || state() == (true, true));
             let v6 = wan.gateway_v6().to_string();
             assert_eq!(lab.ping("router", &Ping::new(&v6)).answered(&v6), 1, "{wan:?}");
             assert!(wan == Wan::Two || lab.ping("lan", &Ping::new("1.1.1.1")).answered("1.1.1.1") == 1);
@@ -90,7 +90,7 @@ fn each_fault_breaks_what_it_says_and_heals() {
         lab.fault(Fault::UpstreamRejecting(wan));
         assert_eq!(state(), (true, false), "{wan:?}");
         // The kernel's own limit for ICMP errors is not for one namespace alone: other labs use it up for a moment.
-        lab.wait_until("every probe is rejected", Duration::from_secs(5), || {
+        lab.wait_until("every probe is rejected", Duration::from_secs(30), || {
             let heard = ping(&lab, "1.1.1.1").heard;
             let errors: Vec<_> = heard.iter().map(|h| (h.from.to_string(), h.kind)).collect();
             errors == vec![(gateway.clone(), 3); 2]

@@ -21,7 +21,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(30);
 
 fn a_process_has_its_real_pid_output_and_end() {
     let lab = Lab::new();

@@ -26,7 +26,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(30);
 const MS: Duration = Duration::from_millis(1);
 
 fn the_responder_answers_rightly_and_keeps_a_record() {
