@@ -582,7 +582,7 @@ impl Daemon {
             }
         }
         if let Some(failover) = &self.monitors.failover {
-            network.set_down(failover.wans().iter().map(|wan| wan.health.condition() == Condition::Down));
+            network.set_down(failover.wans().iter().map(|wan| wan.health.condition() == Condition::Down), now);
         }
         if network.keep(now) {
             self.tell_links(now);

@@ -86,8 +86,10 @@ pub(super) struct Network {
     said: Said,
     /// Which networks do not work, as the monitor says.
     down: Vec<bool>,
-    /// Routes of others that keep traffic there, in words.
+    /// Routes of others that keep traffic there, in words,
     stuck: Vec<(usize, String)>,
+    /// and when such were looked for last.
+    sought: Option<Instant>,
     remarks: Vec<(Severity, String)>,
     damper: Damper,
     /// The last that was not said.
@@ -126,7 +128,9 @@ struct Note {
     text: Complaint,
 }
 
-/// Routes that keep traffic on a network that does not work are named up to this number.
+/// While a network does not work, routes that keep traffic there are looked for this often, and when there is news.
+const SEEK: Duration = Duration::from_secs(30);
+/// They are named up to this number.
 const MOST_STUCK: usize = 4;
 /// Of what others have set up so much is told of.
 const MOST_NOTES: usize = 16;
@@ -182,6 +186,7 @@ impl Network {
             said: Said::default(),
             down: vec![false; wans],
             stuck: Vec::new(),
+            sought: None,
             remarks: Vec::new(),
             damper: Damper::default(),
             untold: String::new(),
@@ -630,11 +635,13 @@ impl Network {
     }
 
     /// Which networks do not work, as the monitor says.
-    pub(super) fn set_down(&mut self, down: impl Iterator<Item = bool>) {
+    pub(super) fn set_down(&mut self, down: impl Iterator<Item = bool>, now: Instant) {
+        let pause = if self.dirty { TRY_AGAIN } else { SEEK };
+        let again = self.sought.is_none_or(|at| now.since(at) >= pause);
         for (wan, down) in down.enumerate() {
             let Some(place) = self.down.get_mut(wan) else { continue };
-            if std::mem::replace(place, down) != down {
-                self.dirty = true;
+            if std::mem::replace(place, down) != down || (down && again) {
+                (self.dirty, self.sought) = (true, Some(now));
                 self.look_for_stuck(wan, down);
             }
         }
@@ -645,7 +652,7 @@ impl Network {
         self.stuck.retain(|(other, _)| *other != wan);
         let device = self.settings.wans.get(wan).map(|wan| wan.device.as_str());
         let Some(link) = self.picture.links.iter().find(|l| down && Some(l.name.as_str()) == device) else { return };
-        let Ok((routes, count)) = self.requests.routes_over(link, MOST_STUCK) else { return };
+        let Ok((routes, count)) = self.requests.routes_over(&self.picture, link, MOST_STUCK) else { return };
         let more = count - routes.len();
         for (at, route) in routes.iter().enumerate() {
             let rest = if at + 1 == MOST_STUCK && more > 0 { format!(" and {more} more") } else { String::new() };

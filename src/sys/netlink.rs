@@ -170,10 +170,11 @@ impl Requests {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn routes_over(&mut self, link: &Link, most: usize) -> Result<(Vec<Route>, usize), Refused> {
+    pub fn routes_over(&mut self, picture: &Picture, link: &Link, most: usize) -> Result<(Vec<Route>, usize), Refused> {
         let (mut found, mut count) = (Vec::new(), 0);
         let errno = self.ask(Query::RoutesOver(link.index), &mut |m| {
-            let News::Route(route) = m.news else { return };
+            let News::Route(mut route) = m.news else { return };
+            picture.resolve(&mut route);
             // The kernel's own leads to the other end itself.
             let on = link.point_to_point && route.protocol != RTPROT_KERNEL;
             let by = |h: &crate::net::Hop| h.index == link.index && (on || h.gateway.is_some());

@@ -32,7 +32,7 @@ pub(super) fn others(policy: &Policy, picture: &Picture) -> Vec<Beside> {
 pub(super) fn detours(requests: &mut Requests, picture: &Picture, device: &str) -> Detours {
     let Some(link) = picture.links.iter().find(|l| l.name == device) else { return Detours::default() };
     // Not to be had is the same as none: this colours a verdict.
-    let (first, count) = requests.routes_over(link, MOST_DETOURS).unwrap_or_default();
+    let (first, count) = requests.routes_over(picture, link, MOST_DETOURS).unwrap_or_default();
     Detours { first: first.iter().map(|route| picture.in_words(route)).collect(), count }
 }
 

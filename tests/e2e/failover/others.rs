@@ -140,6 +140,16 @@ fn v7_a_host_route_over_a_dead_network_is_named() {
         |line| line.contains("'ip route 8.8.4.4/32 via 192.168.42.1 dev wan1") && line.contains("keeps its traffic"),
         SOON,
     );
+    // One that comes later, by a next-hop object that the kernel tells the number of; and it goes again.
+    let later = "'ip route 9.9.9.9/32 via 192.168.42.1 dev wan1";
+    lab.sh(
+        "router",
+        "sysctl -qw net.ipv4.nexthop_compat_mode=0; ip nexthop add id 7 via 192.168.42.1 dev wan1; sleep 1; \
+        ip route add 9.9.9.9 nhid 7",
+    );
+    imon.wait_line(|line| line.contains(later) && line.contains("keeps its traffic"), 2 * SOON);
+    lab.sh("router", "sleep 1; ip route del 9.9.9.9");
+    imon.wait_line(|line| line.contains(later) && line.contains("does not count any more"), 2 * SOON);
 }
 
 fn v8_a_port_of_a_bridge_is_named() {
