@@ -497,6 +497,26 @@ fn b19_a_route_that_the_kernel_refuses_is_never_called_active_and_is_tried_again
     assert_eq!((world.route, world.monitor.active()), (Some(0), Some(0)));
 }
 
+/// Where a client adds an address before the route to its subnet, the gateway counts as unreachable for a moment.
+#[test]
+fn v12_a_refusal_that_passes_within_300_ms_is_not_told() {
+    for (lasts, told) in [(0, 0), (10, 0), (250, 0), (290, 0), (340, 1), (2_000, 1)] {
+        let mut world = World::new(usual(), true, MS * 10_000);
+        world.run(10_500, |_, _| true);
+        world.refuses = Some("Nexthop has invalid gateway");
+        world.link(0, State::NoCarrier);
+        world.run(10_500 + lasts, |_, _| true);
+        world.refuses = None;
+        world.run(20_000, |_, _| true);
+        assert_eq!((world.route, world.monitor.active()), (Some(1), Some(1)), "{lasts} ms");
+        let log = world.log();
+        let said = log.iter().filter(|line| line.contains("cannot be set")).count();
+        assert_eq!(said, told, "{lasts} ms: {log:?}");
+        let took = world.moves.last().unwrap().0 - (10_500 + lasts);
+        assert!(took <= if told == 0 { 20 } else { 1_000 }, "{lasts} ms: {took} ms");
+    }
+}
+
 #[test]
 fn b37_an_outage_lasts_from_its_first_lost_probe_on_the_monotonic_clock() {
     let mut world = World::new(usual(), true, MS * 10_000);

@@ -439,7 +439,10 @@ impl Network {
     fn take(&mut self, wan: usize) -> Result<Road, Rc<str>> {
         let state = self.policy.state(wan, &View::from(&self.picture));
         let Some(road) = self.road(wan).filter(|_| matches!(state, Some(State::Ready(_)))) else {
-            return Err(self.states.get(wan).map_or_else(|| "there is no such WAN".into(), |s| s.to_string().into()));
+            // The one says what is there now, the other what the monitor has heard of.
+            let ready = |state: &State| matches!(state, State::Ready(_));
+            let why = [state, self.states.get(wan).copied()].into_iter().flatten().find(|state| !ready(state));
+            return Err(why.map_or_else(|| "there is no such WAN".into(), |state| state.to_string().into()));
         };
         let changes = self.policy.changes(Some(wan), &View::from(&self.picture));
         // Also when half of it was made: the rest is then put in order again.

@@ -105,6 +105,8 @@ struct Wanted {
     refused: Option<Rc<str>>,
     /// Since then the traffic is to go back to where it was said to go, of which nobody needs to know.
     silent: Option<Instant>,
+    /// Since then it has been refused, which may pass: the route to the subnet can come after the address.
+    failing: Option<Instant>,
 }
 
 /// The ping after a switch.
@@ -383,7 +385,7 @@ impl Failover {
 
     fn want(&mut self, wan: usize, cause: Cause, silent: Option<Instant>, out: &mut Vec<Effect>) {
         self.detour = None;
-        self.wanted = Some(Wanted { wan, cause, retry: None, refused: None, silent });
+        self.wanted = Some(Wanted { wan, cause, retry: None, refused: None, silent, failing: None });
         out.push(Effect::Route(wan));
     }
 
@@ -417,8 +419,9 @@ impl Failover {
                 self.emit(out, self.name(wan).map(|wan| What::Switched { wan, cause: wanted.cause }));
                 self.begin_postping(now, wan);
             }
-            Err(_) if wanted.silent.is_some_and(|since| now < since + PASSING) => {
-                self.wanted = Some(Wanted { retry: Some(now + TRY_SOON), ..wanted });
+            Err(_) if now < wanted.silent.or(wanted.failing).unwrap_or(now) + PASSING => {
+                let (retry, failing) = (Some(now + TRY_SOON), wanted.failing.or(Some(now)));
+                self.wanted = Some(Wanted { retry, failing, ..wanted });
             }
             Err(why) => {
                 let again = |(told, at): &(Rc<str>, Instant)| told != why || now.since(*at) >= SAY_AGAIN;
