@@ -214,6 +214,9 @@ impl Network {
             }
             let wanted = |(device, _): &mut (String, Lock)| self.settings.wans.iter().any(|wan| wan.device == *device);
             self.locks.extend(old.locks.extract_if(.., wanted));
+            // Another instance's name has other tables.
+            let table = self.policy.table();
+            self.locks.iter_mut().filter(|_| table != old.policy.table()).for_each(|(_, lock)| lock.note(&table));
         }
     }
 

@@ -206,23 +206,33 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
 }
 
 /// A lock on a file, held until it is dropped or the process ends, however that happens.
-pub struct Lock(#[allow(dead_code)] File);
+pub struct Lock(File);
+
+impl Lock {
+    /// Notes something behind the number of the process: for people who look, and for other imons. The lock itself is what
+    /// counts, also when there is no room to write.
+    pub fn note(&mut self, note: &dyn std::fmt::Display) {
+        let Self(file) = self;
+        let _ = file.set_len(0).and_then(|()| io::Seek::rewind(file));
+        let _ = writeln!(file, "{} {note}", std::process::id());
+    }
+}
 
 /// Locks a file, creating it if need be. Nobody else may read it: who can open a file can also lock it, and keep us out.
 ///
 /// # Errors
 /// `WouldBlock` when another process holds it; else as open(2).
 pub fn lock(path: &Path) -> io::Result<Lock> {
-    lock_and_note(path, "")
+    lock_and_note(path, &"")
 }
 
-/// The same with something noted behind the number of the process.
-fn lock_and_note(path: &Path, note: &str) -> io::Result<Lock> {
-    let mut file = open_own(OpenOptions::new().write(true).create(true), path)?;
+/// The same with something noted.
+fn lock_and_note(path: &Path, note: &dyn std::fmt::Display) -> io::Result<Lock> {
+    let file = open_own(OpenOptions::new().write(true).create(true), path)?;
     lock_file(&file)?;
-    // For people who look; the lock itself is what counts, also when there is no room to write.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}{note}", std::process::id()));
-    Ok(Lock(file))
+    let mut lock = Lock(file);
+    lock.note(note);
+    Ok(lock)
 }
 
 /// Whether a lock was taken by another process after the one of this number had it.
@@ -365,12 +375,12 @@ impl Runtime {
         let path = devices.join(device);
         // Somebody who only looks whether there is anybody has it for a moment.
         for _ in 0..PATIENCE {
-            match lock_and_note(&path, &format!(" {table}")) {
+            match lock_and_note(&path, &table) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => super::clock::pause(MOMENT),
                 other => return other,
             }
         }
-        lock_and_note(&path, &format!(" {table}"))
+        lock_and_note(&path, &table)
     }
 
     /// The interfaces but `ours` whose locks others hold, each with the table noted there, and the locks of those that

@@ -17,6 +17,7 @@ pub(super) fn tests() -> Vec<Trial> {
         v6_what_other_versions_left_is_cleared,
         v6_what_a_living_imon_has_is_left_alone,
         v6_what_a_killed_imon_left_is_cleared_by_one_that_runs,
+        v6_an_imon_whose_instance_has_another_name_since_a_reload_lives,
     ]
 }
 
@@ -107,6 +108,35 @@ fn v6_what_a_living_imon_has_is_left_alone() {
     assert!(had.iter().all(|line| all.contains(line)), "had {had:#?}, now {all:#?}");
     assert!(lab.ping("router", &Ping::new("1.1.1.1")).answered("1.1.1.1") > 0);
     assert!(a.alive());
+}
+
+fn v6_an_imon_whose_instance_has_another_name_since_a_reload_lives() {
+    let lab = bare_lab();
+    let named = |name: &str| {
+        let mut all: Value = serde_json::from_str(&config(probes())).unwrap();
+        all["global"]["instance"] = json!(name);
+        lab.write("/run/lab/imon.json", &all.to_string());
+    };
+    named("first");
+    let a = lab.imon("router").args(["--config", "/run/lab/imon.json", "--nosyslog"]).spawn();
+    wait_up(&a);
+    let before = marked(&lab);
+    named("second");
+    a.signal(Signal::SIGHUP);
+    a.wait_line(|line| line.contains("Reloaded"), SOON);
+    lab.wait_until("its tables are others", SOON, || {
+        let now = marked(&lab);
+        now.len() == before.len() && now != before
+    });
+    let had = marked(&lab);
+    lab.sh("router", "for n in 1 2; do ip link add dummy$n type veth peer name peer$n && ip link set dummy$n up && ip link set peer$n up && ip addr add 10.77.$n.2/24 dev dummy$n; done");
+    let other =
+        json!({ "primary-if": "dummy1", "primary-gw": "10.77.1.1", "standby-if": "dummy2", "standby-gw": "10.77.2.1" });
+    let b = lab.imon("router").instance("b", &config(other)).nosyslog().spawn();
+    b.wait_line(|line| line.ends_with("Both Primary and Standby Networks are offline"), SOON);
+    assert!(b.texts().iter().all(|line| !line.contains("was killed")), "{:#?}", b.texts());
+    let all = marked(&lab);
+    assert!(had.iter().all(|line| all.contains(line)), "had {had:#?}, now {all:#?}");
 }
 
 fn v6_what_a_killed_imon_left_is_cleared_by_one_that_runs() {
