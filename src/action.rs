@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::daemon::world::{Source, Waited, World};
 use crate::event::{Action, Monitor, Severity};
 use crate::number::Plain;
 use crate::sys::files::Record;
 use crate::sys::log::Logger;
-use crate::sys::poll::Poll;
 use crate::sys::process::{self, Output, Script};
 use crate::sys::shortage;
 use crate::time::Instant;
@@ -232,15 +232,15 @@ impl Actions {
         self.queues.iter().filter_map(next).min()
     }
 
-    /// Adds the scripts' outputs to what is waited for, each by the name that `name` makes of its number.
-    pub fn add_to<N: Copy + PartialEq>(&self, poll: &mut Poll<N>, name: fn(u64) -> N) {
+    /// Adds the scripts' outputs to what is waited for.
+    pub fn add_to(&self, world: &mut impl World) {
         for r in self.queues.iter().filter_map(|q| q.running.as_ref()) {
             if let Some(output) = &r.output {
-                poll.add(name(r.number), output.fd());
+                world.watch(Waited::Output(r.number), Source::Readable(output.fd()));
             }
         }
         for leftover in &self.leftovers {
-            poll.add(name(leftover.number), leftover.output.fd());
+            world.watch(Waited::Output(leftover.number), Source::Readable(leftover.output.fd()));
         }
     }
 

@@ -19,6 +19,7 @@ use crate::sys::files::{Runtime, RuntimeError};
 use crate::sys::log::Logger;
 use crate::sys::notify::Notify;
 use crate::sys::ping::OpenError;
+use crate::sys::real::Real;
 use crate::sys::shortage;
 use crate::sys::signal::{self, Signals};
 use crate::sys::{self, clock, files};
@@ -183,7 +184,8 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
             None
         }
     };
-    match Daemon::new(Start { source, config, print, instance, signals, log, notify, runtime }) {
+    match Daemon::new(Start { world: Real::default(), source, config, print, instance, signals, log, notify, runtime })
+    {
         Ok(daemon) => match daemon.run() {
             Ok(()) => OK,
             Err(e) => fail(FAILURE, &[format!("Waiting for events failed: {}", shortage::told(&e))]),

@@ -13,6 +13,7 @@ mod leftovers;
 mod network;
 mod restores;
 mod web;
+pub mod world;
 mod writer;
 
 use std::rc::Rc;
@@ -30,23 +31,22 @@ use crate::monitor::updown::{self, Updown};
 use crate::monitor::{Effect, Owner, ProbeId, Progress, Reason, Seen};
 use crate::opinion;
 use crate::status::{self, Sources};
-use crate::sys::clock;
 use crate::sys::files::Runtime;
 use crate::sys::log::Logger;
 use crate::sys::memory;
 use crate::sys::notify::Notify;
 use crate::sys::ping::{OpenError, Pinger};
-use crate::sys::poll::Poll;
 use crate::sys::shortage;
 use crate::sys::signal::Signals;
 use crate::sys::writer::Job as FileJob;
-use crate::time::{Instant, Wall};
+use crate::time::{Clock, Instant, Wall};
 use crate::wire::icmp::{Heard, Token};
 use ask::Questions;
 use contacts::Contacts;
 use hosts::{Files, Hosts, Needs, Way};
 use network::{Network, Unable};
 use web::Web;
+use world::{Waited, World};
 use writer::Writing;
 
 /// The status is written at most this often after a change of state,
@@ -63,13 +63,13 @@ const LEAVE_AGAIN: Duration = Duration::from_secs(1);
 const WRITING: Duration = Duration::from_secs(2);
 /// Signals of a kind are obeyed at most this often.
 const MERGED: Duration = Duration::from_secs(1);
-/// From this many probes a second on, replies are collected for a few milliseconds instead of waking for each. The
-/// kernel's time stamps keep the round-trip times exact.
+/// From this many probes a second on, replies are collected for a few milliseconds instead of waking for each.
 const BULK_RATE: f64 = 200.0;
-const BULK_MILLIS: i32 = 8;
 
 /// What the program brings to the loop.
-pub struct Start {
+pub struct Start<W> {
+    /// The world.
+    pub world: W,
     /// Where the configuration came from, for reloading it.
     pub source: Source,
     /// What it says.
@@ -89,7 +89,8 @@ pub struct Start {
 }
 
 /// The running program.
-pub struct Daemon {
+pub struct Daemon<W: World> {
+    world: W,
     source: Source,
     instance: String,
     signals: Signals,
@@ -108,7 +109,6 @@ pub struct Daemon {
     /// Events beyond V2.99's that call the script.
     requested: Vec<&'static str>,
     effects: Vec<Effect>,
-    poll: Ready,
     heard: Vec<(Option<usize>, Heard, Duration)>,
     started: Wall,
     suspended: Duration,
@@ -185,30 +185,6 @@ pub enum Refused {
     Short(&'static str, std::io::Error),
 }
 
-/// What the loop waits for, each by its name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Waited {
-    Signals,
-    /// Replies to pings, by any socket.
-    Pings,
-    /// News of links, addresses, routes and rules, for failover.
-    News,
-    /// News of addresses and default routes, for ddns.
-    Addresses,
-    /// The list of connections that is gone through.
-    Flush,
-    Contact(u64),
-    Question(u64),
-    Worker(u64),
-    Output(u64),
-    /// Room for log lines.
-    Log,
-    /// The child that writes files.
-    Writer,
-}
-
-type Ready = Poll<Waited>;
-
 /// What hearing leads to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -241,14 +217,14 @@ struct StatusFile {
     stale: bool,
 }
 
-impl Daemon {
+impl<W: World> Daemon<W> {
     /// Opens the sockets and makes the monitors.
     ///
     /// # Errors
     /// When something is missing that nothing works without. The log and the service manager come back, to say so.
-    pub fn new(start: Start) -> Result<Self, Box<(Refused, Logger, Notify)>> {
-        let Start { source, config, print, instance, signals, log, notify, runtime } = start;
-        let now = clock::monotonic();
+    pub fn new(start: Start<W>) -> Result<Self, Box<(Refused, Logger, Notify)>> {
+        let Start { mut world, source, config, print, instance, signals, log, notify, runtime } = start;
+        let now = world.now();
         let prepared = Prepared::new(None, false, &config, &instance, runtime.as_ref(), now);
         let Prepared { mut network, pinger, files, mut web } = match prepared {
             Ok(prepared) => prepared,
@@ -258,17 +234,19 @@ impl Daemon {
         if let Some(network) = &mut network {
             network.begin(None, runtime.as_ref(), now);
         }
-        let mut hosts = Hosts::new();
-        let mut monitors = Monitors::new(&config, network.as_ref(), &mut hosts, &|_| false, now);
+        let mut hosts = Hosts::new(world.random());
+        let mut monitors = Monitors::new(&mut world, &config, network.as_ref(), &mut hosts, &|_| false, now);
         monitors.begin(&mut hosts, files, now);
         if let (Some(ddns), Some(web)) = (&mut monitors.ddns, &mut web) {
-            ddns.restore(web.load(), clock::both());
+            ddns.restore(web.load(world.clock().wall), world.clock());
         }
         let mut writing = Writing::new(runtime.as_ref().map(Runtime::lock_file));
         if let Some(web) = &mut web {
             web.prepare_state(&mut writing);
         }
+        let (started, suspended) = (world.clock().wall, world.suspended());
         let mut daemon = Self {
+            world,
             source,
             instance,
             signals,
@@ -285,10 +263,9 @@ impl Daemon {
             actions: Actions::new(),
             requested: Vec::new(),
             effects: Vec::new(),
-            poll: Poll::default(),
             heard: Vec::new(),
-            started: clock::wall(),
-            suspended: clock::suspended(),
+            started,
+            suspended,
             status: StatusFile::default(),
             feed: notify.watchdog().map(|_| now),
             notify,
@@ -312,18 +289,19 @@ impl Daemon {
     /// When poll(2) itself fails, which nothing sensible can follow.
     pub fn run(mut self) -> std::io::Result<()> {
         self.announce();
-        self.meet_network(clock::monotonic());
-        self.tell_ways(clock::monotonic());
+        self.meet_network(self.world.now());
+        self.tell_ways(self.world.now());
         self.notify.send("READY=1");
         memory::release_code();
         loop {
-            self.turn(clock::monotonic());
+            self.turn(self.world.now());
             let next = loop {
-                let timeout = self.timeout();
-                self.wait(timeout)?;
-                match self.hear() {
+                let until = self.wake_at();
+                self.wait(until)?;
+                let now = self.world.now();
+                match self.hear(now) {
                     // What is due is not put off, also when replies come without end.
-                    Next::Wait if timeout != 0 => {}
+                    Next::Wait if until.is_none_or(|until| until > now) => {}
                     next => break next,
                 }
             };
@@ -354,8 +332,8 @@ impl Daemon {
         self.keep_network(now);
         self.contacts.tick(now);
         // What nobody waits for any more is closed before new questions are asked.
-        self.questions.tick(now, &mut self.hosts);
-        self.hosts.tick(now, &mut self.questions);
+        self.questions.tick(now, &mut self.hosts, &mut self.world);
+        self.hosts.tick(now, &mut self.questions, &mut self.world);
         self.release(now);
         self.tell(now, &Seen::Tick, None);
         self.perform(now);
@@ -444,7 +422,7 @@ impl Daemon {
                 Effect::Probe(id) => self.probe(id),
                 Effect::Ask(id, name) => {
                     self.warn_of_private_server(id.server);
-                    self.questions.opinion(now, id, &name, &self.hosts);
+                    self.questions.opinion(now, id, &name, &self.hosts, &mut self.world);
                 }
                 Effect::Refresh(owner) => self.hosts.refresh(owner, now),
                 Effect::Route(wan) => {
@@ -501,7 +479,7 @@ impl Daemon {
     }
 
     fn probe(&mut self, id: ProbeId) {
-        let sent = clock::monotonic();
+        let sent = self.world.now();
         let token = Token { owner: id.owner, check: id.check, index: id.index, sent };
         let way = self.hosts.way(id.owner);
         let mut to = self.hosts.address(id.owner);
@@ -523,7 +501,7 @@ impl Daemon {
                         Some(via) => {
                             // There is one more descriptor to wait for.
                             self.quiet = None;
-                            self.contacts.send(id, probe, &via, to, sent)
+                            self.contacts.send(id, probe, &via, to, sent, &mut self.world)
                         }
                         None => Err(std::io::ErrorKind::NetworkDown.into()),
                     },
@@ -622,7 +600,7 @@ impl Daemon {
     /// Calls the action script, if the event has a call.
     fn call(&mut self, event: &Event, ticket: Option<Ticket>) {
         let Some(action) = event.call(&self.requested) else { return };
-        let clock = clock::both();
+        let clock = self.world.clock();
         let json = event.json(&self.instance, clock, self.hosts.address(event.owner).ok());
         let env = environment(action.name, &self.instance, event, &clock.wall, json);
         self.actions.push(event.monitor, Job { action, env, ticket }, &mut self.log);
@@ -636,7 +614,7 @@ impl Daemon {
     }
 
     fn notice_suspend(&mut self, now: Instant) {
-        let suspended = clock::suspended().max(self.suspended);
+        let suspended = self.world.suspended().max(self.suspended);
         let slept = suspended - self.suspended;
         self.suspended = suspended;
         if slept > SUSPENDED {
@@ -649,54 +627,53 @@ impl Daemon {
         }
     }
 
-    fn timeout(&self) -> i32 {
+    fn wake_at(&self) -> Option<Instant> {
         let others = self.quiet.map_or_else(|| self.others_wake_at(), |quiet| quiet.wake);
         let m = &self.monitors;
         let status = self.runtime.as_ref().and_then(|_| self.status.wake_at());
         let (updown, ping) = (m.updown.as_ref().and_then(Updown::poll_at), m.ping.as_ref().and_then(Ping::poll_at));
         let ddns = m.ddns.as_ref().and_then(Ddns::poll_at);
         let at = [updown, ping, m.failover.as_ref().and_then(Failover::poll_at), ddns, status, others];
-        let timeout = clock::poll_timeout(clock::monotonic(), at.into_iter().flatten().min());
-        // Times are kept to the millisecond, but a thousand targets need not be served one by one.
-        if self.bulk && (0..BULK_MILLIS).contains(&timeout) { BULK_MILLIS } else { timeout }
+        at.into_iter().flatten().min()
     }
 
-    fn wait(&mut self, timeout: i32) -> std::io::Result<()> {
+    fn wait(&mut self, until: Option<Instant>) -> std::io::Result<()> {
         if self.quiet.as_mut().is_some_and(|quiet| std::mem::replace(&mut quiet.listed, true)) {
-            return self.poll.wait(timeout);
+            return self.world.wait(until);
         }
-        self.poll.clear();
-        self.poll.add(Waited::Signals, self.signals.fd());
+        self.world.watch_nothing();
+        self.world.watch(Waited::Signals, world::Source::Readable(self.signals.fd()));
         // Collected replies are taken at each wake-up: none is worth one of its own.
-        if !self.bulk {
+        if self.bulk {
+            self.world.watch(Waited::Pings, world::Source::Collected);
+        } else {
             for fd in self.pinger.fds() {
-                self.poll.add(Waited::Pings, fd);
+                self.world.watch(Waited::Pings, world::Source::Readable(fd));
             }
         }
         if let Some(network) = &self.network {
-            network.add_to(&mut self.poll);
+            network.add_to(&mut self.world);
         }
-        self.contacts.add_to(&mut self.poll);
-        self.questions.add_to(&mut self.poll);
+        self.contacts.add_to(&mut self.world);
+        self.questions.add_to(&mut self.world);
         if let Some(web) = &self.web {
-            web.add_to(&mut self.poll);
+            web.add_to(&mut self.world);
         }
-        self.actions.add_to(&mut self.poll, Waited::Output);
-        self.writing.add_to(&mut self.poll);
+        self.actions.add_to(&mut self.world);
+        self.writing.add_to(&mut self.world);
         if let Some(fd) = self.log.waits_for() {
-            self.poll.add_write(Waited::Log, fd);
+            self.world.watch(Waited::Log, world::Source::Writable(fd));
         }
-        self.poll.wait(timeout)
+        self.world.wait(until)
     }
 
     /// Takes in everything that has arrived.
-    fn hear(&mut self) -> Next {
-        let now = clock::monotonic();
-        let signals = self.poll.ready(Waited::Signals) || self.signals.any();
-        let others = signals || self.poll.ready_besides(Waited::Pings);
+    fn hear(&mut self, now: Instant) -> Next {
+        let signals = self.world.is_ready(Waited::Signals) || self.signals.any();
+        let others = signals || self.world.is_ready_besides(Waited::Pings);
         if self.bulk {
             self.hear_pings(now);
-        } else if self.poll.ready(Waited::Pings) {
+        } else if self.world.is_ready(Waited::Pings) {
             self.hear_pings(now);
             // Every second wake-up is that of a reply, from which nothing follows but a new time for the next one.
             if self.effects.is_empty() && !others {
@@ -709,13 +686,13 @@ impl Daemon {
         self.quiet = None;
         self.hear_network(now);
         self.hear_answers(now);
-        if self.web.as_mut().is_some_and(|web| web.after(&self.poll)) {
+        if self.web.as_mut().is_some_and(|web| web.after(&self.world)) {
             self.tell(now, &Seen::Moved, Some(Monitor::Ddns));
         }
-        if self.poll.ready(Waited::Writer) {
+        if self.world.is_ready(Waited::Writer) {
             self.writing.after(now);
         }
-        self.actions.after(|number| self.poll.ready(Waited::Output(number)), &mut self.log);
+        self.actions.after(|number| self.world.is_ready(Waited::Output(number)), &mut self.log);
         if !signals {
             return Next::Turn;
         }
@@ -774,14 +751,14 @@ impl Daemon {
     }
 
     fn hear_answers(&mut self, now: Instant) {
-        while let Some((id, result)) = self.contacts.after(&self.poll, now) {
+        while let Some((id, result)) = self.contacts.after(&self.world, now) {
             let seen = match result {
                 Ok(rtt) => Seen::Reply(id, rtt),
                 Err(reason) => Seen::Lost(id, reason),
             };
             self.tell(now, &seen, self.hosts.monitor(id.owner));
         }
-        self.questions.after(&self.poll, now, &mut self.hosts);
+        self.questions.after(&mut self.world, now, &mut self.hosts);
         let mut own = None;
         while let Some((id, answer)) = self.questions.answered() {
             let own = own.get_or_insert_with(crate::sys::net::own_addresses);
@@ -856,7 +833,7 @@ impl Daemon {
         self.put_network(network, config, &instance, now);
         self.pinger.replace(pinger, is_new_network);
         self.hosts.keep(kept);
-        let mut monitors = Monitors::new(config, self.network.as_ref(), &mut self.hosts, &kept, now);
+        let mut monitors = Monitors::new(&mut self.world, config, self.network.as_ref(), &mut self.hosts, &kept, now);
         monitors.begin(&mut self.hosts, files, now);
         let hosts = &self.hosts;
         self.contacts.keep(|owner| hosts.monitor(owner).is_some());
@@ -864,7 +841,7 @@ impl Daemon {
         let target = |config: &Config| config.updown.as_ref().map(|u| Rc::clone(u.target.text()));
         let which =
             |config: &Config| (config.ddns.is_some(), target(config), config.failover.is_some(), config.ping.is_some());
-        let asks_on = monitors.inherit(std::mem::take(&mut self.monitors), &kept, now);
+        let asks_on = monitors.inherit(std::mem::take(&mut self.monitors), &kept, now, self.world.clock());
         self.monitors = monitors;
         self.adopt_ddns(config, web, asks_on);
         self.instance = instance;
@@ -924,7 +901,7 @@ impl Daemon {
             instance: &self.instance,
             pid: std::process::id(),
             started: self.started,
-            clock: clock::both(),
+            clock: self.world.clock(),
             address: &|owner| self.hosts.address(owner).ok(),
             ddns: self.monitors.ddns.as_ref(),
             updown: self.monitors.updown.as_ref(),
@@ -976,7 +953,7 @@ impl Daemon {
     /// Ends: what runs is asked to end and then killed, so that no child is left.
     fn stop(&mut self) {
         self.notify.send("STOPPING=1");
-        let now = clock::monotonic();
+        let now = self.world.now();
         // What was seen together with the signal is still told.
         self.perform(now);
         if let Some(network) = &mut self.network {
@@ -992,7 +969,7 @@ impl Daemon {
         let mut ending = true;
         loop {
             self.actions.reap(&mut self.log);
-            let now = clock::monotonic();
+            let now = self.world.now();
             self.actions.tick(now, &mut self.log);
             self.keep_web(now);
             // What a provider is being told may still come to its end.
@@ -1010,24 +987,24 @@ impl Daemon {
             if !ending && (self.writing.is_at_rest() || now > written) {
                 break;
             }
-            self.poll.clear();
-            self.poll.add(Waited::Signals, self.signals.fd());
-            self.actions.add_to(&mut self.poll, Waited::Output);
-            self.writing.add_to(&mut self.poll);
+            self.world.watch_nothing();
+            self.world.watch(Waited::Signals, world::Source::Readable(self.signals.fd()));
+            self.actions.add_to(&mut self.world);
+            self.writing.add_to(&mut self.world);
             if let Some(web) = &self.web {
-                web.add_to(&mut self.poll);
+                web.add_to(&mut self.world);
             }
             let end = if ending { last } else { written };
             let at = [self.actions.poll_at(), self.writing.poll_at(), Some(end)];
-            if self.poll.wait(clock::poll_timeout(now, at.into_iter().flatten().min())).is_err() {
+            if self.world.wait(at.into_iter().flatten().min()).is_err() {
                 break;
             }
             self.signals.take();
-            self.actions.after(|number| self.poll.ready(Waited::Output(number)), &mut self.log);
+            self.actions.after(|number| self.world.is_ready(Waited::Output(number)), &mut self.log);
             if let Some(web) = &mut self.web {
-                web.after(&self.poll);
+                web.after(&self.world);
             }
-            self.writing.after(clock::monotonic());
+            self.writing.after(self.world.now());
         }
         let unwritten = self.writing.unwritten();
         if !unwritten.is_empty() {
@@ -1146,6 +1123,7 @@ impl std::fmt::Display for Refused {
 impl Monitors {
     /// The monitors of a configuration, but for those that are kept.
     fn new(
+        world: &mut impl World,
         config: &Config,
         network: Option<&Network>,
         hosts: &mut Hosts,
@@ -1174,7 +1152,12 @@ impl Monitors {
         let ddns = config.ddns.as_ref().map(|settings| {
             let wans = config.failover.as_ref().map_or(&[][..], |failover| &failover.wans);
             let wans: Vec<&str> = wans.iter().map(|wan| wan.device.as_str()).collect();
-            web::monitor(settings, config.global.action.as_ref().map(|action| action.value.as_str()), &wans)
+            web::monitor(
+                settings,
+                config.global.action.as_ref().map(|action| action.value.as_str()),
+                &wans,
+                world.random(),
+            )
         });
         Self { ddns, updown, failover, ping }
     }
@@ -1207,10 +1190,10 @@ impl Monitors {
 
     /// Takes over from the monitors of an earlier configuration: those that are kept, and what the others knew. Returns
     /// whether the lookups of the ddns monitor go on.
-    fn inherit(&mut self, old: Self, is_kept: &dyn Fn(Monitor) -> bool, now: Instant) -> bool {
+    fn inherit(&mut self, old: Self, is_kept: &dyn Fn(Monitor) -> bool, now: Instant, clock: Clock) -> bool {
         let mut asks_on = false;
         if let (Some(new), Some(old)) = (&mut self.ddns, old.ddns) {
-            asks_on = new.inherit(old, clock::both());
+            asks_on = new.inherit(old, clock);
         }
         match (&mut self.updown, old.updown) {
             (new, old) if is_kept(Monitor::Updown) => *new = old,

@@ -21,6 +21,7 @@ use imon::load::Source;
 use imon::sys::files::Runtime;
 use imon::sys::log::Logger;
 use imon::sys::notify::Notify;
+use imon::sys::real::Real;
 use imon::sys::signal::Signals;
 use imon_lab::Lab;
 use imon_lab::roles::{Behaviour, Responder};
@@ -141,7 +142,17 @@ fn measure() {
     let runtime = Runtime::open(INSTANCE).ok();
     assert!(runtime.is_some(), "the status file is part of what is measured");
     let notify = Notify::from_environment();
-    let start = Start { source, config, print: 0, instance: INSTANCE.to_owned(), signals, log, notify, runtime };
+    let start = Start {
+        world: Real::default(),
+        source,
+        config,
+        print: 0,
+        instance: INSTANCE.to_owned(),
+        signals,
+        log,
+        notify,
+        runtime,
+    };
     let Ok(daemon) = Daemon::new(start) else { panic!("no ICMP socket") };
     let window = Duration::from_secs(std::env::args().nth(3).unwrap().parse().unwrap());
     let counter = thread::spawn(move || {

@@ -1,13 +1,12 @@
 //! Questions to name servers that are under way: a socket each, an unpredictable id and port each.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::hosts::Hosts;
-use super::{Ready, Waited};
+use super::world::{Source, Waited, World};
 use crate::monitor::{About, AskId, Owner};
 use crate::opinion;
 use crate::resolve::{Ask, AskError};
@@ -33,7 +32,6 @@ pub(super) struct Questions {
     answered: Vec<Opinion>,
     /// Could not even be sent.
     failed: Vec<Opinion>,
-    random: RandomState,
     counter: u64,
     packet: Vec<u8>,
 }
@@ -58,18 +56,11 @@ enum Purpose {
 
 impl Questions {
     pub(super) fn new() -> Self {
-        Self {
-            asked: Vec::new(),
-            answered: Vec::new(),
-            failed: Vec::new(),
-            random: RandomState::new(),
-            counter: 0,
-            packet: Vec::new(),
-        }
+        Self { asked: Vec::new(), answered: Vec::new(), failed: Vec::new(), counter: 0, packet: Vec::new() }
     }
 
     /// Asks for the resolver.
-    pub(super) fn lookup(&mut self, ask: Ask) -> Result<(), AskError> {
+    pub(super) fn lookup(&mut self, ask: Ask, world: &mut impl World) -> Result<(), AskError> {
         let unreachable = |e: io::Error| AskError::Unreachable(error_text(&e));
         let purpose = Purpose::Lookup(ask.token);
         self.send(
@@ -77,15 +68,16 @@ impl Questions {
             server_address(ask.server.address, ask.server.zone.as_deref(), PORT),
             ask.question,
             purpose,
+            world,
         )
         .map_err(unreachable)
     }
 
     /// Asks for a second opinion. What cannot be sent comes back by [`Questions::failed`].
-    pub(super) fn opinion(&mut self, now: Instant, id: AskId, name: &str, hosts: &Hosts) {
+    pub(super) fn opinion(&mut self, now: Instant, id: AskId, name: &str, hosts: &Hosts, world: &mut impl World) {
         let name = match id.about {
             About::Name => name.to_owned(),
-            About::Invalid => opinion::invalid_label(self.random()),
+            About::Invalid => opinion::invalid_label(world.random()),
         };
         let result = hosts.address(id.server).and_then(|server| {
             let name = Name::parse(&name).map_err(|_| Rc::from("the name cannot be asked for"))?;
@@ -95,7 +87,7 @@ impl Questions {
                 let oldest = self.asked.iter().position(opinions);
                 oldest.map(|at| self.asked.remove(at));
             }
-            self.send(now + KEEP, SocketAddr::new(server, PORT), question, Purpose::Opinion(id))
+            self.send(now + KEEP, SocketAddr::new(server, PORT), question, Purpose::Opinion(id), world)
                 .map_err(|e| error_text(&e).into())
         });
         if let Err(why) = result {
@@ -128,19 +120,19 @@ impl Questions {
     }
 
     /// Closes what nobody waits for any more.
-    pub(super) fn tick(&mut self, now: Instant, hosts: &mut Hosts) {
+    pub(super) fn tick(&mut self, now: Instant, hosts: &mut Hosts, world: &mut impl World) {
         self.asked.retain(|a| a.until > now);
-        hosts.send(now, self);
+        hosts.send(now, self, world);
     }
 
-    pub(super) fn add_to(&self, poll: &mut Ready) {
+    pub(super) fn add_to(&self, world: &mut impl World) {
         for asked in &self.asked {
-            poll.add(Waited::Question(asked.number), asked.socket.fd());
+            world.watch(Waited::Question(asked.number), Source::Readable(asked.socket.fd()));
         }
     }
 
     /// Takes the answers that have arrived.
-    pub(super) fn after(&mut self, poll: &Ready, now: Instant, hosts: &mut Hosts) {
+    pub(super) fn after(&mut self, world: &mut impl World, now: Instant, hosts: &mut Hosts) {
         // Mostly nothing is asked, and this is called at every turn of the loop.
         if self.asked.is_empty() {
             return;
@@ -148,7 +140,7 @@ impl Questions {
         let mut buffer = [0; MAX_MESSAGE];
         let mut at = 0;
         while let Some(asked) = self.asked.get_mut(at) {
-            if !poll.ready(Waited::Question(asked.number)) {
+            if !world.is_ready(Waited::Question(asked.number)) {
                 at += 1;
                 continue;
             }
@@ -173,21 +165,23 @@ impl Questions {
                 Purpose::Opinion(id) => self.answered.push((id, answer.map_err(|e| told(e).into()))),
             }
         }
-        hosts.send(now, self);
+        hosts.send(now, self, world);
     }
 
-    fn send(&mut self, until: Instant, to: SocketAddr, question: Question, purpose: Purpose) -> io::Result<()> {
-        let id = (self.random() & 0xffff) as u16;
+    fn send(
+        &mut self,
+        until: Instant,
+        to: SocketAddr,
+        question: Question,
+        purpose: Purpose,
+        world: &mut impl World,
+    ) -> io::Result<()> {
+        self.counter += 1;
+        let id = (world.random() & 0xffff) as u16;
         dns::query(id, &question, &mut self.packet);
         let socket = udp::Question::send(None, to, &self.packet)?;
         self.asked.push(Asked { socket, id, question, purpose, until, number: self.counter });
         Ok(())
-    }
-
-    /// Unpredictable without the key, which the kernel's random numbers seed.
-    fn random(&mut self) -> u64 {
-        self.counter += 1;
-        self.random.hash_one(self.counter)
     }
 }
 

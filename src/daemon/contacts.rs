@@ -1,11 +1,10 @@
 //! Probes of a WAN that are no pings: DNS queries and TCP connections, each with a socket of its own.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Ready, Waited};
+use super::world::{Source, Waited, World};
 use crate::monitor::failover::Probe;
 use crate::monitor::{Owner, ProbeId, Reason};
 use crate::sys::ping::Via;
@@ -25,7 +24,6 @@ const MOST: usize = 128;
 #[derive(Default)]
 pub(super) struct Contacts {
     open: Vec<Contact>,
-    random: RandomState,
     counter: u64,
     packet: Vec<u8>,
 }
@@ -48,14 +46,22 @@ pub(super) type Result = (ProbeId, std::result::Result<Duration, Reason>);
 
 impl Contacts {
     /// Sends a probe; for an echo request nothing is done.
-    pub(super) fn send(&mut self, id: ProbeId, probe: Probe, via: &Via, to: IpAddr, now: Instant) -> io::Result<()> {
+    pub(super) fn send(
+        &mut self,
+        id: ProbeId,
+        probe: Probe,
+        via: &Via,
+        to: IpAddr,
+        now: Instant,
+        world: &mut impl World,
+    ) -> io::Result<()> {
         self.counter += 1;
         let socket = match probe {
             Probe::Echo => return Ok(()),
             Probe::Dns => {
                 let name = Name::parse(NAME).map_err(|_| io::ErrorKind::InvalidInput)?;
                 let question = Question { name, kind: Kind::A, class: Class::In };
-                let number = (self.random.hash_one(self.counter) & 0xffff) as u16;
+                let number = (world.random() & 0xffff) as u16;
                 dns::query(number, &question, &mut self.packet);
                 let socket = udp::Question::send(Some(via), SocketAddr::new(to, DNS_PORT), &self.packet)?;
                 Contacted::Dns(socket, number, Box::new(question))
@@ -86,21 +92,22 @@ impl Contacts {
         self.open.is_empty()
     }
 
-    pub(super) fn add_to(&self, poll: &mut Ready) {
+    pub(super) fn add_to(&self, world: &mut impl World) {
         for contact in &self.open {
             let name = Waited::Contact(contact.number);
-            match &contact.socket {
-                Contacted::Dns(socket, ..) => poll.add(name, socket.fd()),
-                Contacted::Tcp(socket) => poll.add_write(name, socket.fd()),
-            }
+            let source = match &contact.socket {
+                Contacted::Dns(socket, ..) => Source::Readable(socket.fd()),
+                Contacted::Tcp(socket) => Source::Writable(socket.fd()),
+            };
+            world.watch(name, source);
         }
     }
 
     /// Takes what has arrived; one result each time, until there is none.
-    pub(super) fn after(&mut self, poll: &Ready, now: Instant) -> Option<Result> {
+    pub(super) fn after(&mut self, world: &impl World, now: Instant) -> Option<Result> {
         let mut at = 0;
         while let Some(contact) = self.open.get_mut(at) {
-            if !poll.ready(Waited::Contact(contact.number)) {
+            if !world.is_ready(Waited::Contact(contact.number)) {
                 at += 1;
                 continue;
             }

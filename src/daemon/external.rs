@@ -5,20 +5,20 @@ use std::rc::Rc;
 
 use super::Daemon;
 use super::web::{Answer, Web};
+use super::world::World;
 use crate::config::Config;
 use crate::event::Monitor;
 use crate::external::Family;
 use crate::monitor::Seen;
 use crate::monitor::ddns::{self, LookupId};
 use crate::monitor::failover::Failover;
-use crate::sys::clock;
 use crate::sys::files::Record;
 use crate::sys::http::Bound;
 use crate::sys::writer::Job;
 use crate::time::Instant;
 use crate::update::Outcome;
 
-impl Daemon {
+impl<W: World> Daemon<W> {
     /// Begins a lookup by the way of its track.
     pub(super) fn look_up(&mut self, id: LookupId) {
         let track = self.monitors.ddns.as_ref().and_then(|ddns| ddns.tracks().get(id.track));
@@ -67,7 +67,7 @@ impl Daemon {
 
     pub(super) fn save(&mut self) {
         if let (Some(web), Some(ddns)) = (&mut self.web, &self.monitors.ddns) {
-            web.save(ddns.saved(clock::both()), &mut self.writing);
+            web.save(ddns.saved(self.world.clock()), &mut self.writing);
         }
     }
 
@@ -131,7 +131,7 @@ impl Daemon {
             }
             (None, Some(mut web)) => {
                 if let Some(ddns) = &mut self.monitors.ddns {
-                    ddns.restore(web.load(), clock::both());
+                    ddns.restore(web.load(self.world.clock().wall), self.world.clock());
                 }
                 web.prepare_state(&mut self.writing);
                 self.web = Some(web);

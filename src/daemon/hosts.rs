@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::ask::Questions;
+use super::world::World;
 use crate::config::Config;
 use crate::event::Monitor;
 use crate::host::Host;
@@ -15,7 +16,6 @@ use crate::net;
 use crate::resolve::{Ask, AskError, NameId, Resolver};
 use crate::routing::Probed;
 use crate::sys::files::{self, Stamp};
-use crate::sys::net::random;
 use crate::sys::ping::Families;
 use crate::sys::shortage;
 use crate::time::Instant;
@@ -151,11 +151,11 @@ enum Known {
 }
 
 impl Hosts {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self {
             all: Vec::new(),
             next: 0,
-            resolver: Resolver::new(random()),
+            resolver: Resolver::new(seed),
             stamps: [None, None],
             look: None,
             held: Vec::new(),
@@ -302,7 +302,7 @@ impl Hosts {
     }
 
     /// Starts the lookups that are due, and reads the files again when they have changed.
-    pub(super) fn tick(&mut self, now: Instant, questions: &mut Questions) {
+    pub(super) fn tick(&mut self, now: Instant, questions: &mut Questions, world: &mut impl World) {
         if self.look.is_some_and(|at| at <= now) {
             self.look = Some(now + LOOK_AGAIN);
             // What cannot be read for want of a descriptor is read the next time.
@@ -313,7 +313,7 @@ impl Hosts {
             }
         }
         self.resolver.wake(now, &mut self.asks);
-        self.send(now, questions);
+        self.send(now, questions, world);
     }
 
     /// The answer to a resolver's question.
@@ -348,10 +348,10 @@ impl Hosts {
 
     /// Sends what the resolver wants to ask. A question that cannot be sent is answered at once, which may bring the
     /// next one.
-    pub(super) fn send(&mut self, now: Instant, questions: &mut Questions) {
+    pub(super) fn send(&mut self, now: Instant, questions: &mut Questions, world: &mut impl World) {
         while let Some(ask) = self.asks.pop() {
             let token = ask.token;
-            if let Err(e) = questions.lookup(ask) {
+            if let Err(e) = questions.lookup(ask, world) {
                 self.resolver.answer(now, token, Err(e), &mut self.asks);
             }
         }
@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn d6_what_is_kept_keeps_its_number_and_no_number_is_given_out_twice() {
         let host = |name| Host::parse(name).unwrap();
-        let mut hosts = Hosts::new();
+        let mut hosts = Hosts::new(1);
         let gone = hosts.add(&host("192.0.2.1"), Monitor::Ping);
         let kept = hosts.add(&host("localhost"), Monitor::Updown);
         hosts.keep(|monitor| monitor == Monitor::Updown);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::complaint::{Complaint, Word};
 use super::leftovers;
 use super::restores::Restores;
-use super::{Ready, Waited};
+use super::world::{Source, Waited, World};
 use crate::config;
 use crate::event::Severity;
 use crate::monitor::failover::damping::Damper;
@@ -338,10 +338,10 @@ impl Network {
             .min()
     }
 
-    pub(super) fn add_to(&self, poll: &mut Ready) {
-        poll.add(Waited::News, self.events.fd());
+    pub(super) fn add_to(&self, world: &mut impl World) {
+        world.watch(Waited::News, Source::Readable(self.events.fd()));
         if let Some(flush) = &self.flush {
-            poll.add(Waited::Flush, flush.fd());
+            world.watch(Waited::Flush, Source::Readable(flush.fd()));
         }
     }
 

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::world::{Source, Waited, World};
 use super::writer::{self as writing, Writing};
-use super::{Ready, Waited};
 use crate::action::Ticket;
 use crate::config;
 use crate::event::Severity;
@@ -16,17 +16,16 @@ use crate::monitor::ddns::sinks::{Publication, SinkSetup};
 use crate::monitor::ddns::state::Saved;
 use crate::monitor::ddns::{Ddns, Found, LookupId, NotFound, Setup, TrackSetup};
 use crate::net::PROTOCOL;
-use crate::sys::clock;
 use crate::sys::error_text;
 use crate::sys::files::{self, Record, State};
 use crate::sys::http::{Bound, RELEASED};
-use crate::sys::net::{own_addresses, random};
+use crate::sys::net::own_addresses;
 use crate::sys::netlink::{Events, Heard};
 use crate::sys::secret;
 use crate::sys::shortage;
 use crate::sys::worker::Worker;
 use crate::sys::writer::{self, Done};
-use crate::time::Instant;
+use crate::time::{Instant, Wall};
 use crate::update::{Outcome, Secret, Update};
 use crate::wire::rtnetlink::News;
 use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said, TOO_LATE, Task, UPDATE_LIMIT};
@@ -179,7 +178,7 @@ impl Web {
     }
 
     /// What an earlier imon has left.
-    pub(super) fn load(&mut self) -> Saved {
+    pub(super) fn load(&mut self, wall: Wall) -> Saved {
         let path = self.state.path().display().to_string();
         let saved = match self.state.read() {
             Ok(None) => return Saved::default(),
@@ -189,7 +188,7 @@ impl Web {
                 return Saved::default();
             }
         };
-        let future = |saved: &Saved| saved.is_of_the_future(clock::wall(), RELEASED);
+        let future = |saved: &Saved| saved.is_of_the_future(wall, RELEASED);
         let why = match saved {
             Ok(saved) if !future(&saved) => {
                 self.saved = saved.clone();
@@ -291,12 +290,12 @@ impl Web {
         self.running.iter().map(|running| running.until).chain(begin).chain(opening).min()
     }
 
-    pub(super) fn add_to(&self, poll: &mut Ready) {
+    pub(super) fn add_to(&self, world: &mut impl World) {
         for running in &self.running {
-            poll.add(Waited::Worker(running.number), running.worker.fd());
+            world.watch(Waited::Worker(running.number), Source::Readable(running.worker.fd()));
         }
         if let Some(watch) = &self.watch {
-            poll.add(Waited::Addresses, watch.events.fd());
+            world.watch(Waited::Addresses, Source::Readable(watch.events.fd()));
         }
     }
 
@@ -429,10 +428,10 @@ impl Web {
     }
 
     /// Takes what has arrived. Returns whether addresses or default routes are others now.
-    pub(super) fn after(&mut self, poll: &Ready) -> bool {
+    pub(super) fn after(&mut self, world: &impl World) -> bool {
         let mut at = 0;
         while let Some(running) = self.running.get_mut(at) {
-            let line = if poll.ready(Waited::Worker(running.number)) { running.worker.read() } else { None };
+            let line = if world.is_ready(Waited::Worker(running.number)) { running.worker.read() } else { None };
             let Some(line) = line else {
                 at += 1;
                 continue;
@@ -440,7 +439,7 @@ impl Web {
             let running = self.running.swap_remove(at);
             self.conclude(running.purpose, Report::read(&line));
         }
-        poll.ready(Waited::Addresses) && self.watch.as_mut().is_some_and(Watch::hear)
+        world.is_ready(Waited::Addresses) && self.watch.as_mut().is_some_and(Watch::hear)
     }
 
     /// A worker has ended with this report, or was ended.
@@ -490,7 +489,7 @@ fn addresses() -> Vec<IpAddr> {
 }
 
 /// The monitor of a configuration. `wans` are the interfaces of the failover monitor.
-pub(super) fn monitor(settings: &config::Ddns, script: Option<&str>, wans: &[&str]) -> Ddns {
+pub(super) fn monitor(settings: &config::Ddns, script: Option<&str>, wans: &[&str], seed: u64) -> Ddns {
     let mut sinks: Vec<(SinkSetup, Option<&str>)> = Vec::new();
     sinks.extend(script.map(|path| {
         let setup = SinkSetup { name: "action script".into(), print: hash(path), update: None };
@@ -522,7 +521,7 @@ pub(super) fn monitor(settings: &config::Ddns, script: Option<&str>, wans: &[&st
         interval: settings.interval,
         announce_start: settings.announce_start,
         refresh: settings.refresh,
-        seed: random(),
+        seed,
     })
 }
 

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Ready, Waited};
+use super::world::{Source, Waited, World};
 use crate::sys::error_text;
 use crate::sys::writer::{self, Done, Job};
 use crate::time::Instant;
@@ -154,9 +154,9 @@ impl Writing {
         waits.then(|| self.again.unwrap_or(Instant::ZERO))
     }
 
-    pub(super) fn add_to(&self, poll: &mut Ready) {
+    pub(super) fn add_to(&self, world: &mut impl World) {
         if let Some(child) = &self.child {
-            poll.add(Waited::Writer, child.fd());
+            world.watch(Waited::Writer, Source::Readable(child.fd()));
         }
     }
 

@@ -19,6 +19,7 @@ pub mod packet;
 pub mod ping;
 pub mod poll;
 pub mod process;
+pub mod real;
 pub mod secret;
 pub mod shortage;
 pub mod signal;
