@@ -115,6 +115,7 @@ pub struct Daemon<W: World> {
     status: StatusFile,
     /// When the watchdog is to be fed.
     feed: Option<Instant>,
+    phase: Phase,
     bulk: bool,
     quiet: Option<Quiet>,
     /// The name server's private address has been warned about.
@@ -192,7 +193,21 @@ enum Next {
     Wait,
     /// A whole turn of the loop.
     Turn,
-    Stop,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy)]
+enum Phase {
+    Running,
+    /// What runs may go on until then.
+    Stopping {
+        until: Instant,
+    },
+    /// Nothing more is to come. What is to be written may take until then.
+    Closing {
+        until: Instant,
+    },
+    Over,
 }
 
 /// Nobody but the monitors has anything to do, as long as nothing but replies arrives. Between two probes a small
@@ -269,6 +284,7 @@ impl<W: World> Daemon<W> {
             status: StatusFile::default(),
             feed: notify.watchdog().map(|_| now),
             notify,
+            phase: Phase::Running,
             bulk: false,
             quiet: None,
             warned_of_server: false,
@@ -295,25 +311,35 @@ impl<W: World> Daemon<W> {
         memory::release_code();
         loop {
             self.turn(self.world.now());
-            let next = loop {
+            if matches!(self.phase, Phase::Over) {
+                break;
+            }
+            loop {
                 let until = self.wake_at();
-                self.wait(until)?;
-                let now = self.world.now();
-                match self.hear(now) {
-                    // What is due is not put off, also when replies come without end.
-                    Next::Wait if until.is_none_or(|until| until > now) => {}
-                    next => break next,
+                match self.wait(until) {
+                    Ok(()) => {}
+                    Err(e) if matches!(self.phase, Phase::Running) => return Err(e),
+                    Err(_) => {
+                        self.end();
+                        return Ok(());
+                    }
                 }
-            };
-            if next == Next::Stop {
-                self.stop();
-                return Ok(());
+                let now = self.world.now();
+                // What is due is not put off, also when replies come without end.
+                if self.hear(now) == Next::Turn || until.is_some_and(|until| until <= now) {
+                    break;
+                }
             }
         }
+        self.end();
+        Ok(())
     }
 
     /// Does all that is due.
     fn turn(&mut self, now: Instant) {
+        if !matches!(self.phase, Phase::Running) {
+            return self.wind_up(now);
+        }
         self.notice_suspend(now);
         if self.quiet.is_some_and(|quiet| quiet.until.is_none_or(|at| now < at)) {
             self.tell(now, &Seen::Tick, None);
@@ -627,7 +653,11 @@ impl<W: World> Daemon<W> {
         }
     }
 
+    /// When something is due.
     fn wake_at(&self) -> Option<Instant> {
+        if let Phase::Stopping { until } | Phase::Closing { until } = self.phase {
+            return [self.actions.poll_at(), self.writing.poll_at(), Some(until)].into_iter().flatten().min();
+        }
         let others = self.quiet.map_or_else(|| self.others_wake_at(), |quiet| quiet.wake);
         let m = &self.monitors;
         let status = self.runtime.as_ref().and_then(|_| self.status.wake_at());
@@ -643,50 +673,55 @@ impl<W: World> Daemon<W> {
         }
         self.world.watch_nothing();
         self.world.watch(Waited::Signals, world::Source::Readable(self.signals.fd()));
-        // Collected replies are taken at each wake-up: none is worth one of its own.
-        if self.bulk {
-            self.world.watch(Waited::Pings, world::Source::Collected);
-        } else {
-            for fd in self.pinger.fds() {
-                self.world.watch(Waited::Pings, world::Source::Readable(fd));
+        if matches!(self.phase, Phase::Running) {
+            // Collected replies are taken at each wake-up: none is worth one of its own.
+            if self.bulk {
+                self.world.watch(Waited::Pings, world::Source::Collected);
+            } else {
+                for fd in self.pinger.fds() {
+                    self.world.watch(Waited::Pings, world::Source::Readable(fd));
+                }
+            }
+            if let Some(network) = &self.network {
+                network.add_to(&mut self.world);
+            }
+            self.contacts.add_to(&mut self.world);
+            self.questions.add_to(&mut self.world);
+            if let Some(fd) = self.log.waits_for() {
+                self.world.watch(Waited::Log, world::Source::Writable(fd));
             }
         }
-        if let Some(network) = &self.network {
-            network.add_to(&mut self.world);
-        }
-        self.contacts.add_to(&mut self.world);
-        self.questions.add_to(&mut self.world);
         if let Some(web) = &self.web {
             web.add_to(&mut self.world);
         }
         self.actions.add_to(&mut self.world);
         self.writing.add_to(&mut self.world);
-        if let Some(fd) = self.log.waits_for() {
-            self.world.watch(Waited::Log, world::Source::Writable(fd));
-        }
         self.world.wait(until)
     }
 
     /// Takes in everything that has arrived.
     fn hear(&mut self, now: Instant) -> Next {
         let signals = self.world.is_ready(Waited::Signals) || self.signals.any();
-        let others = signals || self.world.is_ready_besides(Waited::Pings);
-        if self.bulk {
-            self.hear_pings(now);
-        } else if self.world.is_ready(Waited::Pings) {
-            self.hear_pings(now);
-            // Every second wake-up is that of a reply, from which nothing follows but a new time for the next one.
-            if self.effects.is_empty() && !others {
-                return Next::Wait;
+        let runs = matches!(self.phase, Phase::Running);
+        if runs {
+            let others = signals || self.world.is_ready_besides(Waited::Pings);
+            if self.bulk {
+                self.hear_pings(now);
+            } else if self.world.is_ready(Waited::Pings) {
+                self.hear_pings(now);
+                // Every second wake-up is that of a reply, from which nothing follows but a new time for the next one.
+                if self.effects.is_empty() && !others {
+                    return Next::Wait;
+                }
             }
+            if self.quiet.is_some() && !others {
+                return Next::Turn;
+            }
+            self.quiet = None;
+            self.hear_network(now);
+            self.hear_answers(now);
         }
-        if self.quiet.is_some() && !others {
-            return Next::Turn;
-        }
-        self.quiet = None;
-        self.hear_network(now);
-        self.hear_answers(now);
-        if self.web.as_mut().is_some_and(|web| web.after(&self.world)) {
+        if self.web.as_mut().is_some_and(|web| web.after(&self.world)) && runs {
             self.tell(now, &Seen::Moved, Some(Monitor::Ddns));
         }
         if self.world.is_ready(Waited::Writer) {
@@ -697,6 +732,9 @@ impl<W: World> Daemon<W> {
             return Next::Turn;
         }
         let arrived = self.signals.take();
+        if !runs {
+            return Next::Turn;
+        }
         if arrived.child {
             self.actions.reap(&mut self.log);
         }
@@ -707,7 +745,10 @@ impl<W: World> Daemon<W> {
             self.checks.want(now);
         }
         self.obey(now);
-        if arrived.stop { Next::Stop } else { Next::Turn }
+        if arrived.stop {
+            self.stop(now);
+        }
+        Next::Turn
     }
 
     /// Does what signals have asked for, of each kind at most once a second: a storm of them is one.
@@ -950,10 +991,9 @@ impl<W: World> Daemon<W> {
         }
     }
 
-    /// Ends: what runs is asked to end and then killed, so that no child is left.
-    fn stop(&mut self) {
+    /// Begins to end: what runs is asked to end, so that no child is left.
+    fn stop(&mut self, now: Instant) {
         self.notify.send("STOPPING=1");
-        let now = self.world.now();
         // What was seen together with the signal is still told.
         self.perform(now);
         if let Some(network) = &mut self.network {
@@ -964,48 +1004,36 @@ impl<W: World> Daemon<W> {
         if let Some(web) = &mut self.web {
             web.stop();
         }
-        let last = now + LAST_GRACE + Duration::from_millis(500);
-        let mut written = now + WRITING;
-        let mut ending = true;
-        loop {
-            self.actions.reap(&mut self.log);
-            let now = self.world.now();
-            self.actions.tick(now, &mut self.log);
-            self.keep_web(now);
+        self.phase = Phase::Stopping { until: now + LAST_GRACE + Duration::from_millis(500) };
+    }
+
+    /// What is still done on the way to the end.
+    fn wind_up(&mut self, now: Instant) {
+        self.actions.reap(&mut self.log);
+        self.actions.tick(now, &mut self.log);
+        self.keep_web(now);
+        if let Phase::Stopping { until } = self.phase {
             // What a provider is being told may still come to its end.
             let publishing = self.web.as_ref().is_some_and(Web::is_publishing);
-            if ending && ((self.actions.load().1 == 0 && !publishing) || now > last) {
+            if now >= until || (self.actions.load().1 == 0 && !publishing) {
                 // Only now is there nothing more to come.
-                ending = false;
-                written = now + WRITING;
+                self.phase = Phase::Closing { until: now + WRITING };
                 if let Some(runtime) = &self.runtime {
                     self.writing.push(FileJob::Remove(runtime.status().to_owned()));
                 }
                 self.writing.hurry();
             }
-            self.keep_writing(now);
-            if !ending && (self.writing.is_at_rest() || now > written) {
-                break;
-            }
-            self.world.watch_nothing();
-            self.world.watch(Waited::Signals, world::Source::Readable(self.signals.fd()));
-            self.actions.add_to(&mut self.world);
-            self.writing.add_to(&mut self.world);
-            if let Some(web) = &self.web {
-                web.add_to(&mut self.world);
-            }
-            let end = if ending { last } else { written };
-            let at = [self.actions.poll_at(), self.writing.poll_at(), Some(end)];
-            if self.world.wait(at.into_iter().flatten().min()).is_err() {
-                break;
-            }
-            self.signals.take();
-            self.actions.after(|number| self.world.is_ready(Waited::Output(number)), &mut self.log);
-            if let Some(web) = &mut self.web {
-                web.after(&self.world);
-            }
-            self.writing.after(self.world.now());
         }
+        self.keep_writing(now);
+        if let Phase::Closing { until } = self.phase
+            && (now >= until || self.writing.is_at_rest())
+        {
+            self.phase = Phase::Over;
+        }
+    }
+
+    /// The last words.
+    fn end(&mut self) {
         let unwritten = self.writing.unwritten();
         if !unwritten.is_empty() {
             let text = format_args!("Stopping: not written, the disk does not take it: {}", unwritten.join(", "));
