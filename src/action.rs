@@ -6,12 +6,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::daemon::world::{Source, Waited, World};
+use crate::daemon::world::{Record, Source, Waited, World};
 use crate::event::{Action, Monitor, Severity};
 use crate::number::Plain;
-use crate::sys::files::Record;
-use crate::sys::log::Logger;
-use crate::sys::process::{self, Output, Script};
 use crate::sys::shortage;
 use crate::time::Instant;
 
@@ -33,33 +30,36 @@ const A_PIPE: usize = 64;
 const LEFTOVERS: usize = 8;
 
 /// One call to make.
-pub struct Job {
+pub struct Job<F> {
     /// Name and arguments.
     pub action: Action,
     /// Additions to the environment.
     pub env: Vec<(&'static str, String)>,
     /// Whoever wants to know how it ends.
-    pub ticket: Option<Ticket>,
+    pub ticket: Option<Ticket<F>>,
 }
 
 /// A call whose end somebody waits for.
-pub struct Ticket {
+pub struct Ticket<F> {
     /// What it is for.
     pub key: Rc<str>,
     /// The address that the script is told.
     pub address: IpAddr,
     /// Where its success is noted, also if imon does not live to see it.
-    pub record: Option<Record>,
+    pub record: Option<Record<F>>,
 }
 
+/// A call with a ticket that has ended, and why not well.
+pub type Ended<F> = (Ticket<F>, Result<(), String>);
+
 /// The script and its calls.
-pub struct Actions {
+pub struct Actions<W: World> {
     script: Option<Rc<str>>,
     /// `$1`.
     instance: String,
     limit: Duration,
-    queues: Vec<Queue>,
-    leftovers: Vec<Leftover>,
+    queues: Vec<Queue<W>>,
+    leftovers: Vec<Leftover<W>>,
     /// Scripts started so far.
     counter: u64,
     /// imon has to end, and ends what runs.
@@ -67,36 +67,36 @@ pub struct Actions {
     /// Calls that ended with a status other than 0, or could not be made.
     pub failed: u64,
     /// Calls with a ticket that have ended, and why not well.
-    ended: Vec<(Ticket, Result<(), String>)>,
+    ended: Vec<Ended<W::File>>,
 }
 
-struct Leftover {
+struct Leftover<W: World> {
     monitor: Monitor,
     name: &'static str,
-    output: Output,
+    output: W::Output,
     lines: Lines,
     number: u64,
 }
 
-struct Queue {
+struct Queue<W: World> {
     monitor: Monitor,
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<Job<W::File>>,
     bound: usize,
     dropped: u64,
-    running: Option<Running>,
+    running: Option<Running<W>>,
 }
 
-struct Running {
+struct Running<W: World> {
     /// As it was started. Since then another may be configured, or none.
     path: Rc<str>,
     name: &'static str,
-    script: Script,
-    output: Option<Output>,
+    script: W::Script,
+    output: Option<W::Output>,
     lines: Lines,
     phase: Phase,
     /// Tells its output from the others.
     number: u64,
-    ticket: Option<Ticket>,
+    ticket: Option<Ticket<W::File>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ enum Phase {
     Killed,
 }
 
-impl Actions {
+impl<W: World> Actions<W> {
     /// The calls of a configuration without a script: none.
     #[must_use]
     pub fn new() -> Self {
@@ -154,7 +154,7 @@ impl Actions {
     }
 
     /// Queues a call. When the queue is full the oldest `ping-result` is dropped, or the oldest call of all.
-    pub fn push(&mut self, monitor: Monitor, job: Job, log: &mut Logger) {
+    pub fn push(&mut self, monitor: Monitor, job: Job<W::File>, world: &mut W) {
         let Some(queue) = self.queues.iter_mut().find(|q| q.monitor == monitor) else { return };
         if queue.jobs.len() >= queue.bound {
             let at = queue.jobs.iter().position(|j| j.action.name == "ping-result").unwrap_or(0);
@@ -164,7 +164,7 @@ impl Actions {
             if queue.dropped == 0 {
                 let script = self.script.as_deref().unwrap_or_default();
                 let text = format_args!("Action script '{script}' is too slow: a call for {old} is dropped");
-                log.line(Severity::Warning, Some(monitor), text);
+                world.log(Severity::Warning, Some(monitor), text);
             }
             queue.dropped += 1;
         }
@@ -172,10 +172,10 @@ impl Actions {
     }
 
     /// Starts what can be started, and ends what runs too long.
-    pub fn tick(&mut self, now: Instant, log: &mut Logger) {
+    pub fn tick(&mut self, now: Instant, world: &mut W) {
         for queue in &mut self.queues {
             if let Some(running) = &mut queue.running {
-                running.enforce(now, self.limit, queue.monitor, log);
+                running.enforce(now, self.limit, queue.monitor, world);
             }
             let Some(script) = &self.script else {
                 let tickets = queue.jobs.drain(..).filter_map(|job| job.ticket);
@@ -189,12 +189,12 @@ impl Actions {
                 let mut args = Vec::with_capacity(3 + job.action.args.len());
                 args.extend([
                     self.instance.clone(),
-                    if log.is_syslog() { "0" } else { "1" }.to_owned(),
+                    if world.is_syslog() { "0" } else { "1" }.to_owned(),
                     name.to_owned(),
                 ]);
                 args.extend(job.action.args);
                 let record = job.ticket.as_ref().and_then(|t| t.record.as_ref());
-                match process::start(script, &args, &job.env, record) {
+                match world.run_script(script, &args, &job.env, record) {
                     Ok((process, output)) => {
                         let phase = Phase::Until(now + self.limit);
                         let (output, lines) = (Some(output), Lines::default());
@@ -208,7 +208,7 @@ impl Actions {
                         self.failed += 1;
                         let why = shortage::told(&e);
                         let text = format_args!("Action script '{script}' could not be run for {name}: {why}");
-                        log.line(Severity::Error, Some(queue.monitor), text);
+                        world.log(Severity::Error, Some(queue.monitor), text);
                         self.ended.extend(job.ticket.map(|t| (t, Err(why))));
                     }
                 }
@@ -217,7 +217,7 @@ impl Actions {
                 let (n, s) = (queue.dropped, if queue.dropped == 1 { "" } else { "s" });
                 queue.dropped = 0;
                 let text = format_args!("Action script '{script}' has caught up; {n} call{s} dropped");
-                log.line(Severity::Warning, Some(queue.monitor), text);
+                world.log(Severity::Warning, Some(queue.monitor), text);
             }
         }
     }
@@ -225,7 +225,7 @@ impl Actions {
     /// When [`Actions::tick`] must be called next.
     #[must_use]
     pub fn poll_at(&self) -> Option<Instant> {
-        let next = |q: &Queue| match q.running.as_ref()?.phase {
+        let next = |q: &Queue<W>| match q.running.as_ref()?.phase {
             Phase::Until(at) | Phase::Ending(at) => Some(at),
             Phase::Killed => None,
         };
@@ -233,40 +233,41 @@ impl Actions {
     }
 
     /// Adds the scripts' outputs to what is waited for.
-    pub fn add_to(&self, world: &mut impl World) {
+    pub fn add_to(&self, world: &mut W) {
         for r in self.queues.iter().filter_map(|q| q.running.as_ref()) {
             if let Some(output) = &r.output {
-                world.watch(Waited::Output(r.number), Source::Readable(output.fd()));
+                world.watch(Waited::Output(r.number), Source::Output(output));
             }
         }
         for leftover in &self.leftovers {
-            world.watch(Waited::Output(leftover.number), Source::Readable(leftover.output.fd()));
+            world.watch(Waited::Output(leftover.number), Source::Output(&leftover.output));
         }
     }
 
     /// Passes on what scripts have printed.
-    pub fn after(&mut self, ready: impl Fn(u64) -> bool, log: &mut Logger) {
+    pub fn after(&mut self, world: &mut W) {
         for queue in &mut self.queues {
-            if let Some(r) = queue.running.as_mut().filter(|r| ready(r.number)) {
-                r.read(A_TURN, queue.monitor, log);
+            if let Some(r) = queue.running.as_mut().filter(|r| world.is_ready(Waited::Output(r.number))) {
+                r.read(A_TURN, queue.monitor, world);
             }
         }
-        self.leftovers
-            .retain_mut(|l| !ready(l.number) || read(&mut l.output, &mut l.lines, A_TURN, l.monitor, l.name, log));
+        self.leftovers.retain_mut(|l| {
+            !world.is_ready(Waited::Output(l.number))
+                || read(&mut l.output, &mut l.lines, A_TURN, l.monitor, l.name, world)
+        });
     }
 
     /// Looks for scripts that have ended. To be called on SIGCHLD.
-    pub fn reap(&mut self, log: &mut Logger) {
+    pub fn reap(&mut self, world: &mut W) {
         for queue in &mut self.queues {
-            let Some(mut r) = queue.running.take_if(|r| r.script.has_ended()) else { continue };
+            let Some(mut r) = queue.running.take_if(|r| world.has_ended(&r.script)) else { continue };
             if !matches!(r.phase, Phase::Until(_)) {
                 // Its time was over: what it left behind goes with it. Its number is still its own, it is not reaped.
-                r.script.kill();
+                world.kill(&r.script);
             }
-            r.read(A_PIPE, queue.monitor, log);
-            let ending = r.script.reap();
-            let good = ending.is_some_and(process::Ending::is_success);
-            let how = ending.map_or_else(|| "unknown status".to_owned(), |e| e.to_string());
+            r.read(A_PIPE, queue.monitor, world);
+            let ending = world.reap(&mut r.script);
+            let (good, how) = (ending.is_success(), ending.to_string());
             self.ended.extend(r.ticket.take().map(|t| (t, if good { Ok(()) } else { Err(how.clone()) })));
             // A script that is ended because imon has to end did nothing wrong.
             if !self.stopping && !good {
@@ -274,7 +275,7 @@ impl Actions {
                 let last = r.lines.last();
                 let sep = if last.is_empty() { "" } else { ": " };
                 let text = format_args!("Action script '{}' failed for {} with {how}{sep}{last}", r.path, r.name);
-                log.line(Severity::Warning, Some(queue.monitor), text);
+                world.log(Severity::Warning, Some(queue.monitor), text);
             }
             if let (Some(output), Phase::Until(_)) = (r.output, r.phase) {
                 // Something runs on in the background, a restarted service for instance: it may go on printing.
@@ -288,76 +289,83 @@ impl Actions {
     }
 
     /// A call with a ticket that has ended, and why not well.
-    pub fn ended(&mut self) -> Option<(Ticket, Result<(), String>)> {
+    pub fn ended(&mut self) -> Option<Ended<W::File>> {
         self.ended.pop()
     }
 
     /// Begins to end everything: imon has to stop. What waits is not called any more.
-    pub fn stop(&mut self, now: Instant, log: &mut Logger) {
+    pub fn stop(&mut self, now: Instant, world: &mut W) {
         self.stopping = true;
         for queue in &mut self.queues {
             if !queue.jobs.is_empty() {
                 let (n, s) = (queue.jobs.len(), if queue.jobs.len() == 1 { "" } else { "s" });
                 let text = format_args!("Stopping: no time for {n} waiting call{s} of the action script");
-                log.line(Severity::Warning, Some(queue.monitor), text);
+                world.log(Severity::Warning, Some(queue.monitor), text);
                 queue.jobs.clear();
             }
             if std::mem::take(&mut queue.dropped) > 1 {
                 let text = format_args!("Stopping: the action script was too slow to the end, calls were dropped");
-                log.line(Severity::Warning, Some(queue.monitor), text);
+                world.log(Severity::Warning, Some(queue.monitor), text);
             }
             if let Some(r) = &mut queue.running {
                 let text = format_args!("Stopping: ending the action script that runs for {}", r.name);
-                log.line(Severity::Warning, Some(queue.monitor), text);
-                r.script.terminate();
+                world.log(Severity::Warning, Some(queue.monitor), text);
+                world.terminate(&r.script);
                 r.phase = Phase::Ending(now + LAST_GRACE);
             }
         }
     }
 }
 
-impl Default for Actions {
+impl<W: World> Default for Actions<W> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Running {
+impl<W: World> Running<W> {
     /// Keeps the time limit: SIGTERM, and a little later SIGKILL, to the script and all it started.
-    fn enforce(&mut self, now: Instant, limit: Duration, monitor: Monitor, log: &mut Logger) {
+    fn enforce(&mut self, now: Instant, limit: Duration, monitor: Monitor, world: &mut W) {
         match self.phase {
             Phase::Until(at) if at <= now => {
                 let (script, name, limit) = (&self.path, self.name, Plain(limit.as_secs_f64()));
                 let text = format_args!("Action script '{script}' did not end within {limit} s for {name}: ending it");
-                log.line(Severity::Warning, Some(monitor), text);
-                self.script.terminate();
+                world.log(Severity::Warning, Some(monitor), text);
+                world.terminate(&self.script);
                 self.phase = Phase::Ending(now + GRACE);
             }
             Phase::Ending(at) if at <= now => {
-                self.script.kill();
+                world.kill(&self.script);
                 self.phase = Phase::Killed;
             }
             _ => {}
         }
     }
 
-    fn read(&mut self, most: usize, monitor: Monitor, log: &mut Logger) {
-        self.output.take_if(|output| !read(output, &mut self.lines, most, monitor, self.name, log));
+    fn read(&mut self, most: usize, monitor: Monitor, world: &mut W) {
+        self.output.take_if(|output| !read(output, &mut self.lines, most, monitor, self.name, world));
     }
 }
 
 /// Passes lines on until there is nothing more now, or `most` buffers were full: a script that prints without end must
 /// not keep us here. Returns whether there may be more later.
-fn read(output: &mut Output, lines: &mut Lines, most: usize, monitor: Monitor, name: &str, log: &mut Logger) -> bool {
+fn read<W: World>(
+    output: &mut W::Output,
+    lines: &mut Lines,
+    most: usize,
+    monitor: Monitor,
+    name: &str,
+    world: &mut W,
+) -> bool {
     let mut buffer = [0; BUFFER];
     for _ in 0..most {
-        match output.read(&mut buffer) {
+        match world.read_output(output, &mut buffer) {
             None => return true,
             Some(0) => {
-                lines.end(|line| log.script_output(monitor, name, line));
+                lines.end(|line| world.log_output(monitor, name, line));
                 return false;
             }
-            Some(n) => lines.add(buffer.get(..n).unwrap_or_default(), |line| log.script_output(monitor, name, line)),
+            Some(n) => lines.add(buffer.get(..n).unwrap_or_default(), |line| world.log_output(monitor, name, line)),
         }
     }
     true

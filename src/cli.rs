@@ -184,14 +184,13 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
             None
         }
     };
-    match Daemon::new(Start { world: Real::default(), source, config, print, instance, signals, log, notify, runtime })
-    {
+    match Daemon::new(Start { world: Real::new(signals, log, notify, runtime), source, config, print, instance }) {
         Ok(daemon) => match daemon.run() {
             Ok(()) => OK,
             Err(e) => fail(FAILURE, &[format!("Waiting for events failed: {}", shortage::told(&e))]),
         },
         Err(refused) => {
-            let (why, mut log, notify) = *refused;
+            let (why, mut world) = *refused;
             let (code, text) = match &why {
                 Refused::Ping(e) if is_forbidden(e) => (CONFIGURATION, no_socket(e)),
                 Refused::Ping(e) => (FAILURE, no_socket(e)),
@@ -199,7 +198,7 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
                 Refused::Device(_) => (CONFIGURATION, format!("{why}: give each failover instance its own interfaces")),
                 Refused::Netlink(_) | Refused::Short(..) => (FAILURE, why.to_string()),
             };
-            refuse(code, &[text], &mut log, &notify)
+            refuse(code, &[text], &mut world.logger, &world.notify)
         }
     }
 }

@@ -31,14 +31,8 @@ use crate::monitor::updown::{self, Updown};
 use crate::monitor::{Effect, Owner, ProbeId, Progress, Reason, Seen};
 use crate::opinion;
 use crate::status::{self, Sources};
-use crate::sys::files::Runtime;
-use crate::sys::log::Logger;
-use crate::sys::memory;
-use crate::sys::notify::Notify;
 use crate::sys::ping::{OpenError, Pinger};
 use crate::sys::shortage;
-use crate::sys::signal::Signals;
-use crate::sys::writer::Job as FileJob;
 use crate::time::{Clock, Instant, Wall};
 use crate::wire::icmp::{Heard, Token};
 use ask::Questions;
@@ -46,7 +40,7 @@ use contacts::Contacts;
 use hosts::{Files, Hosts, Needs, Way};
 use network::{Network, Unable};
 use web::Web;
-use world::{Waited, World};
+use world::{FileJob, Waited, World};
 use writer::Writing;
 
 /// The status is written at most this often after a change of state,
@@ -78,14 +72,6 @@ pub struct Start<W> {
     pub print: u64,
     /// `$1` of scripts.
     pub instance: String,
-    /// Installed handlers.
-    pub signals: Signals,
-    /// The log.
-    pub log: Logger,
-    /// The service manager.
-    pub notify: Notify,
-    /// Lock and status file, where they can be had.
-    pub runtime: Option<Runtime>,
 }
 
 /// The running program.
@@ -93,19 +79,15 @@ pub struct Daemon<W: World> {
     world: W,
     source: Source,
     instance: String,
-    signals: Signals,
-    log: Logger,
-    notify: Notify,
-    runtime: Option<Runtime>,
     monitors: Monitors,
     hosts: Hosts,
     questions: Questions,
     pinger: Pinger,
     contacts: Contacts,
-    network: Option<Network>,
-    web: Option<Web>,
-    writing: Writing,
-    actions: Actions,
+    network: Option<Network<W>>,
+    web: Option<Web<W>>,
+    writing: Writing<W>,
+    actions: Actions<W>,
     /// Events beyond V2.99's that call the script.
     requested: Vec<&'static str>,
     effects: Vec<Effect>,
@@ -125,7 +107,7 @@ pub struct Daemon<W: World> {
     /// What is in force.
     config: Config,
     /// The network of an earlier configuration, as long as the kernel does not let all of it go,
-    leaving: Option<Network>,
+    leaving: Option<Network<W>>,
     /// and when that is tried again.
     leave_again: Option<Instant>,
     reloads: Merged,
@@ -133,13 +115,13 @@ pub struct Daemon<W: World> {
 }
 
 /// All that a configuration needs of the system and that can fail, had before anything is changed.
-struct Prepared {
+struct Prepared<W: World> {
     /// Unless the one there is will do.
-    network: Option<Network>,
+    network: Option<Network<W>>,
     pinger: Pinger,
     files: Option<Files>,
     /// Unless there is one.
-    web: Option<Web>,
+    web: Option<Web<W>>,
 }
 
 /// What a signal asks for.
@@ -236,37 +218,34 @@ impl<W: World> Daemon<W> {
     /// Opens the sockets and makes the monitors.
     ///
     /// # Errors
-    /// When something is missing that nothing works without. The log and the service manager come back, to say so.
-    pub fn new(start: Start<W>) -> Result<Self, Box<(Refused, Logger, Notify)>> {
-        let Start { mut world, source, config, print, instance, signals, log, notify, runtime } = start;
+    /// When something is missing that nothing works without. The world comes back, to say so.
+    pub fn new(start: Start<W>) -> Result<Self, Box<(Refused, W)>> {
+        let Start { mut world, source, config, print, instance } = start;
         let now = world.now();
-        let prepared = Prepared::new(None, false, &config, &instance, runtime.as_ref(), now);
+        let prepared = Prepared::new(None, false, &config, &instance, &mut world, now);
         let Prepared { mut network, pinger, files, mut web } = match prepared {
             Ok(prepared) => prepared,
-            Err(why) => return Err(Box::new((why, log, notify))),
+            Err(why) => return Err(Box::new((why, world))),
         };
         // From here on nothing can fail.
         if let Some(network) = &mut network {
-            network.begin(None, runtime.as_ref(), now);
+            network.begin(None, &mut world, now);
         }
         let mut hosts = Hosts::new(world.random());
         let mut monitors = Monitors::new(&mut world, &config, network.as_ref(), &mut hosts, &|_| false, now);
         monitors.begin(&mut hosts, files, now);
         if let (Some(ddns), Some(web)) = (&mut monitors.ddns, &mut web) {
-            ddns.restore(web.load(world.clock().wall), world.clock());
+            ddns.restore(web.load(&mut world), world.clock());
         }
-        let mut writing = Writing::new(runtime.as_ref().map(Runtime::lock_file));
+        let mut writing = Writing::new();
         if let Some(web) = &mut web {
-            web.prepare_state(&mut writing);
+            web.prepare_state(&mut writing, &mut world);
         }
-        let (started, suspended) = (world.clock().wall, world.suspended());
+        let (started, suspended, watchdog) = (world.clock().wall, world.suspended(), world.watchdog());
         let mut daemon = Self {
             world,
             source,
             instance,
-            signals,
-            log,
-            runtime,
             monitors,
             hosts,
             questions: Questions::new(),
@@ -282,8 +261,7 @@ impl<W: World> Daemon<W> {
             started,
             suspended,
             status: StatusFile::default(),
-            feed: notify.watchdog().map(|_| now),
-            notify,
+            feed: watchdog.map(|_| now),
             phase: Phase::Running,
             bulk: false,
             quiet: None,
@@ -307,8 +285,8 @@ impl<W: World> Daemon<W> {
         self.announce();
         self.meet_network(self.world.now());
         self.tell_ways(self.world.now());
-        self.notify.send("READY=1");
-        memory::release_code();
+        self.world.notify("READY=1");
+        self.world.has_begun();
         loop {
             self.turn(self.world.now());
             if matches!(self.phase, Phase::Over) {
@@ -363,12 +341,12 @@ impl<W: World> Daemon<W> {
         self.release(now);
         self.tell(now, &Seen::Tick, None);
         self.perform(now);
-        self.actions.tick(now, &mut self.log);
+        self.actions.tick(now, &mut self.world);
         self.keep_web(now);
         self.write_status(now);
         self.keep_writing(now);
         self.feed_watchdog(now);
-        self.log.flush();
+        self.world.flush_log();
         self.quiet = self.rest();
     }
 
@@ -376,12 +354,11 @@ impl<W: World> Daemon<W> {
     fn rest(&self) -> Option<Quiet> {
         let asks = self.questions.poll_at().is_some() || !self.contacts.is_empty();
         let web = self.web.as_ref().is_some_and(|web| !web.is_at_rest());
-        if self.actions.load() != (0, 0) || asks || web || !self.writing.is_at_rest() || self.log.waits_for().is_some()
-        {
+        if self.actions.load() != (0, 0) || asks || web || !self.writing.is_at_rest() || self.world.has_unlogged() {
             return None;
         }
         let wake = self.others_wake_at();
-        let status = self.runtime.as_ref().and_then(|_| self.status.due());
+        let status = self.world.status_file().and_then(|_| self.status.due());
         Some(Quiet { until: [wake, status].into_iter().flatten().min(), wake, listed: false })
     }
 
@@ -402,7 +379,7 @@ impl<W: World> Daemon<W> {
         let script = config.global.action.as_ref().map(|a| a.value.clone());
         self.requested.clone_from(&config.global.events);
         self.actions.configure(script, &self.instance, config.global.action_timeout, targets);
-        self.log.configure(&self.instance, &config.global.datefmt, config.monitors() > 1);
+        self.world.configure_log(&self.instance, &config.global.datefmt, config.monitors() > 1);
         let rate = |timing: &Timing, n: usize| {
             n as f64 * f64::from(timing.pingcount) / timing.interval.as_secs_f64().max(0.001)
         };
@@ -416,17 +393,17 @@ impl<W: World> Daemon<W> {
 
     fn announce(&mut self) {
         if self.monitors.ddns.is_some() {
-            self.log.line(Severity::Info, Some(Monitor::Ddns), format_args!("Start External IP Address tracking"));
+            self.world.log(Severity::Info, Some(Monitor::Ddns), format_args!("Start External IP Address tracking"));
         }
         if let Some(updown) = &self.monitors.updown {
             let text = format_args!("Start Updown Monitor for IP Address {}", updown.target().1);
-            self.log.line(Severity::Info, Some(Monitor::Updown), text);
+            self.world.log(Severity::Info, Some(Monitor::Updown), text);
         }
         if self.monitors.failover.is_some() {
-            self.log.line(Severity::Info, Some(Monitor::Failover), format_args!("Start Network Failover Monitor"));
+            self.world.log(Severity::Info, Some(Monitor::Failover), format_args!("Start Network Failover Monitor"));
         }
         if self.monitors.ping.is_some() {
-            self.log.line(Severity::Info, Some(Monitor::Ping), format_args!("Start Ping Monitor"));
+            self.world.log(Severity::Info, Some(Monitor::Ping), format_args!("Start Ping Monitor"));
         }
     }
 
@@ -452,7 +429,7 @@ impl<W: World> Daemon<W> {
                 }
                 Effect::Refresh(owner) => self.hosts.refresh(owner, now),
                 Effect::Route(wan) => {
-                    let lead = |network: &mut Network| network.lead(wan);
+                    let lead = |network: &mut Network<W>| network.lead(wan);
                     let result = self.network.as_mut().map_or_else(|| Err("there is no network".into()), lead);
                     let seen = Seen::Routed { wan, result };
                     self.monitors.on(now, &seen, Some(Monitor::Failover), &mut self.effects);
@@ -501,7 +478,7 @@ impl<W: World> Daemon<W> {
             "Warning: dnsserver {name} is {address}, in your own network: it answers from its cache and cannot tell \
              whether the internet works"
         );
-        self.log.line(Severity::Warning, Some(Monitor::Updown), text);
+        self.world.log(Severity::Warning, Some(Monitor::Updown), text);
     }
 
     fn probe(&mut self, id: ProbeId) {
@@ -579,7 +556,7 @@ impl<W: World> Daemon<W> {
     /// After the kernel has told something, or something was tried in vain: routes and rules are put in order.
     fn keep_network(&mut self, now: Instant) {
         let Some(network) = &mut self.network else { return };
-        network.sweep(self.runtime.as_ref(), now);
+        network.sweep(&mut self.world, now);
         if self.hosts.take_moved() {
             for wan in 0..network.states().len() {
                 network.set_targets(wan, self.hosts.probed(wan));
@@ -595,7 +572,7 @@ impl<W: World> Daemon<W> {
         while let Some((severity, text)) = network.remark() {
             self.quiet = None;
             self.status.changed = true;
-            self.log.line(severity, Some(Monitor::Failover), format_args!("{text}"));
+            self.world.log(severity, Some(Monitor::Failover), format_args!("{text}"));
         }
     }
 
@@ -608,8 +585,8 @@ impl<W: World> Daemon<W> {
     }
 
     fn emit(&mut self, event: &Event) {
-        let log = &mut self.log;
-        event.log(self.actions.has_script(), &mut |severity, line| log.line(severity, Some(event.monitor), line));
+        let world = &mut self.world;
+        event.log(self.actions.has_script(), &mut |severity, line| world.log(severity, Some(event.monitor), line));
         self.status.changed |= match event.what {
             What::PingResult { .. } => self.monitors.ping.as_mut().is_some_and(|p| p.take_changed(event.owner)),
             _ => true,
@@ -624,12 +601,12 @@ impl<W: World> Daemon<W> {
     }
 
     /// Calls the action script, if the event has a call.
-    fn call(&mut self, event: &Event, ticket: Option<Ticket>) {
+    fn call(&mut self, event: &Event, ticket: Option<Ticket<W::File>>) {
         let Some(action) = event.call(&self.requested) else { return };
         let clock = self.world.clock();
         let json = event.json(&self.instance, clock, self.hosts.address(event.owner).ok());
         let env = environment(action.name, &self.instance, event, &clock.wall, json);
-        self.actions.push(event.monitor, Job { action, env, ticket }, &mut self.log);
+        self.actions.push(event.monitor, Job { action, env, ticket }, &mut self.world);
     }
 
     /// Lets monitors begin whose host's name has been looked up for the first time, with whatever result.
@@ -648,7 +625,7 @@ impl<W: World> Daemon<W> {
             let secs = slept.as_secs();
             let text =
                 format_args!("This system was suspended for {secs} s; checks that were under way are not judged");
-            self.log.line(Severity::Notice, None, text);
+            self.world.log(Severity::Notice, None, text);
             self.tell(now, &Seen::Resumed, None);
         }
     }
@@ -660,7 +637,7 @@ impl<W: World> Daemon<W> {
         }
         let others = self.quiet.map_or_else(|| self.others_wake_at(), |quiet| quiet.wake);
         let m = &self.monitors;
-        let status = self.runtime.as_ref().and_then(|_| self.status.wake_at());
+        let status = self.world.status_file().and_then(|_| self.status.wake_at());
         let (updown, ping) = (m.updown.as_ref().and_then(Updown::poll_at), m.ping.as_ref().and_then(Ping::poll_at));
         let ddns = m.ddns.as_ref().and_then(Ddns::poll_at);
         let at = [updown, ping, m.failover.as_ref().and_then(Failover::poll_at), ddns, status, others];
@@ -672,7 +649,7 @@ impl<W: World> Daemon<W> {
             return self.world.wait(until);
         }
         self.world.watch_nothing();
-        self.world.watch(Waited::Signals, world::Source::Readable(self.signals.fd()));
+        self.world.watch(Waited::Signals, world::Source::Signals);
         if matches!(self.phase, Phase::Running) {
             // Collected replies are taken at each wake-up: none is worth one of its own.
             if self.bulk {
@@ -687,8 +664,8 @@ impl<W: World> Daemon<W> {
             }
             self.contacts.add_to(&mut self.world);
             self.questions.add_to(&mut self.world);
-            if let Some(fd) = self.log.waits_for() {
-                self.world.watch(Waited::Log, world::Source::Writable(fd));
+            if self.world.has_unlogged() {
+                self.world.watch(Waited::Log, world::Source::Log);
             }
         }
         if let Some(web) = &self.web {
@@ -701,7 +678,7 @@ impl<W: World> Daemon<W> {
 
     /// Takes in everything that has arrived.
     fn hear(&mut self, now: Instant) -> Next {
-        let signals = self.world.is_ready(Waited::Signals) || self.signals.any();
+        let signals = self.world.is_ready(Waited::Signals) || self.world.has_signal();
         let runs = matches!(self.phase, Phase::Running);
         if runs {
             let others = signals || self.world.is_ready_besides(Waited::Pings);
@@ -721,22 +698,22 @@ impl<W: World> Daemon<W> {
             self.hear_network(now);
             self.hear_answers(now);
         }
-        if self.web.as_mut().is_some_and(|web| web.after(&self.world)) && runs {
+        if self.web.as_mut().is_some_and(|web| web.after(&mut self.world)) && runs {
             self.tell(now, &Seen::Moved, Some(Monitor::Ddns));
         }
         if self.world.is_ready(Waited::Writer) {
-            self.writing.after(now);
+            self.writing.after(now, &mut self.world);
         }
-        self.actions.after(|number| self.world.is_ready(Waited::Output(number)), &mut self.log);
+        self.actions.after(&mut self.world);
         if !signals {
             return Next::Turn;
         }
-        let arrived = self.signals.take();
+        let arrived = self.world.take_signals();
         if !runs {
             return Next::Turn;
         }
         if arrived.child {
-            self.actions.reap(&mut self.log);
+            self.actions.reap(&mut self.world);
         }
         if arrived.reload {
             self.reloads.want(now);
@@ -757,7 +734,7 @@ impl<W: World> Daemon<W> {
             self.reload(now);
         }
         if self.checks.take(now) {
-            self.log.line(Severity::Info, None, format_args!("Checking now (SIGUSR1)"));
+            self.world.log(Severity::Info, None, format_args!("Checking now (SIGUSR1)"));
             self.status.changed = true;
             self.tell(now, &Seen::CheckNow, None);
         }
@@ -802,7 +779,7 @@ impl<W: World> Daemon<W> {
         self.questions.after(&mut self.world, now, &mut self.hosts);
         let mut own = None;
         while let Some((id, answer)) = self.questions.answered() {
-            let own = own.get_or_insert_with(crate::sys::net::own_addresses);
+            let own = own.get_or_insert_with(|| self.world.own_addresses());
             self.tell(now, &Seen::Answer { id, answer: &answer, own }, Some(Monitor::Updown));
         }
     }
@@ -810,14 +787,11 @@ impl<W: World> Daemon<W> {
     /// SIGHUP: takes a new configuration over, or says why not and goes on with the old one.
     fn reload(&mut self, now: Instant) {
         let stamp = format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_nanos() / 1000);
-        self.notify.send(&stamp);
-        let loaded = match shortage::try_memory() {
-            Ok(()) => self.source.load(),
-            Err(e) => self.source.unreadable(&e),
-        };
+        self.world.notify(&stamp);
+        let loaded = self.world.load(&self.source);
         let same = loaded.print == self.print;
         for warning in loaded.warnings.iter().filter(|_| !same) {
-            self.log.line(Severity::Warning, None, format_args!("Warning: {warning}"));
+            self.world.log(Severity::Warning, None, format_args!("Warning: {warning}"));
         }
         let result = match loaded.config {
             // What is under way goes on: checks, lookups, waits.
@@ -828,20 +802,20 @@ impl<W: World> Daemon<W> {
         match result {
             Ok(()) => {
                 self.print = loaded.print;
-                self.log.line(Severity::Notice, None, format_args!("Reloaded {}", self.source.file));
+                self.world.log(Severity::Notice, None, format_args!("Reloaded {}", self.source.file));
                 if same {
-                    self.log.line(Severity::Info, None, format_args!("Nothing has changed in it"));
+                    self.world.log(Severity::Info, None, format_args!("Nothing has changed in it"));
                 }
             }
             Err(errors) => {
                 for error in errors {
-                    self.log.line(Severity::Error, None, format_args!("? {error}"));
+                    self.world.log(Severity::Error, None, format_args!("? {error}"));
                 }
                 let text = format_args!("{} is not taken over, the old configuration goes on", self.source.file);
-                self.log.line(Severity::Error, None, text);
+                self.world.log(Severity::Error, None, text);
             }
         }
-        self.notify.send("READY=1");
+        self.world.notify("READY=1");
     }
 
     /// Takes another configuration over. Everything that can fail comes first and changes nothing: with an error all is as
@@ -849,7 +823,7 @@ impl<W: World> Daemon<W> {
     fn adopt(&mut self, now: Instant, config: Config) -> Result<(), Vec<String>> {
         let instance = self.source.instance.clone().unwrap_or_else(|| self.source.name(Some(&config)));
         let has_web = self.web.is_some() && instance == self.instance;
-        let prepared = Prepared::new(self.network.as_ref(), has_web, &config, &instance, self.runtime.as_ref(), now)
+        let prepared = Prepared::new(self.network.as_ref(), has_web, &config, &instance, &mut self.world, now)
             .map_err(|why| vec![why.to_string()])?;
         // From here on nothing can fail. What the old monitors have just found out is still to be told.
         self.perform(now);
@@ -859,7 +833,7 @@ impl<W: World> Daemon<W> {
 
     /// Puts a configuration in the place of the one there is. What its settings leave as it was goes on, what is under
     /// way included.
-    fn take_over(&mut self, now: Instant, config: &Config, instance: String, prepared: Prepared) {
+    fn take_over(&mut self, now: Instant, config: &Config, instance: String, prepared: Prepared<W>) {
         let Prepared { network, pinger, files, web } = prepared;
         let is_new_network = network.is_some();
         let before = std::mem::replace(&mut self.config, config.clone());
@@ -899,11 +873,11 @@ impl<W: World> Daemon<W> {
     }
 
     /// Routes and rules of another configuration in place of those there are.
-    fn put_network(&mut self, new: Option<Network>, config: &Config, instance: &str, now: Instant) {
+    fn put_network(&mut self, new: Option<Network<W>>, config: &Config, instance: &str, now: Instant) {
         match (&config.failover, new) {
             (Some(_), Some(mut new)) => {
                 let mut old = self.network.take();
-                new.begin(old.as_mut(), self.runtime.as_ref(), now);
+                new.begin(old.as_mut(), &mut self.world, now);
                 (self.network, self.leaving) = (Some(new), old);
             }
             (Some(settings), None) => {
@@ -930,7 +904,9 @@ impl<W: World> Daemon<W> {
     }
 
     fn write_status(&mut self, now: Instant) {
-        let Some(runtime) = &self.runtime else { return };
+        if self.world.status_file().is_none() {
+            return;
+        }
         self.status.changed |= self.monitors.updown.as_mut().is_some_and(Updown::take_changed);
         self.status.changed |= self.monitors.failover.as_mut().is_some_and(Failover::take_changed);
         self.status.changed |= self.monitors.ddns.as_mut().is_some_and(Ddns::take_changed);
@@ -940,7 +916,7 @@ impl<W: World> Daemon<W> {
         let (waiting, running) = self.actions.load();
         let sources = Sources {
             instance: &self.instance,
-            pid: std::process::id(),
+            pid: self.world.pid(),
             started: self.started,
             clock: self.world.clock(),
             address: &|owner| self.hosts.address(owner).ok(),
@@ -964,7 +940,9 @@ impl<W: World> Daemon<W> {
         }
         self.status.written = Some(now);
         (self.status.changed, self.status.stale) = (false, false);
-        self.writing.push(FileJob::Replace(runtime.status().to_owned(), self.status.content.clone()));
+        if let Some(path) = self.world.status_file() {
+            self.writing.push(FileJob::Replace(path.to_owned(), self.status.content.clone()));
+        }
     }
 
     /// Has written what is to be, and brings what came of it to whoever waits for that.
@@ -974,33 +952,33 @@ impl<W: World> Daemon<W> {
                 web.written(ticket, done);
             }
         }
-        self.writing.tick(now);
+        self.writing.tick(now, &mut self.world);
         while let Some(text) = self.writing.remark() {
-            self.log.line(Severity::Warning, None, format_args!("{text}"));
+            self.world.log(Severity::Warning, None, format_args!("{text}"));
         }
     }
 
     /// Feeds the watchdog, but only while every monitor makes progress: a monitor that stands still is worth a restart.
     fn feed_watchdog(&mut self, now: Instant) {
-        let Some(every) = self.notify.watchdog() else { return };
+        let Some(every) = self.world.watchdog() else { return };
         if self.feed.is_some_and(|at| at <= now) {
             self.feed = Some(now + every / 3);
             if self.monitors.keep_up(now) {
-                self.notify.send("WATCHDOG=1");
+                self.world.notify("WATCHDOG=1");
             }
         }
     }
 
     /// Begins to end: what runs is asked to end, so that no child is left.
     fn stop(&mut self, now: Instant) {
-        self.notify.send("STOPPING=1");
+        self.world.notify("STOPPING=1");
         // What was seen together with the signal is still told.
         self.perform(now);
         if let Some(network) = &mut self.network {
             network.leave_at_exit();
         }
         self.leave(now);
-        self.actions.stop(now, &mut self.log);
+        self.actions.stop(now, &mut self.world);
         if let Some(web) = &mut self.web {
             web.stop();
         }
@@ -1009,8 +987,8 @@ impl<W: World> Daemon<W> {
 
     /// What is still done on the way to the end.
     fn wind_up(&mut self, now: Instant) {
-        self.actions.reap(&mut self.log);
-        self.actions.tick(now, &mut self.log);
+        self.actions.reap(&mut self.world);
+        self.actions.tick(now, &mut self.world);
         self.keep_web(now);
         if let Phase::Stopping { until } = self.phase {
             // What a provider is being told may still come to its end.
@@ -1018,8 +996,8 @@ impl<W: World> Daemon<W> {
             if now >= until || (self.actions.load().1 == 0 && !publishing) {
                 // Only now is there nothing more to come.
                 self.phase = Phase::Closing { until: now + WRITING };
-                if let Some(runtime) = &self.runtime {
-                    self.writing.push(FileJob::Remove(runtime.status().to_owned()));
+                if let Some(path) = self.world.status_file() {
+                    self.writing.push(FileJob::Remove(path.to_owned()));
                 }
                 self.writing.hurry();
             }
@@ -1037,13 +1015,10 @@ impl<W: World> Daemon<W> {
         let unwritten = self.writing.unwritten();
         if !unwritten.is_empty() {
             let text = format_args!("Stopping: not written, the disk does not take it: {}", unwritten.join(", "));
-            self.log.line(Severity::Error, None, text);
+            self.world.log(Severity::Error, None, text);
         }
-        self.log.line(Severity::Info, None, format_args!("Stopped"));
-        self.log.finish();
-        if let Some(runtime) = &mut self.runtime {
-            runtime.close();
-        }
+        self.world.log(Severity::Info, None, format_args!("Stopped"));
+        self.world.end();
     }
 }
 
@@ -1086,21 +1061,21 @@ impl StatusFile {
     }
 }
 
-impl Prepared {
+impl<W: World> Prepared<W> {
     /// What a configuration needs that is to come in the place of another. `old` is the network of that.
     fn new(
-        old: Option<&Network>,
+        old: Option<&Network<W>>,
         has_web: bool,
         config: &Config,
         instance: &str,
-        runtime: Option<&Runtime>,
+        world: &mut W,
         now: Instant,
     ) -> Result<Self, Refused> {
         let needs = Needs::of(config);
         let network = match &config.failover {
             Some(settings) if !old.is_some_and(|old| old.is_for(instance, settings)) => {
                 let held = old.map(Network::locked).unwrap_or_default();
-                Some(Network::prepare(instance, settings, runtime, &held, now)?)
+                Some(Network::prepare(instance, settings, world, &held, now)?)
             }
             _ => None,
         };
@@ -1116,11 +1091,11 @@ impl Prepared {
                 }
             }
         }
-        let files = needs.files().map_err(|e| Refused::Short("reading of the hosts file", e))?;
+        let files = needs.files(world).map_err(|e| Refused::Short("reading of the hosts file", e))?;
         let settings = config.ddns.as_ref().filter(|_| !has_web);
-        let web = settings.map(|settings| Web::open(settings, instance)).transpose();
+        let web = settings.map(|settings| Web::open(settings, instance, world)).transpose();
         let web = web.map_err(|e| Refused::Short("state file or news of addresses", e))?;
-        shortage::try_descriptors(shortage::MONITORS).map_err(|e| Refused::Short("room for scripts and lookups", e))?;
+        world.try_room().map_err(|e| Refused::Short("room for scripts and lookups", e))?;
         Ok(Self { network, pinger, files, web })
     }
 }
@@ -1150,10 +1125,10 @@ impl std::fmt::Display for Refused {
 
 impl Monitors {
     /// The monitors of a configuration, but for those that are kept.
-    fn new(
-        world: &mut impl World,
+    fn new<W: World>(
+        world: &mut W,
         config: &Config,
-        network: Option<&Network>,
+        network: Option<&Network<W>>,
         hosts: &mut Hosts,
         is_kept: &dyn Fn(Monitor) -> bool,
         now: Instant,
@@ -1180,12 +1155,7 @@ impl Monitors {
         let ddns = config.ddns.as_ref().map(|settings| {
             let wans = config.failover.as_ref().map_or(&[][..], |failover| &failover.wans);
             let wans: Vec<&str> = wans.iter().map(|wan| wan.device.as_str()).collect();
-            web::monitor(
-                settings,
-                config.global.action.as_ref().map(|action| action.value.as_str()),
-                &wans,
-                world.random(),
-            )
+            web::monitor(settings, config.global.action.as_ref().map(|action| action.value.as_str()), &wans, world)
         });
         Self { ddns, updown, failover, ping }
     }
@@ -1250,7 +1220,7 @@ impl Monitors {
 }
 
 /// The failover monitor's hosts get their numbers, and the ways by which they are probed.
-fn setup(settings: &config::Failover, network: &Network, hosts: &mut Hosts) -> failover::Setup {
+fn setup<W: World>(settings: &config::Failover, network: &Network<W>, hosts: &mut Hosts) -> failover::Setup {
     let mut wans = Vec::with_capacity(settings.wans.len());
     for (wan, configured) in settings.wans.iter().enumerate() {
         let by_gateway = configured.targets.is_empty();

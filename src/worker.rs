@@ -94,13 +94,12 @@ pub struct Page {
 }
 
 impl Task {
-    /// Starts a worker that does it. What it says goes to `record` as well.
+    /// Starts a worker that does it.
     ///
     /// # Errors
     /// Why no process can be started, for a person.
-    pub fn start(&self, record: Option<&files::Record>) -> Result<Worker, String> {
-        Worker::start(self.text().as_bytes(), record.map(files::Record::file))
-            .map_err(|e| format!("no process can be started for it: {}", shortage::told(&e)))
+    pub fn start(&self) -> Result<Worker, String> {
+        Worker::start(self.text().as_bytes(), None).map_err(|e| unstarted(&e))
     }
 
     /// For standard input of a worker.
@@ -233,6 +232,12 @@ impl Report {
         };
         Some(Self { said, unconfined: fields.text("unconfined").map(cut) })
     }
+}
+
+/// Why no worker can be started, for a person.
+#[must_use]
+pub fn unstarted(e: &std::io::Error) -> String {
+    format!("no process can be started for it: {}", shortage::told(e))
 }
 
 /// The worker: reads its task, gives up everything else, does it, says what came of it.

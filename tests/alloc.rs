@@ -143,15 +143,11 @@ fn measure() {
     assert!(runtime.is_some(), "the status file is part of what is measured");
     let notify = Notify::from_environment();
     let start = Start {
-        world: Real::default(),
+        world: Real::new(signals, log, notify, runtime),
         source,
         config,
         print: 0,
         instance: INSTANCE.to_owned(),
-        signals,
-        log,
-        notify,
-        runtime,
     };
     let Ok(daemon) = Daemon::new(start) else { panic!("no ICMP socket") };
     let window = Duration::from_secs(std::env::args().nth(3).unwrap().parse().unwrap());

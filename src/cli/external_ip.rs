@@ -120,7 +120,7 @@ fn put(asked: &mut [Option<Asked>], at: usize, result: Result<Found, NotFound>, 
 
 fn start(ask: &Ask, source: &Source) -> Result<Worker, String> {
     let bound = Bound { device: ask.bind.clone(), from: None };
-    Task { job: Job::Lookup(source.clone()), family: ask.family, bound, roots: ask.ca_file.clone() }.start(None)
+    Task { job: Job::Lookup(source.clone()), family: ask.family, bound, roots: ask.ca_file.clone() }.start()
 }
 
 /// Waits until at least one has ended, and takes those that have.

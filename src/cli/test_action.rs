@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::args::Selection;
 use super::{CONFIGURATION, FAILURE, OK, USAGE, complain, fail, print, source};
 use crate::daemon::environment;
+use crate::daemon::world::Ending;
 use crate::event::Event;
 use crate::number::{Plain, Rounded};
 use crate::sys::clock;
@@ -108,12 +109,12 @@ fn watch(
     }
     let took = Rounded(clock::monotonic().since(started).as_secs_f64(), 2);
     match script.reap() {
-        Some(end) if end.is_success() => {
+        end if end.is_success() => {
             print(&format!("The script ended well after {took} s.\n"));
             OK
         }
-        Some(end) => fail(FAILURE, &[format!("The script failed with {end} after {took} s")]),
-        None => fail(FAILURE, &["The script's end was not seen".to_owned()]),
+        Ending::Unknown => fail(FAILURE, &["The script's end was not seen".to_owned()]),
+        end => fail(FAILURE, &[format!("The script failed with {end} after {took} s")]),
     }
 }
 

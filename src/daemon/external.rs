@@ -5,16 +5,14 @@ use std::rc::Rc;
 
 use super::Daemon;
 use super::web::{Answer, Web};
-use super::world::World;
+use super::world::{FileJob, Record, World};
 use crate::config::Config;
 use crate::event::Monitor;
 use crate::external::Family;
 use crate::monitor::Seen;
 use crate::monitor::ddns::{self, LookupId};
 use crate::monitor::failover::Failover;
-use crate::sys::files::Record;
 use crate::sys::http::Bound;
-use crate::sys::writer::Job;
 use crate::time::Instant;
 use crate::update::Outcome;
 
@@ -74,10 +72,10 @@ impl<W: World> Daemon<W> {
     /// Begins and ends web requests, and brings what came of them, and of calls of the script, to the monitor.
     pub(super) fn keep_web(&mut self, now: Instant) {
         let Some(web) = &mut self.web else { return };
-        let calls = web.tick(now, &mut self.writing);
+        let calls = web.tick(now, &mut self.writing, &mut self.world);
         for (publication, ticket) in calls {
             self.call(&publication.event, Some(ticket));
-            self.actions.tick(now, &mut self.log);
+            self.actions.tick(now, &mut self.world);
         }
         while let Some((ticket, result)) = self.actions.ended() {
             let outcome = result.map_or_else(|why| Outcome::Failed(why.into()), |()| Outcome::Done);
@@ -95,7 +93,7 @@ impl<W: World> Daemon<W> {
             }
         }
         while let Some((severity, text)) = self.web.as_mut().and_then(Web::remark) {
-            self.log.line(severity, Some(Monitor::Ddns), format_args!("{text}"));
+            self.world.log(severity, Some(Monitor::Ddns), format_args!("{text}"));
         }
     }
 
@@ -106,17 +104,17 @@ impl<W: World> Daemon<W> {
         key: &str,
         address: IpAddr,
         outcome: &Outcome,
-        record: Option<Record>,
+        record: Option<Record<W::File>>,
     ) {
         self.tell(now, &Seen::Published { key, address, outcome }, Some(Monitor::Ddns));
         self.perform(now);
         if let Some(record) = record {
-            self.writing.push(Job::Remove(record.finish()));
+            self.writing.push(FileJob::Remove(record.path));
         }
     }
 
     /// What the ddns monitor of a new configuration needs, with what was opened for it. `asks_on`: its lookups go on.
-    pub(super) fn adopt_ddns(&mut self, config: &Config, new: Option<Web>, asks_on: bool) {
+    pub(super) fn adopt_ddns(&mut self, config: &Config, new: Option<Web<W>>, asks_on: bool) {
         let Some(settings) = &config.ddns else {
             self.web = None;
             return;
@@ -126,14 +124,14 @@ impl<W: World> Daemon<W> {
                 let anew = new.is_some();
                 web.configure(settings, new, asks_on);
                 if anew {
-                    web.prepare_state(&mut self.writing);
+                    web.prepare_state(&mut self.writing, &mut self.world);
                 }
             }
             (None, Some(mut web)) => {
                 if let Some(ddns) = &mut self.monitors.ddns {
-                    ddns.restore(web.load(self.world.clock().wall), self.world.clock());
+                    ddns.restore(web.load(&mut self.world), self.world.clock());
                 }
-                web.prepare_state(&mut self.writing);
+                web.prepare_state(&mut self.writing, &mut self.world);
                 self.web = Some(web);
             }
             (None, None) => {}

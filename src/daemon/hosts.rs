@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::ask::Questions;
-use super::world::World;
+use super::world::{Store, World};
 use crate::config::Config;
 use crate::event::Monitor;
 use crate::host::Host;
@@ -15,7 +15,7 @@ use crate::monitor::failover::Probe;
 use crate::net;
 use crate::resolve::{Ask, AskError, NameId, Resolver};
 use crate::routing::Probed;
-use crate::sys::files::{self, Stamp};
+use crate::sys::files::Stamp;
 use crate::sys::ping::Families;
 use crate::sys::shortage;
 use crate::time::Instant;
@@ -41,17 +41,17 @@ impl Files {
     ///
     /// # Errors
     /// When the system has no descriptor or memory for that: this says nothing about the file.
-    pub(super) fn read() -> io::Result<Self> {
-        let read = |path| match files::read_start(path, LONGEST) {
+    pub(super) fn read(world: &mut impl Store) -> io::Result<Self> {
+        let stamps = Self::stamps(world);
+        let mut read = |path| match world.read_start(path, LONGEST) {
             Err(e) if shortage::is_one(&e) => Err(e),
             other => Ok(other.unwrap_or_default()),
         };
-        let stamps = Self::stamps();
         Ok(Self { stamps, hosts: read(HOSTS)?, conf: read(RESOLV_CONF)? })
     }
 
-    fn stamps() -> [Stamp; 2] {
-        [files::stamp(HOSTS), files::stamp(RESOLV_CONF)]
+    fn stamps(world: &mut impl Store) -> [Stamp; 2] {
+        [world.stamp(HOSTS), world.stamp(RESOLV_CONF)]
     }
 }
 
@@ -102,8 +102,8 @@ impl Needs {
     ///
     /// # Errors
     /// As [`Files::read`].
-    pub(super) fn files(self) -> io::Result<Option<Files>> {
-        self.names.then(Files::read).transpose()
+    pub(super) fn files(self, world: &mut impl Store) -> io::Result<Option<Files>> {
+        self.names.then(|| Files::read(world)).transpose()
     }
 }
 
@@ -306,8 +306,8 @@ impl Hosts {
         if self.look.is_some_and(|at| at <= now) {
             self.look = Some(now + LOOK_AGAIN);
             // What cannot be read for want of a descriptor is read the next time.
-            if Files::stamps() != self.stamps
-                && let Ok(files) = Files::read()
+            if Files::stamps(world) != self.stamps
+                && let Ok(files) = Files::read(world)
             {
                 self.take_files(files, now);
             }

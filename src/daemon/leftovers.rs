@@ -1,12 +1,9 @@
 //! What a killed imon has left in the kernel, of whatever instance, metric or version: rules and routes that bear imon's
 //! mark, and that no imon that runs looks after. They would lead traffic as they did, for ever.
 
+use super::world::Living;
 use crate::net::{Change, MAIN, PROTOCOL, Picture, Rule};
 use crate::routing::{TABLES, TABLES_EACH};
-
-/// An interface whose lock another process holds, and the first of that imon's tables as it is noted there; versions that
-/// noted none have `None`.
-pub(super) type Living = (String, Option<u32>);
 
 /// What has to go, in this order. `base`: the first of our own tables.
 pub(super) fn changes(picture: &Picture, base: u32, living: &[Living]) -> Vec<Change> {

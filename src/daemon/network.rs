@@ -16,7 +16,6 @@ use crate::monitor::failover::damping::Damper;
 use crate::net::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
 use crate::routing::{self, Beside, BesideKind, Part, Policy, Probed, Road, State, View};
 use crate::sys::conntrack::Flush;
-use crate::sys::files::{Lock, Runtime};
 use crate::sys::netlink::{Events, Heard, Refused, Requests};
 use crate::sys::ping::Via;
 use crate::sys::{error_text, shortage};
@@ -53,7 +52,7 @@ pub(super) enum Unable {
 }
 
 /// What stays when another configuration is loaded.
-pub(super) struct Network {
+pub(super) struct Network<W: World> {
     requests: Requests,
     events: Events,
     picture: Picture,
@@ -96,7 +95,7 @@ pub(super) struct Network {
     untold: String,
     vacated: Vec<Ipv4Addr>,
     flush: Option<Flush>,
-    locks: Vec<(String, Lock)>,
+    locks: Vec<(String, W::Lock)>,
 }
 
 /// Links are looked at beside the news.
@@ -137,18 +136,18 @@ const MOST_NOTES: usize = 16;
 /// So many changes of addresses, gateways and of what others have set up are said one by one.
 const ONE_BY_ONE: u32 = 24;
 
-impl Network {
+impl<W: World> Network<W> {
     /// Looks at everything, and finds out whether what the WANs need can be made. Changes nothing: that is for
     /// [`Network::begin`]. Interfaces in `held` are locked by an older configuration of this process.
     pub(super) fn prepare(
         instance: &str,
         settings: &config::Failover,
-        runtime: Option<&Runtime>,
+        world: &mut W,
         held: &[String],
         now: Instant,
     ) -> Result<Self, Unable> {
         let policy = policy(instance, settings);
-        let locks = lock(settings, runtime, held, policy.table())?;
+        let locks = lock(settings, world, held, policy.table())?;
         let no_socket = |e: io::Error| Unable::Short("netlink socket", e);
         let blind = |e: Refused| Unable::Netlink(format!("The kernel does not show its routes: {e}"));
         // First the news, then the look: nothing is missed between.
@@ -200,9 +199,9 @@ impl Network {
 
     /// Makes what the WANs need to be probed. Traffic goes on as it did. What `old`, of an earlier configuration, has made
     /// and this one does not need goes then: the default in main stays, and is adopted.
-    pub(super) fn begin(&mut self, old: Option<&mut Self>, runtime: Option<&Runtime>, now: Instant) {
+    pub(super) fn begin(&mut self, old: Option<&mut Self>, world: &mut W, now: Instant) {
         self.name_missing();
-        self.clear_leftovers(runtime, now);
+        self.clear_leftovers(world, now);
         self.keep(now);
         self.look_at_states(now);
         if let Some(old) = old {
@@ -212,7 +211,8 @@ impl Network {
             if devices(old) == devices(self) {
                 self.home = old.home;
             }
-            let wanted = |(device, _): &mut (String, Lock)| self.settings.wans.iter().any(|wan| wan.device == *device);
+            let wanted =
+                |(device, _): &mut (String, W::Lock)| self.settings.wans.iter().any(|wan| wan.device == *device);
             self.locks.extend(old.locks.extract_if(.., wanted));
             // Another instance's name has other tables.
             let table = self.policy.table();
@@ -226,11 +226,10 @@ impl Network {
     }
 
     /// Takes away what an imon has left that does not run any more. Without a directory for locks nobody knows.
-    fn clear_leftovers(&mut self, runtime: Option<&Runtime>, now: Instant) {
+    fn clear_leftovers(&mut self, world: &mut W, now: Instant) {
         self.sweep = Some(now + SWEEP);
-        let Some(runtime) = runtime else { return };
         // Locked meanwhile, so that nobody begins who would need it.
-        let (living, _held) = runtime.other_devices(&self.locked());
+        let Some((living, _held)) = world.other_devices(&self.locked()) else { return };
         let changes = leftovers::changes(&self.picture, self.policy.table(), &living);
         for change in &changes {
             if self.requests.make(change).is_ok() {
@@ -245,9 +244,9 @@ impl Network {
     }
 
     /// Other imons may be killed at any time.
-    pub(super) fn sweep(&mut self, runtime: Option<&Runtime>, now: Instant) {
+    pub(super) fn sweep(&mut self, world: &mut W, now: Instant) {
         if self.sweep.is_some_and(|at| at <= now) {
-            self.clear_leftovers(runtime, now);
+            self.clear_leftovers(world, now);
         }
     }
 
@@ -933,17 +932,16 @@ fn labels(settings: &config::Failover) -> Vec<String> {
 }
 
 /// The locks of all interfaces but those that are held already. Without a directory for them there are none.
-fn lock(
+fn lock<W: World>(
     settings: &config::Failover,
-    runtime: Option<&Runtime>,
+    world: &mut W,
     held: &[String],
     table: u32,
-) -> Result<Vec<(String, Lock)>, Unable> {
-    let Some(runtime) = runtime else { return Ok(Vec::new()) };
+) -> Result<Vec<(String, W::Lock)>, Unable> {
     let mut locks = Vec::new();
     for device in settings.wans.iter().map(|wan| &wan.device).filter(|device| !held.contains(device)) {
-        match runtime.lock_device(device, table) {
-            Ok(lock) => locks.push((device.clone(), lock)),
+        match world.lock_device(device, table) {
+            Ok(lock) => locks.extend(lock.map(|lock| (device.clone(), lock))),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Unable::Taken(device.clone())),
             Err(e) if shortage::is_one(&e) => return Err(Unable::Short("lock of an interface", e)),
             // Said when the directory was tried for the status.

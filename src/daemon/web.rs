@@ -3,11 +3,12 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::world::{Source, Waited, World};
-use super::writer::{self as writing, Writing};
+use super::world::{Done, FileJob, Record, Source, Waited, World};
+use super::writer::{Ticket as WriterTicket, Writing};
 use crate::action::Ticket;
 use crate::config;
 use crate::event::Severity;
@@ -17,18 +18,13 @@ use crate::monitor::ddns::state::Saved;
 use crate::monitor::ddns::{Ddns, Found, LookupId, NotFound, Setup, TrackSetup};
 use crate::net::PROTOCOL;
 use crate::sys::error_text;
-use crate::sys::files::{self, Record, State};
 use crate::sys::http::{Bound, RELEASED};
-use crate::sys::net::own_addresses;
 use crate::sys::netlink::{Events, Heard};
-use crate::sys::secret;
 use crate::sys::shortage;
-use crate::sys::worker::Worker;
-use crate::sys::writer::{self, Done};
-use crate::time::{Instant, Wall};
+use crate::time::Instant;
 use crate::update::{Outcome, Secret, Update};
 use crate::wire::rtnetlink::News;
-use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said, TOO_LATE, Task, UPDATE_LIMIT};
+use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said, TOO_LATE, Task, UPDATE_LIMIT, unstarted};
 
 /// A publication waits for the disk at most this long, to be known of after a crash.
 const NOTE_LIMIT: Duration = Duration::from_secs(30);
@@ -40,22 +36,22 @@ const BUSY: Duration = Duration::from_secs(1);
 const BUSY_AT_MOST: u32 = 120;
 
 /// All of it.
-pub(super) struct Web {
+pub(super) struct Web<W: World> {
     settings: config::Ddns,
     state: State,
     /// As the file is.
     saved: Saved,
     /// The directory is being tried.
-    probe: Option<writing::Ticket>,
+    probe: Option<WriterTicket>,
     /// What is to be done with a file that is of no use.
-    aside: Option<writer::Job>,
+    aside: Option<FileJob>,
     opening: Vec<Opening>,
-    opened: Vec<(Box<Due>, Note)>,
+    opened: Vec<(Box<Due>, Note<W::File>)>,
     waiting: Vec<Waiting>,
-    running: Vec<Running>,
+    running: Vec<Running<W>>,
     /// Workers begun so far.
     counter: u64,
-    answers: Vec<Answer>,
+    answers: Vec<Answer<W::File>>,
     remarks: Vec<(Severity, String)>,
     watch: Option<Watch>,
     said_unconfined: bool,
@@ -64,9 +60,9 @@ pub(super) struct Web {
 }
 
 /// An answer for the monitor.
-pub(super) enum Answer {
+pub(super) enum Answer<F> {
     Lookup(LookupId, Result<Found, NotFound>),
-    Publication(Rc<str>, IpAddr, Outcome, Option<Record>),
+    Publication(Rc<str>, IpAddr, Outcome, Option<Record<F>>),
 }
 
 /// What a worker is to do.
@@ -85,34 +81,72 @@ struct Due {
     times: u32,
 }
 
-struct Running {
-    worker: Worker,
-    purpose: Purpose,
+struct Running<W: World> {
+    worker: W::Worker,
+    purpose: Purpose<W::File>,
     until: Instant,
     /// Tells its worker from the others.
     number: u64,
 }
 
-enum Purpose {
+enum Purpose<F> {
     Lookup(LookupId),
-    Publication(Rc<str>, IpAddr, Option<Record>),
+    Publication(Rc<str>, IpAddr, Option<Record<F>>),
 }
 
 /// A publication that waits for its record to be opened.
 struct Opening {
-    ticket: writing::Ticket,
+    ticket: WriterTicket,
     due: Box<Due>,
     until: Instant,
 }
 
 /// What came of opening a record.
-enum Note {
+enum Note<F> {
     /// It is open, with what an earlier try has left.
-    Open(writer::Opened),
+    Open((F, Vec<u8>)),
     /// An earlier try is still at it.
     Busy,
     /// There can be none.
     None,
+}
+
+/// What outlives a restart, as files.
+struct State {
+    directory: PathBuf,
+    file: PathBuf,
+    prefix: String,
+}
+
+/// Longest state file, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+impl State {
+    /// The state of an instance. Nothing is looked at.
+    fn of(directory: PathBuf, instance: &str) -> Self {
+        let prefix = format!("{instance}.ddns");
+        Self { file: directory.join(format!("{prefix}.json")), directory, prefix }
+    }
+
+    /// Where it is.
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The file.
+    fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// Where a file that is of no use is kept.
+    fn aside(&self) -> PathBuf {
+        self.directory.join(format!("{}.json.damaged", self.prefix))
+    }
+
+    /// The record of something to be done, `name`d by a number.
+    fn record(&self, name: u32) -> PathBuf {
+        self.directory.join(format!("{}.{name:08x}.try", self.prefix))
+    }
 }
 
 /// News of addresses and default routes.
@@ -122,21 +156,21 @@ struct Watch {
 }
 
 /// A call of the action script is to be made.
-pub(super) type Call = (Publication, Ticket);
+pub(super) type Call<F> = (Publication, Ticket<F>);
 
-impl Web {
+impl<W: World> Web<W> {
     /// Opens what is needed.
     ///
     /// # Errors
     /// When the system is short of something. A directory that cannot be written to is none.
-    pub(super) fn open(settings: &config::Ddns, instance: &str) -> io::Result<Self> {
+    pub(super) fn open(settings: &config::Ddns, instance: &str, world: &mut W) -> io::Result<Self> {
         let watch = match Events::of_addresses() {
             Err(e) if shortage::is_one(&e) => return Err(e),
             watch => watch.ok(),
         };
         Ok(Self {
             settings: settings.clone(),
-            state: State::of(instance),
+            state: State::of(world.state_directory(), instance),
             saved: Saved::default(),
             probe: None,
             aside: None,
@@ -147,7 +181,7 @@ impl Web {
             counter: 0,
             answers: Vec::new(),
             remarks: Vec::new(),
-            watch: watch.map(|events| Watch { events, addresses: addresses() }),
+            watch: watch.map(|events| Watch { events, addresses: addresses(world) }),
             said_unconfined: false,
             stopping: false,
         })
@@ -178,16 +212,17 @@ impl Web {
     }
 
     /// What an earlier imon has left.
-    pub(super) fn load(&mut self, wall: Wall) -> Saved {
+    pub(super) fn load(&mut self, world: &mut W) -> Saved {
         let path = self.state.path().display().to_string();
-        let saved = match self.state.read() {
-            Ok(None) => return Saved::default(),
-            Ok(Some(bytes)) => Saved::read(&bytes),
+        let saved = match world.read_own(self.state.path(), LONGEST) {
+            Ok(bytes) => Saved::read(&bytes),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Saved::default(),
             Err(e) => {
                 self.remarks.push((Severity::Warning, format!("{path} cannot be read: {}", error_text(&e))));
                 return Saved::default();
             }
         };
+        let wall = world.clock().wall;
         let future = |saved: &Saved| saved.is_of_the_future(wall, RELEASED);
         let why = match saved {
             Ok(saved) if !future(&saved) => {
@@ -198,7 +233,7 @@ impl Web {
             Err(why) => why,
         };
         let (from, aside) = (self.state.path().to_owned(), self.state.aside());
-        self.aside = Some(writer::Job::Move(from, aside.clone()));
+        self.aside = Some(FileJob::Move(from, aside.clone()));
         let aside = aside.display();
         let text = format!("{path} is not used: {why}. It is kept as {aside}, and the external address is found anew");
         self.remarks.push((Severity::Warning, text));
@@ -206,28 +241,28 @@ impl Web {
     }
 
     /// Writes what is to outlive a restart, if it is not in the file already.
-    pub(super) fn save(&mut self, saved: Saved, writing: &mut Writing) {
+    pub(super) fn save(&mut self, saved: Saved, writing: &mut Writing<W>) {
         if saved.tracks != self.saved.tracks {
-            writing.push(writer::Job::Save(self.state.path().to_owned(), saved.text().into_bytes()));
+            writing.push(FileJob::Save(self.state.path().to_owned(), saved.text().into_bytes()));
             self.saved = saved;
         }
     }
 
     /// Finds out whether the state can be kept, and puts aside what is of no use.
-    pub(super) fn prepare_state(&mut self, writing: &mut Writing) {
+    pub(super) fn prepare_state(&mut self, writing: &mut Writing<W>, world: &mut W) {
         if let Some(aside) = self.aside.take() {
             writing.push(aside);
         }
         let directory = self.state.directory();
-        if let Some(how) = directory.to_str().and_then(files::writable_by_others) {
+        if let Some(how) = directory.to_str().and_then(|directory| world.writable_by_others(directory)) {
             let text = format!("What is in {} may be somebody else's: {how}", directory.display());
             self.remarks.push((Severity::Warning, text));
         }
-        self.probe = Some(writing.push(writer::Job::Probe(directory.to_owned())));
+        self.probe = Some(writing.push(FileJob::Probe(directory.to_owned())));
     }
 
     /// Something is written, or a record is open.
-    pub(super) fn written(&mut self, ticket: writing::Ticket, done: Done) {
+    pub(super) fn written(&mut self, ticket: WriterTicket, done: Done<W::File>) {
         if self.probe == Some(ticket) {
             self.probe = None;
             if let Err(e) = done.result {
@@ -266,7 +301,7 @@ impl Web {
         self.running.iter().any(|running| matches!(running.purpose, Purpose::Publication(..)))
     }
 
-    pub(super) fn answer(&mut self) -> Option<Answer> {
+    pub(super) fn answer(&mut self) -> Option<Answer<W::File>> {
         self.answers.pop()
     }
 
@@ -290,9 +325,9 @@ impl Web {
         self.running.iter().map(|running| running.until).chain(begin).chain(opening).min()
     }
 
-    pub(super) fn add_to(&self, world: &mut impl World) {
+    pub(super) fn add_to(&self, world: &mut W) {
         for running in &self.running {
-            world.watch(Waited::Worker(running.number), Source::Readable(running.worker.fd()));
+            world.watch(Waited::Worker(running.number), Source::Worker(&running.worker));
         }
         if let Some(watch) = &self.watch {
             world.watch(Waited::Addresses, Source::Readable(watch.events.fd()));
@@ -300,7 +335,7 @@ impl Web {
     }
 
     /// Begins what waits, and ends what takes too long. What the action script is to do comes back.
-    pub(super) fn tick(&mut self, now: Instant, writing: &mut Writing) -> Vec<Call> {
+    pub(super) fn tick(&mut self, now: Instant, writing: &mut Writing<W>, world: &mut W) -> Vec<Call<W::File>> {
         let mut at = 0;
         while let Some(running) = self.running.get(at) {
             if running.until > now {
@@ -314,7 +349,7 @@ impl Web {
         let mut calls = Vec::new();
         self.give_up_on_notes(now);
         for (due, note) in std::mem::take(&mut self.opened) {
-            calls.extend(self.begin_publication(now, due, note, writing));
+            calls.extend(self.begin_publication(now, due, note, writing, world));
         }
         let mut at = 0;
         while !self.stopping && self.running.len() < MOST && at < self.waiting.len() {
@@ -325,11 +360,11 @@ impl Web {
                 continue;
             }
             match self.waiting.remove(at) {
-                Waiting::Lookup(id, family, bound) => self.begin_lookup(now, id, family, bound),
+                Waiting::Lookup(id, family, bound) => self.begin_lookup(now, id, family, bound, world),
                 // Behind the state that says that it is tried.
                 Waiting::Publication(due) => {
                     let path = self.state.record(hash(&due.publication.key));
-                    let ticket = writing.push(writer::Job::Record(path));
+                    let ticket = writing.push(FileJob::Record(path));
                     self.opening.push(Opening { ticket, due, until: now + NOTE_LIMIT });
                 }
             }
@@ -337,20 +372,21 @@ impl Web {
         calls
     }
 
-    fn begin(&mut self, worker: Worker, purpose: Purpose, until: Instant) {
+    fn begin(&mut self, worker: W::Worker, purpose: Purpose<W::File>, until: Instant) {
         self.counter += 1;
         self.running.push(Running { worker, purpose, until, number: self.counter });
     }
 
-    fn begin_lookup(&mut self, now: Instant, id: LookupId, family: Family, bound: Bound) {
+    fn begin_lookup(&mut self, now: Instant, id: LookupId, family: Family, bound: Bound, world: &mut W) {
         let Some(source) = self.settings.sources.get(id.source) else { return };
         let roots = self.settings.roots.as_ref().map(|roots| roots.value.clone());
-        match (Task { job: Job::Lookup(source.clone()), family, bound, roots }).start(None) {
+        let task = Task { job: Job::Lookup(source.clone()), family, bound, roots };
+        match world.start_worker(task.text().as_bytes(), None) {
             Ok(worker) => {
                 let until = now + LOOKUP_LIMIT + GRACE;
                 self.begin(worker, Purpose::Lookup(id), until);
             }
-            Err(why) => self.answers.push(Answer::Lookup(id, Err(NotFound::because(&why)))),
+            Err(e) => self.answers.push(Answer::Lookup(id, Err(NotFound::because(&unstarted(&e))))),
         }
     }
 
@@ -369,14 +405,16 @@ impl Web {
         &mut self,
         now: Instant,
         mut due: Box<Due>,
-        note: Note,
-        writing: &mut Writing,
-    ) -> Option<Call> {
+        note: Note<W::File>,
+        writing: &mut Writing<W>,
+        world: &mut W,
+    ) -> Option<Call<W::File>> {
         let address = due.publication.address;
         let key = Rc::clone(&due.publication.key);
         let success = Report { said: Said::Update(address, Outcome::Done), unconfined: None }.line();
         // Whoever did this before, and was not heard, has left word.
-        let record = |file| Record::new(file, self.state.record(hash(&key)), success.as_bytes());
+        let path = self.state.record(hash(&key));
+        let record = |file| Record { file, path, success: success.as_bytes().into() };
         let record = match note {
             Note::Open((file, said)) if said.is_empty() => Some(record(file)),
             Note::Busy if due.times < BUSY_AT_MOST => {
@@ -392,7 +430,7 @@ impl Web {
                     }
                     // It is about another address, or failed.
                     _ => {
-                        writing.push(writer::Job::Remove(record.finish()));
+                        writing.push(FileJob::Remove(record.path));
                         self.waiting.push(Waiting::Publication(due));
                     }
                 }
@@ -409,11 +447,13 @@ impl Web {
             self.answers.push(Answer::Publication(key, address, gone, record));
             return None;
         };
-        let started = secret::read(&update.secret).and_then(|secret| {
+        let started = world.secret(&update.secret).and_then(|secret| {
             let request = update.request(address, &secret);
             let roots = self.settings.roots.as_ref().map(|roots| roots.value.clone());
             let task = Task { job: Job::Update(request, address), family: Family::of(address), bound, roots };
-            task.start(record.as_ref())
+            world
+                .start_worker(task.text().as_bytes(), record.as_ref().map(|record| &record.file))
+                .map_err(|e| unstarted(&e))
         });
         match started {
             Ok(worker) => {
@@ -428,10 +468,14 @@ impl Web {
     }
 
     /// Takes what has arrived. Returns whether addresses or default routes are others now.
-    pub(super) fn after(&mut self, world: &impl World) -> bool {
+    pub(super) fn after(&mut self, world: &mut W) -> bool {
         let mut at = 0;
         while let Some(running) = self.running.get_mut(at) {
-            let line = if world.is_ready(Waited::Worker(running.number)) { running.worker.read() } else { None };
+            let line = if world.is_ready(Waited::Worker(running.number)) {
+                world.read_worker(&mut running.worker)
+            } else {
+                None
+            };
             let Some(line) = line else {
                 at += 1;
                 continue;
@@ -439,11 +483,11 @@ impl Web {
             let running = self.running.swap_remove(at);
             self.conclude(running.purpose, Report::read(&line));
         }
-        world.is_ready(Waited::Addresses) && self.watch.as_mut().is_some_and(Watch::hear)
+        world.is_ready(Waited::Addresses) && self.watch.as_mut().is_some_and(|watch| watch.hear(world))
     }
 
     /// A worker has ended with this report, or was ended.
-    fn conclude(&mut self, purpose: Purpose, report: Option<Report>) {
+    fn conclude(&mut self, purpose: Purpose<W::File>, report: Option<Report>) {
         let (said, unconfined) = report.map_or((None, None), |report| (Some(report.said), report.unconfined));
         if let Some(note) = unconfined.filter(|_| !std::mem::replace(&mut self.said_unconfined, true)) {
             let text = format!("Web requests are made with more rights than they need: {note}");
@@ -465,7 +509,7 @@ impl Web {
 
 impl Watch {
     /// Takes the news. Returns whether they matter.
-    fn hear(&mut self) -> bool {
+    fn hear(&mut self, world: &mut impl World) -> bool {
         let (mut look, mut moved) = (false, false);
         let heard = self.events.receive(|message| match message.news {
             News::Route(route) | News::NoRoute(route) => moved |= route.is_default() && route.protocol != PROTOCOL,
@@ -473,7 +517,7 @@ impl Watch {
             _ => look = true,
         });
         if look || heard == Heard::Overrun {
-            let now = addresses();
+            let now = addresses(world);
             moved |= now.len() != self.addresses.len() || !now.iter().all(|a| self.addresses.contains(a));
             self.addresses = now;
         }
@@ -482,14 +526,14 @@ impl Watch {
 }
 
 /// Our own addresses that may matter, in any order.
-fn addresses() -> Vec<IpAddr> {
-    let mut all = own_addresses();
+fn addresses(world: &mut impl World) -> Vec<IpAddr> {
+    let mut all = world.own_addresses();
     all.retain(|a| !a.is_loopback() && !matches!(a, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80));
     all
 }
 
 /// The monitor of a configuration. `wans` are the interfaces of the failover monitor.
-pub(super) fn monitor(settings: &config::Ddns, script: Option<&str>, wans: &[&str], seed: u64) -> Ddns {
+pub(super) fn monitor(settings: &config::Ddns, script: Option<&str>, wans: &[&str], world: &mut impl World) -> Ddns {
     let mut sinks: Vec<(SinkSetup, Option<&str>)> = Vec::new();
     sinks.extend(script.map(|path| {
         let setup = SinkSetup { name: "action script".into(), print: hash(path), update: None };
@@ -503,7 +547,7 @@ pub(super) fn monitor(settings: &config::Ddns, script: Option<&str>, wans: &[&st
             number += 1;
             name = format!("{label} #{number}");
         }
-        let setup = SinkSetup { name: name.into(), print: print(update), update: Some(at) };
+        let setup = SinkSetup { name: name.into(), print: print(update, world), update: Some(at) };
         sinks.push((setup, update.wan.as_deref()));
     }
     let wans: &[&str] = if settings.per_wan { wans } else { &[""] };
@@ -521,16 +565,16 @@ pub(super) fn monitor(settings: &config::Ddns, script: Option<&str>, wans: &[&st
         interval: settings.interval,
         announce_start: settings.announce_start,
         refresh: settings.refresh,
-        seed,
+        seed: world.random(),
     })
 }
 
 /// A number that is another one when an update is configured otherwise, its secret included.
-fn print(update: &Update) -> u32 {
+fn print(update: &Update, world: &mut impl World) -> u32 {
     let secret = match &update.secret {
         Secret::None => String::new(),
         Secret::Given(text) => text.clone(),
-        Secret::File(path) => format!("{path} {:?}", files::stamp(path)),
+        Secret::File(path) => format!("{path} {:?}", world.stamp(path)),
         Secret::Credential(name) => name.clone(),
     };
     hash(&format!("{:?} {secret}", update.protocol))

@@ -1,11 +1,20 @@
 //! All that the loop has of the world: clocks, random numbers, and waiting. `sys` is the real one, and simulations are
 //! others. The loop is compiled for each kind, so that the real one costs nothing.
 
+use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::event::{Monitor, Severity};
+use crate::load::{self, Loaded};
+use crate::sys::files::Stamp;
+use crate::sys::signal::Arrived;
 use crate::time::{Clock, Instant};
+use crate::update::Secret;
 
 /// What the loop waits for, each by its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +44,17 @@ pub enum Waited {
 }
 
 /// Where something comes from that is waited for.
-pub enum Source {
+pub enum Source<'a, W: World + ?Sized> {
+    /// Signals of the operating system.
+    Signals,
+    /// Room for log lines that wait.
+    Log,
+    /// Reports of a writer, and its end.
+    Writer(&'a W::Writer),
+    /// What a script prints.
+    Output(&'a W::Output),
+    /// What a worker says.
+    Worker(&'a W::Worker),
     /// Something to read.
     Readable(RawFd),
     /// Room to write.
@@ -45,8 +64,222 @@ pub enum Source {
     Collected,
 }
 
+/// Something to do with files. In the order in which they are given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FileJob {
+    /// Finds out whether files can be made in a directory.
+    Probe(PathBuf),
+    /// Replaces a file in one step, readable for everybody. It need not survive a power failure.
+    Replace(PathBuf, Vec<u8>),
+    /// Replaces a file, readable for us alone, so that after a power failure the old content or the new is there, whole.
+    Save(PathBuf, Vec<u8>),
+    /// Moves a file aside.
+    Move(PathBuf, PathBuf),
+    /// Removes a file, if it is there.
+    Remove(PathBuf),
+    /// Opens and locks a file that says whether something was done.
+    Record(PathBuf),
+}
+
+/// What came of a job.
+pub struct Done<F> {
+    /// Its place among those that the writer was given.
+    pub place: usize,
+    /// Why it failed, if it did. `WouldBlock`: not yet, since something before it failed, or since an earlier try of what is
+    /// recorded is not over.
+    pub result: io::Result<()>,
+    /// Of a record: the open file, and what an earlier try has left in it.
+    pub record: Option<(F, Vec<u8>)>,
+}
+
+/// A file that says whether something was done, held by whoever does it. A lock on it is given on to that process and
+/// lives as long as it does.
+pub struct Record<F> {
+    /// The open file,
+    pub file: F,
+    /// and where it is.
+    pub path: PathBuf,
+    /// What it says afterwards.
+    pub success: Arc<[u8]>,
+}
+
+/// The log.
+pub trait Log {
+    /// Writes one line.
+    fn log(&mut self, severity: Severity, monitor: Option<Monitor>, text: fmt::Arguments<'_>);
+
+    /// Passes on a line of an action script.
+    fn log_output(&mut self, monitor: Monitor, action: &str, line: &str);
+
+    /// What the configuration says: the name that lines carry, the terminal's date format, and whether tags name the
+    /// monitor.
+    fn configure_log(&mut self, instance: &str, datefmt: &str, multi: bool);
+
+    /// Whether lines go to the system log.
+    fn is_syslog(&self) -> bool;
+
+    /// Whether lines wait until the log takes them.
+    fn has_unlogged(&self) -> bool;
+
+    /// Writes what can be written without waiting.
+    fn flush_log(&mut self);
+}
+
+/// An interface whose lock another process holds, and the first of that imon's tables as it is noted there; versions that
+/// noted none have `None`.
+pub type Living = (String, Option<u32>);
+
+/// Files. Nothing here waits for a disk to write.
+pub trait Store {
+    /// A child that writes. It goes on when this is dropped.
+    type Writer;
+    /// An open file with a lock on it, given up when this is dropped.
+    type File;
+    /// A lock on an interface, given up when this is dropped.
+    type Lock;
+
+    /// Reads and checks a configuration anew.
+    fn load(&mut self, source: &load::Source) -> Loaded;
+
+    /// Reads the first `most` bytes of a file.
+    ///
+    /// # Errors
+    /// As open(2), read(2).
+    fn read_start(&mut self, path: &str, most: u64) -> io::Result<Vec<u8>>;
+
+    /// Reads a file of at most `limit` bytes that only imon makes, where others may have laid something in its place.
+    ///
+    /// # Errors
+    /// As open(2), read(2); `InvalidData` when it is too long or not ours.
+    fn read_own(&mut self, path: &Path, limit: u64) -> io::Result<Vec<u8>>;
+
+    /// Tells whether a file must be read again.
+    fn stamp(&mut self, path: &str) -> Stamp;
+
+    /// Who else may change what is there, in words.
+    fn writable_by_others(&mut self, path: &str) -> Option<String>;
+
+    /// Reads a secret.
+    ///
+    /// # Errors
+    /// Why it cannot be had, for a person.
+    fn secret(&mut self, secret: &Secret) -> Result<String, String>;
+
+    /// The status file, where there can be one.
+    fn status_file(&self) -> Option<&Path>;
+
+    /// Where the state is kept.
+    fn state_directory(&self) -> PathBuf;
+
+    /// Starts a child that does these jobs in order.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    fn start_writer(&mut self, jobs: &[&FileJob]) -> io::Result<Self::Writer>;
+
+    /// Takes a writer's next report. `Ok(None)`: none now.
+    ///
+    /// # Errors
+    /// It has ended, and there are no more.
+    fn report(&mut self, writer: &mut Self::Writer) -> io::Result<Option<Done<Self::File>>>;
+
+    /// Takes the lock of an interface, so that no two instances switch the routes over it. The first of the instance's
+    /// routing tables is noted there. `None`: there is no place for locks.
+    ///
+    /// # Errors
+    /// `WouldBlock`: another instance has it. Else as open(2).
+    fn lock_device(&mut self, device: &str, table: u32) -> io::Result<Option<Self::Lock>>;
+
+    /// The interfaces but `ours` whose locks others hold, and the locks of those that
+    /// nobody holds. `None`: there is no place for locks.
+    fn other_devices(&mut self, ours: &[String]) -> Option<(Vec<Living>, Vec<Self::Lock>)>;
+}
+
+/// How a script ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Ending {
+    /// With status 0.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self == Self::Status(0)
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "exit status {status}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Unknown => f.write_str("unknown status"),
+        }
+    }
+}
+
+/// Other processes.
+pub trait Processes: Store {
+    /// A script that runs. It goes on when this is dropped.
+    type Script;
+    /// What a script prints. It may outlive the script, when that leaves something running in the background.
+    type Output;
+    /// A worker that runs. Dropping it kills it.
+    type Worker;
+
+    /// Finds out whether the loop has what it needs beside what it is given: for a script or a worker, for lookups and
+    /// probes.
+    ///
+    /// # Errors
+    /// What there is too little of.
+    fn try_room(&mut self) -> io::Result<()>;
+
+    /// Starts an action script with these arguments and additions to the environment. Its success is noted in the record,
+    /// also if imon does not live to see it.
+    ///
+    /// # Errors
+    /// As execve(2).
+    fn run_script(
+        &mut self,
+        path: &str,
+        args: &[String],
+        env: &[(&'static str, String)],
+        record: Option<&Record<Self::File>>,
+    ) -> io::Result<(Self::Script, Self::Output)>;
+
+    /// Asks a script and all it started to end.
+    fn terminate(&mut self, script: &Self::Script);
+
+    /// Ends a script and all it started.
+    fn kill(&mut self, script: &Self::Script);
+
+    /// Whether the script itself has ended.
+    fn has_ended(&mut self, script: &Self::Script) -> bool;
+
+    /// How it ended. To be called once it has.
+    fn reap(&mut self, script: &mut Self::Script) -> Ending;
+
+    /// Reads what is there: `Some(0)` at its end, `None` when there is nothing now.
+    fn read_output(&mut self, output: &mut Self::Output, buffer: &mut [u8]) -> Option<usize>;
+
+    /// Starts a worker. It writes its line to the record as well, where it outlives the daemon.
+    ///
+    /// # Errors
+    /// As fork(2), execve(2), pipe(2).
+    fn start_worker(&mut self, request: &[u8], record: Option<&Self::File>) -> io::Result<Self::Worker>;
+
+    /// A worker's line once that is complete, which is empty if it ended without one. `None`: not yet.
+    fn read_worker(&mut self, worker: &mut Self::Worker) -> Option<Vec<u8>>;
+}
+
 /// The world.
-pub trait World {
+pub trait World: Log + Store + Processes {
     /// The monotonic clock: never steps, stands still while the machine is suspended.
     fn now(&self) -> Instant;
 
@@ -63,7 +296,7 @@ pub trait World {
     fn watch_nothing(&mut self);
 
     /// Adds to that list. Several sources may have one name.
-    fn watch(&mut self, name: Waited, source: Source);
+    fn watch(&mut self, name: Waited, source: Source<'_, Self>);
 
     /// Waits for anything in the list, at most until the moment given. Who is woken too early waits again. The list stays.
     ///
@@ -76,4 +309,28 @@ pub trait World {
 
     /// Whether there was something from a source of any other name.
     fn is_ready_besides(&self, name: Waited) -> bool;
+
+    /// Whether a signal has arrived, also if nothing in the list said so.
+    fn has_signal(&self) -> bool;
+
+    /// Takes the signals that have arrived.
+    fn take_signals(&mut self) -> Arrived;
+
+    /// All addresses of all interfaces.
+    fn own_addresses(&mut self) -> Vec<IpAddr>;
+
+    /// The number of this process.
+    fn pid(&self) -> u32;
+
+    /// Tells the service manager a state, `READY=1` for instance.
+    fn notify(&mut self, state: &str);
+
+    /// How often the service manager's watchdog wants to be fed at least, if at all.
+    fn watchdog(&self) -> Option<Duration>;
+
+    /// What only the start needed is needed no more.
+    fn has_begun(&mut self);
+
+    /// The last thing: what waits for the log gets a moment more, and the instance's lock is given up.
+    fn end(&mut self);
 }

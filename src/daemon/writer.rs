@@ -4,9 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::world::{Source, Waited, World};
+use super::world::{Done, FileJob as Job, Source, Waited, World};
 use crate::sys::error_text;
-use crate::sys::writer::{self, Done, Job};
 use crate::time::Instant;
 
 /// What could not be written is tried again after this, and then after twice as long each time,
@@ -23,27 +22,34 @@ struct Waiting {
 }
 
 /// Everything that waits or is being written.
-#[derive(Default)]
-pub(super) struct Writing {
+pub(super) struct Writing<W: World> {
     waiting: Vec<Waiting>,
     /// Those of the child that runs, in its order; done ones are empty.
     given: Vec<Option<Waiting>>,
-    child: Option<writer::Writer>,
-    /// The instance's lock: another imon that has it has newer contents.
-    lock: Option<PathBuf>,
+    child: Option<W::Writer>,
     pause: Duration,
     again: Option<Instant>,
     tickets: Ticket,
-    done: Vec<(Ticket, Done)>,
+    done: Vec<(Ticket, Done<W::File>)>,
     /// Files that could not be written, and that this was said.
     broken: Vec<PathBuf>,
     remarks: Vec<String>,
 }
 
-impl Writing {
-    /// Nothing, yet. `lock` is the instance's.
-    pub(super) fn new(lock: Option<PathBuf>) -> Self {
-        Self { lock, ..Self::default() }
+impl<W: World> Writing<W> {
+    /// Nothing, yet.
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: Vec::new(),
+            given: Vec::new(),
+            child: None,
+            pause: Duration::ZERO,
+            again: None,
+            tickets: 0,
+            done: Vec::new(),
+            broken: Vec::new(),
+            remarks: Vec::new(),
+        }
     }
 
     /// Puts a job behind all others. A content that waits for the same file gives it its place.
@@ -61,12 +67,12 @@ impl Writing {
     }
 
     /// Starts a child if there is something to do.
-    pub(super) fn tick(&mut self, now: Instant) {
+    pub(super) fn tick(&mut self, now: Instant, world: &mut W) {
         if self.child.is_some() || self.waiting.is_empty() || self.again.is_some_and(|at| at > now) {
             return;
         }
         let jobs: Vec<&Job> = self.waiting.iter().map(|waiting| &waiting.job).collect();
-        match writer::Writer::start(&jobs, self.lock.as_deref()) {
+        match world.start_writer(&jobs) {
             Ok(child) => {
                 self.child = Some(child);
                 self.given = std::mem::take(&mut self.waiting).into_iter().map(Some).collect();
@@ -82,9 +88,9 @@ impl Writing {
     }
 
     /// Takes what the child reports.
-    pub(super) fn after(&mut self, now: Instant) {
+    pub(super) fn after(&mut self, now: Instant, world: &mut W) {
         while let Some(child) = &mut self.child {
-            match child.report() {
+            match world.report(child) {
                 Ok(None) => return,
                 Ok(Some(done)) => self.conclude(done),
                 Err(_) => {
@@ -105,7 +111,7 @@ impl Writing {
         }
     }
 
-    fn conclude(&mut self, done: Done) {
+    fn conclude(&mut self, done: Done<W::File>) {
         let Some(place) = self.given.get_mut(done.place) else { return };
         let Some(Waiting { job, ticket }) = place.take() else { return };
         match (&job, &done.result) {
@@ -141,7 +147,7 @@ impl Writing {
     }
 
     /// Something that has come to its end.
-    pub(super) fn done(&mut self) -> Option<(Ticket, Done)> {
+    pub(super) fn done(&mut self) -> Option<(Ticket, Done<W::File>)> {
         if self.done.is_empty() { None } else { Some(self.done.remove(0)) }
     }
 
@@ -154,9 +160,9 @@ impl Writing {
         waits.then(|| self.again.unwrap_or(Instant::ZERO))
     }
 
-    pub(super) fn add_to(&self, world: &mut impl World) {
+    pub(super) fn add_to(&self, world: &mut W) {
         if let Some(child) = &self.child {
-            world.watch(Waited::Writer, Source::Readable(child.fd()));
+            world.watch(Waited::Writer, Source::Writer(child));
         }
     }
 
@@ -194,23 +200,24 @@ fn is_overtaken(job: &Job, newer: &[Waiting]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::real::Real;
 
     fn save(path: &str, content: &str) -> Job {
         Job::Save(path.into(), content.into())
     }
 
-    fn done(place: usize, errno: i32) -> Done {
+    fn done(place: usize, errno: i32) -> Done<<Real as super::super::world::Store>::File> {
         let result = if errno == 0 { Ok(()) } else { Err(std::io::Error::from_raw_os_error(errno)) };
         Done { place, result, record: None }
     }
 
-    fn waiting(writing: &Writing) -> Vec<&Job> {
+    fn waiting(writing: &Writing<Real>) -> Vec<&Job> {
         writing.waiting.iter().map(|waiting| &waiting.job).collect()
     }
 
     #[test]
     fn d3_a_later_content_takes_the_place_of_one_that_waits_and_order_is_kept() {
-        let mut writing = Writing::default();
+        let mut writing = Writing::<Real>::new();
         writing.push(save("/state", "1"));
         writing.push(Job::Record("/try".into()));
         writing.push(save("/state", "2"));
@@ -224,7 +231,7 @@ mod tests {
     #[test]
     fn d4_what_fails_is_said_once_kept_and_said_once_when_it_works() {
         let at = |ms| Instant::ZERO + Duration::from_millis(ms);
-        let mut writing = Writing::default();
+        let mut writing = Writing::<Real>::new();
         for round in 0..3 {
             writing.given = vec![Some(Waiting { job: save("/state", "1"), ticket: 7 })];
             writing.conclude(done(0, 28));

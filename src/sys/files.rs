@@ -3,11 +3,10 @@
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::cerr;
 
@@ -108,6 +107,15 @@ fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
         return Ok(file);
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a file of imon's own"))
+}
+
+/// Reads a file of at most `limit` bytes that only imon makes, see [`open_own`].
+///
+/// # Errors
+/// As open(2), read(2); `InvalidData` when it is too long, or not a file of ours.
+pub(super) fn read_own(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = open_own(OpenOptions::new().read(true), path)?;
+    within(start_of(&file, limit + 1)?, limit)
 }
 
 /// Removes a file, if it is there; of a directory in its place what is said is that it is one.
@@ -421,94 +429,10 @@ impl Runtime {
     }
 }
 
-/// What outlives a reboot, in `$STATE_DIRECTORY` or `/var/lib/imon`.
-pub struct State {
-    directory: PathBuf,
-    file: PathBuf,
-    prefix: String,
-}
-
-/// A file that says whether something was done, held by whoever does it. A lock on it is given on to that process and
-/// lives as long as it does.
-pub struct Record {
-    file: File,
-    path: PathBuf,
-    success: Arc<[u8]>,
-}
-
-impl State {
-    /// The state of an instance. Nothing is looked at.
-    #[must_use]
-    pub fn of(instance: &str) -> Self {
-        let directory = directory("STATE_DIRECTORY", "/var/lib/imon");
-        let prefix = format!("{instance}.ddns");
-        Self { file: directory.join(format!("{prefix}.json")), directory, prefix }
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.file
-    }
-
-    /// Reads the file; `None` when there is none.
-    ///
-    /// # Errors
-    /// As open(2), read(2); `InvalidData` when it is too long, or not a file of ours.
-    pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        const LONGEST: u64 = 1 << 20;
-        match open_own(OpenOptions::new().read(true), &self.file) {
-            Ok(file) => start_of(&file, LONGEST + 1).and_then(|bytes| within(bytes, LONGEST)).map(Some),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Where a file that is of no use is kept.
-    #[must_use]
-    pub fn aside(&self) -> PathBuf {
-        self.directory.join(format!("{}.json.damaged", self.prefix))
-    }
-
-    /// The record of something to be done, `name`d by a number.
-    #[must_use]
-    pub fn record(&self, name: u32) -> PathBuf {
-        self.directory.join(format!("{}.{name:08x}.try", self.prefix))
-    }
-}
-
-impl Record {
-    /// One that was opened and locked. `success` is what it says afterwards.
-    #[must_use]
-    pub fn new(file: File, path: PathBuf, success: &[u8]) -> Self {
-        Self { file, path, success: success.into() }
-    }
-
-    pub(super) fn fd(&self) -> RawFd {
-        self.file.as_raw_fd()
-    }
-
-    pub(super) fn success(&self) -> &Arc<[u8]> {
-        &self.success
-    }
-
-    /// The open file, for a worker.
-    #[must_use]
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Gives it up, and says which file is to be removed once what it said is kept elsewhere.
-    #[must_use]
-    pub fn finish(self) -> PathBuf {
-        self.path
-    }
+/// Where what outlives a reboot is kept: `$STATE_DIRECTORY` or `/var/lib/imon`.
+#[must_use]
+pub fn state_directory() -> PathBuf {
+    directory("STATE_DIRECTORY", "/var/lib/imon")
 }
 
 /// A directory that systemd names in the environment (the first, when it names several), or the usual one.

@@ -1,13 +1,14 @@
 //! Running an action script: never through a shell, in its own process group, with its output in a pipe.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use super::files::Record;
+use crate::daemon::world::{Ending, Record};
 
 /// A script that runs.
 pub struct Script {
@@ -29,7 +30,7 @@ pub fn start(
     path: &str,
     args: &[String],
     env: &[(&str, String)],
-    record: Option<&Record>,
+    record: Option<&Record<File>>,
 ) -> io::Result<(Script, Output)> {
     let (read, write) = super::output_pipe()?;
     let spawn = |program: &OsStr, first: Option<&str>| {
@@ -38,7 +39,7 @@ pub fn start(
         command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write.try_clone()?);
         command.process_group(0);
         if let Some(record) = record {
-            let (fd, success) = (record.fd(), Arc::clone(record.success()));
+            let (fd, success) = (record.file.as_raw_fd(), Arc::clone(&record.success));
             // SAFETY: between fork and exec, in a process with one thread; see there.
             unsafe { command.pre_exec(move || stand_between(fd, &success)) };
         }
@@ -114,36 +115,16 @@ impl Script {
     }
 
     /// How it ended. To be called once it has.
-    pub fn reap(&mut self) -> Option<Ending> {
-        self.child.try_wait().ok().flatten().map(Ending)
+    pub fn reap(&mut self) -> Ending {
+        let Ok(Some(status)) = self.child.try_wait() else { return Ending::Unknown };
+        let signal = || status.signal().map_or(Ending::Unknown, Ending::Signal);
+        status.code().map_or_else(signal, Ending::Status)
     }
 
     fn signal(&self, signal: i32) {
         if self.group > 1 {
             // SAFETY: sends a signal to the group of a child that is not reaped yet, so the number is still its.
             unsafe { libc::kill(-self.group, signal) };
-        }
-    }
-}
-
-/// How a script ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ending(ExitStatus);
-
-impl Ending {
-    /// With status 0.
-    #[must_use]
-    pub fn is_success(self) -> bool {
-        self.0.success()
-    }
-}
-
-impl std::fmt::Display for Ending {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.0.code(), self.0.signal()) {
-            (Some(code), _) => write!(f, "exit status {code}"),
-            (None, Some(signal)) => write!(f, "signal {signal}"),
-            (None, None) => f.write_str("unknown status"),
         }
     }
 }

@@ -1,23 +1,183 @@
 //! The world as it is, for the loop.
 
+use std::fmt;
+use std::fs::File;
 use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::files::{Lock, Runtime, Stamp};
+use super::log::Logger;
+use super::notify::Notify;
 use super::poll::Poll;
-use super::{clock, net};
-use crate::daemon::world::{Source, Waited, World};
+use super::process::{self, Output, Script};
+use super::signal::{Arrived, Signals};
+use super::worker::Worker;
+use super::writer::Writer;
+use super::{clock, files, memory, net, secret, shortage};
+use crate::daemon::world::{Done, Ending, FileJob, Log, Processes, Record, Source, Store, Waited, World};
+use crate::event::{Monitor, Severity};
+use crate::load::{self, Loaded};
 use crate::time::{Clock, Instant};
+use crate::update::Secret;
 
 /// Where replies are collected, waking up is put off by this many milliseconds. The kernel's time stamps keep the
 /// round-trip times exact.
 const COLLECTING: i32 = 8;
 
 /// The real world.
-#[derive(Default)]
 pub struct Real {
+    /// Installed handlers.
+    signals: Signals,
+    /// The log.
+    pub logger: Logger,
+    /// The service manager.
+    pub notify: Notify,
+    /// Lock and status file, where they can be had.
+    runtime: Option<Runtime>,
     poll: Poll<Waited>,
     /// Replies are collected.
     collects: bool,
+}
+
+impl Real {
+    /// The world of a start that has come so far.
+    #[must_use]
+    pub fn new(signals: Signals, logger: Logger, notify: Notify, runtime: Option<Runtime>) -> Self {
+        Self { signals, logger, notify, runtime, poll: Poll::default(), collects: false }
+    }
+}
+
+impl Log for Real {
+    fn log(&mut self, severity: Severity, monitor: Option<Monitor>, text: fmt::Arguments<'_>) {
+        self.logger.line(severity, monitor, text);
+    }
+
+    fn log_output(&mut self, monitor: Monitor, action: &str, line: &str) {
+        self.logger.script_output(monitor, action, line);
+    }
+
+    fn configure_log(&mut self, instance: &str, datefmt: &str, multi: bool) {
+        self.logger.configure(instance, datefmt, multi);
+    }
+
+    fn is_syslog(&self) -> bool {
+        self.logger.is_syslog()
+    }
+
+    fn has_unlogged(&self) -> bool {
+        self.logger.waits_for().is_some()
+    }
+
+    fn flush_log(&mut self) {
+        self.logger.flush();
+    }
+}
+
+impl Store for Real {
+    type Writer = Writer;
+    type File = File;
+    type Lock = Lock;
+
+    fn load(&mut self, source: &load::Source) -> Loaded {
+        match shortage::try_memory() {
+            Ok(()) => source.load(),
+            Err(e) => source.unreadable(&e),
+        }
+    }
+
+    fn read_start(&mut self, path: &str, most: u64) -> io::Result<Vec<u8>> {
+        files::read_start(path, most)
+    }
+
+    fn read_own(&mut self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        files::read_own(path, limit)
+    }
+
+    fn stamp(&mut self, path: &str) -> Stamp {
+        files::stamp(path)
+    }
+
+    fn writable_by_others(&mut self, path: &str) -> Option<String> {
+        files::writable_by_others(path)
+    }
+
+    fn secret(&mut self, secret: &Secret) -> Result<String, String> {
+        secret::read(secret)
+    }
+
+    fn status_file(&self) -> Option<&Path> {
+        self.runtime.as_ref().map(Runtime::status)
+    }
+
+    fn state_directory(&self) -> PathBuf {
+        files::state_directory()
+    }
+
+    fn start_writer(&mut self, jobs: &[&FileJob]) -> io::Result<Writer> {
+        Writer::start(jobs, self.runtime.as_ref().map(Runtime::lock_file).as_deref())
+    }
+
+    fn report(&mut self, writer: &mut Writer) -> io::Result<Option<Done<File>>> {
+        writer.report()
+    }
+
+    fn lock_device(&mut self, device: &str, table: u32) -> io::Result<Option<Lock>> {
+        self.runtime.as_ref().map(|runtime| runtime.lock_device(device, table)).transpose()
+    }
+
+    fn other_devices(&mut self, ours: &[String]) -> Option<(Vec<(String, Option<u32>)>, Vec<Lock>)> {
+        self.runtime.as_ref().map(|runtime| runtime.other_devices(ours))
+    }
+}
+
+impl Processes for Real {
+    type Script = Script;
+    type Output = Output;
+    type Worker = Worker;
+
+    fn try_room(&mut self) -> io::Result<()> {
+        shortage::try_descriptors(shortage::MONITORS)
+    }
+
+    fn run_script(
+        &mut self,
+        path: &str,
+        args: &[String],
+        env: &[(&'static str, String)],
+        record: Option<&Record<File>>,
+    ) -> io::Result<(Script, Output)> {
+        process::start(path, args, env, record)
+    }
+
+    fn terminate(&mut self, script: &Script) {
+        script.terminate();
+    }
+
+    fn kill(&mut self, script: &Script) {
+        script.kill();
+    }
+
+    fn has_ended(&mut self, script: &Script) -> bool {
+        script.has_ended()
+    }
+
+    fn reap(&mut self, script: &mut Script) -> Ending {
+        script.reap()
+    }
+
+    fn read_output(&mut self, output: &mut Output, buffer: &mut [u8]) -> Option<usize> {
+        output.read(buffer)
+    }
+
+    fn start_worker(&mut self, request: &[u8], record: Option<&File>) -> io::Result<Worker> {
+        Worker::start(request, record)
+    }
+
+    fn read_worker(&mut self, worker: &mut Worker) -> Option<Vec<u8>> {
+        worker.read()
+    }
 }
 
 impl World for Real {
@@ -42,8 +202,17 @@ impl World for Real {
         self.collects = false;
     }
 
-    fn watch(&mut self, name: Waited, source: Source) {
+    fn watch(&mut self, name: Waited, source: Source<'_, Self>) {
         match source {
+            Source::Signals => self.poll.add(name, self.signals.fd()),
+            Source::Log => {
+                if let Some(fd) = self.logger.waits_for() {
+                    self.poll.add_write(name, fd);
+                }
+            }
+            Source::Output(output) => self.poll.add(name, output.fd()),
+            Source::Worker(worker) => self.poll.add(name, worker.fd()),
+            Source::Writer(writer) => self.poll.add(name, writer.fd()),
             Source::Readable(fd) => self.poll.add(name, fd),
             Source::Writable(fd) => self.poll.add_write(name, fd),
             Source::Collected => self.collects = true,
@@ -63,5 +232,40 @@ impl World for Real {
 
     fn is_ready_besides(&self, name: Waited) -> bool {
         self.poll.ready_besides(name)
+    }
+
+    fn has_signal(&self) -> bool {
+        self.signals.any()
+    }
+
+    fn take_signals(&mut self) -> Arrived {
+        self.signals.take()
+    }
+
+    fn own_addresses(&mut self) -> Vec<IpAddr> {
+        net::own_addresses()
+    }
+
+    fn pid(&self) -> u32 {
+        std::process::id()
+    }
+
+    fn notify(&mut self, state: &str) {
+        self.notify.send(state);
+    }
+
+    fn watchdog(&self) -> Option<Duration> {
+        self.notify.watchdog()
+    }
+
+    fn has_begun(&mut self) {
+        memory::release_code();
+    }
+
+    fn end(&mut self) {
+        self.logger.finish();
+        if let Some(runtime) = &mut self.runtime {
+            runtime.close();
+        }
     }
 }

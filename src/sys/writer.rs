@@ -15,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 use socket2::{Domain, Socket, Type};
 
 use super::{cerr, files, worker};
+use crate::daemon::world::{Done, FileJob as Job};
 
 /// The argument that makes this program a writer. Not for people.
 pub const ARGUMENT: &str = "file-writer";
@@ -26,36 +27,6 @@ const CONTROL: usize = 64;
 /// In the environment of a writer: the lock of who has started it, and its number.
 const LOCK: &str = "LOCK";
 const PID: &str = "PID";
-
-/// Something to do with files.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Job {
-    /// Finds out whether files can be made in a directory.
-    Probe(PathBuf),
-    /// Replaces a file in one step, readable for everybody. It need not survive a power failure.
-    Replace(PathBuf, Vec<u8>),
-    /// Replaces a file, readable for us alone, so that after a power failure the old content or the new is there, whole.
-    Save(PathBuf, Vec<u8>),
-    /// Moves a file aside.
-    Move(PathBuf, PathBuf),
-    /// Removes a file, if it is there.
-    Remove(PathBuf),
-    /// Opens and locks a file that says whether something was done, see [`files::open_record`].
-    Record(PathBuf),
-}
-
-/// What came of a job.
-pub struct Done {
-    /// Its place among those that the writer was given.
-    pub place: usize,
-    /// Why it failed, if it did.
-    pub result: io::Result<()>,
-    /// Of a record: the open file, and what an earlier try has left in it.
-    pub record: Option<Opened>,
-}
-
-/// An open record, and what an earlier try has left in it.
-pub type Opened = (File, Vec<u8>);
 
 /// A writer that runs. It is not killed when this is dropped.
 pub struct Writer {
@@ -96,7 +67,7 @@ impl Writer {
     ///
     /// # Errors
     /// `UnexpectedEof` when it has ended.
-    pub fn report(&mut self) -> io::Result<Option<Done>> {
+    pub fn report(&mut self) -> io::Result<Option<Done<File>>> {
         let mut buffer = [0; 8 + RECORD];
         let (n, file) = match receive(&self.reports, &mut buffer) {
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return Ok(None),

@@ -294,7 +294,7 @@ impl Probes {
 
     fn web(&mut self, about: About, job: Job) -> Reply {
         let task = Task { job, family: Family::V4, bound: Bound::default(), roots: None };
-        match task.start(None) {
+        match task.start() {
             Ok(worker) => self.push(about, Means::Web(worker), LOOKUP_LIMIT + GRACE, None),
             Err(why) => Reply::Failed(why.into(), Duration::ZERO),
         }
