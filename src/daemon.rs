@@ -31,7 +31,7 @@ use crate::monitor::updown::{self, Updown};
 use crate::monitor::{Effect, Owner, ProbeId, Progress, Reason, Seen};
 use crate::opinion;
 use crate::status::{self, Sources};
-use crate::sys::ping::{OpenError, Pinger};
+use crate::sys::ping::OpenError;
 use crate::sys::shortage;
 use crate::time::{Clock, Instant, Wall};
 use crate::wire::icmp::{Heard, Token};
@@ -81,9 +81,9 @@ pub struct Daemon<W: World> {
     instance: String,
     monitors: Monitors,
     hosts: Hosts,
-    questions: Questions,
-    pinger: Pinger,
-    contacts: Contacts,
+    questions: Questions<W>,
+    pinger: W::Pinger,
+    contacts: Contacts<W>,
     network: Option<Network<W>>,
     web: Option<Web<W>>,
     writing: Writing<W>,
@@ -118,7 +118,7 @@ pub struct Daemon<W: World> {
 struct Prepared<W: World> {
     /// Unless the one there is will do.
     network: Option<Network<W>>,
-    pinger: Pinger,
+    pinger: W::Pinger,
     files: Option<Files>,
     /// Unless there is one.
     web: Option<Web<W>>,
@@ -250,7 +250,7 @@ impl<W: World> Daemon<W> {
             hosts,
             questions: Questions::new(),
             pinger,
-            contacts: Contacts::default(),
+            contacts: Contacts::new(),
             network,
             web,
             writing,
@@ -499,7 +499,7 @@ impl<W: World> Daemon<W> {
                 let wan = way.map(|way| way.wan);
                 let result = match (probe, wan) {
                     (failover::Probe::Echo, Some(wan)) => self.ping_by(wan, to, &token),
-                    (_, None) => self.pinger.send(None, to, &token),
+                    (_, None) => self.world.ping(&mut self.pinger, None, to, &token),
                     (probe, Some(wan)) => match self.network.as_ref().and_then(|network| network.via(wan)) {
                         Some(via) => {
                             // There is one more descriptor to wait for.
@@ -523,12 +523,12 @@ impl<W: World> Daemon<W> {
 
     /// Pings by the way of a WAN, whose socket may not have been to be had the last time.
     fn ping_by(&mut self, wan: usize, to: std::net::IpAddr, token: &Token) -> std::io::Result<()> {
-        let result = self.pinger.send(Some(wan), to, token);
+        let result = self.world.ping(&mut self.pinger, Some(wan), to, token);
         let via = self.network.as_ref().filter(|_| result.is_err()).and_then(|network| network.via(wan));
         match via {
-            Some(via) if self.pinger.set_lane(wan, Some(&via))? => {
+            Some(via) if self.world.set_lane(&mut self.pinger, wan, Some(&via))? => {
                 self.quiet = None;
-                self.pinger.send(Some(wan), to, token)
+                self.world.ping(&mut self.pinger, Some(wan), to, token)
             }
             _ => result,
         }
@@ -547,7 +547,7 @@ impl<W: World> Daemon<W> {
         let Some(network) = &self.network else { return };
         for wan in 0..network.states().len() {
             // Without a socket there is another try with the next probe.
-            let _ = self.pinger.set_lane(wan, network.via(wan).as_ref());
+            let _ = self.world.set_lane(&mut self.pinger, wan, network.via(wan).as_ref());
         }
         self.tell_ways(now);
         self.perform(now);
@@ -655,9 +655,7 @@ impl<W: World> Daemon<W> {
             if self.bulk {
                 self.world.watch(Waited::Pings, world::Source::Collected);
             } else {
-                for fd in self.pinger.fds() {
-                    self.world.watch(Waited::Pings, world::Source::Readable(fd));
-                }
+                self.world.watch(Waited::Pings, world::Source::Pings(&self.pinger));
             }
             if let Some(network) = &self.network {
                 network.add_to(&mut self.world);
@@ -750,7 +748,7 @@ impl<W: World> Daemon<W> {
 
     fn hear_pings(&mut self, now: Instant) {
         let mut heard = std::mem::take(&mut self.heard);
-        self.pinger.receive(self.bulk, |wan, message, rtt| heard.push((wan, message, rtt)));
+        self.world.hear(&mut self.pinger, self.bulk, |wan, message, rtt| heard.push((wan, message, rtt)));
         let id = |t: &Token| ProbeId { owner: t.owner, check: t.check, index: t.index };
         for (wan, message, rtt) in heard.drain(..) {
             match message {
@@ -769,7 +767,7 @@ impl<W: World> Daemon<W> {
     }
 
     fn hear_answers(&mut self, now: Instant) {
-        while let Some((id, result)) = self.contacts.after(&self.world, now) {
+        while let Some((id, result)) = self.contacts.after(&mut self.world, now) {
             let seen = match result {
                 Ok(rtt) => Seen::Reply(id, rtt),
                 Err(reason) => Seen::Lost(id, reason),
@@ -846,7 +844,7 @@ impl<W: World> Daemon<W> {
             Monitor::Ddns => false,
         };
         self.put_network(network, config, &instance, now);
-        self.pinger.replace(pinger, is_new_network);
+        self.world.replace_pinger(&mut self.pinger, pinger, is_new_network);
         self.hosts.keep(kept);
         let mut monitors = Monitors::new(&mut self.world, config, self.network.as_ref(), &mut self.hosts, &kept, now);
         monitors.begin(&mut self.hosts, files, now);
@@ -1080,11 +1078,11 @@ impl<W: World> Prepared<W> {
             _ => None,
         };
         // Also where there are such sockets already: what a start would refuse a reload refuses.
-        let mut pinger = Pinger::open(needs.families()).map_err(Refused::Ping)?;
+        let mut pinger = world.open_pinger(needs.families()).map_err(Refused::Ping)?;
         if let Some(network) = &network {
             for wan in 0..network.states().len() {
                 // Without a socket for another reason there is another try with the next probe.
-                if let Err(e) = pinger.set_lane(wan, network.via(wan).as_ref())
+                if let Err(e) = world.set_lane(&mut pinger, wan, network.via(wan).as_ref())
                     && (shortage::is_one(&e) || e.kind() == std::io::ErrorKind::PermissionDenied)
                 {
                     return Err(Refused::Short("socket for the probes of a network", e));

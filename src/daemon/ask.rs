@@ -11,8 +11,6 @@ use crate::monitor::{About, AskId, Owner};
 use crate::opinion;
 use crate::resolve::{Ask, AskError};
 use crate::sys::error_text;
-use crate::sys::net::server_address;
-use crate::sys::udp;
 use crate::time::Instant;
 use crate::wire::dns::{self, Answer, Class, Kind, MAX_MESSAGE, Name, Question, Reject};
 
@@ -27,8 +25,8 @@ const MOST_OPINIONS: usize = 64;
 pub(super) type Opinion = (AskId, Result<Answer, Rc<str>>);
 
 /// All questions under way.
-pub(super) struct Questions {
-    asked: Vec<Asked>,
+pub(super) struct Questions<W: World> {
+    asked: Vec<Asked<W>>,
     answered: Vec<Opinion>,
     /// Could not even be sent.
     failed: Vec<Opinion>,
@@ -36,8 +34,8 @@ pub(super) struct Questions {
     packet: Vec<u8>,
 }
 
-struct Asked {
-    socket: udp::Question,
+struct Asked<W: World> {
+    socket: W::Question,
     id: u16,
     question: Question,
     purpose: Purpose,
@@ -54,27 +52,21 @@ enum Purpose {
     Opinion(AskId),
 }
 
-impl Questions {
+impl<W: World> Questions<W> {
     pub(super) fn new() -> Self {
         Self { asked: Vec::new(), answered: Vec::new(), failed: Vec::new(), counter: 0, packet: Vec::new() }
     }
 
     /// Asks for the resolver.
-    pub(super) fn lookup(&mut self, ask: Ask, world: &mut impl World) -> Result<(), AskError> {
+    pub(super) fn lookup(&mut self, ask: Ask, world: &mut W) -> Result<(), AskError> {
         let unreachable = |e: io::Error| AskError::Unreachable(error_text(&e));
         let purpose = Purpose::Lookup(ask.token);
-        self.send(
-            ask.until,
-            server_address(ask.server.address, ask.server.zone.as_deref(), PORT),
-            ask.question,
-            purpose,
-            world,
-        )
-        .map_err(unreachable)
+        let to = world.server_address(ask.server.address, ask.server.zone.as_deref(), PORT);
+        self.send(ask.until, to, ask.question, purpose, world).map_err(unreachable)
     }
 
     /// Asks for a second opinion. What cannot be sent comes back by [`Questions::failed`].
-    pub(super) fn opinion(&mut self, now: Instant, id: AskId, name: &str, hosts: &Hosts, world: &mut impl World) {
+    pub(super) fn opinion(&mut self, now: Instant, id: AskId, name: &str, hosts: &Hosts, world: &mut W) {
         let name = match id.about {
             About::Name => name.to_owned(),
             About::Invalid => opinion::invalid_label(world.random()),
@@ -82,7 +74,7 @@ impl Questions {
         let result = hosts.address(id.server).and_then(|server| {
             let name = Name::parse(&name).map_err(|_| Rc::from("the name cannot be asked for"))?;
             let question = Question { name, kind: Kind::A, class: Class::In };
-            let opinions = |a: &Asked| matches!(a.purpose, Purpose::Opinion(_));
+            let opinions = |a: &Asked<W>| matches!(a.purpose, Purpose::Opinion(_));
             if self.asked.iter().filter(|a| opinions(a)).count() >= MOST_OPINIONS {
                 let oldest = self.asked.iter().position(opinions);
                 oldest.map(|at| self.asked.remove(at));
@@ -120,19 +112,19 @@ impl Questions {
     }
 
     /// Closes what nobody waits for any more.
-    pub(super) fn tick(&mut self, now: Instant, hosts: &mut Hosts, world: &mut impl World) {
+    pub(super) fn tick(&mut self, now: Instant, hosts: &mut Hosts, world: &mut W) {
         self.asked.retain(|a| a.until > now);
         hosts.send(now, self, world);
     }
 
-    pub(super) fn add_to(&self, world: &mut impl World) {
+    pub(super) fn add_to(&self, world: &mut W) {
         for asked in &self.asked {
-            world.watch(Waited::Question(asked.number), Source::Readable(asked.socket.fd()));
+            world.watch(Waited::Question(asked.number), Source::Question(&asked.socket));
         }
     }
 
     /// Takes the answers that have arrived.
-    pub(super) fn after(&mut self, world: &mut impl World, now: Instant, hosts: &mut Hosts) {
+    pub(super) fn after(&mut self, world: &mut W, now: Instant, hosts: &mut Hosts) {
         // Mostly nothing is asked, and this is called at every turn of the loop.
         if self.asked.is_empty() {
             return;
@@ -144,7 +136,7 @@ impl Questions {
                 at += 1;
                 continue;
             }
-            let answer = match asked.socket.receive(&mut buffer) {
+            let answer = match world.receive(&mut asked.socket, &mut buffer) {
                 Ok(None) => None,
                 Ok(Some(bytes)) => match dns::response(bytes, asked.id, &asked.question) {
                     Ok(answer) => Some(Ok(answer)),
@@ -174,12 +166,12 @@ impl Questions {
         to: SocketAddr,
         question: Question,
         purpose: Purpose,
-        world: &mut impl World,
+        world: &mut W,
     ) -> io::Result<()> {
         self.counter += 1;
         let id = (world.random() & 0xffff) as u16;
         dns::query(id, &question, &mut self.packet);
-        let socket = udp::Question::send(None, to, &self.packet)?;
+        let socket = world.ask(None, to, &self.packet)?;
         self.asked.push(Asked { socket, id, question, purpose, until, number: self.counter });
         Ok(())
     }

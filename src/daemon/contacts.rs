@@ -8,7 +8,6 @@ use super::world::{Source, Waited, World};
 use crate::monitor::failover::Probe;
 use crate::monitor::{Owner, ProbeId, Reason};
 use crate::sys::ping::Via;
-use crate::sys::{tcp, udp};
 use crate::time::Instant;
 use crate::wire::dns::{self, Class, Kind, MAX_MESSAGE, Name, Question, Rcode, Reject};
 
@@ -21,30 +20,33 @@ const KEEP: Duration = Duration::from_secs(60);
 const MOST: usize = 128;
 
 /// All that are under way.
-#[derive(Default)]
-pub(super) struct Contacts {
-    open: Vec<Contact>,
+pub(super) struct Contacts<W: World> {
+    open: Vec<Contact<W>>,
     counter: u64,
     packet: Vec<u8>,
 }
 
-struct Contact {
+struct Contact<W: World> {
     id: ProbeId,
     /// Tells its socket from the others.
     number: u64,
     sent: Instant,
-    socket: Contacted,
+    socket: Contacted<W>,
 }
 
-enum Contacted {
-    Dns(udp::Question, u16, Box<Question>),
-    Tcp(tcp::Opening),
+enum Contacted<W: World> {
+    Dns(W::Question, u16, Box<Question>),
+    Tcp(W::Opening),
 }
 
 /// What became of a probe: its round-trip time, or why there is none.
 pub(super) type Result = (ProbeId, std::result::Result<Duration, Reason>);
 
-impl Contacts {
+impl<W: World> Contacts<W> {
+    pub(super) fn new() -> Self {
+        Self { open: Vec::new(), counter: 0, packet: Vec::new() }
+    }
+
     /// Sends a probe; for an echo request nothing is done.
     pub(super) fn send(
         &mut self,
@@ -53,7 +55,7 @@ impl Contacts {
         via: &Via,
         to: IpAddr,
         now: Instant,
-        world: &mut impl World,
+        world: &mut W,
     ) -> io::Result<()> {
         self.counter += 1;
         let socket = match probe {
@@ -63,10 +65,10 @@ impl Contacts {
                 let question = Question { name, kind: Kind::A, class: Class::In };
                 let number = (world.random() & 0xffff) as u16;
                 dns::query(number, &question, &mut self.packet);
-                let socket = udp::Question::send(Some(via), SocketAddr::new(to, DNS_PORT), &self.packet)?;
+                let socket = world.ask(Some(via), SocketAddr::new(to, DNS_PORT), &self.packet)?;
                 Contacted::Dns(socket, number, Box::new(question))
             }
-            Probe::Tcp(port) => Contacted::Tcp(tcp::Opening::begin(Some(via), SocketAddr::new(to, port))?),
+            Probe::Tcp(port) => Contacted::Tcp(world.connect(Some(via), SocketAddr::new(to, port))?),
         };
         if self.open.len() >= MOST {
             self.open.remove(0);
@@ -92,19 +94,19 @@ impl Contacts {
         self.open.is_empty()
     }
 
-    pub(super) fn add_to(&self, world: &mut impl World) {
+    pub(super) fn add_to(&self, world: &mut W) {
         for contact in &self.open {
             let name = Waited::Contact(contact.number);
             let source = match &contact.socket {
-                Contacted::Dns(socket, ..) => Source::Readable(socket.fd()),
-                Contacted::Tcp(socket) => Source::Writable(socket.fd()),
+                Contacted::Dns(socket, ..) => Source::Question(socket),
+                Contacted::Tcp(socket) => Source::Opening(socket),
             };
             world.watch(name, source);
         }
     }
 
     /// Takes what has arrived; one result each time, until there is none.
-    pub(super) fn after(&mut self, world: &impl World, now: Instant) -> Option<Result> {
+    pub(super) fn after(&mut self, world: &mut W, now: Instant) -> Option<Result> {
         let mut at = 0;
         while let Some(contact) = self.open.get_mut(at) {
             if !world.is_ready(Waited::Contact(contact.number)) {
@@ -112,8 +114,8 @@ impl Contacts {
                 continue;
             }
             let answer = match &mut contact.socket {
-                Contacted::Dns(socket, number, question) => heard(socket, *number, question),
-                Contacted::Tcp(socket) => Some(socket.result().map_err(|e| unsent(&e))),
+                Contacted::Dns(socket, number, question) => heard(socket, *number, question, world),
+                Contacted::Tcp(socket) => Some(world.opened(socket).map_err(|e| unsent(&e))),
             };
             match answer {
                 Some(answer) => {
@@ -128,9 +130,14 @@ impl Contacts {
 }
 
 /// Whether the query was answered; `None`: not yet.
-fn heard(socket: &mut udp::Question, number: u16, question: &Question) -> Option<std::result::Result<(), Reason>> {
+fn heard<W: World>(
+    socket: &mut W::Question,
+    number: u16,
+    question: &Question,
+    world: &mut W,
+) -> Option<std::result::Result<(), Reason>> {
     let mut buffer = [0; MAX_MESSAGE];
-    let bytes = match socket.receive(&mut buffer) {
+    let bytes = match world.receive(socket, &mut buffer) {
         Ok(bytes) => bytes?,
         Err(e) => return Some(Err(unsent(&e))),
     };

@@ -302,7 +302,7 @@ impl Hosts {
     }
 
     /// Starts the lookups that are due, and reads the files again when they have changed.
-    pub(super) fn tick(&mut self, now: Instant, questions: &mut Questions, world: &mut impl World) {
+    pub(super) fn tick<W: World>(&mut self, now: Instant, questions: &mut Questions<W>, world: &mut W) {
         if self.look.is_some_and(|at| at <= now) {
             self.look = Some(now + LOOK_AGAIN);
             // What cannot be read for want of a descriptor is read the next time.
@@ -348,7 +348,7 @@ impl Hosts {
 
     /// Sends what the resolver wants to ask. A question that cannot be sent is answered at once, which may bring the
     /// next one.
-    pub(super) fn send(&mut self, now: Instant, questions: &mut Questions, world: &mut impl World) {
+    pub(super) fn send<W: World>(&mut self, now: Instant, questions: &mut Questions<W>, world: &mut W) {
         while let Some(ask) = self.asks.pop() {
             let token = ask.token;
             if let Err(e) = questions.lookup(ask, world) {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +12,11 @@ use std::time::Duration;
 use crate::event::{Monitor, Severity};
 use crate::load::{self, Loaded};
 use crate::sys::files::Stamp;
+use crate::sys::ping::{Families, OpenError, Via};
 use crate::sys::signal::Arrived;
 use crate::time::{Clock, Instant};
 use crate::update::Secret;
+use crate::wire::icmp::{Heard, Token};
 
 /// What the loop waits for, each by its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,11 +57,15 @@ pub enum Source<'a, W: World + ?Sized> {
     Output(&'a W::Output),
     /// What a worker says.
     Worker(&'a W::Worker),
+    /// The answer of a name server.
+    Question(&'a W::Question),
+    /// The outcome of opening a connection.
+    Opening(&'a W::Opening),
     /// Something to read.
     Readable(RawFd),
-    /// Room to write.
-    Writable(RawFd),
-    /// Replies that are collected: none is worth waking up for, but waking up for something else may be put off for some
+    /// Replies to pings, and errors about them.
+    Pings(&'a W::Pinger),
+    /// The same, but collected: none is worth waking up for, but waking up for something else may be put off for some
     /// milliseconds to have more of them at once.
     Collected,
 }
@@ -278,8 +284,75 @@ pub trait Processes: Store {
     fn read_worker(&mut self, worker: &mut Self::Worker) -> Option<Vec<u8>>;
 }
 
+/// Sockets of one question or connection each, closed when they are dropped.
+pub trait Dialer {
+    /// One question's socket, with a port that nobody can predict.
+    type Question;
+    /// A connection that is opened only to see whether it can be.
+    type Opening;
+
+    /// The socket address of a server, of a link-local one with its zone: an interface's name or number.
+    fn server_address(&mut self, address: IpAddr, zone: Option<&str>, port: u16) -> SocketAddr;
+
+    /// Sends a question to a name server, by a WAN's way or by whatever way the kernel chooses.
+    ///
+    /// # Errors
+    /// As socket(2), connect(2), send(2): no route, no permission.
+    fn ask(&mut self, via: Option<&Via>, to: SocketAddr, packet: &[u8]) -> io::Result<Self::Question>;
+
+    /// Takes one datagram that came from there. `None`: nothing there after all.
+    ///
+    /// # Errors
+    /// As recv(2): port or host unreachable.
+    fn receive<'a>(&mut self, question: &mut Self::Question, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>>;
+
+    /// Begins to open a connection, by a WAN's way or by whatever way the kernel chooses.
+    ///
+    /// # Errors
+    /// As socket(2), connect(2): no route, no permission.
+    fn connect(&mut self, via: Option<&Via>, to: SocketAddr) -> io::Result<Self::Opening>;
+
+    /// Whether it is open, once it is ready.
+    ///
+    /// # Errors
+    /// Why it is not: refused, unreachable.
+    fn opened(&mut self, opening: &Self::Opening) -> io::Result<()>;
+}
+
+/// ICMP echo requests and what comes back.
+pub trait Pings {
+    /// One socket for each family for all targets, and one for each WAN that has a way, closed when this is dropped.
+    type Pinger;
+
+    /// Opens the sockets. A family that the kernel does not have is left out; its targets then fail with the reason.
+    ///
+    /// # Errors
+    /// When neither raw nor datagram sockets are allowed, or there is no descriptor or memory left for one.
+    fn open_pinger(&mut self, families: Families) -> Result<Self::Pinger, OpenError>;
+
+    /// From now on probes of this WAN go this way; `None`: there is none. Returns whether that is news.
+    ///
+    /// # Errors
+    /// No socket can be had, or it cannot be bound. It is tried again the next time.
+    fn set_lane(&mut self, pinger: &mut Self::Pinger, wan: usize, via: Option<&Via>) -> io::Result<bool>;
+
+    /// Gives sockets the place of older ones. A family that was there already keeps its socket, and so what is on its way;
+    /// with `lanes` the WANs get the new ones.
+    fn replace_pinger(&mut self, old: &mut Self::Pinger, new: Self::Pinger, lanes: bool);
+
+    /// Sends the echo request of a probe, by a WAN's way or by whatever way the kernel chooses.
+    ///
+    /// # Errors
+    /// As sendto(2): no route, no buffer, forbidden by a firewall. `ENETDOWN`: the WAN has no way at the moment.
+    fn ping(&mut self, pinger: &mut Self::Pinger, wan: Option<usize>, to: IpAddr, token: &Token) -> io::Result<()>;
+
+    /// Takes what has arrived: with `many` as much as there is, in a flood only a part of it, else one message of each
+    /// socket. `heard` gets the WAN by whose way it came, each message and, for a reply, its round-trip time.
+    fn hear(&mut self, pinger: &mut Self::Pinger, many: bool, heard: impl FnMut(Option<usize>, Heard, Duration));
+}
+
 /// The world.
-pub trait World: Log + Store + Processes {
+pub trait World: Log + Store + Processes + Dialer + Pings {
     /// The monotonic clock: never steps, stands still while the machine is suspended.
     fn now(&self) -> Instant;
 

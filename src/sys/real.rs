@@ -3,24 +3,30 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::files::{Lock, Runtime, Stamp};
 use super::log::Logger;
 use super::notify::Notify;
+use super::ping::{Families, OpenError, Pinger, Via};
 use super::poll::Poll;
 use super::process::{self, Output, Script};
 use super::signal::{Arrived, Signals};
+use super::tcp::Opening;
+use super::udp::Question;
 use super::worker::Worker;
 use super::writer::Writer;
 use super::{clock, files, memory, net, secret, shortage};
-use crate::daemon::world::{Done, Ending, FileJob, Log, Processes, Record, Source, Store, Waited, World};
+use crate::daemon::world::{
+    Dialer, Done, Ending, FileJob, Log, Pings, Processes, Record, Source, Store, Waited, World,
+};
 use crate::event::{Monitor, Severity};
 use crate::load::{self, Loaded};
 use crate::time::{Clock, Instant};
 use crate::update::Secret;
+use crate::wire::icmp::{Heard, Token};
 
 /// Where replies are collected, waking up is put off by this many milliseconds. The kernel's time stamps keep the
 /// round-trip times exact.
@@ -180,6 +186,55 @@ impl Processes for Real {
     }
 }
 
+impl Dialer for Real {
+    type Question = Question;
+    type Opening = Opening;
+
+    fn server_address(&mut self, address: IpAddr, zone: Option<&str>, port: u16) -> SocketAddr {
+        net::server_address(address, zone, port)
+    }
+
+    fn ask(&mut self, via: Option<&Via>, to: SocketAddr, packet: &[u8]) -> io::Result<Question> {
+        Question::send(via, to, packet)
+    }
+
+    fn receive<'a>(&mut self, question: &mut Question, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        question.receive(buffer)
+    }
+
+    fn connect(&mut self, via: Option<&Via>, to: SocketAddr) -> io::Result<Opening> {
+        Opening::begin(via, to)
+    }
+
+    fn opened(&mut self, opening: &Opening) -> io::Result<()> {
+        opening.result()
+    }
+}
+
+impl Pings for Real {
+    type Pinger = Pinger;
+
+    fn open_pinger(&mut self, families: Families) -> Result<Pinger, OpenError> {
+        Pinger::open(families)
+    }
+
+    fn set_lane(&mut self, pinger: &mut Pinger, wan: usize, via: Option<&Via>) -> io::Result<bool> {
+        pinger.set_lane(wan, via)
+    }
+
+    fn replace_pinger(&mut self, old: &mut Pinger, new: Pinger, lanes: bool) {
+        old.replace(new, lanes);
+    }
+
+    fn ping(&mut self, pinger: &mut Pinger, wan: Option<usize>, to: IpAddr, token: &Token) -> io::Result<()> {
+        pinger.send(wan, to, token)
+    }
+
+    fn hear(&mut self, pinger: &mut Pinger, many: bool, heard: impl FnMut(Option<usize>, Heard, Duration)) {
+        pinger.receive(many, heard);
+    }
+}
+
 impl World for Real {
     fn now(&self) -> Instant {
         clock::monotonic()
@@ -210,11 +265,13 @@ impl World for Real {
                     self.poll.add_write(name, fd);
                 }
             }
+            Source::Question(question) => self.poll.add(name, question.fd()),
+            Source::Opening(opening) => self.poll.add_write(name, opening.fd()),
             Source::Output(output) => self.poll.add(name, output.fd()),
             Source::Worker(worker) => self.poll.add(name, worker.fd()),
             Source::Writer(writer) => self.poll.add(name, writer.fd()),
             Source::Readable(fd) => self.poll.add(name, fd),
-            Source::Writable(fd) => self.poll.add_write(name, fd),
+            Source::Pings(pinger) => pinger.fds().for_each(|fd| self.poll.add(name, fd)),
             Source::Collected => self.collects = true,
         }
     }
