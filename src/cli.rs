@@ -185,7 +185,7 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
         }
     };
     match Daemon::new(Start { world: Real::new(signals, log, notify, runtime), source, config, print, instance }) {
-        Ok(daemon) => match daemon.run() {
+        Ok(mut daemon) => match daemon.run() {
             Ok(()) => OK,
             Err(e) => fail(FAILURE, &[format!("Waiting for events failed: {}", shortage::told(&e))]),
         },

@@ -1,8 +1,5 @@
-//! The loop: one thread, one poll(). It brings the monitors what was seen, carries out what they want, and decides
-//! nothing itself.
-
-// Part of the shell: it reads the clock and opens sockets, by way of `sys`.
-#![allow(clippy::disallowed_methods)]
+//! The loop: one thread, one wait. It brings the monitors what was seen, carries out what they want, and decides
+//! nothing itself. All that it has of the machine is a [`World`].
 
 mod ask;
 mod complaint;
@@ -280,8 +277,8 @@ impl<W: World> Daemon<W> {
     /// Runs until SIGTERM or SIGINT.
     ///
     /// # Errors
-    /// When poll(2) itself fails, which nothing sensible can follow.
-    pub fn run(mut self) -> std::io::Result<()> {
+    /// When waiting itself fails, which nothing sensible can follow.
+    pub fn run(&mut self) -> std::io::Result<()> {
         self.announce();
         self.meet_network(self.world.now());
         self.tell_ways(self.world.now());
@@ -313,6 +310,11 @@ impl<W: World> Daemon<W> {
         Ok(())
     }
 
+    /// The world it has run in.
+    pub fn into_world(self) -> W {
+        self.world
+    }
+
     /// Does all that is due.
     fn turn(&mut self, now: Instant) {
         if !matches!(self.phase, Phase::Running) {
@@ -330,7 +332,7 @@ impl<W: World> Daemon<W> {
         if self.leave_again.is_some_and(|at| at <= now) {
             self.leave(now);
         }
-        if self.network.as_mut().is_some_and(|network| network.tick(now)) {
+        if self.network.as_mut().is_some_and(|network| network.tick(now, &mut self.world)) {
             self.tell_links(now);
         }
         self.keep_network(now);
@@ -429,7 +431,7 @@ impl<W: World> Daemon<W> {
                 }
                 Effect::Refresh(owner) => self.hosts.refresh(owner, now),
                 Effect::Route(wan) => {
-                    let lead = |network: &mut Network<W>| network.lead(wan);
+                    let lead = |network: &mut Network<W>| network.lead(wan, &mut self.world);
                     let result = self.network.as_mut().map_or_else(|| Err("there is no network".into()), lead);
                     let seen = Seen::Routed { wan, result };
                     self.monitors.on(now, &seen, Some(Monitor::Failover), &mut self.effects);
@@ -437,12 +439,12 @@ impl<W: World> Daemon<W> {
                 }
                 Effect::Detour(wan) => {
                     if let Some(network) = &mut self.network {
-                        network.detour(wan);
+                        network.detour(wan, &mut self.world);
                     }
                 }
                 Effect::Resolve(wan) => {
                     if let Some(network) = &mut self.network {
-                        network.forget_gateway(wan);
+                        network.forget_gateway(wan, &mut self.world);
                     }
                 }
                 Effect::Emit(event) => {
@@ -563,9 +565,10 @@ impl<W: World> Daemon<W> {
             }
         }
         if let Some(failover) = &self.monitors.failover {
-            network.set_down(failover.wans().iter().map(|wan| wan.health.condition() == Condition::Down), now);
+            let down = failover.wans().iter().map(|wan| wan.health.condition() == Condition::Down);
+            network.set_down(down, now, &mut self.world);
         }
-        if network.keep(now) {
+        if network.keep(now, &mut self.world) {
             self.tell_links(now);
         }
         let Some(network) = &mut self.network else { return };
@@ -740,7 +743,7 @@ impl<W: World> Daemon<W> {
 
     /// Links first: a switch waits for nothing else.
     fn hear_network(&mut self, now: Instant) {
-        if self.network.as_mut().is_some_and(|network| network.hear(now)) {
+        if self.network.as_mut().is_some_and(|network| network.hear(now, &mut self.world)) {
             self.tell_links(now);
         }
         self.keep_network(now);
@@ -892,8 +895,8 @@ impl<W: World> Daemon<W> {
     fn leave(&mut self, now: Instant) {
         let Some(old) = &mut self.leaving else { return };
         let gone = match &self.network {
-            Some(network) => old.leave_but(false, &network.shared()),
-            None => old.leave_at_exit(),
+            Some(network) => old.leave_but(false, &network.shared(), &mut self.world),
+            None => old.leave_at_exit(&mut self.world),
         };
         self.leave_again = (!gone).then_some(now + LEAVE_AGAIN);
         if gone {
@@ -973,7 +976,7 @@ impl<W: World> Daemon<W> {
         // What was seen together with the signal is still told.
         self.perform(now);
         if let Some(network) = &mut self.network {
-            network.leave_at_exit();
+            network.leave_at_exit(&mut self.world);
         }
         self.leave(now);
         self.actions.stop(now, &mut self.world);

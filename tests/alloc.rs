@@ -149,7 +149,7 @@ fn measure() {
         print: 0,
         instance: INSTANCE.to_owned(),
     };
-    let Ok(daemon) = Daemon::new(start) else { panic!("no ICMP socket") };
+    let Ok(mut daemon) = Daemon::new(start) else { panic!("no ICMP socket") };
     let window = Duration::from_secs(std::env::args().nth(3).unwrap().parse().unwrap());
     let counter = thread::spawn(move || {
         thread::sleep(WARM_UP);

@@ -15,8 +15,7 @@ use crate::event::Severity;
 use crate::monitor::failover::damping::Damper;
 use crate::net::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
 use crate::routing::{self, Beside, BesideKind, Part, Policy, Probed, Road, State, View};
-use crate::sys::conntrack::Flush;
-use crate::sys::netlink::{Events, Heard, Refused, Requests};
+use crate::sys::netlink::{Heard, Refused};
 use crate::sys::ping::Via;
 use crate::sys::{error_text, shortage};
 use crate::text::nearest;
@@ -53,8 +52,8 @@ pub(super) enum Unable {
 
 /// What stays when another configuration is loaded.
 pub(super) struct Network<W: World> {
-    requests: Requests,
-    events: Events,
+    requests: W::Requests,
+    events: W::Events,
     picture: Picture,
     policy: Policy,
     instance: String,
@@ -94,7 +93,7 @@ pub(super) struct Network<W: World> {
     /// The last that was not said.
     untold: String,
     vacated: Vec<Ipv4Addr>,
-    flush: Option<Flush>,
+    flush: Option<W::Flush>,
     locks: Vec<(String, W::Lock)>,
 }
 
@@ -151,11 +150,11 @@ impl<W: World> Network<W> {
         let no_socket = |e: io::Error| Unable::Short("netlink socket", e);
         let blind = |e: Refused| Unable::Netlink(format!("The kernel does not show its routes: {e}"));
         // First the news, then the look: nothing is missed between.
-        let events = Events::open().map_err(no_socket)?;
-        let mut requests = Requests::open().map_err(no_socket)?;
+        let events = world.open_news().map_err(no_socket)?;
+        let mut requests = world.open_requests().map_err(no_socket)?;
         let mut picture = Picture::default();
-        requests.look(&mut picture).map_err(blind)?;
-        requests.try_out(&nothing()).map_err(|e| match io::Error::from_raw_os_error(e.errno) {
+        world.look(&mut requests, &mut picture).map_err(blind)?;
+        world.try_out(&mut requests, &nothing()).map_err(|e| match io::Error::from_raw_os_error(e.errno) {
             e if e.kind() == io::ErrorKind::PermissionDenied => Unable::Permission,
             e => Unable::Short("answer about routes", e),
         })?;
@@ -202,7 +201,7 @@ impl<W: World> Network<W> {
     pub(super) fn begin(&mut self, old: Option<&mut Self>, world: &mut W, now: Instant) {
         self.name_missing();
         self.clear_leftovers(world, now);
-        self.keep(now);
+        self.keep(now, world);
         self.look_at_states(now);
         if let Some(old) = old {
             // What the default in main leads over at the moment may be a detour.
@@ -232,7 +231,7 @@ impl<W: World> Network<W> {
         let Some((living, _held)) = world.other_devices(&self.locked()) else { return };
         let changes = leftovers::changes(&self.picture, self.policy.table(), &living);
         for change in &changes {
-            if self.requests.make(change).is_ok() {
+            if world.make(&mut self.requests, change).is_ok() {
                 self.picture.made(change);
             }
         }
@@ -337,18 +336,18 @@ impl<W: World> Network<W> {
             .min()
     }
 
-    pub(super) fn add_to(&self, world: &mut impl World) {
-        world.watch(Waited::News, Source::Readable(self.events.fd()));
+    pub(super) fn add_to(&self, world: &mut W) {
+        world.watch(Waited::News, Source::News(&self.events));
         if let Some(flush) = &self.flush {
-            world.watch(Waited::Flush, Source::Readable(flush.fd()));
+            world.watch(Waited::Flush, Source::Flush(flush));
         }
     }
 
     /// Takes in what has changed. Returns whether a WAN's link is another than before.
-    pub(super) fn hear(&mut self, now: Instant) -> bool {
+    pub(super) fn hear(&mut self, now: Instant, world: &mut W) -> bool {
         let Self { events, picture, policy, settings, dirty, .. } = self;
         let (mut look, mut watch, mut rules) = (false, false, false);
-        let heard = events.receive(|message| {
+        let heard = world.news(events, |message| {
             *dirty = true;
             watch |= is_turn(&message, picture, settings);
             if let News::Route(route) = &message.news {
@@ -368,24 +367,24 @@ impl<W: World> Network<W> {
             self.restores.forget_routes();
         }
         if heard == Heard::Overrun || look {
-            self.look(now);
+            self.look(now, world);
         } else if rules {
-            match self.requests.rules() {
+            match world.rules(&mut self.requests) {
                 Ok(rules) => self.picture.rules = rules,
-                Err(_) => self.look(now),
+                Err(_) => self.look(now, world),
             }
         }
-        self.proceed_with_flush();
+        self.proceed_with_flush(world);
         self.dirty && self.look_at_states(now)
     }
 
     /// Does what is due. Returns whether a WAN's link is another than before.
-    pub(super) fn tick(&mut self, now: Instant) -> bool {
+    pub(super) fn tick(&mut self, now: Instant, world: &mut W) -> bool {
         if self.retry.is_some_and(|at| at <= now) {
             self.retry = None;
             self.dirty = true;
             if self.blind {
-                self.look(now);
+                self.look(now, world);
             }
         }
         self.speak(now);
@@ -396,7 +395,7 @@ impl<W: World> Network<W> {
         let mut look = false;
         for wan in &self.settings.wans {
             let Some(known) = self.picture.links.iter().find(|l| l.name == wan.device) else { continue };
-            let news = match self.requests.link(known.index) {
+            let news = match world.link(&mut self.requests, known.index) {
                 Ok(Some(link)) if link != *known => News::Link(link),
                 Ok(None) => News::NoLink(known.index),
                 _ => continue,
@@ -405,32 +404,32 @@ impl<W: World> Network<W> {
             look |= self.picture.note(Message { sequence: 0, interrupted: false, replaces: false, news });
         }
         if look {
-            self.look(now);
+            self.look(now, world);
         }
         (self.dirty && self.look_at_states(now)) || blinked
     }
 
     /// Leads the traffic over this WAN for a moment. What goes wrong is put in order with what follows from that moment.
-    pub(super) fn detour(&mut self, wan: usize) {
+    pub(super) fn detour(&mut self, wan: usize, world: &mut W) {
         let home = self.led();
-        if self.take(wan).is_ok() {
+        if self.take(wan, world).is_ok() {
             (self.led, self.home) = (Some(wan), home);
         }
     }
 
     /// Leads the traffic over this WAN.
-    pub(super) fn lead(&mut self, wan: usize) -> Result<(), Rc<str>> {
-        let road = self.take(wan)?;
+    pub(super) fn lead(&mut self, wan: usize, world: &mut W) -> Result<(), Rc<str>> {
+        let road = self.take(wan, world)?;
         // Connections that have begun on the detour.
         let aside = self.home.and(self.led).filter(|led| *led != wan).and_then(|led| self.road(led));
         let before = self.home.take().or(self.led).filter(|before| *before != wan);
         self.led = Some(wan);
         let old = self.road.replace(road).filter(|old| old.address != road.address);
         if let Some(address) = aside.map(|aside| aside.address).filter(|address| *address != road.address) {
-            self.vacate(address);
+            self.vacate(address, world);
         }
         if let Some(old) = old {
-            self.vacate(old.address);
+            self.vacate(old.address, world);
             if let Some(before) = before {
                 self.warn_of_ipv6(before, old.index);
             }
@@ -438,7 +437,7 @@ impl<W: World> Network<W> {
         Ok(())
     }
 
-    fn take(&mut self, wan: usize) -> Result<Road, Rc<str>> {
+    fn take(&mut self, wan: usize, world: &mut W) -> Result<Road, Rc<str>> {
         let state = self.policy.state(wan, &View::from(&self.picture));
         let Some(road) = self.road(wan).filter(|_| matches!(state, Some(State::Ready(_)))) else {
             // The one says what is there now, the other what the monitor has heard of.
@@ -449,13 +448,13 @@ impl<W: World> Network<W> {
         let changes = self.policy.changes(Some(wan), &View::from(&self.picture));
         // Also when half of it was made: the rest is then put in order again.
         self.dirty = true;
-        self.make(changes, Some(wan))?;
+        self.make(changes, Some(wan), world)?;
         Ok(road)
     }
 
     /// Makes what is missing of our routes and rules, and takes away what is too much. Returns whether a WAN's link is
     /// another than before: the kernel may refuse its road.
-    pub(super) fn keep(&mut self, now: Instant) -> bool {
+    pub(super) fn keep(&mut self, now: Instant, world: &mut W) -> bool {
         if !std::mem::take(&mut self.dirty) {
             return false;
         }
@@ -473,13 +472,13 @@ impl<W: World> Network<W> {
             self.say_restored(times);
         }
         let anything = !changes.is_empty();
-        let result = self.make(changes, None);
+        let result = self.make(changes, None, world);
         match (&result, road) {
             (Ok(()), Some(road)) => {
                 // On a detour it is the road that was left, to which the traffic may come back.
                 let before = if self.home.is_none() { self.road.replace(road) } else { None };
                 if let Some(old) = before.filter(|old| old.address != road.address) {
-                    self.vacate(old.address);
+                    self.vacate(old.address, world);
                 }
                 self.said.refused.note(now, None);
             }
@@ -495,24 +494,24 @@ impl<W: World> Network<W> {
         let alone = leftovers::changes(&self.picture, self.policy.table(), &[]).is_empty();
         let back = self.cleared.is_some_and(|at| now.since(at) <= 2 * TRY_AGAIN);
         self.sweep = self.sweep.or(Some(now + if back { SWEEP_SELDOM } else { SWEEP })).filter(|_| !alone);
-        self.look_for_rivals(now);
+        self.look_for_rivals(now, world);
         self.speak(now);
         anything && self.look_at_states(now)
     }
 
     /// Takes our tables and rules away, but for what is `shared` with another. Returns whether nothing of them is left.
-    pub(super) fn leave_but(&mut self, everything: bool, shared: &[Change]) -> bool {
+    pub(super) fn leave_but(&mut self, everything: bool, shared: &[Change], world: &mut W) -> bool {
         // What the kernel has no room for at one moment it mostly has at the next.
         for _ in 0..2 {
             let mut picture = Picture::default();
-            let seen = self.requests.look(&mut picture).is_ok();
+            let seen = world.look(&mut self.requests, &mut picture).is_ok();
             if seen {
                 self.picture = picture;
             }
             let changes = self.policy.farewell(everything, &View::from(&self.picture));
             let mut gone = true;
             for change in changes.iter().filter(|change| !shared.contains(change)) {
-                gone &= self.requests.make(change).is_ok();
+                gone &= world.make(&mut self.requests, change).is_ok();
             }
             if seen && gone {
                 return true;
@@ -522,16 +521,16 @@ impl<W: World> Network<W> {
     }
 
     /// Takes everything away that is not to stay when imon ends, as the configuration says. Returns whether it is gone.
-    pub(super) fn leave_at_exit(&mut self) -> bool {
-        self.leave_but(self.settings.remove_on_exit, &[])
+    pub(super) fn leave_at_exit(&mut self, world: &mut W) -> bool {
+        self.leave_but(self.settings.remove_on_exit, &[], world)
     }
 
     /// Makes changes. An error is one that keeps the traffic from going where it should; what only concerns the probing
     /// of a WAN makes that WAN unusable.
-    fn make(&mut self, changes: Vec<Change>, leading: Option<usize>) -> Result<(), Rc<str>> {
+    fn make(&mut self, changes: Vec<Change>, leading: Option<usize>, world: &mut W) -> Result<(), Rc<str>> {
         let mut result = Ok(());
         for change in changes {
-            let outcome = self.requests.make(&change);
+            let outcome = world.make(&mut self.requests, &change);
             match (self.policy.part(&change), outcome) {
                 (part, Ok(())) => {
                     self.picture.made(&change);
@@ -569,9 +568,9 @@ impl<W: World> Network<W> {
     }
 
     /// Looks at everything. What is known stays when that fails.
-    fn look(&mut self, now: Instant) {
+    fn look(&mut self, now: Instant, world: &mut W) {
         let mut picture = Picture::default();
-        match self.requests.look(&mut picture) {
+        match world.look(&mut self.requests, &mut picture) {
             Ok(()) => (self.picture, self.blind, self.dirty) = (picture, false, true),
             Err(e) => {
                 self.complain_of_look(&e, now);
@@ -623,9 +622,9 @@ impl<W: World> Network<W> {
 
     /// Lets the kernel ask for the link address of a WAN's gateway anew. One that cannot be forgotten is asked for by
     /// the kernel's own times.
-    pub(super) fn forget_gateway(&mut self, wan: usize) {
+    pub(super) fn forget_gateway(&mut self, wan: usize, world: &mut W) {
         if let Some(State::Ready(Road { index, gateway: Some(gateway), .. })) = self.states.get(wan) {
-            let _ = self.requests.forget_neighbour(*index, *gateway);
+            let _ = world.forget_neighbour(&mut self.requests, *index, *gateway);
         }
     }
 
@@ -640,24 +639,26 @@ impl<W: World> Network<W> {
     }
 
     /// Which networks do not work, as the monitor says.
-    pub(super) fn set_down(&mut self, down: impl Iterator<Item = bool>, now: Instant) {
+    pub(super) fn set_down(&mut self, down: impl Iterator<Item = bool>, now: Instant, world: &mut W) {
         let pause = if self.dirty { TRY_AGAIN } else { SEEK };
         let again = self.sought.is_none_or(|at| now.since(at) >= pause);
         for (wan, down) in down.enumerate() {
             let Some(place) = self.down.get_mut(wan) else { continue };
             if std::mem::replace(place, down) != down || (down && again) {
                 (self.dirty, self.sought) = (true, Some(now));
-                self.look_for_stuck(wan, down);
+                self.look_for_stuck(wan, down, world);
             }
         }
     }
 
     /// Host routes and the like over a network that does not work: V2.99's users had to set such by hand.
-    fn look_for_stuck(&mut self, wan: usize, down: bool) {
+    fn look_for_stuck(&mut self, wan: usize, down: bool, world: &mut W) {
         self.stuck.retain(|(other, _)| *other != wan);
         let device = self.settings.wans.get(wan).map(|wan| wan.device.as_str());
         let Some(link) = self.picture.links.iter().find(|l| down && Some(l.name.as_str()) == device) else { return };
-        let Ok((routes, count)) = self.requests.routes_over(&self.picture, link, MOST_STUCK) else { return };
+        let Ok((routes, count)) = world.routes_over(&mut self.requests, &self.picture, link, MOST_STUCK) else {
+            return;
+        };
         let more = count - routes.len();
         for (at, route) in routes.iter().enumerate() {
             let rest = if at + 1 == MOST_STUCK && more > 0 { format!(" and {more} more") } else { String::new() };
@@ -672,7 +673,7 @@ impl<W: World> Network<W> {
     }
 
     /// Finds out who else's rules and routes count beside ours.
-    fn look_for_rivals(&mut self, now: Instant) {
+    fn look_for_rivals(&mut self, now: Instant, world: &mut W) {
         if self.picture.no_policy_routing && !std::mem::replace(&mut self.said.no_policy_routing, true) {
             let text = "This kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES): probes of a network that is not \
                         in use may fail, and other default routes of lower metric win over imon's";
@@ -690,7 +691,7 @@ impl<W: World> Network<W> {
         let beside = self.policy.beside(&view);
         let yields = beside.iter().any(|other| other.kind == BesideKind::Yielded);
         self.note_beside(now, beside);
-        let outranked = if yields { None } else { self.other_way() };
+        let outranked = if yields { None } else { self.other_way(world) };
         self.said.outranked.note(now, outranked);
         self.said.roads.resize_with(self.labels.len(), Complaint::default);
         self.said.advice.resize_with(self.labels.len(), Complaint::default);
@@ -810,10 +811,10 @@ impl<W: World> Network<W> {
     }
 
     /// The way that packets take to the internet, if that is not over the WAN they are led over.
-    fn other_way(&mut self) -> Option<String> {
+    fn other_way(&mut self, world: &mut W) -> Option<String> {
         let road = self.led.and_then(|wan| self.road(wan))?;
         for to in ABROAD {
-            let Ok(mut way) = self.requests.way(to) else { continue };
+            let Ok(mut way) = world.way(&mut self.requests, to) else { continue };
             self.picture.resolve(&mut way);
             // Somebody's own route to this very host says nothing about the others.
             if way.prefix > 1 {
@@ -871,16 +872,16 @@ impl<W: World> Network<W> {
     }
 
     /// Connections that are translated to an address that is left would go on with it.
-    fn vacate(&mut self, address: Ipv4Addr) {
+    fn vacate(&mut self, address: Ipv4Addr, world: &mut W) {
         if self.settings.flush_conntrack {
             self.vacated.push(address);
-            self.proceed_with_flush();
+            self.proceed_with_flush(world);
         }
     }
 
-    fn proceed_with_flush(&mut self) {
+    fn proceed_with_flush(&mut self, world: &mut W) {
         if let Some(flush) = &mut self.flush {
-            let Some(result) = flush.proceed() else { return };
+            let Some(result) = world.proceed(flush) else { return };
             if let Err(e) = result {
                 self.no_flush(&e);
             }
@@ -888,7 +889,7 @@ impl<W: World> Network<W> {
         }
         while self.flush.is_none() {
             let Some(address) = self.vacated.pop() else { return };
-            match Flush::begin(address) {
+            match world.flush(address) {
                 Ok(flush) => self.flush = flush,
                 Err(e) => self.no_flush(&e),
             }

@@ -19,7 +19,7 @@ use crate::monitor::ddns::{Ddns, Found, LookupId, NotFound, Setup, TrackSetup};
 use crate::net::PROTOCOL;
 use crate::sys::error_text;
 use crate::sys::http::{Bound, RELEASED};
-use crate::sys::netlink::{Events, Heard};
+use crate::sys::netlink::Heard;
 use crate::sys::shortage;
 use crate::time::Instant;
 use crate::update::{Outcome, Secret, Update};
@@ -53,7 +53,7 @@ pub(super) struct Web<W: World> {
     counter: u64,
     answers: Vec<Answer<W::File>>,
     remarks: Vec<(Severity, String)>,
-    watch: Option<Watch>,
+    watch: Option<Watch<W>>,
     said_unconfined: bool,
     /// Nothing is begun any more.
     stopping: bool,
@@ -150,8 +150,8 @@ impl State {
 }
 
 /// News of addresses and default routes.
-struct Watch {
-    events: Events,
+struct Watch<W: World> {
+    events: W::Events,
     addresses: Vec<IpAddr>,
 }
 
@@ -164,7 +164,7 @@ impl<W: World> Web<W> {
     /// # Errors
     /// When the system is short of something. A directory that cannot be written to is none.
     pub(super) fn open(settings: &config::Ddns, instance: &str, world: &mut W) -> io::Result<Self> {
-        let watch = match Events::of_addresses() {
+        let watch = match world.open_address_news() {
             Err(e) if shortage::is_one(&e) => return Err(e),
             watch => watch.ok(),
         };
@@ -330,7 +330,7 @@ impl<W: World> Web<W> {
             world.watch(Waited::Worker(running.number), Source::Worker(&running.worker));
         }
         if let Some(watch) = &self.watch {
-            world.watch(Waited::Addresses, Source::Readable(watch.events.fd()));
+            world.watch(Waited::Addresses, Source::News(&watch.events));
         }
     }
 
@@ -507,11 +507,11 @@ impl<W: World> Web<W> {
     }
 }
 
-impl Watch {
+impl<W: World> Watch<W> {
     /// Takes the news. Returns whether they matter.
-    fn hear(&mut self, world: &mut impl World) -> bool {
+    fn hear(&mut self, world: &mut W) -> bool {
         let (mut look, mut moved) = (false, false);
-        let heard = self.events.receive(|message| match message.news {
+        let heard = world.news(&mut self.events, |message| match message.news {
             News::Route(route) | News::NoRoute(route) => moved |= route.is_default() && route.protocol != PROTOCOL,
             News::Default6(default) | News::NoDefault6(default) => moved |= default.protocol != PROTOCOL,
             _ => look = true,

@@ -3,20 +3,22 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::RawFd;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{Monitor, Severity};
 use crate::load::{self, Loaded};
+use crate::net::{Change, Link, Picture, Route, Rule};
 use crate::sys::files::Stamp;
+use crate::sys::netlink::{self, Refused};
 use crate::sys::ping::{Families, OpenError, Via};
 use crate::sys::signal::Arrived;
 use crate::time::{Clock, Instant};
 use crate::update::Secret;
 use crate::wire::icmp::{Heard, Token};
+use crate::wire::rtnetlink::Message;
 
 /// What the loop waits for, each by its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,8 +63,10 @@ pub enum Source<'a, W: World + ?Sized> {
     Question(&'a W::Question),
     /// The outcome of opening a connection.
     Opening(&'a W::Opening),
-    /// Something to read.
-    Readable(RawFd),
+    /// News of the kernel's network.
+    News(&'a W::Events),
+    /// More of the list of connections.
+    Flush(&'a W::Flush),
     /// Replies to pings, and errors about them.
     Pings(&'a W::Pinger),
     /// The same, but collected: none is worth waking up for, but waking up for something else may be put off for some
@@ -351,8 +355,106 @@ pub trait Pings {
     fn hear(&mut self, pinger: &mut Self::Pinger, many: bool, heard: impl FnMut(Option<usize>, Heard, Duration));
 }
 
+/// The kernel's network: links, addresses, routes, rules, connections.
+pub trait Kernel {
+    /// Where requests are made.
+    type Requests;
+    /// Where news come. From its opening on nothing is missed.
+    type Events;
+    /// The list of connections as it is gone through.
+    type Flush;
+
+    /// # Errors
+    /// As socket(2).
+    fn open_requests(&mut self) -> io::Result<Self::Requests>;
+
+    /// Opens what tells of links, IPv4 addresses, routes and rules, next hops, and IPv6 routes.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2).
+    fn open_news(&mut self) -> io::Result<Self::Events>;
+
+    /// Opens what tells of addresses and routes only, of both families.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2).
+    fn open_address_news(&mut self) -> io::Result<Self::Events>;
+
+    /// Takes what has arrived, in a flood only a part of it.
+    fn news(&mut self, events: &mut Self::Events, heard: impl FnMut(Message)) -> netlink::Heard;
+
+    /// Tries whether this process may change anything, with a change that is none.
+    ///
+    /// # Errors
+    /// `EPERM`, or what there is too little of at the moment.
+    fn try_out(&mut self, requests: &mut Self::Requests, nothing: &Change) -> Result<(), Refused>;
+
+    /// Makes a change. What is already so is no error: a rule that is there, a route or rule that is not there any more.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn make(&mut self, requests: &mut Self::Requests, change: &Change) -> Result<(), Refused>;
+
+    /// Looks at everything, in place of what `picture` has.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn look(&mut self, requests: &mut Self::Requests, picture: &mut Picture) -> Result<(), Refused>;
+
+    /// All rules, in the order in which they are tried.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn rules(&mut self, requests: &mut Self::Requests) -> Result<Vec<Rule>, Refused>;
+
+    /// The routes of others in the table main that lead to some hosts or networks over this interface: the first `most`,
+    /// and how many there are. `picture` knows the next-hop objects.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn routes_over(
+        &mut self,
+        requests: &mut Self::Requests,
+        picture: &Picture,
+        link: &Link,
+        most: usize,
+    ) -> Result<(Vec<Route>, usize), Refused>;
+
+    /// An interface as it is now. `None`: there is none of this number.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn link(&mut self, requests: &mut Self::Requests, index: u32) -> Result<Option<Link>, Refused>;
+
+    /// The route that packets to this address take now, with the table that it is in. Sends nothing.
+    ///
+    /// # Errors
+    /// The kernel's: no route.
+    fn way(&mut self, requests: &mut Self::Requests, to: Ipv4Addr) -> Result<Route, Refused>;
+
+    /// Forgets a neighbour's link address, if one is known or being asked for: it is asked for again at once.
+    ///
+    /// # Errors
+    /// The kernel's. That nothing was known is none.
+    fn forget_neighbour(
+        &mut self,
+        requests: &mut Self::Requests,
+        index: u32,
+        neighbour: Ipv4Addr,
+    ) -> Result<(), Refused>;
+
+    /// Begins to forget the connections that are translated to this address. `None`: the kernel follows none.
+    ///
+    /// # Errors
+    /// As socket(2): the kernel has nothing for this, or no permission.
+    fn flush(&mut self, address: Ipv4Addr) -> io::Result<Option<Self::Flush>>;
+
+    /// Goes on with what has arrived of the list. `Some`: it is over, well or with the kernel's error.
+    fn proceed(&mut self, flush: &mut Self::Flush) -> Option<io::Result<()>>;
+}
+
 /// The world.
-pub trait World: Log + Store + Processes + Dialer + Pings {
+pub trait World: Log + Store + Processes + Dialer + Pings + Kernel {
     /// The monotonic clock: never steps, stands still while the machine is suspended.
     fn now(&self) -> Instant;
 

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::conntrack::Flush;
 use super::files::{Lock, Runtime, Stamp};
 use super::log::Logger;
+use super::netlink::{self, Events, Refused, Requests};
 use super::notify::Notify;
 use super::ping::{Families, OpenError, Pinger, Via};
 use super::poll::Poll;
@@ -20,13 +22,15 @@ use super::worker::Worker;
 use super::writer::Writer;
 use super::{clock, files, memory, net, secret, shortage};
 use crate::daemon::world::{
-    Dialer, Done, Ending, FileJob, Log, Pings, Processes, Record, Source, Store, Waited, World,
+    Dialer, Done, Ending, FileJob, Kernel, Log, Pings, Processes, Record, Source, Store, Waited, World,
 };
 use crate::event::{Monitor, Severity};
 use crate::load::{self, Loaded};
+use crate::net::{Change, Link, Picture, Route, Rule};
 use crate::time::{Clock, Instant};
 use crate::update::Secret;
 use crate::wire::icmp::{Heard, Token};
+use crate::wire::rtnetlink::Message;
 
 /// Where replies are collected, waking up is put off by this many milliseconds. The kernel's time stamps keep the
 /// round-trip times exact.
@@ -235,6 +239,74 @@ impl Pings for Real {
     }
 }
 
+impl Kernel for Real {
+    type Requests = Requests;
+    type Events = Events;
+    type Flush = Flush;
+
+    fn open_requests(&mut self) -> io::Result<Requests> {
+        Requests::open()
+    }
+
+    fn open_news(&mut self) -> io::Result<Events> {
+        Events::open()
+    }
+
+    fn open_address_news(&mut self) -> io::Result<Events> {
+        Events::of_addresses()
+    }
+
+    fn news(&mut self, events: &mut Events, heard: impl FnMut(Message)) -> netlink::Heard {
+        events.receive(heard)
+    }
+
+    fn try_out(&mut self, requests: &mut Requests, nothing: &Change) -> Result<(), Refused> {
+        requests.try_out(nothing)
+    }
+
+    fn make(&mut self, requests: &mut Requests, change: &Change) -> Result<(), Refused> {
+        requests.make(change)
+    }
+
+    fn look(&mut self, requests: &mut Requests, picture: &mut Picture) -> Result<(), Refused> {
+        requests.look(picture)
+    }
+
+    fn rules(&mut self, requests: &mut Requests) -> Result<Vec<Rule>, Refused> {
+        requests.rules()
+    }
+
+    fn routes_over(
+        &mut self,
+        requests: &mut Requests,
+        picture: &Picture,
+        link: &Link,
+        most: usize,
+    ) -> Result<(Vec<Route>, usize), Refused> {
+        requests.routes_over(picture, link, most)
+    }
+
+    fn link(&mut self, requests: &mut Requests, index: u32) -> Result<Option<Link>, Refused> {
+        requests.link(index)
+    }
+
+    fn way(&mut self, requests: &mut Requests, to: Ipv4Addr) -> Result<Route, Refused> {
+        requests.way(to)
+    }
+
+    fn forget_neighbour(&mut self, requests: &mut Requests, index: u32, neighbour: Ipv4Addr) -> Result<(), Refused> {
+        requests.forget_neighbour(index, neighbour)
+    }
+
+    fn flush(&mut self, address: Ipv4Addr) -> io::Result<Option<Flush>> {
+        Flush::begin(address)
+    }
+
+    fn proceed(&mut self, flush: &mut Flush) -> Option<io::Result<()>> {
+        flush.proceed()
+    }
+}
+
 impl World for Real {
     fn now(&self) -> Instant {
         clock::monotonic()
@@ -270,7 +342,8 @@ impl World for Real {
             Source::Output(output) => self.poll.add(name, output.fd()),
             Source::Worker(worker) => self.poll.add(name, worker.fd()),
             Source::Writer(writer) => self.poll.add(name, writer.fd()),
-            Source::Readable(fd) => self.poll.add(name, fd),
+            Source::News(events) => self.poll.add(name, events.fd()),
+            Source::Flush(flush) => self.poll.add(name, flush.fd()),
             Source::Pings(pinger) => pinger.fds().for_each(|fd| self.poll.add(name, fd)),
             Source::Collected => self.collects = true,
         }
