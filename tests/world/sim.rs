@@ -1,0 +1,684 @@
+//! A world in memory, for the whole loop: waiting makes the clock jump to whatever comes next. What a host does is a
+//! function of the time, so a test knows the truth that the program has to find out.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fmt, io};
+
+use imon::config::{self, Overrides};
+use imon::daemon::world::{
+    Dialer, Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Source, Store, Waited, World,
+};
+use imon::daemon::{Daemon, Start};
+use imon::event::{Monitor, Severity};
+use imon::load::{self, Loaded};
+use imon::net::{Change, Link, Picture, Route, Rule};
+use imon::sys::files::Stamp;
+use imon::sys::netlink::{self, Refused};
+use imon::sys::ping::{Families, OpenError, Via};
+use imon::sys::signal::Arrived;
+use imon::time::{Clock, Instant, Wall};
+use imon::update::Secret;
+use imon::wire::icmp::{Heard, Token};
+use imon::wire::rtnetlink::Message;
+
+/// The instance that is simulated.
+pub const INSTANCE: &str = "sim";
+/// The wall clock at the origin of the monotonic one: a Monday, 0 o'clock.
+const MIDNIGHT: i64 = 1_767_571_200;
+/// Waits without time passing. More is a loop that spins.
+const MOST_AT_ONCE: u32 = 1000;
+/// Where replies are collected, waking up is put off by so much.
+const COLLECTING: Duration = Duration::from_millis(8);
+/// How long a writer takes for each of its jobs.
+const WRITING: Duration = Duration::from_millis(3);
+
+/// What comes back to an echo request, and after what time; `None`: nothing.
+pub type Weather = Box<dyn FnMut(Instant, IpAddr) -> Option<Duration>>;
+/// How a call of the script ends, and after what time.
+pub type Script = Box<dyn FnMut(&Call) -> (Duration, Ending)>;
+
+/// Something that comes at its time.
+enum Arrival {
+    Reply(Token, Duration),
+    Signal(Arrived),
+    Ended(u64, Ending),
+    Reported(u64, Report),
+    File(PathBuf, String),
+}
+
+/// What a writer says. `None`: it has ended.
+type Report = Option<Done<PathBuf>>;
+
+/// An arrival; of those of one moment the first that was sent comes first.
+struct Due {
+    at: Instant,
+    sequence: u64,
+    what: Arrival,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.sequence) == (other.at, other.sequence)
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+/// A source that is watched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    Signals,
+    Pings,
+    Collected,
+    Writer(u64),
+    Output(u64),
+    /// Nothing ever comes from there.
+    Silent,
+}
+
+/// A call of the action script.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Call {
+    pub at: Instant,
+    /// The event's name and what follows it.
+    pub words: Vec<String>,
+    pub env: Vec<(&'static str, String)>,
+}
+
+/// A line of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    pub at: Instant,
+    pub severity: Severity,
+    pub monitor: Option<Monitor>,
+    pub text: String,
+}
+
+/// The world.
+pub struct SimWorld {
+    now: Instant,
+    at_once: u32,
+    random: u64,
+    sequence: u64,
+    numbers: u64,
+    arrivals: BinaryHeap<Reverse<Due>>,
+    watched: Vec<(Waited, Watch)>,
+    ready: Vec<Waited>,
+    signals: Arrived,
+    heard: VecDeque<(Option<usize>, Heard, Duration)>,
+    scripts: BTreeMap<u64, Option<Ending>>,
+    writers: BTreeMap<u64, VecDeque<Report>>,
+    status: PathBuf,
+    pub weather: Weather,
+    pub script: Script,
+    /// Scripts do not end when they are asked to.
+    pub stubborn: bool,
+    /// From then on waiting fails.
+    pub broken: Option<Instant>,
+    /// What the disk has.
+    pub files: BTreeMap<PathBuf, Vec<u8>>,
+    pub lines: Vec<Line>,
+    pub calls: Vec<Call>,
+    /// What the service manager was told.
+    pub notified: Vec<String>,
+    /// Echo requests sent.
+    pub pings: u64,
+    /// Times the loop has waited.
+    pub waits: u64,
+}
+
+impl SimWorld {
+    /// A world in which every host answers after 10 ms and every script succeeds after 20. The seed must not be 0.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            now: Instant::ZERO,
+            at_once: 0,
+            random: seed,
+            sequence: 0,
+            numbers: 0,
+            arrivals: BinaryHeap::new(),
+            watched: Vec::new(),
+            ready: Vec::new(),
+            signals: Arrived::default(),
+            heard: VecDeque::new(),
+            scripts: BTreeMap::new(),
+            writers: BTreeMap::new(),
+            status: format!("/run/imon/{INSTANCE}.json").into(),
+            weather: Box::new(|_, _| Some(Duration::from_millis(10))),
+            script: Box::new(|_| (Duration::from_millis(20), Ending::Status(0))),
+            stubborn: false,
+            broken: None,
+            files: BTreeMap::new(),
+            lines: Vec::new(),
+            calls: Vec::new(),
+            notified: Vec::new(),
+            pings: 0,
+            waits: 0,
+        }
+    }
+
+    /// Sends the program a signal at that moment.
+    pub fn signal(&mut self, at: Instant, signal: Arrived) {
+        self.arrive(at, Arrival::Signal(signal));
+    }
+
+    /// Somebody writes the configuration file at that moment.
+    pub fn configure(&mut self, at: Instant, config: &str) {
+        self.arrive(at, Arrival::File(load::Source::instance(INSTANCE, None).file.into(), config.to_owned()));
+    }
+
+    /// Runs the program with a configuration in this world until it ends or waiting fails as it is to, and gives the world
+    /// back.
+    pub fn run(mut self, config: &str) -> Self {
+        let source = load::Source::instance(INSTANCE, None);
+        self.files.insert(source.file.clone().into(), config.into());
+        let loaded = self.load(&source);
+        assert!(loaded.errors.is_empty(), "{:?}", loaded.errors);
+        let (config, print) = (loaded.config.unwrap(), loaded.print);
+        let start = Start { world: self, source, config, print, instance: INSTANCE.to_owned() };
+        let mut daemon = Daemon::new(start).unwrap_or_else(|refused| panic!("{}", refused.0));
+        let result = daemon.run();
+        let world = daemon.into_world();
+        assert!(result.is_ok() || world.broken.is_some_and(|at| at <= world.now), "{result:?}");
+        world
+    }
+
+    /// Whether the program has ended, and left nothing that runs.
+    pub fn is_over(&self) -> bool {
+        self.lines.last().is_some_and(|line| line.text == "Stopped") && self.scripts.is_empty()
+    }
+
+    /// The status file, while the program runs.
+    pub fn status(&self) -> Option<&[u8]> {
+        self.files.get(&self.status).map(Vec::as_slice)
+    }
+
+    fn arrive(&mut self, at: Instant, what: Arrival) {
+        self.sequence += 1;
+        self.arrivals.push(Reverse(Due { at, sequence: self.sequence, what }));
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    fn happen(&mut self, what: Arrival) {
+        match what {
+            Arrival::Reply(token, after) => self.heard.push_back((None, Heard::Reply(token), after)),
+            Arrival::Signal(signal) => self.add_signal(signal),
+            Arrival::Ended(script, ending) => {
+                // Whoever is ended has one end.
+                let Some(place) = self.scripts.get_mut(&script).filter(|place| place.is_none()) else { return };
+                *place = Some(ending);
+                self.add_signal(Arrived { child: true, ..Arrived::default() });
+            }
+            Arrival::File(path, content) => drop(self.files.insert(path, content.into())),
+            Arrival::Reported(writer, report) => self.writers.entry(writer).or_default().push_back(report),
+        }
+    }
+
+    fn add_signal(&mut self, new: Arrived) {
+        let old = &mut self.signals;
+        old.stop |= new.stop;
+        old.reload |= new.reload;
+        old.check_now |= new.check_now;
+        old.child |= new.child;
+    }
+
+    /// Whether there is something from there now.
+    fn has(&self, watch: Watch) -> bool {
+        match watch {
+            Watch::Signals => self.signals != Arrived::default(),
+            Watch::Pings => !self.heard.is_empty(),
+            Watch::Writer(writer) => self.writers.get(&writer).is_some_and(|reports| !reports.is_empty()),
+            // A script prints nothing: its output ends with it.
+            Watch::Output(script) => self.scripts.get(&script).is_none_or(Option::is_some),
+            Watch::Collected | Watch::Silent => false,
+        }
+    }
+
+    /// Does a job of a writer at once, and says what comes of it.
+    fn perform(&mut self, place: usize, job: &FileJob) -> Done<PathBuf> {
+        let mut record = None;
+        match job {
+            FileJob::Probe(_) => {}
+            FileJob::Replace(path, content) | FileJob::Save(path, content) => {
+                self.files.insert(path.clone(), content.clone());
+            }
+            FileJob::Move(from, to) => {
+                if let Some(content) = self.files.remove(from) {
+                    self.files.insert(to.clone(), content);
+                }
+            }
+            FileJob::Remove(path) => drop(self.files.remove(path)),
+            FileJob::Record(path) => record = Some((path.clone(), self.files.get(path).cloned().unwrap_or_default())),
+        }
+        Done { place, result: Ok(()), record }
+    }
+}
+
+/// Since the origin of the clock.
+pub fn seconds(at: Instant) -> f64 {
+    at.since(Instant::ZERO).as_secs_f64()
+}
+
+fn errno<T>(number: i32) -> io::Result<T> {
+    Err(io::Error::from_raw_os_error(number))
+}
+
+impl Log for SimWorld {
+    fn log(&mut self, severity: Severity, monitor: Option<Monitor>, text: fmt::Arguments<'_>) {
+        self.lines.push(Line { at: self.now, severity, monitor, text: text.to_string() });
+    }
+
+    fn log_output(&mut self, monitor: Monitor, action: &str, line: &str) {
+        self.log(Severity::Debug, Some(monitor), format_args!("{action}: {line}"));
+    }
+
+    fn configure_log(&mut self, _instance: &str, _datefmt: &str, _multi: bool) {}
+
+    fn is_syslog(&self) -> bool {
+        true
+    }
+
+    fn has_unlogged(&self) -> bool {
+        false
+    }
+
+    fn flush_log(&mut self) {}
+}
+
+impl Store for SimWorld {
+    type Writer = u64;
+    type File = PathBuf;
+    type Lock = ();
+
+    fn load(&mut self, source: &load::Source) -> Loaded {
+        let Some(text) = self.files.get(Path::new(&source.file)) else {
+            return source.unreadable(&io::ErrorKind::NotFound.into());
+        };
+        let parsed = config::parse(&source.file, text, &Overrides::default());
+        let lines = |problems: &[config::Problem]| problems.iter().map(config::Problem::to_string).collect();
+        Loaded {
+            errors: lines(&parsed.errors),
+            warnings: lines(&parsed.warnings),
+            config: parsed.config,
+            echo: parsed.echo,
+            found: true,
+            short: false,
+            print: text.iter().fold(0, |print, byte| print * 31 % 1_000_003 + u64::from(*byte)),
+        }
+    }
+
+    fn read_start(&mut self, path: &str, most: u64) -> io::Result<Vec<u8>> {
+        let bytes = self.files.get(Path::new(path)).ok_or(io::ErrorKind::NotFound)?;
+        Ok(bytes.iter().copied().take(usize::try_from(most).unwrap_or(usize::MAX)).collect())
+    }
+
+    fn read_own(&mut self, path: &Path, _limit: u64) -> io::Result<Vec<u8>> {
+        self.files.get(path).cloned().ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn stamp(&mut self, path: &str) -> Stamp {
+        self.files.get(Path::new(path)).map(|bytes| (1, 0, 0, bytes.len() as u64))
+    }
+
+    fn writable_by_others(&mut self, _path: &str) -> Option<String> {
+        None
+    }
+
+    fn secret(&mut self, _secret: &Secret) -> Result<String, String> {
+        Ok("secret".to_owned())
+    }
+
+    fn status_file(&self) -> Option<&Path> {
+        Some(&self.status)
+    }
+
+    fn state_directory(&self) -> PathBuf {
+        "/var/lib/imon".into()
+    }
+
+    fn start_writer(&mut self, jobs: &[&FileJob]) -> io::Result<u64> {
+        let writer = self.number();
+        let mut at = self.now;
+        for (place, job) in jobs.iter().enumerate() {
+            at = at + WRITING;
+            let done = self.perform(place, job);
+            self.arrive(at, Arrival::Reported(writer, Some(done)));
+        }
+        self.arrive(at, Arrival::Reported(writer, None));
+        Ok(writer)
+    }
+
+    fn report(&mut self, writer: &mut u64) -> io::Result<Option<Done<PathBuf>>> {
+        match self.writers.get_mut(writer).and_then(VecDeque::pop_front) {
+            None => Ok(None),
+            Some(Some(done)) => Ok(Some(done)),
+            Some(None) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn lock_device(&mut self, _device: &str, _table: u32) -> io::Result<Option<()>> {
+        Ok(Some(()))
+    }
+
+    fn other_devices(&mut self, _ours: &[String]) -> Option<(Vec<Living>, Vec<()>)> {
+        Some((Vec::new(), Vec::new()))
+    }
+}
+
+impl Processes for SimWorld {
+    type Script = u64;
+    type Output = u64;
+    type Worker = Infallible;
+
+    fn try_room(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn run_script(
+        &mut self,
+        _path: &str,
+        args: &[String],
+        env: &[(&'static str, String)],
+        _record: Option<&Record<PathBuf>>,
+    ) -> io::Result<(u64, u64)> {
+        let call = Call { at: self.now, words: args[2..].to_vec(), env: env.to_vec() };
+        let (takes, ending) = (self.script)(&call);
+        self.calls.push(call);
+        let script = self.number();
+        self.scripts.insert(script, None);
+        self.arrive(self.now + takes, Arrival::Ended(script, ending));
+        Ok((script, script))
+    }
+
+    fn terminate(&mut self, script: &u64) {
+        if !self.stubborn {
+            self.arrive(self.now, Arrival::Ended(*script, Ending::Signal(libc::SIGTERM)));
+        }
+    }
+
+    fn kill(&mut self, script: &u64) {
+        self.arrive(self.now, Arrival::Ended(*script, Ending::Signal(libc::SIGKILL)));
+    }
+
+    fn has_ended(&mut self, script: &u64) -> bool {
+        self.scripts.get(script).is_none_or(Option::is_some)
+    }
+
+    fn reap(&mut self, script: &mut u64) -> Ending {
+        self.scripts.remove(script).flatten().unwrap_or(Ending::Unknown)
+    }
+
+    fn read_output(&mut self, output: &mut u64, _buffer: &mut [u8]) -> Option<usize> {
+        self.has(Watch::Output(*output)).then_some(0)
+    }
+
+    fn start_worker(&mut self, _request: &[u8], _record: Option<&PathBuf>) -> io::Result<Infallible> {
+        errno(libc::ENOMEM)
+    }
+
+    fn read_worker(&mut self, worker: &mut Infallible) -> Option<Vec<u8>> {
+        match *worker {}
+    }
+}
+
+impl Dialer for SimWorld {
+    type Question = Infallible;
+    type Opening = Infallible;
+
+    fn server_address(&mut self, address: IpAddr, _zone: Option<&str>, port: u16) -> SocketAddr {
+        SocketAddr::new(address, port)
+    }
+
+    fn ask(&mut self, _via: Option<&Via>, _to: SocketAddr, _packet: &[u8]) -> io::Result<Infallible> {
+        errno(libc::ENETUNREACH)
+    }
+
+    fn receive<'a>(&mut self, question: &mut Infallible, _buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        match *question {}
+    }
+
+    fn connect(&mut self, _via: Option<&Via>, _to: SocketAddr) -> io::Result<Infallible> {
+        errno(libc::ENETUNREACH)
+    }
+
+    fn opened(&mut self, opening: &Infallible) -> io::Result<()> {
+        match *opening {}
+    }
+}
+
+impl Pings for SimWorld {
+    type Pinger = ();
+
+    fn open_pinger(&mut self, _families: Families) -> Result<(), OpenError> {
+        Ok(())
+    }
+
+    fn set_lane(&mut self, _pinger: &mut (), _wan: usize, _via: Option<&Via>) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn replace_pinger(&mut self, _old: &mut (), _new: (), _lanes: bool) {}
+
+    fn ping(&mut self, _pinger: &mut (), wan: Option<usize>, to: IpAddr, token: &Token) -> io::Result<()> {
+        if wan.is_some() {
+            return errno(libc::ENETDOWN);
+        }
+        self.pings += 1;
+        if let Some(after) = (self.weather)(self.now, to) {
+            self.arrive(self.now + after, Arrival::Reply(*token, after));
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, _pinger: &mut (), many: bool, mut heard: impl FnMut(Option<usize>, Heard, Duration)) {
+        let most = if many { self.heard.len() } else { 1 };
+        for (wan, message, rtt) in self.heard.drain(..most.min(self.heard.len())) {
+            heard(wan, message, rtt);
+        }
+    }
+}
+
+/// A kernel without links.
+impl Kernel for SimWorld {
+    type Requests = ();
+    type Events = ();
+    type Flush = Infallible;
+
+    fn open_requests(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn open_news(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn open_address_news(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn news(&mut self, _events: &mut (), _heard: impl FnMut(Message)) -> netlink::Heard {
+        netlink::Heard::Fine
+    }
+
+    fn try_out(&mut self, _requests: &mut (), _nothing: &Change) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn make(&mut self, _requests: &mut (), _change: &Change) -> Result<(), Refused> {
+        Err(Refused { errno: libc::ENODEV, words: None })
+    }
+
+    fn look(&mut self, _requests: &mut (), picture: &mut Picture) -> Result<(), Refused> {
+        *picture = Picture::default();
+        Ok(())
+    }
+
+    fn rules(&mut self, _requests: &mut ()) -> Result<Vec<Rule>, Refused> {
+        Ok(Vec::new())
+    }
+
+    fn routes_over(
+        &mut self,
+        _requests: &mut (),
+        _picture: &Picture,
+        _link: &Link,
+        _most: usize,
+    ) -> Result<(Vec<Route>, usize), Refused> {
+        Ok((Vec::new(), 0))
+    }
+
+    fn link(&mut self, _requests: &mut (), _index: u32) -> Result<Option<Link>, Refused> {
+        Ok(None)
+    }
+
+    fn way(&mut self, _requests: &mut (), _to: Ipv4Addr) -> Result<Route, Refused> {
+        Err(Refused { errno: libc::ENETUNREACH, words: None })
+    }
+
+    fn forget_neighbour(&mut self, _requests: &mut (), _index: u32, _neighbour: Ipv4Addr) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _address: Ipv4Addr) -> io::Result<Option<Infallible>> {
+        Ok(None)
+    }
+
+    fn proceed(&mut self, flush: &mut Infallible) -> Option<io::Result<()>> {
+        match *flush {}
+    }
+}
+
+impl World for SimWorld {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn clock(&self) -> Clock {
+        let passed = self.now.since(Instant::ZERO);
+        let secs = MIDNIGHT + i64::try_from(passed.as_secs()).unwrap();
+        Clock { now: self.now, wall: Wall { secs, nanos: passed.subsec_nanos() } }
+    }
+
+    fn suspended(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// xorshift64.
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    fn watch_nothing(&mut self) {
+        self.watched.clear();
+    }
+
+    fn watch(&mut self, name: Waited, source: Source<'_, Self>) {
+        let watch = match source {
+            Source::Signals => Watch::Signals,
+            Source::Pings(()) => Watch::Pings,
+            Source::Collected => Watch::Collected,
+            Source::Writer(writer) => Watch::Writer(*writer),
+            Source::Output(output) => Watch::Output(*output),
+            Source::Log | Source::News(()) => Watch::Silent,
+            Source::Worker(never) | Source::Question(never) | Source::Opening(never) | Source::Flush(never) => {
+                match *never {}
+            }
+        };
+        self.watched.push((name, watch));
+    }
+
+    fn wait(&mut self, until: Option<Instant>) -> io::Result<()> {
+        let began = self.now;
+        self.waits += 1;
+        let collects = self.watched.iter().any(|(_, watch)| *watch == Watch::Collected);
+        let until = until.map(|until| if collects { until.max(began + COLLECTING) } else { until.max(began) });
+        loop {
+            let ready = self.watched.iter().filter(|(_, watch)| self.has(*watch)).map(|(name, _)| *name);
+            self.ready = ready.collect();
+            if !self.ready.is_empty() {
+                break;
+            }
+            if self.broken.is_some_and(|at| at <= self.now) {
+                return errno(libc::ENOMEM);
+            }
+            let next = self.arrivals.peek().map(|Reverse(due)| due.at);
+            match (next, until) {
+                (None, None) => return Err(io::Error::other("nothing will ever happen any more")),
+                (next, Some(until)) if next.is_none_or(|next| next > until) => {
+                    self.now = until;
+                    break;
+                }
+                _ => {
+                    let Some(Reverse(Due { at, what, .. })) = self.arrivals.pop() else { continue };
+                    self.now = self.now.max(at);
+                    self.happen(what);
+                }
+            }
+        }
+        self.at_once = if self.now > began { 0 } else { self.at_once + 1 };
+        if self.at_once > MOST_AT_ONCE {
+            return Err(io::Error::other(format!("the loop spins at {} s", seconds(self.now))));
+        }
+        Ok(())
+    }
+
+    fn is_ready(&self, name: Waited) -> bool {
+        self.ready.contains(&name)
+    }
+
+    fn is_ready_besides(&self, name: Waited) -> bool {
+        self.ready.iter().any(|ready| *ready != name)
+    }
+
+    fn has_signal(&self) -> bool {
+        self.has(Watch::Signals)
+    }
+
+    fn take_signals(&mut self) -> Arrived {
+        std::mem::take(&mut self.signals)
+    }
+
+    fn own_addresses(&mut self) -> Vec<IpAddr> {
+        vec![Ipv4Addr::LOCALHOST.into()]
+    }
+
+    fn pid(&self) -> u32 {
+        4711
+    }
+
+    fn notify(&mut self, state: &str) {
+        self.notified.push(state.to_owned());
+    }
+
+    fn watchdog(&self) -> Option<Duration> {
+        None
+    }
+
+    fn has_begun(&mut self) {}
+
+    fn end(&mut self) {}
+}
