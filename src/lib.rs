@@ -1,8 +1,9 @@
 //! imon, an internet monitor for small routers.
 //!
-//! One picture: pure monitors in the middle ([`monitor`]), one poll loop around them ([`daemon`]), a thin layer of
-//! system calls outside ([`sys`]). The core has no clock, socket, file or process: time and everything seen are
-//! arguments, everything wanted is a returned effect. `clippy.toml` and the lints in `Cargo.toml` hold that line.
+//! One picture: pure monitors in the middle ([`monitor`]), one loop around them ([`daemon`]), a thin layer of system
+//! calls outside ([`sys`]). The core has no clock, socket, file or process: time and everything seen are arguments,
+//! everything wanted is a returned effect. The loop has them by way of a [`daemon::world::World`], so that all of it can
+//! be simulated. `clippy.toml` and the lints in `Cargo.toml` hold that line.
 
 pub mod action;
 pub mod check;

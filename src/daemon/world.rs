@@ -1,5 +1,9 @@
-//! All that the loop has of the world: clocks, random numbers, and waiting. `sys` is the real one, and simulations are
-//! others. The loop is compiled for each kind, so that the real one costs nothing.
+//! All that the loop has of the world: waiting, clocks, random numbers, the log, files, other processes, sockets and the
+//! kernel's network. [`Real`](crate::sys::real::Real) is the world as it is; simulations are others. The loop is compiled
+//! for each of them, so that having this in between costs the program nothing.
+//!
+//! What is opened or started is a value of the world's own kind, which the loop keeps, gives back with each call, and drops
+//! when it is done with it.
 
 use std::fmt;
 use std::io;
@@ -74,7 +78,7 @@ pub enum Source<'a, W: World + ?Sized> {
     Collected,
 }
 
-/// Something to do with files. In the order in which they are given.
+/// Something to do with files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FileJob {
     /// Finds out whether files can be made in a directory.
