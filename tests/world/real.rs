@@ -173,6 +173,15 @@ impl Real {
         answers.iter().filter_map(|raw| link(&raw.body)).collect()
     }
 
+    /// Has the kernel do now what it does a moment after a change of links: a question about a single one makes it look
+    /// (since Linux 6.8).
+    pub fn settle(&mut self) {
+        for link in self.links() {
+            let body = [&[0; 4][..], &link.index.to_ne_bytes(), &[0; 8]].concat();
+            let _ = self.ask(request(18, ACK, &body));
+        }
+    }
+
     pub fn addresses(&mut self, v6: bool) -> Vec<Address> {
         let answers = self.ask(request(22, DUMP, &[&[family(v6)][..], &[0; 7]].concat())).unwrap();
         answers.iter().filter_map(|raw| address(&raw.body)).collect()
@@ -333,7 +342,7 @@ fn route_body(r: &Route, kind: u8, scope: u8) -> Vec<u8> {
         Some(hop) => out.extend(hop_attributes(hop)),
         None if r.hops.is_empty() => {}
         None => {
-            let hops: Vec<u8> = r.hops.iter().flat_map(|hop| {
+            let hops = r.hops.iter().flat_map(|hop| {
                 let gateway = hop.gateway.map(|g| attribute(5, &octets(g))).unwrap_or_default();
                 let length = 8 + gateway.len() as u16;
                 let head = [

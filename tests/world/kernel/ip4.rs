@@ -258,7 +258,7 @@ impl Kernel {
         }
         if !local_ok {
             self.remove_own(Kind::Local, v4(address.address), 32, &prim);
-            if gone && self.kind_of(address.address, LOCAL, Some(address.index)) != Kind::Local {
+            if gone && self.kind_of(address.address, LOCAL) != Kind::Local {
                 self.forget_source(address.address);
             }
         }
@@ -462,7 +462,7 @@ impl Kernel {
         if let Some(source) = new.source {
             let itself = new.kind == Kind::Local && source == new.destination;
             let table = if new.table == MAIN { LOCAL } else { new.table };
-            let local = |table| self.kind_of(source, table, None) == Kind::Local;
+            let local = |table| self.kind_of(source, table) == Kind::Local;
             if !itself && !local(table) && !local(LOCAL) {
                 return Err(libc::EINVAL);
             }
@@ -492,7 +492,7 @@ impl Kernel {
             if !link.up {
                 return Err(libc::ENETDOWN);
             }
-            if self.kind_of(gateway, LOCAL, Some(hop.index)) != Kind::Unicast {
+            if self.kind_of(gateway, LOCAL) != Kind::Unicast {
                 return Err(libc::EINVAL);
             }
             hop.reach = scope::LINK;
@@ -516,8 +516,8 @@ impl Kernel {
         if link.up { Ok(()) } else { Err(libc::ENETDOWN) }
     }
 
-    /// What kind of address it is by the routes of a table, to everybody or over one interface.
-    fn kind_of(&self, address: IpAddr, table: u32, over: Option<u32>) -> Kind {
+    /// What kind of address it is by the routes of a table.
+    fn kind_of(&self, address: IpAddr, table: u32) -> Kind {
         let IpAddr::V4(ip) = address else { return Kind::Unicast };
         if ip.octets()[0] == 0 || ip.is_broadcast() {
             return Kind::Broadcast;
@@ -525,14 +525,8 @@ impl Kernel {
         if ip.is_multicast() {
             return Kind::Multicast;
         }
-        match self.find(table, &Find { to: address, tos: 0, device: 0, scope: 0 }) {
-            Ok((at, hop)) => {
-                let route = &self.routes4[at];
-                let index = hop.and_then(|hop| route.hops.get(hop)).map(|h| h.index);
-                if over.is_none() || over == index { route.kind } else { Kind::Unicast }
-            }
-            Err(_) => Kind::Unicast,
-        }
+        self.find(table, &Find { to: address, tos: 0, device: 0, scope: 0 })
+            .map_or(Kind::Unicast, |(at, _)| self.routes4[at].kind)
     }
 
     /// The best route of a table, and the first of its hops that will do. `EAGAIN`: there is none.
@@ -564,7 +558,7 @@ impl Kernel {
                 return Err(libc::EINVAL);
             }
             let own = self.addresses.iter().any(|a| a.address == from);
-            if !own && self.kind_of(from, LOCAL, None) != Kind::Local {
+            if !own && self.kind_of(from, LOCAL) != Kind::Local {
                 return Err(libc::ENETUNREACH);
             }
         }

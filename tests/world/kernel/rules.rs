@@ -61,7 +61,8 @@ impl Default for Rule {
 /// How much of a rule has to be the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Same {
-    /// For `NLM_F_EXCL`: everything but who made it and whether it is inverted.
+    /// For `NLM_F_EXCL`: everything but whether it is inverted; a new rule for all sources is like one for a single one, and
+    /// so with destinations and types of service.
     All,
     /// For a removal: what the request names.
     Named,
@@ -151,9 +152,9 @@ impl Rule {
         std::mem::discriminant(&self.action) == std::mem::discriminant(&wanted.action)
             && like(all, &table(self.action), &table(wanted.action), &0)
             && (!all || self.priority == wanted.priority)
-            && like(all, &self.source, &wanted.source, &None)
-            && like(all, &self.destination, &wanted.destination, &None)
-            && like(all, &self.tos, &wanted.tos, &0)
+            && like(false, &self.source, &wanted.source, &None)
+            && like(false, &self.destination, &wanted.destination, &None)
+            && like(false, &self.tos, &wanted.tos, &0)
             && like(all, &self.mark, &wanted.mark, &0)
             && like(all, &self.mask, &wanted.mask, &0)
             && like(all, &self.incoming, &wanted.incoming, &None)
@@ -162,6 +163,6 @@ impl Rule {
             && like(all, &self.source_port, &wanted.source_port, &None)
             && like(all, &self.port, &wanted.port, &None)
             && like(all, &suppress(self), &suppress(wanted), &None)
-            && (all || wanted.protocol == 0 || self.protocol == wanted.protocol)
+            && like(all, &self.protocol, &wanted.protocol, &0)
     }
 }
