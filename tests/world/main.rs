@@ -11,11 +11,17 @@
 #![allow(unreachable_pub, missing_docs, reason = "a test program has no readers but its own modules")]
 
 mod day;
+mod differential;
+mod kernel;
+mod random;
+mod real;
 mod sim;
 
 use libtest_mimic::Arguments;
 
 fn main() {
-    let suites = [day::tests()];
+    imon_lab::roles::intercept();
+    differential::intercept();
+    let suites = [day::tests(), kernel::tests(), differential::tests()];
     libtest_mimic::run(&Arguments::from_args(), suites.into_iter().flatten().collect()).exit();
 }
