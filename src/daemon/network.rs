@@ -215,7 +215,9 @@ impl<W: World> Network<W> {
             self.locks.extend(old.locks.extract_if(.., wanted));
             // Another instance's name has other tables.
             let table = self.policy.table();
-            self.locks.iter_mut().filter(|_| table != old.policy.table()).for_each(|(_, lock)| lock.note(&table));
+            if table != old.policy.table() {
+                self.locks.iter_mut().for_each(|(_, lock)| world.note_table(lock, table));
+            }
         }
     }
 

@@ -204,6 +204,9 @@ pub trait Store {
     /// `WouldBlock`: another instance has it. Else as open(2).
     fn lock_device(&mut self, device: &str, table: u32) -> io::Result<Option<Self::Lock>>;
 
+    /// Notes another table at a lock.
+    fn note_table(&mut self, lock: &mut Self::Lock, table: u32);
+
     /// The interfaces but `ours` whose locks others hold, and the locks of those that
     /// nobody holds. `None`: there is no place for locks.
     fn other_devices(&mut self, ours: &[String]) -> Option<(Vec<Living>, Vec<Self::Lock>)>;

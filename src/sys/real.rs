@@ -137,6 +137,10 @@ impl Store for Real {
         self.runtime.as_ref().map(|runtime| runtime.lock_device(device, table)).transpose()
     }
 
+    fn note_table(&mut self, lock: &mut Lock, table: u32) {
+        lock.note(&table);
+    }
+
     fn other_devices(&mut self, ours: &[String]) -> Option<(Vec<(String, Option<u32>)>, Vec<Lock>)> {
         self.runtime.as_ref().map(|runtime| runtime.other_devices(ours))
     }

@@ -381,6 +381,8 @@ impl Store for SimWorld {
         Ok(Some(()))
     }
 
+    fn note_table(&mut self, _lock: &mut (), _table: u32) {}
+
     fn other_devices(&mut self, _ours: &[String]) -> Option<(Vec<Living>, Vec<()>)> {
         Some((Vec::new(), Vec::new()))
     }
