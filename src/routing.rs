@@ -269,8 +269,7 @@ impl Policy {
     pub fn free_metric(&self, view: &View<'_>) -> u32 {
         let taken = |metric: u32| self.foreign_at(metric, view).is_some();
         // Main itself must not lead around what all traffic is left to.
-        let behind = self.yielded_defaults(view).last().map_or(0, |route| route.metric.saturating_add(1));
-        let first = self.metric.max(behind);
+        let first = self.metric.max(self.behind_yielded(view));
         let metrics = (0..=1000).filter_map(|n| first.checked_add(n));
         metrics.into_iter().find(|m| !taken(*m)).unwrap_or(self.metric)
     }

@@ -205,9 +205,7 @@ impl<W: World> Network<W> {
         self.look_at_states(now);
         if let Some(old) = old {
             // What the default in main leads over at the moment may be a detour.
-            let devices =
-                |network: &Self| network.settings.wans.iter().map(|wan| wan.device.clone()).collect::<Vec<_>>();
-            if devices(old) == devices(self) {
+            if (0..self.down.len()).all(|wan| old.device(wan) == self.device(wan)) {
                 self.home = old.home;
             }
             let wanted =
@@ -224,6 +222,10 @@ impl<W: World> Network<W> {
     /// What an earlier configuration's network must leave alone: the default in main, and what both have.
     pub(super) fn shared(&self) -> Vec<Change> {
         self.policy.farewell(false, &View::from(&self.picture))
+    }
+
+    fn device(&self, wan: usize) -> Option<&str> {
+        self.settings.wans.get(wan).map(|wan| wan.device.as_str())
     }
 
     /// Takes away what an imon has left that does not run any more. Without a directory for locks nobody knows.
@@ -607,18 +609,19 @@ impl<W: World> Network<W> {
             return false;
         }
         let before = std::mem::replace(&mut self.states, states);
-        let mut texts = Vec::new();
+        let mut lines = Vec::new();
         for ((new, old), label) in self.states.iter().zip(&before).zip(&self.labels) {
             let (State::Ready(new), State::Ready(old)) = (new, old) else { continue };
             if new.address != old.address {
-                texts.push(format!("{label}: its address is {} now, it was {}", new.address, old.address));
+                let text = format!("{label}: its address is {} now, it was {}", new.address, old.address);
+                lines.push((Severity::Notice, text));
             }
             if let (Some(now), true) = (new.gateway, new.gateway != old.gateway) {
                 let before = old.gateway.map_or_else(String::new, |before| format!(", it was {before}"));
-                texts.push(format!("{label}: its gateway is {now} now{before}"));
+                lines.push((Severity::Notice, format!("{label}: its gateway is {now} now{before}")));
             }
         }
-        texts.into_iter().for_each(|text| self.tell(now, Severity::Notice, text));
+        self.tell(now, lines);
         true
     }
 
@@ -656,7 +659,7 @@ impl<W: World> Network<W> {
     /// Host routes and the like over a network that does not work: V2.99's users had to set such by hand.
     fn look_for_stuck(&mut self, wan: usize, down: bool, world: &mut W) {
         self.stuck.retain(|(other, _)| *other != wan);
-        let device = self.settings.wans.get(wan).map(|wan| wan.device.as_str());
+        let device = self.device(wan);
         let Some(link) = self.picture.links.iter().find(|l| down && Some(l.name.as_str()) == device) else { return };
         let Ok((routes, count)) = world.routes_over(&mut self.requests, &self.picture, link, MOST_STUCK) else {
             return;
@@ -772,7 +775,7 @@ impl<W: World> Network<W> {
         }
         // What is left of the old ones is there no more.
         for note in std::mem::replace(&mut self.said.beside, notes).iter().filter(|note| note.text.said().is_some()) {
-            self.tell(now, Severity::Notice, format!("'{}' does not count any more", note.what));
+            self.tell(now, vec![(Severity::Notice, format!("'{}' does not count any more", note.what))]);
         }
     }
 
@@ -800,15 +803,17 @@ impl<W: World> Network<W> {
             let text = format!("{times} more changes in {} s, the last: {}", lasted.as_secs(), self.untold);
             self.remarks.push((Severity::Notice, text));
         }
-        lines.into_iter().for_each(|(severity, text)| self.tell(now, severity, text));
+        self.tell(now, lines);
     }
 
     /// Says what may change as often as somebody likes.
-    fn tell(&mut self, now: Instant, severity: Severity, text: String) {
-        if self.damper.note(now, ONE_BY_ONE) {
-            self.remarks.push((severity, text));
-        } else {
-            self.untold = text;
+    fn tell(&mut self, now: Instant, lines: Vec<(Severity, String)>) {
+        for line in lines {
+            if self.damper.note(now, ONE_BY_ONE) {
+                self.remarks.push(line);
+            } else {
+                self.untold = line.1;
+            }
         }
     }
 

@@ -85,7 +85,7 @@ impl Policy {
         if pieces().any(|r| leads(r) == Lead::Elsewhere) {
             return Lead::Elsewhere;
         }
-        match self.defaults(table, view).first().copied().or_else(|| pieces().next()) {
+        match self.best_default(table, view).or_else(|| pieces().next()) {
             None if table == MAIN => {
                 view.routes.iter().find(|r| self.is_our_default(r, view)).map_or(Lead::None, leads)
             }
@@ -97,34 +97,43 @@ impl Policy {
         }
     }
 
-    /// The defaults of others in this table, the one that the kernel takes first. A black hole of the highest metric is what
-    /// is left when there is no other default, and not one to go before ours, which could not stand behind it.
-    fn defaults<'a>(&self, table: u32, view: &View<'a>) -> Vec<&'a Route> {
+    /// The defaults of others in this table that the kernel takes. A black hole of the highest metric is what is left when
+    /// there is no other default, and not one to go before ours, which could not stand behind it.
+    fn defaults<'a>(&self, table: u32, view: &View<'a>) -> impl Iterator<Item = &'a Route> {
         // Another imon's choice is compared by its rules.
-        let theirs = |r: &&Route| r.table == table && r.is_default() && r.tos == 0 && !r.is_ours();
-        let theirs = |r: &&Route| theirs(r) && !self.is_our_default(r, view);
+        let theirs = move |r: &&Route| r.table == table && r.is_default() && r.tos == 0 && !r.is_ours();
         let alive = |r: &&Route| match r.hops.as_slice() {
             [] => r.metric < u32::MAX,
             hops => !hops.iter().all(|h| h.dead),
         };
-        let mut found: Vec<&Route> = view.routes.iter().filter(theirs).filter(alive).collect();
-        found.sort_by_key(|r| r.metric);
-        found
+        view.routes.iter().filter(theirs).filter(alive).filter(move |r| !self.is_our_default(r, view))
+    }
+
+    fn best_default<'a>(&self, table: u32, view: &View<'a>) -> Option<&'a Route> {
+        self.defaults(table, view).min_by_key(|r| r.metric)
     }
 
     /// The default of others in main that all traffic is left to: by a tunnel, or into a black hole. To lead traffic
     /// around it would be a leak.
     #[must_use]
     pub fn yielded_default<'a>(&self, view: &View<'a>) -> Option<&'a Route> {
-        self.yielded_defaults(view).first().copied()
+        self.best_default(MAIN, view).filter(|r| self.is_elsewhere(r, view))
     }
 
-    /// The same, and what stands behind it for the time when it is gone, up to a default that leads over a network.
-    pub(super) fn yielded_defaults<'a>(&self, view: &View<'a>) -> Vec<&'a Route> {
-        let mut found = self.defaults(MAIN, view);
-        let end = found.iter().position(|r| !self.is_elsewhere(r, view)).unwrap_or(found.len());
-        found.truncate(end);
-        found
+    /// The first metric behind it, and behind what takes its place when it is gone, up to a default that leads over a
+    /// network; 0: nothing is yielded to.
+    pub(super) fn behind_yielded(&self, view: &View<'_>) -> u32 {
+        let (mut networks, mut behind) = (u32::MAX, 0);
+        for pass in [false, true] {
+            for route in self.defaults(MAIN, view).filter(|r| self.is_elsewhere(r, view) == pass) {
+                match pass {
+                    false => networks = networks.min(route.metric),
+                    true if route.metric < networks => behind = behind.max(route.metric.saturating_add(1)),
+                    true => {}
+                }
+            }
+        }
+        behind
     }
 
     /// Whether a route of main is a tunnel's, or ends.

@@ -609,8 +609,8 @@ fn it_stays_small_over_hundreds_of_checks_and_calls() {
     let before = some(60);
     let after = some(360);
     assert_eq!((before.threads, after.threads), (1, 1));
-    // A call that runs has its pipe, and there are at most two.
-    assert!(before.descriptors.abs_diff(after.descriptors) <= 2, "{before:?} {after:?}");
+    // Calls that run have a pipe each, and the writer of the status has its socket: sooner or later there is none.
+    lab.wait_until("no descriptor is left over", SOON, || imon.usage().descriptors <= before.descriptors);
     assert!(after.anonymous_kib <= before.anonymous_kib + 128, "{before:?} {after:?}");
     lab.wait_until("every child is reaped", SOON, || imon.usage().children.is_empty());
     stop(&imon);

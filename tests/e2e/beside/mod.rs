@@ -158,9 +158,9 @@ fn v1_what_was_set_up_before_imon_keeps_its_place_while_a_cable_is_pulled() {
         lab.fault(Fault::Carrier(Wan::One));
         wait_active(&imon, mark, Wan::Two);
         set.check(&lab, Wan::Two, "before imon, cable 1 pulled");
-        lab.heal(Fault::Carrier(Wan::One));
         imon.signal(imon_lab::Signal::SIGTERM);
         assert!(imon.wait(SOON).success());
+        lab.heal(Fault::Carrier(Wan::One));
         let left = lab.sh("router", "ip -4 rule show; ip -4 route show table all");
         let ours: Vec<&str> = left.lines().filter(|line| line.contains("proto 171")).collect();
         // The default that worked last stays in main: without imon the router should have the internet.
