@@ -1,0 +1,620 @@
+//! Holds the kernel in memory against the real one: random changes of links, addresses, routes and rules are made in
+//! both, and after each of them the error, the lists, the ways of some packets and the news must be the same. A failure is
+//! made as short as it gets, and names its seed: `SEED=n cargo test --test world differential` runs that one again.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use imon::net::{self, Change};
+use imon_lab::Lab;
+use libtest_mimic::Trial;
+
+use crate::kernel::{Action, Address, Errno, Flow, Hop, Kernel, Kind, LOCAL, MAIN, Mode, Route, Rule, Settings, scope};
+use crate::random::Random;
+use crate::real::{Real, sysctl};
+
+/// First argument of this program when it is to run sequences in the namespace it is in.
+const INSIDE: &str = "--differential";
+/// Changes in a sequence.
+const STEPS: usize = 40;
+const SEQUENCES: u64 = 150;
+/// How long everything may take that the kernel does later.
+const SOON: Duration = Duration::from_secs(5);
+/// How long the sequences may take on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Runs for making a failure shorter.
+const TRIES: usize = 400;
+
+/// A change.
+#[derive(Clone, Debug)]
+enum Op {
+    AddPair([(u32, &'static str); 2]),
+    RemoveLink(u32),
+    SetUp(u32, bool),
+    AddAddress(Address),
+    RemoveAddress(Address),
+    AddRoute(Route, Mode),
+    RemoveRoute(Route, bool),
+    AddRule(Rule, Option<u32>, bool),
+    RemoveRule(Rule, Option<u32>),
+    /// As imon asks for it.
+    Change(Change),
+}
+
+/// Everything that a sequence needs.
+#[derive(Clone, Debug)]
+struct Sequence {
+    settings: Settings,
+    /// Changes, and the packets whose way is looked for after each.
+    steps: Vec<(Op, Vec<Flow>)>,
+}
+
+/// Runs sequences if this program was started for that.
+pub fn intercept() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() != Some(INSIDE) {
+        return;
+    }
+    let mut number = || arguments.next().unwrap().parse::<u64>().unwrap();
+    let (first, count) = (number(), number());
+    for seed in first..first + count {
+        let sequence = draw(seed);
+        if let Err(e) = run(&sequence) {
+            println!("{}", shrunk(seed, sequence, e));
+            std::process::exit(1);
+        }
+    }
+    println!("done");
+    std::process::exit(0);
+}
+
+pub fn tests() -> Vec<Trial> {
+    let trial = |name: &'static str, first: u64, count: u64| {
+        Trial::test(name, move || {
+            sequences(first, count);
+            Ok(())
+        })
+    };
+    if let Ok(seed) = std::env::var("SEED") {
+        let seed = seed.parse().expect("SEED is a number");
+        return vec![trial("differential::seed", seed, 1)];
+    }
+    vec![
+        trial("differential::the_kernels_agree_1", 0, SEQUENCES),
+        trial("differential::the_kernels_agree_2", SEQUENCES, SEQUENCES),
+    ]
+}
+
+fn sequences(first: u64, count: u64) {
+    let lab = Lab::new();
+    let arguments = [INSIDE.into(), first.to_string(), count.to_string()];
+    let inside = lab.spawn("router", std::env::current_exe().unwrap(), arguments);
+    let status = inside.wait(PATIENCE);
+    assert!(status.success(), "{}", inside.texts().join("\n"));
+}
+
+/// Makes the changes in both, and says where they differ.
+fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
+    let mut real = Real::new();
+    let mut kernel = Kernel::new();
+    sysctl("ipv6/conf/default/disable_ipv6", "1");
+    sysctl("ipv6/conf/all/disable_ipv6", "1");
+    sysctl("ipv4/conf/all/promote_secondaries", if sequence.settings.promote_secondaries { "1" } else { "0" });
+    kernel.settings = sequence.settings;
+    for (at, (op, flows)) in sequence.steps.iter().enumerate() {
+        let (ours, theirs) = (op.simulate(&mut kernel), op.really(&mut real));
+        if ours != theirs {
+            return Err((at, format!("answers {}, really {}", words(ours), words(theirs))));
+        }
+        if op.is_slow() {
+            real.settle();
+        }
+        let deadline = Instant::now() + if op.is_slow() { SOON } else { Duration::ZERO };
+        loop {
+            let Err(e) = compare(&kernel, &mut real) else { break };
+            if Instant::now() >= deadline {
+                return Err((at, e));
+            }
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        for flow in flows {
+            lookup(&kernel, &mut real, flow).map_err(|e| (at, e))?;
+        }
+    }
+    Ok(())
+}
+
+fn words(result: Result<(), Errno>) -> String {
+    match result {
+        Ok(()) => "fine".into(),
+        Err(errno) => std::io::Error::from_raw_os_error(errno).to_string(),
+    }
+}
+
+fn compare(kernel: &Kernel, real: &mut Real) -> Result<(), String> {
+    let mut links: Vec<net::Link> = kernel.links().cloned().collect();
+    links.sort_by_key(|l| l.index);
+    let mut real_links = real.links();
+    real_links.sort_by_key(|l| l.index);
+    same("links", &links, &real_links)?;
+    let mut addresses = kernel.addresses().to_vec();
+    addresses.sort_by_key(|a| a.index);
+    let mut real_addresses = real.addresses(false);
+    real_addresses.sort_by_key(|a| a.index);
+    same("addresses", &addresses, &real_addresses)?;
+    let routes: Vec<Route> = kernel.routes4().iter().map(visible).collect();
+    let mut real_routes = real.routes(false);
+    real_routes.sort_by_key(|r| r.table);
+    same("routes", &routes, &real_routes)?;
+    same("rules", kernel.rules4(), &real.rules(false))
+}
+
+/// The route as it is told.
+fn visible(route: &Route) -> Route {
+    let mut route = route.clone();
+    route.hops.iter_mut().for_each(|hop| hop.reach = 0);
+    route
+}
+
+fn same<T: PartialEq + fmt::Debug>(what: &str, ours: &[T], theirs: &[T]) -> Result<(), String> {
+    if ours == theirs {
+        return Ok(());
+    }
+    let lines = |all: &[T]| all.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>();
+    let (ours, theirs) = (lines(ours), lines(theirs));
+    let mut text = format!("{what} differ");
+    for line in ours.iter().filter(|line| !theirs.contains(line)) {
+        text += &format!("\n  only simulated: {line}");
+    }
+    for line in theirs.iter().filter(|line| !ours.contains(line)) {
+        text += &format!("\n  only real:      {line}");
+    }
+    if !text.contains('\n') {
+        text += &format!(
+            " in order or number\n  simulated: {}\n  real:      {}",
+            ours.join("\n    "),
+            theirs.join("\n    ")
+        );
+    }
+    Err(text)
+}
+
+fn lookup(kernel: &Kernel, real: &mut Real, flow: &Flow) -> Result<(), String> {
+    let ours = kernel.lookup4(flow);
+    let (way, route) = real.lookup(flow);
+    let fits = match (&ours, &way) {
+        (Err(ours), Err(theirs)) => ours == theirs,
+        (Ok(ours), Ok(way)) => ours.iter().any(|our| {
+            let bare = crate::kernel::Way { route: None, ..our.clone() };
+            bare == *way && (ours.len() > 1 || our.route.as_ref().map(visible) == route.clone().ok())
+        }),
+        _ => false,
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(format!("the way of {flow:?}\n  simulated: {ours:?}\n  real:      {way:?}\n  by {route:?}"))
+    }
+}
+
+impl Op {
+    fn simulate(&self, kernel: &mut Kernel) -> Result<(), Errno> {
+        match self {
+            Self::AddPair(ends) => kernel.add_pair(*ends),
+            Self::RemoveLink(index) => kernel.remove_link(*index),
+            Self::SetUp(index, up) => kernel.set_up(*index, *up),
+            Self::AddAddress(address) => kernel.add_address4(address),
+            Self::RemoveAddress(address) => kernel.remove_address4(address),
+            Self::AddRoute(route, mode) => kernel.add_route4(route, *mode),
+            Self::RemoveRoute(route, exact) => kernel.remove_route4(route, *exact),
+            Self::AddRule(rule, priority, exclusive) => kernel.add_rule(rule, *priority, *exclusive),
+            Self::RemoveRule(rule, priority) => kernel.remove_rule(rule, *priority),
+            Self::Change(change) => kernel.make(change),
+        }
+    }
+
+    fn really(&self, real: &mut Real) -> Result<(), Errno> {
+        match self {
+            Self::AddPair(ends) => real.add_pair(*ends),
+            Self::RemoveLink(index) => real.remove_link(*index),
+            Self::SetUp(index, up) => real.set_up(*index, *up),
+            Self::AddAddress(address) => real.add_address(address),
+            Self::RemoveAddress(address) => real.remove_address(address),
+            Self::AddRoute(route, mode) => real.add_route(route, *mode),
+            Self::RemoveRoute(route, exact) => real.remove_route(route, *exact),
+            Self::AddRule(rule, priority, exclusive) => real.add_rule(rule, false, *priority, *exclusive),
+            Self::RemoveRule(rule, priority) => real.remove_rule(rule, false, *priority),
+            Self::Change(change) => real.make(change),
+        }
+    }
+
+    /// The kernel does a part of it later.
+    fn is_slow(&self) -> bool {
+        matches!(self, Self::AddPair(_) | Self::RemoveLink(_) | Self::SetUp(..))
+    }
+}
+
+/// Leaves out what the failure does not need.
+fn shrunk(seed: u64, mut sequence: Sequence, first: (usize, String)) -> String {
+    let (mut at, mut error) = first;
+    sequence.steps.truncate(at + 1);
+    let mut tries = 0;
+    let mut size = sequence.steps.len() / 2;
+    while size > 0 && tries < TRIES {
+        let mut from = 0;
+        while from < sequence.steps.len() && tries < TRIES {
+            let mut shorter = sequence.clone();
+            shorter.steps.drain(from..(from + size).min(sequence.steps.len()));
+            tries += 1;
+            match run(&shorter) {
+                Err((now, e)) => {
+                    shorter.steps.truncate(now + 1);
+                    (sequence, at, error) = (shorter, now, e);
+                }
+                Ok(()) => from += size,
+            }
+        }
+        size /= 2;
+    }
+    let mut text = format!("SEED={seed}: the kernels differ; {:?}", sequence.settings);
+    for (op, _) in sequence.steps.iter().take(at + 1) {
+        text += &format!("\n  {op:?}");
+    }
+    format!("{text}\n{error}")
+}
+
+const PAIRS: [[(u32, &str); 2]; 2] = [[(10, "a0"), (11, "b0")], [(20, "a1"), (21, "b1")]];
+const INDEXES: [u32; 4] = [10, 11, 20, 21];
+const NAMES: [&str; 6] = ["lo", "a0", "b0", "a1", "b1", "c9"];
+const TABLES: [u32; 5] = [MAIN, MAIN, MAIN, 100, 171_000_000];
+
+fn draw(seed: u64) -> Sequence {
+    let mut draw = Draw { random: Random::new(seed), addresses: Vec::new(), routes: Vec::new(), rules: Vec::new() };
+    let settings = Settings { promote_secondaries: draw.random.percent(30) };
+    let mut ops = Vec::new();
+    // Mostly something to work with.
+    let mut begin = vec![Op::SetUp(1, true), Op::AddPair(PAIRS[0]), Op::AddPair(PAIRS[1])];
+    begin.extend(INDEXES.map(|index| Op::SetUp(index, true)));
+    ops.extend(begin.into_iter().filter(|_| draw.random.percent(90)));
+    for _ in 0..2 {
+        ops.push(draw.add_address());
+    }
+    while ops.len() < STEPS {
+        ops.push(draw.op());
+    }
+    let steps = ops.into_iter().map(|op| (op, (0..3).map(|_| draw.flow()).collect())).collect();
+    Sequence { settings, steps }
+}
+
+/// Draws changes, with a memory for what may be taken away again.
+struct Draw {
+    random: Random,
+    addresses: Vec<Address>,
+    routes: Vec<Route>,
+    rules: Vec<(Rule, Option<u32>)>,
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+impl Draw {
+    fn op(&mut self) -> Op {
+        match self.random.below(100) {
+            0..3 => Op::AddPair(*self.random.pick(&PAIRS)),
+            3..5 => Op::RemoveLink(self.index()),
+            5..11 => Op::SetUp(self.index(), true),
+            11..15 => Op::SetUp(self.index(), false),
+            15..26 => self.add_address(),
+            26..33 => self.remove_address(),
+            33..57 => self.add_route(),
+            57..66 => self.remove_route(),
+            66..78 => self.add_rule(),
+            78..86 => self.remove_rule(),
+            _ => Op::Change(self.change()),
+        }
+    }
+
+    fn index(&mut self) -> u32 {
+        match self.random.below(40) {
+            0 => 1,
+            1 => 99,
+            _ => *self.random.pick(&INDEXES),
+        }
+    }
+
+    fn host(&mut self, of: &[&str]) -> IpAddr {
+        ip(of[self.random.below(of.len())])
+    }
+
+    fn address(&mut self) -> Address {
+        let all = [
+            ("10.0.0.1", None, 24),
+            ("10.0.0.2", None, 24),
+            ("10.0.0.3", None, 24),
+            ("10.0.0.1", None, 25),
+            ("10.0.0.1", None, 32),
+            ("10.0.1.1", None, 24),
+            ("10.0.1.5", None, 16),
+            ("192.0.2.1", None, 30),
+            ("192.0.2.2", None, 30),
+            ("192.0.2.9", None, 31),
+            ("10.0.0.9", Some("10.0.1.9"), 32),
+            ("10.0.0.1", Some("192.0.2.2"), 32),
+            ("10.0.0.7", Some("10.0.1.0"), 24),
+            ("127.0.0.5", None, 8),
+        ];
+        let (address, peer, prefix) = *self.random.pick(&all);
+        let broadcast = match self.random.below(4) {
+            0 => Some(Ipv4Addr::new(10, 0, 0, 255)),
+            1 if self.random.percent(20) => Some(Ipv4Addr::new(10, 0, 0, 77)),
+            _ => None,
+        };
+        Address {
+            index: self.index(),
+            address: ip(address),
+            peer: peer.map(ip),
+            prefix,
+            scope: if self.random.percent(90) {
+                scope::UNIVERSE
+            } else {
+                *self.random.pick(&[scope::LINK, scope::HOST])
+            },
+            broadcast,
+            secondary: false,
+            no_prefix_route: self.random.percent(5),
+            metric: if self.random.percent(10) { 50 } else { 0 },
+        }
+    }
+
+    fn add_address(&mut self) -> Op {
+        let address = self.address();
+        self.addresses.push(address.clone());
+        Op::AddAddress(address)
+    }
+
+    fn remove_address(&mut self) -> Op {
+        if self.addresses.is_empty() || self.random.percent(10) {
+            return Op::RemoveAddress(self.address());
+        }
+        Op::RemoveAddress(self.random.pick(&self.addresses).clone())
+    }
+
+    fn hop(&mut self) -> Hop {
+        let gateways = ["10.0.0.2", "10.0.0.254", "10.0.1.254", "192.0.2.2", "203.0.113.1", "10.0.0.1"];
+        let gateway = self.random.percent(75).then(|| self.host(&gateways));
+        let index = if gateway.is_none() || self.random.percent(60) { self.index() } else { 0 };
+        Hop { index, gateway, onlink: gateway.is_some() && index != 0 && self.random.percent(25), ..Hop::default() }
+    }
+
+    fn route(&mut self) -> Route {
+        let networks = [
+            ("0.0.0.0", 0),
+            ("0.0.0.0", 0),
+            ("0.0.0.0", 0),
+            ("0.0.0.0", 1),
+            ("128.0.0.0", 1),
+            ("10.0.0.0", 8),
+            ("10.0.0.0", 24),
+            ("10.0.1.0", 24),
+            ("203.0.113.0", 24),
+            ("203.0.113.5", 32),
+            ("10.0.0.1", 24),
+        ];
+        let (destination, prefix) = *self.random.pick(&networks);
+        let kind = match self.random.below(20) {
+            0 => Kind::Blackhole,
+            1 => Kind::Unreachable,
+            2 => Kind::Prohibit,
+            3 => Kind::Throw,
+            4 => Kind::Local,
+            5 => Kind::Broadcast,
+            _ => Kind::Unicast,
+        };
+        let hops = match kind {
+            Kind::Unicast if self.random.percent(15) => (0..2).map(|_| self.hop()).collect(),
+            _ if kind.error().is_none() => vec![self.hop()],
+            _ => Vec::new(),
+        };
+        let sources = ["10.0.0.1", "10.0.0.2", "10.0.1.1", "192.0.2.1"];
+        Route {
+            table: if self.random.percent(3) { LOCAL } else { *self.random.pick(&TABLES) },
+            destination: ip(destination),
+            prefix,
+            tos: if self.random.percent(10) { 0x10 } else { 0 },
+            metric: *self.random.pick(&[0, 0, 100, 201]),
+            kind,
+            scope: match kind {
+                Kind::Local => scope::HOST,
+                Kind::Broadcast => scope::LINK,
+                Kind::Unicast if hops.iter().all(|h| h.gateway.is_none()) => scope::LINK,
+                _ => scope::UNIVERSE,
+            },
+            protocol: *self.random.pick(&[3, 4, 16, 171]),
+            source: (kind.error().is_none() && self.random.percent(20)).then(|| self.host(&sources)),
+            hops,
+        }
+    }
+
+    /// A route like one that is there already, or any.
+    fn similar(&mut self) -> Route {
+        if self.routes.is_empty() || self.random.percent(60) {
+            return self.route();
+        }
+        let mut route = self.random.pick(&self.routes).clone();
+        if self.random.percent(50) {
+            let other = self.route();
+            match self.random.below(4) {
+                0 => {
+                    (route.hops, route.kind, route.scope, route.source) =
+                        (other.hops, other.kind, other.scope, other.source)
+                }
+                1 => route.metric = other.metric,
+                2 => route.protocol = other.protocol,
+                _ => route.source = other.source.filter(|_| route.kind.error().is_none()),
+            }
+        }
+        route
+    }
+
+    fn add_route(&mut self) -> Op {
+        let route = self.similar();
+        self.routes.push(route.clone());
+        let modes = [Mode::ADD, Mode::ADD, Mode::REPLACE, Mode::REPLACE, Mode::CHANGE, Mode::APPEND, Mode::PREPEND];
+        Op::AddRoute(route, *self.random.pick(&modes))
+    }
+
+    fn remove_route(&mut self) -> Op {
+        let mut route = self.similar();
+        let exact = self.random.percent(50);
+        if !exact && self.random.percent(60) {
+            (route.protocol, route.source) = (0, None);
+            if self.random.percent(50) {
+                route.metric = 0;
+            }
+            if self.random.percent(50) {
+                route.hops.clear();
+            }
+        }
+        Op::RemoveRoute(route, exact)
+    }
+
+    fn network(&mut self) -> Option<(IpAddr, u8)> {
+        let all = [
+            ("10.0.0.1", 32),
+            ("10.0.0.2", 32),
+            ("10.0.0.0", 24),
+            ("192.0.2.1", 32),
+            ("203.0.113.0", 24),
+            ("203.0.113.5", 32),
+        ];
+        let (address, prefix) = *self.random.pick(&all);
+        self.random.percent(30).then(|| (ip(address), prefix))
+    }
+
+    fn rule(&mut self) -> (Rule, Option<u32>) {
+        let action = match self.random.below(12) {
+            0 => Action::Blackhole,
+            1 => Action::Unreachable,
+            2 => Action::Prohibit,
+            _ => Action::Table(*self.random.pick(&TABLES)),
+        };
+        let marked = self.random.percent(15);
+        let rule = Rule {
+            priority: 0,
+            action,
+            protocol: *self.random.pick(&[0, 3, 171]),
+            inverted: self.random.percent(10),
+            source: self.network(),
+            destination: self.network(),
+            tos: if self.random.percent(5) { 0x10 } else { 0 },
+            mark: if marked { *self.random.pick(&[1, 2, 0x10]) } else { 0 },
+            mask: if marked { *self.random.pick(&[u32::MAX, 3]) } else { 0 },
+            incoming: self.random.percent(10).then(|| (*self.random.pick(&NAMES)).into()),
+            device: self.random.percent(15).then(|| (*self.random.pick(&NAMES)).into()),
+            ip_protocol: if self.random.percent(20) { *self.random.pick(&[1, 6, 17]) } else { 0 },
+            source_port: self.random.percent(5).then_some(1000..=2000),
+            port: self.random.percent(10).then(|| self.random.pick(&[53..=53, 1..=1023]).clone()),
+            suppress: (matches!(action, Action::Table(_)) && self.random.percent(25))
+                .then(|| *self.random.pick(&[0, 1, 24])),
+        };
+        let priorities = [None, Some(1), Some(100), Some(100), Some(22_011), Some(32_765), Some(32_766), Some(40_000)];
+        (rule, *self.random.pick(&priorities))
+    }
+
+    fn add_rule(&mut self) -> Op {
+        let (rule, priority) = match self.rules.as_slice() {
+            [_, ..] if self.random.percent(20) => self.random.pick(&self.rules).clone(),
+            _ => self.rule(),
+        };
+        self.rules.push((rule.clone(), priority));
+        Op::AddRule(rule, priority, self.random.percent(70))
+    }
+
+    fn remove_rule(&mut self) -> Op {
+        if self.rules.is_empty() || self.random.percent(20) {
+            let (rule, priority) = self.rule();
+            return Op::RemoveRule(rule, priority);
+        }
+        let (mut rule, mut priority) = self.random.pick(&self.rules).clone();
+        if self.random.percent(30) {
+            (rule.source, rule.port, rule.protocol) = (None, None, 0);
+        }
+        if self.random.percent(30) {
+            priority = None;
+        }
+        Op::RemoveRule(rule, priority)
+    }
+
+    /// What imon asks for.
+    fn change(&mut self) -> Change {
+        let v4 = |address: IpAddr| if let IpAddr::V4(ip) = address { ip } else { Ipv4Addr::UNSPECIFIED };
+        if self.random.percent(60) {
+            let route = self.similar();
+            let hop = |h: &Hop| net::Hop { index: h.index, gateway: h.gateway.map(v4), onlink: h.onlink, dead: false };
+            let route = net::Route {
+                table: route.table,
+                destination: v4(route.destination),
+                prefix: route.prefix,
+                metric: route.metric,
+                protocol: net::PROTOCOL,
+                tos: route.tos,
+                source: route.source.map(v4),
+                hops: route.hops.iter().map(hop).collect(),
+                nexthop: 0,
+            };
+            return if self.random.percent(70) { Change::Replace(route) } else { Change::RemoveRoute(route) };
+        }
+        let (rule, priority) = self.rule();
+        let rule = net::Rule {
+            priority: priority.unwrap_or(22_011),
+            table: *self.random.pick(&TABLES),
+            protocol: net::PROTOCOL,
+            inverted: rule.inverted,
+            source: rule.source.map(|(ip, _)| v4(ip)),
+            source_length: rule.source.map_or(0, |(_, n)| n),
+            destination: rule.destination.map(|(ip, _)| v4(ip)),
+            destination_length: rule.destination.map_or(0, |(_, n)| n),
+            ip_protocol: rule.ip_protocol,
+            port: rule.port.map_or(0, |_| 53),
+            mark: rule.mark,
+            device: rule.device,
+            suppress: rule.suppress,
+            ..net::Rule::default()
+        };
+        match self.random.below(3) {
+            0 => Change::AddRule(rule),
+            1 => Change::AppendRule(rule),
+            _ => Change::RemoveRule(rule),
+        }
+    }
+
+    fn flow(&mut self) -> Flow {
+        let hosts = [
+            "10.0.0.1",
+            "10.0.0.2",
+            "10.0.0.254",
+            "10.0.1.7",
+            "203.0.113.5",
+            "203.0.113.6",
+            "198.51.100.9",
+            "10.0.0.255",
+            "127.0.0.1",
+            "192.0.2.2",
+        ];
+        let sources = ["10.0.0.1", "10.0.0.2", "10.0.1.1", "192.0.2.1", "127.0.0.1"];
+        let protocol = *self.random.pick(&[1, 6, 17]);
+        let ports = protocol != 1 && self.random.percent(60);
+        Flow {
+            to: self.host(&hosts),
+            from: self.random.percent(40).then(|| self.host(&sources)),
+            device: if self.random.percent(30) { self.index() } else { 0 },
+            mark: if self.random.percent(30) { *self.random.pick(&[1, 2, 5]) } else { 0 },
+            protocol,
+            source_port: if ports { *self.random.pick(&[1500, 3000]) } else { 0 },
+            port: if ports { *self.random.pick(&[53, 80, 8080]) } else { 0 },
+            tos: if self.random.percent(10) { 0x10 } else { 0 },
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The world that imon is simulated in, and what holds it against the real one.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code, not imon's core"
+)]
+#![allow(unreachable_pub, missing_docs, reason = "a test program has no readers but its own modules")]
+
+mod differential;
+mod kernel;
+mod random;
+mod real;
+
+use libtest_mimic::Arguments;
+
+fn main() {
+    imon_lab::roles::intercept();
+    differential::intercept();
+    let suites = [differential::tests()];
+    libtest_mimic::run(&Arguments::from_args(), suites.into_iter().flatten().collect()).exit();
+}
