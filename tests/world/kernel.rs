@@ -261,19 +261,22 @@ impl Default for Kernel {
 }
 
 impl Kernel {
-    /// A network namespace in which nothing has been done yet, but that there was another rule for a moment.
+    /// A network namespace in which `lo` is up, and in which there was another rule for a moment, and nothing else.
     pub fn new() -> Self {
         let link = net::Link { index: LOOPBACK, name: "lo".into(), ..net::Link::default() };
         let table =
             |priority, table| Rule { priority, action: Action::Table(table), protocol: KERNEL, ..Rule::default() };
-        Self {
+        let mut kernel = Self {
             settings: Settings::default(),
             devices: vec![Device { link, peer: None, plugged: true }],
             addresses: Vec::new(),
             routes4: Vec::new(),
             rules4: vec![table(0, LOCAL), table(32_766, MAIN), table(32_767, DEFAULT)],
             news: Vec::new(),
-        }
+        };
+        kernel.open(LOOPBACK);
+        kernel.news.clear();
+        kernel
     }
 
     /// What was told since the last time.
@@ -386,6 +389,19 @@ impl Rule {
             suppress: rule.suppress,
             ..Self::default()
         }
+    }
+}
+
+/// Lookups.
+impl Kernel {
+    /// What may become of a packet of this machine; one thing, unless the kernel chooses among several hops.
+    pub fn ways(&self, flow: &Flow) -> Vec<Result<Way, Errno>> {
+        self.lookup4(flow).unwrap_or_else(|errno| vec![Err(errno)])
+    }
+
+    /// Which way a packet of this machine takes: the first that the kernel may choose.
+    pub fn way(&self, flow: &Flow) -> Result<Way, Errno> {
+        self.ways(flow).into_iter().next().unwrap_or(Err(libc::ENETUNREACH))
     }
 }
 

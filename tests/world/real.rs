@@ -66,7 +66,7 @@ pub fn sysctl(name: &str, value: &str) {
 }
 
 impl Real {
-    /// A new namespace, in which another rule of each family has been there for a moment.
+    /// A new namespace with `lo` up, in which another rule of each family has been there for a moment.
     pub fn new() -> Self {
         unshare();
         let (requests, news) = (socket(), socket());
@@ -82,6 +82,7 @@ impl Real {
             real.add_rule(&rule, v6, Some(1), true).unwrap();
             real.remove_rule(&rule, v6, Some(1)).unwrap();
         }
+        real.set_up(1, true).unwrap();
         real.take_news();
         real
     }

@@ -551,7 +551,7 @@ impl Kernel {
     }
 
     /// The ways that a packet of this machine may take; one, unless the kernel chooses among several.
-    pub fn lookup4(&self, flow: &Flow) -> Result<Vec<Way>, Errno> {
+    pub(super) fn lookup4(&self, flow: &Flow) -> Result<Vec<Result<Way, Errno>>, Errno> {
         if let Some(from) = flow.from {
             let IpAddr::V4(ip) = from else { return Err(libc::EINVAL) };
             if ip.is_multicast() || ip.is_broadcast() || ip.octets()[0] == 0 {
@@ -575,7 +575,7 @@ impl Kernel {
             Err(_) if flow.device != 0 => {
                 let source = flow.from.or_else(|| self.select_source(flow.device, None, scope::LINK));
                 let way = Way { route: None, table: 0, kind: Kind::Unicast, index: flow.device, gateway: None, source };
-                return self.sendable(flow, way).map(|way| vec![way]);
+                return Ok(vec![self.sendable(flow, way)]);
             }
             Err(errno) => return Err(errno),
         };
@@ -584,7 +584,7 @@ impl Kernel {
             let source = flow.from.or(route.source).or(Some(flow.to));
             let (table, route) = (route.table, Some(route.clone()));
             let way = Way { route, table, kind: Kind::Local, index: LOOPBACK, gateway: None, source };
-            return self.sendable(flow, way).map(|way| vec![way]);
+            return Ok(vec![self.sendable(flow, way)]);
         }
         let by = |route: &Route, hop: &Hop| {
             let source = || route.source.or_else(|| self.select_source(hop.index, hop.gateway, route.scope));
@@ -600,17 +600,14 @@ impl Kernel {
         };
         if flow.device != 0 {
             let hop = hop.and_then(|hop| route.hops.get(hop)).ok_or(libc::EINVAL)?;
-            return by(route, hop).map(|way| vec![way]);
+            return Ok(vec![by(route, hop)]);
         }
-        let mut ways = Vec::new();
-        for hop in route.hops.iter().filter(|h| !h.dead) {
-            ways.push(by(route, hop)?);
-        }
+        let mut ways: Vec<_> = route.hops.iter().filter(|h| !h.dead).map(|hop| by(route, hop)).collect();
         // Among defaults of the same metric it chooses by what is known of the gateways.
         if route.prefix == 0 && route.hops.len() == 1 && route.kind == Kind::Unicast {
             let rivals = self.routes4.iter().filter(|r| r.place() == route.place() && *r != route);
             for rival in rivals.filter(|r| r.scope == route.scope && r.kind == Kind::Unicast && !r.is_dead()) {
-                ways.extend(rival.hops.first().and_then(|hop| by(rival, hop).ok()));
+                ways.extend(rival.hops.first().map(|hop| by(rival, hop)));
             }
         }
         Ok(ways)
@@ -634,9 +631,11 @@ fn hops_named(named: &[Hop], hops: &[Hop]) -> bool {
     let is = |named: &Hop, hop: &Hop| {
         [0, hop.index].contains(&named.index) && (named.gateway.is_none() || named.gateway == hop.gateway)
     };
+    // One that leads nowhere has a hop to nowhere.
+    let nowhere = [Hop::default()];
+    let hops = if hops.is_empty() { &nowhere } else { hops };
     match named {
         [] => true,
-        [Hop { index: 0, gateway: None, .. }] => true,
         [one] => hops.first().is_some_and(|hop| is(one, hop)),
         many => hops.len() <= many.len() && many.iter().zip(hops).all(|(named, hop)| is(named, hop)),
     }
