@@ -10,7 +10,9 @@ use imon::net::{self, Change};
 use imon_lab::Lab;
 use libtest_mimic::Trial;
 
-use crate::kernel::{Action, Address, Errno, Flow, Hop, Kernel, Kind, LOCAL, MAIN, Mode, Route, Rule, Settings, Way, scope};
+use crate::kernel::{
+    Action, Address, Errno, Flow, Hop, Kernel, Kind, LOCAL, MAIN, Mode, News, Route, Rule, Settings, Way, scope,
+};
 use crate::random::Random;
 use crate::real::{Real, sysctl};
 
@@ -102,6 +104,7 @@ fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
     sysctl("ipv6/conf/all/disable_ipv6", "1");
     sysctl("ipv4/conf/all/promote_secondaries", if sequence.settings.promote_secondaries { "1" } else { "0" });
     kernel.settings = sequence.settings;
+    real.take_news();
     for (at, (op, flows)) in sequence.steps.iter().enumerate() {
         let (ours, theirs) = (op.simulate(&mut kernel), op.really(&mut real));
         if ours != theirs {
@@ -111,8 +114,11 @@ fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
             real.settle();
         }
         let deadline = Instant::now() + if op.is_slow() { SOON } else { Duration::ZERO };
+        let mut heard = Vec::new();
+        let told = kernel.take_news();
         loop {
-            let Err(e) = compare(&kernel, &mut real) else { break };
+            heard.extend(real.take_news());
+            let Err(e) = compare(&kernel, &mut real).and_then(|()| news(&told, &heard)) else { break };
             if Instant::now() >= deadline {
                 return Err((at, e));
             }
@@ -148,6 +154,29 @@ fn compare(kernel: &Kernel, real: &mut Real) -> Result<(), String> {
     real_routes.sort_by_key(|r| r.table);
     same("routes", &routes, &real_routes)?;
     same("rules", kernel.rules4(), &real.rules(false))
+}
+
+/// Whether the same was told. The kernel may tell more than once how a link is, and when it tells of a carrier is its
+/// own affair.
+fn news(told: &[News], heard: &[News]) -> Result<(), String> {
+    let others = |all: &[News]| -> Vec<News> {
+        let news = |one: &News| match one {
+            News::Link(_) => None,
+            News::Route(route, replaces) => Some(News::Route(visible(route), *replaces)),
+            News::NoRoute(route) => Some(News::NoRoute(visible(route))),
+            other => Some(other.clone()),
+        };
+        all.iter().filter_map(news).collect()
+    };
+    let links = |all: &[News]| -> Vec<net::Link> {
+        let mut links: Vec<_> =
+            all.iter().filter_map(|n| if let News::Link(l) = n { Some(l.clone()) } else { None }).collect();
+        links.sort_by_key(|l| l.index);
+        links.dedup();
+        links
+    };
+    same("news", &others(told), &others(heard))?;
+    same("news of links", &links(told), &links(heard))
 }
 
 /// The route as it is told.

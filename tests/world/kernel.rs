@@ -439,10 +439,11 @@ impl Kernel {
             return Err(libc::EOPNOTSUPP);
         }
         let ends: Vec<u32> = [index].into_iter().chain(device.peer).collect();
-        for end in &ends {
-            if self.is_up(*end) {
-                self.close(*end);
-            }
+        let up: Vec<u32> = ends.iter().copied().filter(|end| self.is_up(*end)).collect();
+        up.iter().for_each(|end| self.mark_down(*end));
+        for end in up {
+            self.tell_link(end);
+            self.device_down4(end);
         }
         for end in ends {
             self.device_gone4(end);
@@ -487,13 +488,17 @@ impl Kernel {
     }
 
     fn close(&mut self, index: u32) {
-        for device in self.devices.iter_mut().filter(|d| d.link.index == index) {
-            (device.link.up, device.link.carrier) = (false, false);
-        }
+        self.mark_down(index);
         self.tell_link(index);
         self.device_down4(index);
         if let Some(peer) = self.device(index).and_then(|d| d.peer) {
             self.watch(peer);
+        }
+    }
+
+    fn mark_down(&mut self, index: u32) {
+        for device in self.devices.iter_mut().filter(|d| d.link.index == index) {
+            (device.link.up, device.link.carrier) = (false, false);
         }
     }
 

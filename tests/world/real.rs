@@ -76,6 +76,9 @@ impl Real {
             set(&news, libc::SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
         }
         news.set_nonblocking(true).unwrap();
+        // Whoever has sent nothing has no address, and hears nothing. This message does nothing (NLMSG_NOOP).
+        let nothing = [16_u32.to_ne_bytes(), [1, 0, 0, 0], [0; 4], [0; 4]].concat();
+        news.send(&nothing).unwrap();
         let mut real = Self { requests, news, sequence: 0, buffer: vec![0; 1 << 16] };
         let rule = Rule { protocol: 99, ..Rule::default() };
         for v6 in [false, true] {
