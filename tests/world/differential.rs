@@ -3,7 +3,7 @@
 //! made as short as it gets, and names its seed: `SEED=n cargo test --test world differential` runs that one again.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use imon::net::{self, Change};
@@ -47,6 +47,8 @@ enum Op {
 /// Everything that a sequence needs.
 #[derive(Clone, Debug)]
 struct Sequence {
+    /// There is IPv6.
+    v6: bool,
     settings: Settings,
     /// Changes, and the packets whose way is looked for after each.
     steps: Vec<(Op, Vec<Flow>)>,
@@ -100,8 +102,16 @@ fn sequences(first: u64, count: u64) {
 fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
     let mut real = Real::new();
     let mut kernel = Kernel::new();
-    sysctl("ipv6/conf/default/disable_ipv6", "1");
-    sysctl("ipv6/conf/all/disable_ipv6", "1");
+    if sequence.v6 {
+        // Addresses come from the sequence alone, and at once.
+        for (name, value) in [("addr_gen_mode", "1"), ("accept_ra", "0"), ("accept_dad", "0")] {
+            sysctl(&format!("ipv6/conf/default/{name}"), value);
+        }
+    } else {
+        kernel.disable_ipv6();
+        sysctl("ipv6/conf/default/disable_ipv6", "1");
+        sysctl("ipv6/conf/all/disable_ipv6", "1");
+    }
     sysctl("ipv4/conf/all/promote_secondaries", if sequence.settings.promote_secondaries { "1" } else { "0" });
     kernel.settings = sequence.settings;
     real.take_news();
@@ -118,7 +128,7 @@ fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
         let told = kernel.take_news();
         loop {
             heard.extend(real.take_news());
-            let Err(e) = compare(&kernel, &mut real).and_then(|()| news(&told, &heard)) else { break };
+            let Err(e) = compare(&kernel, &mut real, sequence.v6).and_then(|()| news(&told, &heard)) else { break };
             if Instant::now() >= deadline {
                 return Err((at, e));
             }
@@ -138,22 +148,38 @@ fn words(result: Result<(), Errno>) -> String {
     }
 }
 
-fn compare(kernel: &Kernel, real: &mut Real) -> Result<(), String> {
+fn compare(kernel: &Kernel, real: &mut Real, v6: bool) -> Result<(), String> {
     let mut links: Vec<net::Link> = kernel.links().cloned().collect();
     links.sort_by_key(|l| l.index);
     let mut real_links = real.links();
     real_links.sort_by_key(|l| l.index);
     same("links", &links, &real_links)?;
     let mut addresses = kernel.addresses().to_vec();
-    addresses.sort_by_key(|a| a.index);
     let mut real_addresses = real.addresses(false);
-    real_addresses.sort_by_key(|a| a.index);
+    if v6 {
+        real_addresses.extend(real.addresses(true));
+    }
+    // The list of IPv6 has an order of its own.
+    addresses.sort_by_key(|a| (a.address.is_ipv6(), a.index));
+    real_addresses.sort_by_key(|a| (a.address.is_ipv6(), a.index));
     same("addresses", &addresses, &real_addresses)?;
     let routes: Vec<Route> = kernel.routes4().iter().map(visible).collect();
     let mut real_routes = real.routes(false);
     real_routes.sort_by_key(|r| r.table);
     same("routes", &routes, &real_routes)?;
-    same("rules", kernel.rules4(), &real.rules(false))
+    same("rules", kernel.rules(false), &real.rules(false))?;
+    if !v6 {
+        return Ok(());
+    }
+    // Where one network is part of another, the smaller one comes first, and that is no order to rely on.
+    // When a link gets its route for multicast is the kernel's affair.
+    let index = |r: &Route| if r.kind == Kind::Multicast { r.hops[0].index } else { 0 };
+    let place = |r: &Route| (r.table, r.destination, r.prefix, index(r));
+    let (mut routes, mut real_routes) = (kernel.routes6(), real.routes(true));
+    routes.sort_by_key(place);
+    real_routes.sort_by_key(place);
+    same("routes of IPv6", &routes, &real_routes)?;
+    same("rules of IPv6", kernel.rules(true), &real.rules(true))
 }
 
 /// Whether the same was told. The kernel may tell more than once how a link is, and when it tells of a carrier is its
@@ -175,7 +201,21 @@ fn news(told: &[News], heard: &[News]) -> Result<(), String> {
         links.dedup();
         links
     };
-    same("news", &others(told), &others(heard))?;
+    let is_v6 = |news: &News| match news {
+        News::Address(a) | News::NoAddress(a) => a.address.is_ipv6(),
+        News::Route(r, _) | News::NoRoute(r) => r.destination.is_ipv6(),
+        _ => false,
+    };
+    let (told6, told4): (Vec<_>, Vec<_>) = others(told).into_iter().partition(is_v6);
+    let (heard6, heard4): (Vec<_>, Vec<_>) = others(heard).into_iter().partition(is_v6);
+    same("news", &told4, &heard4)?;
+    // Of IPv6 much is done later, and by tables in no order.
+    let sorted = |all: Vec<News>| {
+        let mut all: Vec<(String, News)> = all.into_iter().map(|n| (format!("{n:?}"), n)).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all.into_iter().map(|(_, n)| n).collect::<Vec<News>>()
+    };
+    same("news of IPv6", &sorted(told6), &sorted(heard6))?;
     same("news of links", &links(told), &links(heard))
 }
 
@@ -235,10 +275,10 @@ impl Op {
             Self::AddPair(ends) => kernel.add_pair(*ends),
             Self::RemoveLink(index) => kernel.remove_link(*index),
             Self::SetUp(index, up) => kernel.set_up(*index, *up),
-            Self::AddAddress(address) => kernel.add_address4(address),
-            Self::RemoveAddress(address) => kernel.remove_address4(address),
-            Self::AddRoute(route, mode) => kernel.add_route4(route, *mode),
-            Self::RemoveRoute(route, exact) => kernel.remove_route4(route, *exact),
+            Self::AddAddress(address) => kernel.add_address(address),
+            Self::RemoveAddress(address) => kernel.remove_address(address),
+            Self::AddRoute(route, mode) => kernel.add_route(route, *mode),
+            Self::RemoveRoute(route, exact) => kernel.remove_route(route, *exact),
             Self::AddRule(rule, priority, exclusive) => kernel.add_rule(rule, *priority, *exclusive),
             Self::RemoveRule(rule, priority) => kernel.remove_rule(rule, *priority),
             Self::Change(change) => kernel.make(change),
@@ -254,15 +294,19 @@ impl Op {
             Self::RemoveAddress(address) => real.remove_address(address),
             Self::AddRoute(route, mode) => real.add_route(route, *mode),
             Self::RemoveRoute(route, exact) => real.remove_route(route, *exact),
-            Self::AddRule(rule, priority, exclusive) => real.add_rule(rule, false, *priority, *exclusive),
-            Self::RemoveRule(rule, priority) => real.remove_rule(rule, false, *priority),
+            Self::AddRule(rule, priority, exclusive) => real.add_rule(rule, *priority, *exclusive),
+            Self::RemoveRule(rule, priority) => real.remove_rule(rule, *priority),
             Self::Change(change) => real.make(change),
         }
     }
 
     /// The kernel does a part of it later.
     fn is_slow(&self) -> bool {
-        matches!(self, Self::AddPair(_) | Self::RemoveLink(_) | Self::SetUp(..))
+        match self {
+            Self::AddPair(_) | Self::RemoveLink(_) | Self::SetUp(..) => true,
+            Self::AddAddress(address) | Self::RemoveAddress(address) => address.address.is_ipv6(),
+            _ => false,
+        }
     }
 }
 
@@ -301,7 +345,9 @@ const NAMES: [&str; 6] = ["lo", "a0", "b0", "a1", "b1", "c9"];
 const TABLES: [u32; 5] = [MAIN, MAIN, MAIN, 100, 171_000_000];
 
 fn draw(seed: u64) -> Sequence {
-    let mut draw = Draw { random: Random::new(seed), addresses: Vec::new(), routes: Vec::new(), rules: Vec::new() };
+    // Half of the sequences have IPv6 as well.
+    let v6 = seed % 2 == 1;
+    let mut draw = Draw { random: Random::new(seed), v6, addresses: Vec::new(), routes: Vec::new(), rules: Vec::new() };
     let settings = Settings { promote_secondaries: draw.random.percent(30) };
     let mut ops = Vec::new();
     // Mostly something to work with.
@@ -315,12 +361,13 @@ fn draw(seed: u64) -> Sequence {
         ops.push(draw.op());
     }
     let steps = ops.into_iter().map(|op| (op, (0..3).map(|_| draw.flow()).collect())).collect();
-    Sequence { settings, steps }
+    Sequence { v6, settings, steps }
 }
 
 /// Draws changes, with a memory for what may be taken away again.
 struct Draw {
     random: Random,
+    v6: bool,
     addresses: Vec<Address>,
     routes: Vec<Route>,
     rules: Vec<(Rule, Option<u32>)>,
@@ -336,7 +383,8 @@ impl Draw {
             0..3 => Op::AddPair(*self.random.pick(&PAIRS)),
             3..5 => Op::RemoveLink(self.index()),
             5..11 => Op::SetUp(self.index(), true),
-            11..15 => Op::SetUp(self.index(), false),
+            // Without `lo` there is no IPv6 at all.
+            11..15 => Op::SetUp(if self.v6 { *self.random.pick(&INDEXES) } else { self.index() }, false),
             15..26 => self.add_address(),
             26..33 => self.remove_address(),
             33..57 => self.add_route(),
@@ -359,7 +407,15 @@ impl Draw {
         ip(of[self.random.below(of.len())])
     }
 
+    /// Whether the next thing is of IPv6.
+    fn is_v6(&mut self) -> bool {
+        self.v6 && self.random.percent(60)
+    }
+
     fn address(&mut self) -> Address {
+        if self.is_v6() {
+            return self.address6();
+        }
         let all = [
             ("10.0.0.1", None, 24),
             ("10.0.0.2", None, 24),
@@ -399,6 +455,83 @@ impl Draw {
         }
     }
 
+    fn address6(&mut self) -> Address {
+        let all = [
+            ("fd00::1", 64),
+            ("fd00::2", 64),
+            ("fd00::1", 128),
+            ("fd00:1::1", 64),
+            ("fd00:1::5", 48),
+            ("2001:db8::1", 64),
+            ("2001:db8::2", 64),
+            ("fe80::1", 64),
+            ("ff02::99", 64),
+        ];
+        let (address, prefix) = *self.random.pick(&all);
+        let address: Ipv6Addr = address.parse().unwrap();
+        Address {
+            index: *self.random.pick(&INDEXES),
+            address: address.into(),
+            peer: None,
+            prefix,
+            scope: scope::UNIVERSE,
+            broadcast: None,
+            secondary: false,
+            no_prefix_route: self.random.percent(5),
+            metric: if self.random.percent(10) { 50 } else { 0 },
+        }
+    }
+
+    fn hop6(&mut self) -> Hop {
+        let gateways =
+            ["fd00::2", "fd00::fe", "fd00:1::fe", "2001:db8::fe", "fd99::1", "fd00::1", "fe80::fe", "fe80::1"];
+        let gateway = self.random.percent(75).then(|| self.host(&gateways));
+        let index = if gateway.is_none() || self.random.percent(60) { *self.random.pick(&INDEXES) } else { 0 };
+        Hop { index, gateway, onlink: gateway.is_some() && index != 0 && self.random.percent(25), ..Hop::default() }
+    }
+
+    fn route6(&mut self) -> Route {
+        let networks = [
+            ("::", 0),
+            ("::", 0),
+            ("::", 0),
+            ("::", 1),
+            ("8000::", 1),
+            ("fd00::", 16),
+            ("fd00::", 64),
+            ("fd00:1::", 64),
+            ("2001:db8:99::", 48),
+            ("2001:db8:99::5", 128),
+            ("2001:db8:99::5", 48),
+        ];
+        let (destination, prefix) = *self.random.pick(&networks);
+        let kind = match self.random.below(20) {
+            0 => Kind::Blackhole,
+            1 => Kind::Unreachable,
+            2 => Kind::Prohibit,
+            3 => Kind::Throw,
+            _ => Kind::Unicast,
+        };
+        let hops = match kind {
+            Kind::Unicast if self.random.percent(20) => (0..2).map(|_| self.hop6()).collect(),
+            Kind::Unicast => vec![self.hop6()],
+            _ => Vec::new(),
+        };
+        let sources = ["fd00::1", "fd00::2", "fd00:1::1", "2001:db8::1"];
+        Route {
+            table: *self.random.pick(&TABLES),
+            destination: ip(destination),
+            prefix,
+            tos: 0,
+            metric: *self.random.pick(&[0, 0, 100, 201]),
+            kind,
+            scope: scope::UNIVERSE,
+            protocol: *self.random.pick(&[3, 4, 16, 171]),
+            source: (kind == Kind::Unicast && self.random.percent(20)).then(|| self.host(&sources)),
+            hops,
+        }
+    }
+
     fn add_address(&mut self) -> Op {
         let address = self.address();
         self.addresses.push(address.clone());
@@ -420,6 +553,10 @@ impl Draw {
     }
 
     fn route(&mut self) -> Route {
+        if self.is_v6() { self.route6() } else { self.route4() }
+    }
+
+    fn route4(&mut self) -> Route {
         let networks = [
             ("0.0.0.0", 0),
             ("0.0.0.0", 0),
@@ -475,7 +612,7 @@ impl Draw {
         }
         let mut route = self.random.pick(&self.routes).clone();
         if self.random.percent(50) {
-            let other = self.route();
+            let other = if route.destination.is_ipv6() { self.route6() } else { self.route4() };
             match self.random.below(4) {
                 0 => {
                     (route.hops, route.kind, route.scope, route.source) =
@@ -511,8 +648,9 @@ impl Draw {
         Op::RemoveRoute(route, exact)
     }
 
-    fn network(&mut self) -> Option<(IpAddr, u8)> {
-        let all = [
+    fn network(&mut self, v6: bool) -> Option<(IpAddr, u8)> {
+        let all6 = [("fd00::1", 128), ("fd00::2", 128), ("fd00::", 64), ("2001:db8:99::", 48)];
+        let all4 = [
             ("10.0.0.1", 32),
             ("10.0.0.2", 32),
             ("10.0.0.0", 24),
@@ -520,11 +658,16 @@ impl Draw {
             ("203.0.113.0", 24),
             ("203.0.113.5", 32),
         ];
-        let (address, prefix) = *self.random.pick(&all);
+        let (address, prefix) = if v6 { *self.random.pick(&all6) } else { *self.random.pick(&all4) };
         self.random.percent(30).then(|| (ip(address), prefix))
     }
 
     fn rule(&mut self) -> (Rule, Option<u32>) {
+        let v6 = self.is_v6();
+        self.rule_of(v6)
+    }
+
+    fn rule_of(&mut self, v6: bool) -> (Rule, Option<u32>) {
         let action = match self.random.below(12) {
             0 => Action::Blackhole,
             1 => Action::Unreachable,
@@ -533,18 +676,19 @@ impl Draw {
         };
         let marked = self.random.percent(15);
         let rule = Rule {
+            v6,
             priority: 0,
             action,
             protocol: *self.random.pick(&[0, 3, 171]),
             inverted: self.random.percent(10),
-            source: self.network(),
-            destination: self.network(),
+            source: self.network(v6),
+            destination: self.network(v6),
             tos: if self.random.percent(5) { 0x10 } else { 0 },
             mark: if marked { *self.random.pick(&[1, 2, 0x10]) } else { 0 },
             mask: if marked { *self.random.pick(&[u32::MAX, 3]) } else { 0 },
             incoming: self.random.percent(10).then(|| (*self.random.pick(&NAMES)).into()),
             device: self.random.percent(15).then(|| (*self.random.pick(&NAMES)).into()),
-            ip_protocol: if self.random.percent(20) { *self.random.pick(&[1, 6, 17]) } else { 0 },
+            ip_protocol: if self.random.percent(20) { *self.random.pick(&[if v6 { 58 } else { 1 }, 6, 17]) } else { 0 },
             source_port: self.random.percent(5).then_some(1000..=2000),
             port: self.random.percent(10).then(|| self.random.pick(&[53..=53, 1..=1023]).clone()),
             suppress: (matches!(action, Action::Table(_)) && self.random.percent(25))
@@ -582,7 +726,7 @@ impl Draw {
     fn change(&mut self) -> Change {
         let v4 = |address: IpAddr| if let IpAddr::V4(ip) = address { ip } else { Ipv4Addr::UNSPECIFIED };
         if self.random.percent(60) {
-            let route = self.similar();
+            let route = Some(self.similar()).filter(|r| r.destination.is_ipv4()).unwrap_or_else(|| self.route4());
             let hop = |h: &Hop| net::Hop { index: h.index, gateway: h.gateway.map(v4), onlink: h.onlink, dead: false };
             let route = net::Route {
                 table: route.table,
@@ -597,7 +741,7 @@ impl Draw {
             };
             return if self.random.percent(70) { Change::Replace(route) } else { Change::RemoveRoute(route) };
         }
-        let (rule, priority) = self.rule();
+        let (rule, priority) = self.rule_of(false);
         let rule = net::Rule {
             priority: priority.unwrap_or(22_011),
             table: *self.random.pick(&TABLES),
@@ -621,7 +765,25 @@ impl Draw {
         }
     }
 
+    fn flow6(&mut self) -> Flow {
+        let hosts = [
+            "fd00::1",
+            "fd00::2",
+            "fd00::fe",
+            "fd00:1::7",
+            "2001:db8:99::5",
+            "2001:db8:99::6",
+            "2001:db8:77::9",
+            "2001:db8::fe",
+        ];
+        let sources = ["fd00::1", "fd00::2", "fd00:1::1", "2001:db8::1"];
+        Flow { to: self.host(&hosts), from: self.random.percent(40).then(|| self.host(&sources)), ..self.packet(58) }
+    }
+
     fn flow(&mut self) -> Flow {
+        if self.is_v6() {
+            return self.flow6();
+        }
         let hosts = [
             "10.0.0.1",
             "10.0.0.2",
@@ -635,17 +797,21 @@ impl Draw {
             "192.0.2.2",
         ];
         let sources = ["10.0.0.1", "10.0.0.2", "10.0.1.1", "192.0.2.1", "127.0.0.1"];
-        let protocol = *self.random.pick(&[1, 6, 17]);
-        let ports = protocol != 1 && self.random.percent(60);
+        Flow { to: self.host(&hosts), from: self.random.percent(40).then(|| self.host(&sources)), ..self.packet(1) }
+    }
+
+    /// What else a packet has.
+    fn packet(&mut self, icmp: u8) -> Flow {
+        let protocol = *self.random.pick(&[icmp, 6, 17]);
+        let ports = protocol != icmp && self.random.percent(60);
         Flow {
-            to: self.host(&hosts),
-            from: self.random.percent(40).then(|| self.host(&sources)),
             device: if self.random.percent(30) { self.index() } else { 0 },
             mark: if self.random.percent(30) { *self.random.pick(&[1, 2, 5]) } else { 0 },
             protocol,
             source_port: if ports { *self.random.pick(&[1500, 3000]) } else { 0 },
             port: if ports { *self.random.pick(&[53, 80, 8080]) } else { 0 },
             tos: if self.random.percent(10) { 0x10 } else { 0 },
+            ..Flow::to(Ipv4Addr::UNSPECIFIED.into())
         }
     }
 }

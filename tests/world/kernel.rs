@@ -11,8 +11,10 @@
 //! - sysctls, but for those of [`Settings`].
 
 mod ip4;
+mod ip6;
 mod rules;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use imon::net::{self, Change};
@@ -250,7 +252,12 @@ pub struct Kernel {
     /// Those of a device in the kernel's order.
     addresses: Vec<Address>,
     routes4: Vec<Route>,
+    routes6: Vec<Route>,
+    /// Tables of IPv6 that there are, with routes or without.
+    tables6: BTreeSet<u32>,
     rules4: Vec<Rule>,
+    rules6: Vec<Rule>,
+    no_ipv6: bool,
     news: Vec<News>,
 }
 
@@ -264,19 +271,32 @@ impl Kernel {
     /// A network namespace in which `lo` is up, and in which there was another rule for a moment, and nothing else.
     pub fn new() -> Self {
         let link = net::Link { index: LOOPBACK, name: "lo".into(), ..net::Link::default() };
-        let table =
-            |priority, table| Rule { priority, action: Action::Table(table), protocol: KERNEL, ..Rule::default() };
+        let table = |v6, priority, table| {
+            let action = Action::Table(table);
+            Rule { v6, priority, action, protocol: KERNEL, ..Rule::default() }
+        };
         let mut kernel = Self {
             settings: Settings::default(),
             devices: vec![Device { link, peer: None, plugged: true }],
             addresses: Vec::new(),
             routes4: Vec::new(),
-            rules4: vec![table(0, LOCAL), table(32_766, MAIN), table(32_767, DEFAULT)],
+            routes6: Vec::new(),
+            tables6: [LOCAL, MAIN].into(),
+            rules4: vec![table(false, 0, LOCAL), table(false, 32_766, MAIN), table(false, 32_767, DEFAULT)],
+            rules6: vec![table(true, 0, LOCAL), table(true, 32_766, MAIN)],
+            no_ipv6: false,
             news: Vec::new(),
         };
         kernel.open(LOOPBACK);
         kernel.news.clear();
         kernel
+    }
+
+    /// Switches IPv6 off (`disable_ipv6`), before there is anything of it.
+    pub fn disable_ipv6(&mut self) {
+        self.no_ipv6 = true;
+        self.routes6.clear();
+        self.addresses.retain(|a| a.address.is_ipv4());
     }
 
     /// What was told since the last time.
@@ -297,9 +317,9 @@ impl Kernel {
         &self.routes4
     }
 
-    /// Those of IPv4, in the order in which they are tried.
-    pub fn rules4(&self) -> &[Rule] {
-        &self.rules4
+    /// Those of a family, in the order in which they are tried.
+    pub fn rules(&self, v6: bool) -> &[Rule] {
+        if v6 { &self.rules6 } else { &self.rules4 }
     }
 
     fn device(&self, index: u32) -> Option<&Device> {
@@ -392,11 +412,33 @@ impl Rule {
     }
 }
 
+/// Addresses and routes.
+impl Kernel {
+    pub fn add_address(&mut self, new: &Address) -> Result<(), Errno> {
+        if new.address.is_ipv6() { self.add_address6(new) } else { self.add_address4(new) }
+    }
+
+    pub fn remove_address(&mut self, old: &Address) -> Result<(), Errno> {
+        if old.address.is_ipv6() { self.remove_address6(old) } else { self.remove_address4(old) }
+    }
+
+    pub fn add_route(&mut self, new: &Route, mode: Mode) -> Result<(), Errno> {
+        if new.destination.is_ipv6() { self.add_route6(new, mode) } else { self.add_route4(new, mode) }
+    }
+
+    /// Takes the first route away that has what is named. What is not given may be any: a metric, a protocol, a source, a
+    /// hop. Of IPv4 the kind and the scope count if it is to be `exact`.
+    pub fn remove_route(&mut self, old: &Route, exact: bool) -> Result<(), Errno> {
+        if old.destination.is_ipv6() { self.remove_route6(old) } else { self.remove_route4(old, exact) }
+    }
+}
+
 /// Lookups.
 impl Kernel {
     /// What may become of a packet of this machine; one thing, unless the kernel chooses among several hops.
     pub fn ways(&self, flow: &Flow) -> Vec<Result<Way, Errno>> {
-        self.lookup4(flow).unwrap_or_else(|errno| vec![Err(errno)])
+        let ways = if flow.to.is_ipv6() { self.lookup6(flow) } else { self.lookup4(flow) };
+        ways.unwrap_or_else(|errno| vec![Err(errno)])
     }
 
     /// Which way a packet of this machine takes: the first that the kernel may choose.
@@ -444,9 +486,11 @@ impl Kernel {
         for end in up {
             self.tell_link(end);
             self.device_down4(end);
+            self.device_down6(end);
         }
         for end in ends {
             self.device_gone4(end);
+            self.device_gone6(end);
             let link = self.link(end).cloned();
             self.devices.retain(|d| d.link.index != end);
             self.news.extend(link.map(News::NoLink));
@@ -482,6 +526,7 @@ impl Kernel {
         self.devices.iter_mut().filter(|d| d.link.index == index).for_each(|d| d.link.carrier = carrier);
         self.tell_link(index);
         self.device_up4(index);
+        self.device_up6(index);
         if let Some(peer) = self.device(index).and_then(|d| d.peer) {
             self.watch(peer);
         }
@@ -491,6 +536,7 @@ impl Kernel {
         self.mark_down(index);
         self.tell_link(index);
         self.device_down4(index);
+        self.device_down6(index);
         if let Some(peer) = self.device(index).and_then(|d| d.peer) {
             self.watch(peer);
         }
@@ -513,6 +559,7 @@ impl Kernel {
         if let Some(device) = self.devices.iter_mut().find(changed) {
             device.link.carrier = carrier;
             self.carrier_changed4(index, carrier);
+            self.carrier_changed6(index, carrier);
             self.tell_link(index);
         }
     }

@@ -26,6 +26,7 @@ const LOOKUP_TABLE: u32 = 0x1000;
 const FIB_MATCH: u32 = 0x2000;
 const CLONED: u32 = 0x200;
 const SECONDARY: u32 = 0x01;
+const NO_DAD: u32 = 0x02;
 const NO_PREFIX_ROUTE: u32 = 0x200;
 
 /// The sockets to the kernel.
@@ -80,10 +81,10 @@ impl Real {
         let nothing = [16_u32.to_ne_bytes(), [1, 0, 0, 0], [0; 4], [0; 4]].concat();
         news.send(&nothing).unwrap();
         let mut real = Self { requests, news, sequence: 0, buffer: vec![0; 1 << 16] };
-        let rule = Rule { protocol: 99, ..Rule::default() };
         for v6 in [false, true] {
-            real.add_rule(&rule, v6, Some(1), true).unwrap();
-            real.remove_rule(&rule, v6, Some(1)).unwrap();
+            let rule = Rule { v6, protocol: 99, ..Rule::default() };
+            real.add_rule(&rule, Some(1), true).unwrap();
+            real.remove_rule(&rule, Some(1)).unwrap();
         }
         real.set_up(1, true).unwrap();
         real.take_news();
@@ -163,13 +164,13 @@ impl Real {
         self.ask(request(25, ACK, &route_body(route, kind, scope))).map(drop)
     }
 
-    pub fn add_rule(&mut self, rule: &Rule, v6: bool, priority: Option<u32>, exclusive: bool) -> Result<(), Errno> {
+    pub fn add_rule(&mut self, rule: &Rule, priority: Option<u32>, exclusive: bool) -> Result<(), Errno> {
         let flags = if exclusive { CREATE | EXCL } else { CREATE };
-        self.ask(request(32, ACK | flags, &rule_body(rule, v6, priority))).map(drop)
+        self.ask(request(32, ACK | flags, &rule_body(rule, priority))).map(drop)
     }
 
-    pub fn remove_rule(&mut self, rule: &Rule, v6: bool, priority: Option<u32>) -> Result<(), Errno> {
-        self.ask(request(33, ACK, &rule_body(rule, v6, priority))).map(drop)
+    pub fn remove_rule(&mut self, rule: &Rule, priority: Option<u32>) -> Result<(), Errno> {
+        self.ask(request(33, ACK, &rule_body(rule, priority))).map(drop)
     }
 
     pub fn links(&mut self) -> Vec<net::Link> {
@@ -203,9 +204,11 @@ impl Real {
 
     /// The way of a packet, and the route that was found for it.
     pub fn lookup(&mut self, flow: &Flow) -> (Result<Way, Errno>, Result<Route, Errno>) {
-        let answer = self.ask(request(26, ACK, &flow_body(flow, LOOKUP_TABLE)));
+        // IPv6 always says the table.
+        let table = if flow.to.is_ipv6() { 0 } else { LOOKUP_TABLE };
+        let answer = self.ask(request(26, ACK, &flow_body(flow, table)));
         let way = answer.map(|answers| way(&answers.first().unwrap().body));
-        let answer = self.ask(request(26, ACK, &flow_body(flow, LOOKUP_TABLE | FIB_MATCH)));
+        let answer = self.ask(request(26, ACK, &flow_body(flow, table | FIB_MATCH)));
         (way, answer.map(|answers| route(&answers.first().unwrap().body).unwrap()))
     }
 
@@ -309,7 +312,10 @@ fn small_table(table: u32) -> u8 {
 }
 
 fn address_body(a: &Address) -> Vec<u8> {
-    let flags: u32 = if a.no_prefix_route { NO_PREFIX_ROUTE } else { 0 };
+    let mut flags: u32 = if a.no_prefix_route { NO_PREFIX_ROUTE } else { 0 };
+    if a.address.is_ipv6() {
+        flags |= NO_DAD;
+    }
     let mut out = vec![family(a.address.is_ipv6()), a.prefix, 0, a.scope];
     out.extend(a.index.to_ne_bytes());
     out.extend(attribute(2, &octets(a.address)));
@@ -373,7 +379,7 @@ fn hop_attributes(hop: &Hop) -> Vec<u8> {
     out
 }
 
-fn rule_body(r: &Rule, v6: bool, priority: Option<u32>) -> Vec<u8> {
+fn rule_body(r: &Rule, priority: Option<u32>) -> Vec<u8> {
     let length = |of: Option<(IpAddr, u8)>| of.map_or(0, |(_, length)| length);
     let (table, action) = match r.action {
         Action::Table(table) => (table, 1),
@@ -382,7 +388,7 @@ fn rule_body(r: &Rule, v6: bool, priority: Option<u32>) -> Vec<u8> {
         Action::Prohibit => (0, 8),
     };
     let flags: u32 = if r.inverted { 2 } else { 0 };
-    let mut out = vec![family(v6), length(r.destination), length(r.source), r.tos, small_table(table), 0, 0, action];
+    let mut out = vec![family(r.v6), length(r.destination), length(r.source), r.tos, small_table(table), 0, 0, action];
     out.extend(flags.to_ne_bytes());
     let mut add = |kind, value: &[u8]| out.extend(attribute(kind, value));
     if table != 0 {
@@ -550,7 +556,8 @@ fn hops(mut bytes: &[u8]) -> Vec<Hop> {
 
 fn rule(body: &[u8]) -> Option<Rule> {
     let mut table = u32::from(body[4]);
-    let mut rule = Rule { inverted: u32_at(body, 8) & 2 != 0, tos: body[3], ..Rule::default() };
+    let mut rule =
+        Rule { v6: body[0] == family(true), inverted: u32_at(body, 8) & 2 != 0, tos: body[3], ..Rule::default() };
     let range = |value: &[u8]| Some(u16_at(value, 0)..=u16_at(value, 2));
     for (kind, value) in attributes(&body[12..]) {
         match kind {

@@ -34,7 +34,7 @@ enum Gone {
 /// Addresses.
 impl Kernel {
     /// Adds an address to an interface.
-    pub fn add_address4(&mut self, new: &Address) -> Result<(), Errno> {
+    pub(super) fn add_address4(&mut self, new: &Address) -> Result<(), Errno> {
         if self.link(new.index).is_none() {
             return Err(libc::ENODEV);
         }
@@ -67,7 +67,7 @@ impl Kernel {
 
     /// Takes the first address away that is this one. Further ones of its network go with a first one, or the next takes
     /// its place.
-    pub fn remove_address4(&mut self, old: &Address) -> Result<(), Errno> {
+    pub(super) fn remove_address4(&mut self, old: &Address) -> Result<(), Errno> {
         if self.link(old.index).is_none() {
             return Err(libc::ENODEV);
         }
@@ -370,7 +370,7 @@ impl Kernel {
 /// Routes.
 impl Kernel {
     /// Puts a route in.
-    pub fn add_route4(&mut self, new: &Route, mode: Mode) -> Result<(), Errno> {
+    pub(super) fn add_route4(&mut self, new: &Route, mode: Mode) -> Result<(), Errno> {
         let new = self.checked(new)?;
         let key = |r: &Route| (r.table, v4(r.destination), 32 - r.prefix, u8::MAX - r.tos, r.metric);
         let first = self.routes4.partition_point(|r| key(r) < key(&new));
@@ -409,7 +409,7 @@ impl Kernel {
 
     /// Takes the first route away that has what is named: a metric, protocol, source or hop that is not given may be any,
     /// and unless `exact` the kind and scope as well.
-    pub fn remove_route4(&mut self, old: &Route, exact: bool) -> Result<(), Errno> {
+    pub(super) fn remove_route4(&mut self, old: &Route, exact: bool) -> Result<(), Errno> {
         valid_prefix(old)?;
         let named = |r: &Route| {
             (r.table, r.destination, r.prefix, r.tos) == (old.table, old.destination, old.prefix, old.tos)

@@ -17,6 +17,7 @@ pub enum Action {
 /// A rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
+    pub v6: bool,
     pub priority: u32,
     pub action: Action,
     pub protocol: u8,
@@ -39,6 +40,7 @@ pub struct Rule {
 impl Default for Rule {
     fn default() -> Self {
         Self {
+            v6: false,
             priority: 0,
             action: Action::Table(super::MAIN),
             protocol: 0,
@@ -72,29 +74,33 @@ impl Kernel {
     /// Adds a rule behind all of its priority; without one (`None`) before the second rule. `exclusive`: unless there is
     /// one like it.
     pub fn add_rule(&mut self, rule: &Rule, priority: Option<u32>, exclusive: bool) -> Result<(), Errno> {
-        let second = self.rules4.get(1).map_or(0, |second| second.priority.saturating_sub(1));
+        let rules = self.rules_mut(rule.v6);
+        let second = rules.get(1).map_or(0, |second| second.priority.saturating_sub(1));
         let rule = Rule { priority: priority.unwrap_or(second), ..rule.clone() };
-        if exclusive && self.rules4.iter().any(|r| r.is_like(&rule, Same::All)) {
+        if exclusive && rules.iter().any(|r| r.is_like(&rule, Same::All)) {
             return Err(libc::EEXIST);
         }
-        let at = self.rules4.iter().position(|r| r.priority > rule.priority).unwrap_or(self.rules4.len());
-        self.rules4.insert(at, rule.clone());
+        let at = rules.iter().position(|r| r.priority > rule.priority).unwrap_or(rules.len());
+        rules.insert(at, rule.clone());
         self.tell(News::Rule(rule));
         Ok(())
     }
 
     /// Removes the first rule that has what is named.
     pub fn remove_rule(&mut self, rule: &Rule, priority: Option<u32>) -> Result<(), Errno> {
-        let named = |r: &&Rule| priority.is_none_or(|p| p == r.priority) && r.is_like(rule, Same::Named);
-        let found = self.rules4.iter().find(named).cloned().ok_or(libc::ENOENT)?;
-        if found.priority == 0 && found.protocol == super::KERNEL {
+        let rules = self.rules_mut(rule.v6);
+        let named = |r: &Rule| priority.is_none_or(|p| p == r.priority) && r.is_like(rule, Same::Named);
+        let at = rules.iter().position(named).ok_or(libc::ENOENT)?;
+        if rules[at].priority == 0 && rules[at].protocol == super::KERNEL {
             return Err(libc::EPERM);
         }
-        if let Some(at) = self.rules4.iter().position(|r| *r == found) {
-            self.rules4.remove(at);
-        }
-        self.tell(News::NoRule(found));
+        let gone = rules.remove(at);
+        self.tell(News::NoRule(gone));
         Ok(())
+    }
+
+    fn rules_mut(&mut self, v6: bool) -> &mut Vec<Rule> {
+        if v6 { &mut self.rules6 } else { &mut self.rules4 }
     }
 
     /// Tries the rules in their order. `look` gives what a table has for the packet, and the length of its prefix;
