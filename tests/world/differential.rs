@@ -6,12 +6,14 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use imon::net::{self, Change};
+use imon::net::{self, Change, Picture};
+use imon::sys::netlink::{Events, Requests};
+use imon::wire::rtnetlink::Message;
 use imon_lab::Lab;
 use libtest_mimic::Trial;
 
 use crate::kernel::{
-    Action, Address, Errno, Flow, Hop, Kernel, Kind, LOCAL, MAIN, Mode, News, Route, Rule, Settings, Way, scope,
+    self, Action, Address, Errno, Flow, Hop, Kernel, Kind, LOCAL, MAIN, Mode, News, Route, Rule, Settings, Way, scope,
 };
 use crate::random::Random;
 use crate::real::{Real, sysctl};
@@ -115,6 +117,8 @@ fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
     sysctl("ipv4/conf/all/promote_secondaries", if sequence.settings.promote_secondaries { "1" } else { "0" });
     kernel.settings = sequence.settings;
     real.take_news();
+    // imon's own eyes and ears.
+    let (mut requests, mut events) = (Requests::open().unwrap(), Events::open().unwrap());
     for (at, (op, flows)) in sequence.steps.iter().enumerate() {
         let (ours, theirs) = (op.simulate(&mut kernel), op.really(&mut real));
         if ours != theirs {
@@ -125,7 +129,7 @@ fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
         }
         let deadline = Instant::now() + if op.is_slow() { SOON } else { Duration::ZERO };
         let mut heard = Vec::new();
-        let told = kernel.take_news();
+        let told = kernel.peek_news().to_vec();
         loop {
             heard.extend(real.take_news());
             let Err(e) = compare(&kernel, &mut real, sequence.v6).and_then(|()| news(&told, &heard)) else { break };
@@ -134,6 +138,7 @@ fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
             }
             std::thread::sleep(Duration::from_micros(300));
         }
+        imons(&mut kernel, &mut requests, &mut events).map_err(|e| (at, e))?;
         for flow in flows {
             lookup(&kernel, &mut real, flow).map_err(|e| (at, e))?;
         }
@@ -219,6 +224,41 @@ fn news(told: &[News], heard: &[News]) -> Result<(), String> {
     same("news of links", &links(told), &links(heard))
 }
 
+/// Whether imon itself sees and hears the same.
+fn imons(kernel: &mut Kernel, requests: &mut Requests, events: &mut Events) -> Result<(), String> {
+    let (mut ours, mut theirs) = (Picture::default(), Picture::default());
+    kernel.look(&mut ours);
+    requests.look(&mut theirs).unwrap();
+    for picture in [&mut ours, &mut theirs] {
+        picture.links.sort_by_key(|l| l.index);
+        picture.routes.sort_by_key(|r| (r.table, r.destination, r.prefix));
+        picture.defaults6.sort_by_key(|d| d.table);
+    }
+    same("imon's links", &ours.links, &theirs.links)?;
+    same("imon's addresses", &ours.addresses, &theirs.addresses)?;
+    same("imon's routes", &ours.routes, &theirs.routes)?;
+    same("imon's rules", &ours.rules, &theirs.rules)?;
+    same("imon's default routes of IPv6", &ours.defaults6, &theirs.defaults6)?;
+    let (mut told, mut heard) = (Vec::new(), Vec::new());
+    assert_eq!(kernel.hear(|m| told.push(m)), kernel::Heard::Fine);
+    while !matches!(read(events, &mut heard), 0) {}
+    let sorted = |all: Vec<Message>| {
+        let mut all: Vec<String> = all.iter().map(|m| format!("{:?} {}", m.news, m.replaces)).collect();
+        all.sort();
+        // How a link is may be told more than once.
+        all.dedup_by(|a, b| a == b && a.starts_with("Link("));
+        all
+    };
+    same("what imon hears", &sorted(told), &sorted(heard))
+}
+
+/// Takes what has arrived, and says how much that was.
+fn read(events: &mut Events, heard: &mut Vec<Message>) -> usize {
+    let before = heard.len();
+    assert_eq!(events.receive(|m| heard.push(m)), imon::sys::netlink::Heard::Fine);
+    heard.len() - before
+}
+
 /// The route as it is told.
 fn visible(route: &Route) -> Route {
     let mut route = route.clone();
@@ -281,7 +321,7 @@ impl Op {
             Self::RemoveRoute(route, exact) => kernel.remove_route(route, *exact),
             Self::AddRule(rule, priority, exclusive) => kernel.add_rule(rule, *priority, *exclusive),
             Self::RemoveRule(rule, priority) => kernel.remove_rule(rule, *priority),
-            Self::Change(change) => kernel.make(change),
+            Self::Change(change) => kernel.request(change),
         }
     }
 

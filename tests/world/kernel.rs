@@ -13,6 +13,7 @@
 mod ip4;
 mod ip6;
 mod rules;
+mod seen;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,6 +21,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use imon::net::{self, Change};
 
 pub use rules::{Action, Rule};
+pub use seen::{Ear, Heard};
 
 pub const MAIN: u32 = 254;
 pub const LOCAL: u32 = 255;
@@ -259,6 +261,8 @@ pub struct Kernel {
     rules6: Vec<Rule>,
     no_ipv6: bool,
     news: Vec<News>,
+    /// What imon hears of it.
+    pub ear: Ear,
 }
 
 impl Default for Kernel {
@@ -286,6 +290,7 @@ impl Kernel {
             rules6: vec![table(true, 0, LOCAL), table(true, 32_766, MAIN)],
             no_ipv6: false,
             news: Vec::new(),
+            ear: Ear::default(),
         };
         kernel.open(LOOPBACK);
         kernel.news.clear();
@@ -299,9 +304,9 @@ impl Kernel {
         self.addresses.retain(|a| a.address.is_ipv4());
     }
 
-    /// What was told since the last time.
-    pub fn take_news(&mut self) -> Vec<News> {
-        std::mem::take(&mut self.news)
+    /// What was told since it was last heard.
+    pub fn peek_news(&self) -> &[News] {
+        &self.news
     }
 
     pub fn links(&self) -> impl Iterator<Item = &net::Link> {
@@ -355,7 +360,7 @@ impl Kernel {
 /// What imon asks for.
 impl Kernel {
     /// Makes a change as the kernel does it with the request that imon writes for it, with the bare `errno`.
-    pub fn make(&mut self, change: &Change) -> Result<(), Errno> {
+    pub fn request(&mut self, change: &Change) -> Result<(), Errno> {
         match change {
             Change::Replace(route) => self.add_route4(&Route::asked(route), Mode::REPLACE),
             Change::RemoveRoute(route) => self.remove_route4(&Route::asked(route), true),

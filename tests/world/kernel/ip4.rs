@@ -40,6 +40,9 @@ impl Kernel {
         }
         let mut new = Address { secondary: false, ..new.clone() };
         let own = || self.addresses.iter().enumerate().filter(|(_, a)| a.index == new.index && a.address.is_ipv4());
+        if own().any(|(_, old)| old.address == new.address && old.same_network(&new)) {
+            return Err(libc::EEXIST);
+        }
         // Behind the last first address that is at most as near, a further one behind all.
         let mut place = None;
         for (at, old) in own() {
@@ -47,9 +50,6 @@ impl Kernel {
                 place = Some(at);
             }
             if old.same_network(&new) {
-                if old.address == new.address {
-                    return Err(libc::EEXIST);
-                }
                 if old.scope != new.scope {
                     return Err(libc::EINVAL);
                 }

@@ -57,10 +57,10 @@ impl Kernel {
             };
             self.delete6_first(prefix);
         }
-        // Routes over the interface lose a source that is no address any more.
+        // Routes lose a source that is no address any more.
         if !self.has_address(old.address) {
-            let over = |r: &&mut Route| r.source == Some(old.address) && r.over(old.index);
-            self.routes6.iter_mut().filter(over).for_each(|r| r.source = None);
+            let from = |r: &&mut Route| r.source == Some(old.address);
+            self.routes6.iter_mut().filter(from).for_each(|r| r.source = None);
         }
         Ok(())
     }
@@ -366,7 +366,9 @@ impl Kernel {
             let flow = Flow { device: hop.index, ..Flow::to(gateway) };
             if hop.onlink {
                 let found = self.find6(MAIN, gateway, hop.index, false).map(|all| &self.routes6[all[0]]);
-                let wrong = |r: &Route| r.prefix != 0 && (r.kind != Kind::Unicast || !r.over(hop.index));
+                // A route to `::/1` passes for a default one as well.
+                let wrong =
+                    |r: &Route| !r.destination.is_unspecified() && (r.kind != Kind::Unicast || !r.over(hop.index));
                 if found.is_some_and(|r| r.kind.error().is_none() && wrong(r)) {
                     return Err(libc::EINVAL);
                 }

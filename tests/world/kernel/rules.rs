@@ -82,6 +82,9 @@ impl Kernel {
         }
         let at = rules.iter().position(|r| r.priority > rule.priority).unwrap_or(rules.len());
         rules.insert(at, rule.clone());
+        if let (true, Action::Table(table)) = (rule.v6, rule.action) {
+            self.tables6.insert(table);
+        }
         self.tell(News::Rule(rule));
         Ok(())
     }
