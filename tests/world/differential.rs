@@ -114,7 +114,10 @@ fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
         sysctl("ipv6/conf/default/disable_ipv6", "1");
         sysctl("ipv6/conf/all/disable_ipv6", "1");
     }
-    sysctl("ipv4/conf/all/promote_secondaries", if sequence.settings.promote_secondaries { "1" } else { "0" });
+    let settings = sequence.settings;
+    sysctl("ipv4/conf/all/promote_secondaries", if settings.promote_secondaries { "1" } else { "0" });
+    sysctl("ipv4/ip_forward", if settings.forwarding { "1" } else { "0" });
+    sysctl("ipv4/conf/all/rp_filter", &settings.rp_filter.to_string());
     kernel.settings = sequence.settings;
     real.take_news();
     // imon's own eyes and ears.
@@ -141,6 +144,7 @@ fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
         imons(&mut kernel, &mut requests, &mut events).map_err(|e| (at, e))?;
         for flow in flows {
             lookup(&kernel, &mut real, flow).map_err(|e| (at, e))?;
+            imons_way(&kernel, &mut requests, flow.to).map_err(|e| (at, e))?;
         }
     }
     Ok(())
@@ -250,6 +254,13 @@ fn imons(kernel: &mut Kernel, requests: &mut Requests, events: &mut Events) -> R
         all
     };
     same("what imon hears", &sorted(told), &sorted(heard))
+}
+
+fn imons_way(kernel: &Kernel, requests: &mut Requests, to: IpAddr) -> Result<(), String> {
+    let IpAddr::V4(ip) = to else { return Ok(()) };
+    let (ours, theirs) = (kernel.way_to(ip), requests.way(ip).map_err(|e| e.errno));
+    let several = kernel.ways(&Flow { protocol: net::UDP, ..Flow::to(to) }).len() > 1;
+    if ours == theirs || several { Ok(()) } else { Err(format!("imon's way to {ip}: {ours:?}, really {theirs:?}")) }
 }
 
 /// Takes what has arrived, and says how much that was.
@@ -388,7 +399,11 @@ fn draw(seed: u64) -> Sequence {
     // Half of the sequences have IPv6 as well.
     let v6 = seed % 2 == 1;
     let mut draw = Draw { random: Random::new(seed), v6, addresses: Vec::new(), routes: Vec::new(), rules: Vec::new() };
-    let settings = Settings { promote_secondaries: draw.random.percent(30) };
+    let settings = Settings {
+        promote_secondaries: draw.random.percent(30),
+        forwarding: draw.random.percent(80),
+        rp_filter: *draw.random.pick(&[0, 0, 1, 2]),
+    };
     let mut ops = Vec::new();
     // Mostly something to work with.
     let mut begin = PAIRS.map(Op::AddPair).to_vec();
@@ -837,6 +852,11 @@ impl Draw {
             "192.0.2.2",
         ];
         let sources = ["10.0.0.1", "10.0.0.2", "10.0.1.1", "192.0.2.1", "127.0.0.1"];
+        if self.random.percent(25) {
+            let others = ["10.0.0.2", "10.0.0.77", "10.0.1.7", "198.51.100.9", "203.0.113.5", "192.0.2.2", "10.0.0.1"];
+            let (incoming, from) = (*self.random.pick(&INDEXES), Some(self.host(&others)));
+            return Flow { to: self.host(&hosts), from, incoming, device: 0, ..self.packet(1) };
+        }
         Flow { to: self.host(&hosts), from: self.random.percent(40).then(|| self.host(&sources)), ..self.packet(1) }
     }
 

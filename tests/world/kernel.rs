@@ -197,6 +197,8 @@ pub struct Flow {
     pub from: Option<IpAddr>,
     /// The interface that the socket is bound to; 0: none.
     pub device: u32,
+    /// The interface that it has come in by; `lo`: it is of this machine.
+    pub incoming: u32,
     pub mark: u32,
     pub protocol: u8,
     pub source_port: u16,
@@ -206,7 +208,7 @@ pub struct Flow {
 
 impl Flow {
     pub fn to(to: IpAddr) -> Self {
-        Self { to, from: None, device: 0, mark: 0, protocol: 0, source_port: 0, port: 0, tos: 0 }
+        Self { to, from: None, device: 0, incoming: LOOPBACK, mark: 0, protocol: 0, source_port: 0, port: 0, tos: 0 }
     }
 }
 
@@ -243,6 +245,10 @@ pub enum News {
 pub struct Settings {
     /// `promote_secondaries`: the next address of a network takes the place of the first, and does not go with it.
     pub promote_secondaries: bool,
+    /// `ip_forward`.
+    pub forwarding: bool,
+    /// `conf/all/rp_filter`: 1 takes only what would be answered by the interface it came in by, 2 what would be answered.
+    pub rp_filter: u8,
 }
 
 /// The kernel's network.
@@ -440,13 +446,13 @@ impl Kernel {
 
 /// Lookups.
 impl Kernel {
-    /// What may become of a packet of this machine; one thing, unless the kernel chooses among several hops.
+    /// What may become of a packet, of this machine or received; one thing, unless the kernel chooses among several hops.
     pub fn ways(&self, flow: &Flow) -> Vec<Result<Way, Errno>> {
         let ways = if flow.to.is_ipv6() { self.lookup6(flow) } else { self.lookup4(flow) };
         ways.unwrap_or_else(|errno| vec![Err(errno)])
     }
 
-    /// Which way a packet of this machine takes: the first that the kernel may choose.
+    /// Which way a packet takes: the first that the kernel may choose.
     pub fn way(&self, flow: &Flow) -> Result<Way, Errno> {
         self.ways(flow).into_iter().next().unwrap_or(Err(libc::ENETUNREACH))
     }

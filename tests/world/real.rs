@@ -9,7 +9,7 @@ use std::time::Duration;
 use imon::net::{self, Change};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::kernel::{Action, Address, Errno, Flow, Hop, Kind, Mode, News, Route, Rule, Way};
+use crate::kernel::{Action, Address, Errno, Flow, Hop, Kind, LOOPBACK, Mode, News, Route, Rule, Way};
 
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
@@ -439,6 +439,9 @@ fn flow_body(flow: &Flow, flags: u32) -> Vec<u8> {
     }
     if flow.device != 0 {
         out.extend(attribute(4, &flow.device.to_ne_bytes()));
+    }
+    if flow.incoming != LOOPBACK {
+        out.extend(attribute(3, &flow.incoming.to_ne_bytes()));
     }
     if flow.mark != 0 {
         out.extend(attribute(16, &flow.mark.to_ne_bytes()));

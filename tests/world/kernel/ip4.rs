@@ -552,6 +552,9 @@ impl Kernel {
 
     /// The ways that a packet of this machine may take; one, unless the kernel chooses among several.
     pub(super) fn lookup4(&self, flow: &Flow) -> Result<Vec<Result<Way, Errno>>, Errno> {
+        if flow.incoming != LOOPBACK {
+            return self.received4(flow);
+        }
         if let Some(from) = flow.from {
             let IpAddr::V4(ip) = from else { return Err(libc::EINVAL) };
             if ip.is_multicast() || ip.is_broadcast() || ip.octets()[0] == 0 {
@@ -611,6 +614,69 @@ impl Kernel {
             }
         }
         Ok(ways)
+    }
+
+    /// What becomes of a packet that has come in: it is for this machine, goes on, or is dropped.
+    fn received4(&self, flow: &Flow) -> Result<Vec<Result<Way, Errno>>, Errno> {
+        self.link(flow.incoming).ok_or(libc::ENODEV)?;
+        let Some(IpAddr::V4(from)) = flow.from else { return Err(libc::EINVAL) };
+        let nobody = from.is_multicast() || from.is_broadcast() || from.octets()[0] == 0 || from.is_loopback();
+        if nobody || flow.to.is_loopback() {
+            return Err(libc::EINVAL);
+        }
+        let find = Find { to: flow.to, tos: flow.tos, device: 0, scope: 0 };
+        let look = |table| self.find(table, &find).map(|found| (found, self.routes4[found.0].prefix));
+        let unreachable = |errno| if self.settings.forwarding { errno } else { libc::EHOSTUNREACH };
+        let (at, _) = self.walk(&self.rules4, flow, look).map_err(unreachable)?;
+        let route = &self.routes4[at];
+        let way = |index, gateway| {
+            let (table, kind, route) = (route.table, route.kind, Some(route.clone()));
+            Way { route, table, kind, index, gateway, source: None }
+        };
+        if matches!(route.kind, Kind::Local | Kind::Broadcast) {
+            let to = if route.kind == Kind::Local { flow.to } else { Ipv4Addr::UNSPECIFIED.into() };
+            return Ok(vec![self.accepts(flow, to, LOOPBACK).map(|()| way(LOOPBACK, None))]);
+        }
+        if !self.settings.forwarding {
+            return Err(libc::EHOSTUNREACH);
+        }
+        if route.kind != Kind::Unicast {
+            return Err(libc::EINVAL);
+        }
+        let by = |hop: &Hop| {
+            let gateway = hop.gateway.filter(|_| hop.reach == scope::LINK);
+            self.accepts(flow, flow.to, hop.index).map(|()| way(hop.index, gateway))
+        };
+        Ok(route.hops.iter().filter(|h| !h.dead).map(by).collect())
+    }
+
+    /// Whether a packet may have come in by its interface: its source is somebody else, and would be answered, as far as
+    /// `rp_filter` wants that.
+    fn accepts(&self, flow: &Flow, to: IpAddr, out: u32) -> Result<(), Errno> {
+        let source = flow.from.unwrap_or(to);
+        let back = Flow {
+            to: source,
+            from: Some(to),
+            device: 0,
+            incoming: out,
+            mark: 0,
+            source_port: flow.port,
+            port: flow.source_port,
+            ..flow.clone()
+        };
+        let find = Find { to: source, tos: flow.tos, device: 0, scope: 0 };
+        let look = |table| self.find(table, &find).map(|found| (found, self.routes4[found.0].prefix));
+        let filter = self.settings.rp_filter;
+        let bare = self.own4(flow.incoming).is_empty();
+        let fine = match self.walk(&self.rules4, &back, look) {
+            Err(_) => filter == 0,
+            Ok((at, _)) => {
+                let route = &self.routes4[at];
+                let here = route.hops.iter().any(|h| h.index == flow.incoming);
+                route.kind == Kind::Unicast && (here || if bare { filter == 0 } else { filter != 1 })
+            }
+        };
+        if fine { Ok(()) } else { Err(libc::EINVAL) }
     }
 
     /// An address of the loopback network does not leave the machine.

@@ -363,7 +363,8 @@ impl Kernel {
             if ip.is_multicast() || ip.is_loopback() || ip.is_unspecified() {
                 return Err(libc::EINVAL);
             }
-            let flow = Flow { device: hop.index, ..Flow::to(gateway) };
+            // It is nobody's packet, not even this machine's.
+            let flow = Flow { device: hop.index, incoming: 0, ..Flow::to(gateway) };
             if hop.onlink {
                 let found = self.find6(MAIN, gateway, hop.index, false).map(|all| &self.routes6[all[0]]);
                 // A route to `::/1` passes for a default one as well.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::{Errno, Flow, Kernel, LOOPBACK, News, covers};
+use super::{Errno, Flow, Kernel, News, covers};
 
 /// What a rule does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,7 +137,7 @@ impl Kernel {
         };
         let is = |name: &Option<String>, index: u32| name.as_ref().is_none_or(|n| self.index_of(n) == Some(index));
         let port = |range: &Option<RangeInclusive<u16>>, port| range.as_ref().is_none_or(|r| r.contains(&port));
-        let matches = is(&rule.incoming, LOOPBACK)
+        let matches = is(&rule.incoming, flow.incoming)
             && is(&rule.device, flow.device)
             && (rule.mark ^ flow.mark) & rule.mask == 0
             && within(rule.source, flow.from)
