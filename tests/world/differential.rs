@@ -2,6 +2,7 @@
 //! both, and after each of them the error, the lists, the ways of some packets and the news must be the same. A failure is
 //! made as short as it gets, and names its seed: `SEED=n cargo test --test world differential` runs that one again.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -13,7 +14,8 @@ use imon_lab::Lab;
 use libtest_mimic::Trial;
 
 use crate::kernel::{
-    self, Action, Address, Errno, Flow, Hop, Kernel, Kind, LOCAL, MAIN, Mode, News, Route, Rule, Settings, Way, scope,
+    self, Action, Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, MAIN, Mode, News, Route, Rule, Settings, Way,
+    scope,
 };
 use crate::random::Random;
 use crate::real::{Real, sysctl};
@@ -46,6 +48,9 @@ enum Op {
     Change(Change),
 }
 
+/// What was done, and what came of it, how often.
+type Tally = BTreeMap<String, u64>;
+
 /// Everything that a sequence needs.
 #[derive(Clone, Debug)]
 struct Sequence {
@@ -64,14 +69,17 @@ pub fn intercept() {
     }
     let mut number = || arguments.next().unwrap().parse::<u64>().unwrap();
     let (first, count) = (number(), number());
+    let mut tally = Tally::new();
     for seed in first..first + count {
         let sequence = draw(seed);
-        if let Err(e) = run(&sequence) {
+        if let Err(e) = run(&sequence, &mut tally) {
             println!("{}", shrunk(seed, sequence, e));
             std::process::exit(1);
         }
     }
-    println!("done");
+    for (what, times) in tally {
+        println!("{times:6} {what}");
+    }
     std::process::exit(0);
 }
 
@@ -101,7 +109,7 @@ fn sequences(first: u64, count: u64) {
 }
 
 /// Makes the changes in both, and says where they differ.
-fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
+fn run(sequence: &Sequence, tally: &mut Tally) -> Result<(), (usize, String)> {
     let mut real = Real::new();
     let mut kernel = Kernel::new();
     if sequence.v6 {
@@ -127,6 +135,7 @@ fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
         if ours != theirs {
             return Err((at, format!("answers {}, really {}", words(ours), words(theirs))));
         }
+        *tally.entry(format!("{}: {}", op.name(), words(theirs))).or_default() += 1;
         if op.is_slow() {
             real.settle();
         }
@@ -143,7 +152,7 @@ fn run(sequence: &Sequence) -> Result<(), (usize, String)> {
         }
         imons(&mut kernel, &mut requests, &mut events).map_err(|e| (at, e))?;
         for flow in flows {
-            lookup(&kernel, &mut real, flow).map_err(|e| (at, e))?;
+            lookup(&kernel, &mut real, flow, tally).map_err(|e| (at, e))?;
             imons_way(&kernel, &mut requests, flow.to).map_err(|e| (at, e))?;
         }
     }
@@ -300,7 +309,7 @@ fn same<T: PartialEq + fmt::Debug>(what: &str, ours: &[T], theirs: &[T]) -> Resu
     Err(text)
 }
 
-fn lookup(kernel: &Kernel, real: &mut Real, flow: &Flow) -> Result<(), String> {
+fn lookup(kernel: &Kernel, real: &mut Real, flow: &Flow, tally: &mut Tally) -> Result<(), String> {
     let ours = kernel.ways(flow);
     let (way, route) = real.lookup(flow);
     let is = |our: &Result<Way, Errno>| match (our, &way) {
@@ -313,6 +322,13 @@ fn lookup(kernel: &Kernel, real: &mut Real, flow: &Flow) -> Result<(), String> {
         _ => false,
     };
     let fits = ours.iter().any(is);
+    let what = match &way {
+        Ok(way) if ours.len() > 1 => format!("{:?}, one of several", way.kind),
+        Ok(way) => format!("{:?}", way.kind),
+        Err(errno) => words(Err(*errno)),
+    };
+    let (direction, family) = (if flow.incoming == 1 { "sent" } else { "received" }, family(flow.to));
+    *tally.entry(format!("packet {direction}{family}: {what}")).or_default() += 1;
     if fits {
         Ok(())
     } else {
@@ -351,6 +367,36 @@ impl Op {
         }
     }
 
+    fn name(&self) -> String {
+        match self {
+            Self::AddPair(_) => "add link".into(),
+            Self::RemoveLink(_) => "remove link".into(),
+            Self::SetUp(_, true) => "set up".into(),
+            Self::SetUp(..) => "set down".into(),
+            Self::AddAddress(a) => format!("add address{}", family(a.address)),
+            Self::RemoveAddress(a) => format!("remove address{}", family(a.address)),
+            Self::AddRoute(r, mode) => {
+                let word = match *mode {
+                    Mode::ADD => "add",
+                    Mode::REPLACE => "replace",
+                    Mode::CHANGE => "change",
+                    Mode::APPEND => "append",
+                    _ => "prepend",
+                };
+                let hops = if r.hops.len() > 1 { " with hops" } else { "" };
+                format!("{word} route{}{hops}", family(r.destination))
+            }
+            Self::RemoveRoute(r, _) => format!("remove route{}", family(r.destination)),
+            Self::AddRule(r, ..) => format!("add rule{}", if r.v6 { " of IPv6" } else { "" }),
+            Self::RemoveRule(r, _) => format!("remove rule{}", if r.v6 { " of IPv6" } else { "" }),
+            Self::Change(Change::Replace(_)) => "imon's replace".into(),
+            Self::Change(Change::RemoveRoute(_)) => "imon's remove route".into(),
+            Self::Change(Change::AddRule(_)) => "imon's add rule".into(),
+            Self::Change(Change::AppendRule(_)) => "imon's append rule".into(),
+            Self::Change(Change::RemoveRule(_)) => "imon's remove rule".into(),
+        }
+    }
+
     /// The kernel does a part of it later.
     fn is_slow(&self) -> bool {
         match self {
@@ -359,6 +405,10 @@ impl Op {
             _ => false,
         }
     }
+}
+
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv6() { " of IPv6" } else { "" }
 }
 
 /// Leaves out what the failure does not need.
@@ -373,7 +423,7 @@ fn shrunk(seed: u64, mut sequence: Sequence, first: (usize, String)) -> String {
             let mut shorter = sequence.clone();
             shorter.steps.drain(from..(from + size).min(sequence.steps.len()));
             tries += 1;
-            match run(&shorter) {
+            match run(&shorter, &mut Tally::new()) {
                 Err((now, e)) => {
                     shorter.steps.truncate(now + 1);
                     (sequence, at, error) = (shorter, now, e);
@@ -398,34 +448,52 @@ const TABLES: [u32; 5] = [MAIN, MAIN, MAIN, 100, 171_000_000];
 fn draw(seed: u64) -> Sequence {
     // Half of the sequences have IPv6 as well.
     let v6 = seed % 2 == 1;
-    let mut draw = Draw { random: Random::new(seed), v6, addresses: Vec::new(), routes: Vec::new(), rules: Vec::new() };
+    let mut draw = Draw { random: Random::new(seed), v6, kernel: Kernel::new() };
     let settings = Settings {
         promote_secondaries: draw.random.percent(30),
         forwarding: draw.random.percent(80),
         rp_filter: *draw.random.pick(&[0, 0, 1, 2]),
     };
-    let mut ops = Vec::new();
+    draw.kernel.settings = settings;
     // Mostly something to work with.
-    let mut begin = PAIRS.map(Op::AddPair).to_vec();
-    begin.extend(INDEXES.map(|index| Op::SetUp(index, true)));
-    ops.extend(begin.into_iter().filter(|_| draw.random.percent(90)));
-    for _ in 0..2 {
-        ops.push(draw.add_address());
+    let mut ops = PAIRS.map(Op::AddPair).to_vec();
+    ops.extend(INDEXES.map(|index| Op::SetUp(index, true)));
+    let addresses = [(10, "10.0.0.1", 24), (20, "10.0.1.1", 24), (10, "fd00::1", 64), (20, "fd00:1::1", 64)];
+    for (index, address, prefix) in addresses.into_iter().filter(|(_, address, _)| v6 || !address.contains(':')) {
+        ops.push(Op::AddAddress(plain(index, address, prefix)));
+    }
+    ops.retain(|_| draw.random.percent(93));
+    for op in &ops {
+        let _ = op.simulate(&mut draw.kernel);
     }
     while ops.len() < STEPS {
-        ops.push(draw.op());
+        let op = draw.op();
+        let _ = op.simulate(&mut draw.kernel);
+        ops.push(op);
     }
     let steps = ops.into_iter().map(|op| (op, (0..3).map(|_| draw.flow()).collect())).collect();
     Sequence { v6, settings, steps }
 }
 
-/// Draws changes, with a memory for what may be taken away again.
+fn plain(index: u32, address: &str, prefix: u8) -> Address {
+    Address {
+        index,
+        address: ip(address),
+        peer: None,
+        prefix,
+        scope: scope::UNIVERSE,
+        broadcast: None,
+        secondary: false,
+        no_prefix_route: false,
+        metric: 0,
+    }
+}
+
+/// Draws changes, and makes them in a kernel to know what there is.
 struct Draw {
     random: Random,
     v6: bool,
-    addresses: Vec<Address>,
-    routes: Vec<Route>,
-    rules: Vec<(Rule, Option<u32>)>,
+    kernel: Kernel,
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -435,8 +503,8 @@ fn ip(text: &str) -> IpAddr {
 impl Draw {
     fn op(&mut self) -> Op {
         match self.random.below(100) {
-            0..3 => Op::AddPair(*self.random.pick(&PAIRS)),
-            3..5 => Op::RemoveLink(self.index()),
+            0..4 => Op::AddPair(*self.random.pick(&PAIRS)),
+            4..5 => Op::RemoveLink(self.index()),
             5..11 => Op::SetUp(self.index(), true),
             // Without `lo` there is no IPv6 at all.
             11..15 => Op::SetUp(if self.v6 { *self.random.pick(&INDEXES) } else { self.index() }, false),
@@ -588,19 +656,28 @@ impl Draw {
     }
 
     fn add_address(&mut self) -> Op {
-        let address = self.address();
-        self.addresses.push(address.clone());
-        Op::AddAddress(address)
+        Op::AddAddress(self.address())
     }
 
     fn remove_address(&mut self) -> Op {
-        if self.addresses.is_empty() || self.random.percent(10) {
+        let all: Vec<Address> = self.kernel.addresses().iter().filter(|a| a.index != 1).cloned().collect();
+        if all.is_empty() || self.random.percent(10) {
             return Op::RemoveAddress(self.address());
         }
-        Op::RemoveAddress(self.random.pick(&self.addresses).clone())
+        Op::RemoveAddress(self.random.pick(&all).clone())
+    }
+
+    /// One that should work.
+    fn fair_hop(&mut self, of: &[(u32, &str)]) -> Hop {
+        let (index, gateway) = of[self.random.below(of.len())];
+        let index = if self.random.percent(70) { index } else { 0 };
+        Hop { index, gateway: Some(ip(gateway)), onlink: index != 0 && self.random.percent(15), ..Hop::default() }
     }
 
     fn hop(&mut self) -> Hop {
+        if self.random.percent(70) {
+            return self.fair_hop(&[(10, "10.0.0.2"), (10, "10.0.0.254"), (20, "10.0.1.254"), (20, "10.0.1.2")]);
+        }
         let gateways = ["10.0.0.2", "10.0.0.254", "10.0.1.254", "192.0.2.2", "203.0.113.1", "10.0.0.1"];
         let gateway = self.random.percent(75).then(|| self.host(&gateways));
         let index = if gateway.is_none() || self.random.percent(60) { self.index() } else { 0 };
@@ -660,45 +737,50 @@ impl Draw {
         }
     }
 
-    /// A route like one that is there already, or any.
-    fn similar(&mut self) -> Route {
-        if self.routes.is_empty() || self.random.percent(60) {
+    /// A route that is there, or another's mixture with it, or any.
+    fn similar(&mut self, there: usize) -> Route {
+        let v6 = self.is_v6();
+        let mut all = if v6 { self.kernel.routes6() } else { self.kernel.routes4().to_vec() };
+        let kernels = self.random.percent(10);
+        all.retain(|r| r.kind != Kind::Multicast && (kernels || r.protocol != KERNEL));
+        if all.is_empty() || !self.random.percent(there) {
             return self.route();
         }
-        let mut route = self.random.pick(&self.routes).clone();
-        if self.random.percent(50) {
-            let other = if route.destination.is_ipv6() { self.route6() } else { self.route4() };
-            match self.random.below(4) {
-                0 => {
-                    (route.hops, route.kind, route.scope, route.source) =
-                        (other.hops, other.kind, other.scope, other.source)
-                }
-                1 => route.metric = other.metric,
-                2 => route.protocol = other.protocol,
-                _ => route.source = other.source.filter(|_| route.kind.error().is_none()),
-            }
+        let mut route = self.random.pick(&all).clone();
+        if route.kind.error().is_some() {
+            route.hops.clear();
         }
         route
     }
 
     fn add_route(&mut self) -> Op {
-        let route = self.similar();
-        self.routes.push(route.clone());
+        let mut route = self.similar(50);
+        let other = if route.destination.is_ipv6() { self.route6() } else { self.route4() };
+        match self.random.below(6) {
+            0 | 1 => {
+                (route.hops, route.kind, route.scope, route.source) =
+                    (other.hops, other.kind, other.scope, other.source);
+            }
+            2 => route.metric = other.metric,
+            3 => route.protocol = other.protocol,
+            4 => route.source = other.source.filter(|_| route.kind.error().is_none()),
+            _ => {}
+        }
         let modes = [Mode::ADD, Mode::ADD, Mode::REPLACE, Mode::REPLACE, Mode::CHANGE, Mode::APPEND, Mode::PREPEND];
         Op::AddRoute(route, *self.random.pick(&modes))
     }
 
     fn remove_route(&mut self) -> Op {
-        let mut route = self.similar();
+        let mut route = self.similar(85);
         let exact = self.random.percent(50);
-        if !exact && self.random.percent(60) {
+        if self.random.percent(50) {
             (route.protocol, route.source) = (0, None);
-            if self.random.percent(50) {
-                route.metric = 0;
-            }
-            if self.random.percent(50) {
-                route.hops.clear();
-            }
+        }
+        if self.random.percent(30) {
+            route.metric = 0;
+        }
+        if self.random.percent(30) {
+            route.hops.clear();
         }
         Op::RemoveRoute(route, exact)
     }
@@ -754,24 +836,31 @@ impl Draw {
     }
 
     fn add_rule(&mut self) -> Op {
-        let (rule, priority) = match self.rules.as_slice() {
-            [_, ..] if self.random.percent(20) => self.random.pick(&self.rules).clone(),
-            _ => self.rule(),
-        };
-        self.rules.push((rule.clone(), priority));
+        let (mut rule, priority) = self.some_rule(20);
+        if self.random.percent(10) {
+            rule.inverted = !rule.inverted;
+        }
         Op::AddRule(rule, priority, self.random.percent(70))
     }
 
-    fn remove_rule(&mut self) -> Op {
-        if self.rules.is_empty() || self.random.percent(20) {
-            let (rule, priority) = self.rule();
-            return Op::RemoveRule(rule, priority);
+    /// One that is there, or any.
+    fn some_rule(&mut self, there: usize) -> (Rule, Option<u32>) {
+        let v6 = self.is_v6();
+        let all = self.kernel.rules(v6);
+        if all.is_empty() || !self.random.percent(there) {
+            return self.rule();
         }
-        let (mut rule, mut priority) = self.random.pick(&self.rules).clone();
+        let rule = self.random.pick(all).clone();
+        let priority = Some(rule.priority);
+        (rule, priority)
+    }
+
+    fn remove_rule(&mut self) -> Op {
+        let (mut rule, mut priority) = self.some_rule(80);
         if self.random.percent(30) {
             (rule.source, rule.port, rule.protocol) = (None, None, 0);
         }
-        if self.random.percent(30) {
+        if self.random.percent(20) {
             priority = None;
         }
         Op::RemoveRule(rule, priority)
@@ -781,7 +870,11 @@ impl Draw {
     fn change(&mut self) -> Change {
         let v4 = |address: IpAddr| if let IpAddr::V4(ip) = address { ip } else { Ipv4Addr::UNSPECIFIED };
         if self.random.percent(60) {
-            let route = Some(self.similar()).filter(|r| r.destination.is_ipv4()).unwrap_or_else(|| self.route4());
+            let ours: Vec<Route> = self.kernel.routes4().iter().filter(|r| r.protocol == 171).cloned().collect();
+            let remove = !ours.is_empty() && self.random.percent(40);
+            let mut route = if remove { self.random.pick(&ours).clone() } else { self.route4() };
+            // imon makes no others.
+            route.kind = Kind::Unicast;
             let hop = |h: &Hop| net::Hop { index: h.index, gateway: h.gateway.map(v4), onlink: h.onlink, dead: false };
             let route = net::Route {
                 table: route.table,
@@ -794,12 +887,20 @@ impl Draw {
                 hops: route.hops.iter().map(hop).collect(),
                 nexthop: 0,
             };
-            return if self.random.percent(70) { Change::Replace(route) } else { Change::RemoveRoute(route) };
+            return if remove { Change::RemoveRoute(route) } else { Change::Replace(route) };
         }
-        let (rule, priority) = self.rule_of(false);
+        let ours: Vec<Rule> = self.kernel.rules(false).iter().filter(|r| r.protocol == 171).cloned().collect();
+        let remove = !ours.is_empty() && self.random.percent(40);
+        let (rule, priority) = if remove || (!ours.is_empty() && self.random.percent(20)) {
+            let rule = self.random.pick(&ours).clone();
+            (rule.clone(), Some(rule.priority))
+        } else {
+            self.rule_of(false)
+        };
+        let table = if let Action::Table(table) = rule.action { table } else { MAIN };
         let rule = net::Rule {
             priority: priority.unwrap_or(22_011),
-            table: *self.random.pick(&TABLES),
+            table,
             protocol: net::PROTOCOL,
             inverted: rule.inverted,
             source: rule.source.map(|(ip, _)| v4(ip)),
@@ -813,10 +914,10 @@ impl Draw {
             suppress: rule.suppress,
             ..net::Rule::default()
         };
-        match self.random.below(3) {
+        match self.random.below(2) {
+            _ if remove => Change::RemoveRule(rule),
             0 => Change::AddRule(rule),
-            1 => Change::AppendRule(rule),
-            _ => Change::RemoveRule(rule),
+            _ => Change::AppendRule(rule),
         }
     }
 

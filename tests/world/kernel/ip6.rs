@@ -240,8 +240,7 @@ impl Kernel {
         let mut done: Vec<Route> = Vec::new();
         for one in hops {
             if let Err(errno) = self.insert(one.clone(), mode_now) {
-                let first = done.first().and_then(|first| self.routes6.iter().position(|r| r == first));
-                self.tell_multipath(first, mode);
+                self.tell_multipath(&done, mode);
                 for made in done {
                     self.delete6_first(|r| *r == made);
                 }
@@ -250,17 +249,15 @@ impl Kernel {
             mode_now = Mode { create: true, exclusive: false, replace: false, append: mode.append };
             done.push(one);
         }
-        if let (Some(first), Some(last)) = (done.first(), done.last()) {
-            // What was there before goes first.
-            let at = |route: &Route| self.routes6.iter().position(|r| r == route);
-            let before = at(last).and_then(|at| self.siblings(at).first().copied());
-            let first = if mode.append { before } else { at(first) };
-            self.tell_multipath(first, mode);
-        }
+        self.tell_multipath(&done, mode);
         Ok(())
     }
 
-    fn tell_multipath(&mut self, first: Option<usize>, mode: Mode) {
+    /// Tells of the route with these new hops, those that it had before first if they were appended.
+    fn tell_multipath(&mut self, new: &[Route], mode: Mode) {
+        let at = |route: &Route| self.routes6.iter().position(|r| r == route);
+        let before = new.last().and_then(at).and_then(|at| self.siblings(at).first().copied());
+        let first = if mode.append { before } else { new.first().and_then(at) };
         let news = first.map(|at| News::Route(self.whole(at), mode.replace));
         self.news.extend(news);
     }
@@ -316,7 +313,7 @@ impl Kernel {
             return Err(libc::EINVAL);
         }
         (new.destination, new.scope, new.tos) = (masked(new.destination, new.prefix), scope::UNIVERSE, 0);
-        if new.metric == 0 && new.kind != Kind::Local {
+        if new.metric == 0 {
             new.metric = METRIC;
         }
         if new.protocol == 0 {
@@ -341,7 +338,7 @@ impl Kernel {
             if !link.up {
                 return Err(libc::ENETDOWN);
             }
-            hop.linkdown = !link.carrier;
+            hop.linkdown = !link.carrier && new.kind != Kind::Local;
             new.hops = vec![hop];
         }
         if new.source.is_some_and(|source| !self.has_address(source)) {

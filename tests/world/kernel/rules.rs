@@ -94,9 +94,6 @@ impl Kernel {
         let rules = self.rules_mut(rule.v6);
         let named = |r: &Rule| priority.is_none_or(|p| p == r.priority) && r.is_like(rule, Same::Named);
         let at = rules.iter().position(named).ok_or(libc::ENOENT)?;
-        if rules[at].priority == 0 && rules[at].protocol == super::KERNEL {
-            return Err(libc::EPERM);
-        }
         let gone = rules.remove(at);
         self.tell(News::NoRule(gone));
         Ok(())
