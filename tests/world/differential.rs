@@ -462,6 +462,12 @@ fn draw(seed: u64) -> Sequence {
     for (index, address, prefix) in addresses.into_iter().filter(|(_, address, _)| v6 || !address.contains(':')) {
         ops.push(Op::AddAddress(plain(index, address, prefix)));
     }
+    for destination in ["0.0.0.0", "::"].into_iter().filter(|d| v6 || !d.contains(':')) {
+        let (v6, destination) = (destination.contains(':'), ip(destination));
+        let route = if v6 { draw.route6() } else { draw.route4() };
+        let default = Route { table: MAIN, destination, prefix: 0, metric: 100, ..route };
+        ops.push(Op::AddRoute(default, Mode::ADD));
+    }
     ops.retain(|_| draw.random.percent(93));
     for op in &ops {
         let _ = op.simulate(&mut draw.kernel);
@@ -606,6 +612,9 @@ impl Draw {
     }
 
     fn hop6(&mut self) -> Hop {
+        if self.random.percent(85) {
+            return self.fair_hop(&[(10, "fd00::2"), (10, "fd00::fe"), (20, "fd00:1::fe"), (20, "fd00:1::2")]);
+        }
         let gateways =
             ["fd00::2", "fd00::fe", "fd00:1::fe", "2001:db8::fe", "fd99::1", "fd00::1", "fe80::fe", "fe80::1"];
         let gateway = self.random.percent(75).then(|| self.host(&gateways));
@@ -675,7 +684,7 @@ impl Draw {
     }
 
     fn hop(&mut self) -> Hop {
-        if self.random.percent(70) {
+        if self.random.percent(85) {
             return self.fair_hop(&[(10, "10.0.0.2"), (10, "10.0.0.254"), (20, "10.0.1.254"), (20, "10.0.1.2")]);
         }
         let gateways = ["10.0.0.2", "10.0.0.254", "10.0.1.254", "192.0.2.2", "203.0.113.1", "10.0.0.1"];
@@ -713,7 +722,7 @@ impl Draw {
             _ => Kind::Unicast,
         };
         let hops = match kind {
-            Kind::Unicast if self.random.percent(15) => (0..2).map(|_| self.hop()).collect(),
+            Kind::Unicast if self.random.percent(20) => (0..2).map(|_| self.hop()).collect(),
             _ if kind.error().is_none() => vec![self.hop()],
             _ => Vec::new(),
         };
@@ -873,8 +882,11 @@ impl Draw {
             let ours: Vec<Route> = self.kernel.routes4().iter().filter(|r| r.protocol == 171).cloned().collect();
             let remove = !ours.is_empty() && self.random.percent(40);
             let mut route = if remove { self.random.pick(&ours).clone() } else { self.route4() };
-            // imon makes no others.
+            // imon makes hardly any others.
             route.kind = Kind::Unicast;
+            if self.random.percent(90) {
+                route.hops.truncate(1);
+            }
             let hop = |h: &Hop| net::Hop { index: h.index, gateway: h.gateway.map(v4), onlink: h.onlink, dead: false };
             let route = net::Route {
                 table: route.table,

@@ -274,7 +274,9 @@ impl Kernel {
             .into_iter()
             .partition(|r| r.table == MAIN && r.source == Some(source) && r.kind.error().is_none());
         self.routes4 = stay;
-        let gone: Vec<Route> = gone;
+        let mut gone: Vec<Route> = gone;
+        // The kernel goes through its table from the end.
+        gone.sort_by_key(|r| std::cmp::Reverse(r.destination));
         self.news.extend(gone.into_iter().map(News::NoRoute));
     }
 
