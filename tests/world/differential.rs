@@ -24,7 +24,8 @@ use crate::real::{Real, sysctl};
 const INSIDE: &str = "--differential";
 /// Changes in a sequence.
 const STEPS: usize = 40;
-const SEQUENCES: u64 = 150;
+/// Sequences in a test.
+const SEQUENCES: u64 = 250;
 /// How long everything may take that the kernel does later.
 const SOON: Duration = Duration::from_secs(5);
 /// How long the sequences may take on a machine that is busy with other tests.
@@ -84,28 +85,87 @@ pub fn intercept() {
 }
 
 pub fn tests() -> Vec<Trial> {
-    let trial = |name: &'static str, first: u64, count: u64| {
+    let trial = |name: &'static str, first: u64, count: u64, often: &'static [&'static str]| {
         Trial::test(name, move || {
-            sequences(first, count);
+            sequences(first, count, often);
             Ok(())
         })
     };
     if let Ok(seed) = std::env::var("SEED") {
         let seed = seed.parse().expect("SEED is a number");
-        return vec![trial("differential::seed", seed, 1)];
+        return vec![trial("differential::seed", seed, 1, &[])];
     }
     vec![
-        trial("differential::the_kernels_agree_1", 0, SEQUENCES),
-        trial("differential::the_kernels_agree_2", SEQUENCES, SEQUENCES),
+        trial("differential::the_kernels_agree_1", 0, SEQUENCES, &OFTEN),
+        trial("differential::the_kernels_agree_2", SEQUENCES, SEQUENCES, &OFTEN),
     ]
 }
 
-fn sequences(first: u64, count: u64) {
+/// What has to come about in the sequences of a test, at least so often: else they would be no proof.
+const LEAST: u64 = 5;
+const OFTEN: [&str; 44] = [
+    "add link: fine",
+    "remove link: fine",
+    "set up: fine",
+    "set down: fine",
+    "add address: fine",
+    "add address: File exists (os error 17)",
+    "add address of IPv6: fine",
+    "remove address: fine",
+    "remove address of IPv6: fine",
+    "add route: fine",
+    "add route: File exists (os error 17)",
+    "add route: Network is unreachable (os error 101)",
+    "add route: Invalid argument (os error 22)",
+    "add route with hops: fine",
+    "add route of IPv6: fine",
+    "add route of IPv6: No route to host (os error 113)",
+    "replace route: fine",
+    "replace route with hops: fine",
+    "replace route of IPv6: fine",
+    "change route: fine",
+    "change route: No such file or directory (os error 2)",
+    "append route: fine",
+    "append route of IPv6: fine",
+    "prepend route: fine",
+    "remove route: fine",
+    "remove route: No such process (os error 3)",
+    "remove route of IPv6: fine",
+    "add rule: fine",
+    "add rule: File exists (os error 17)",
+    "add rule of IPv6: fine",
+    "remove rule: fine",
+    "remove rule of IPv6: fine",
+    "imon's replace: fine",
+    "imon's remove route: fine",
+    "imon's add rule: fine",
+    "imon's append rule: fine",
+    "imon's remove rule: fine",
+    "packet sent: Unicast",
+    "packet sent: Unicast, one of several",
+    "packet sent of IPv6: Unicast",
+    "packet sent of IPv6: Unicast, one of several",
+    "packet received: Unicast",
+    "packet received: Local",
+    "packet received: Invalid argument (os error 22)",
+];
+
+fn sequences(first: u64, count: u64, often: &[&str]) {
     let lab = Lab::new();
     let arguments = [INSIDE.into(), first.to_string(), count.to_string()];
     let inside = lab.spawn("router", std::env::current_exe().unwrap(), arguments);
     let status = inside.wait(PATIENCE);
-    assert!(status.success(), "{}", inside.texts().join("\n"));
+    let lines = inside.texts();
+    assert!(status.success(), "{}", lines.join("\n"));
+    let tally = |line: &String| {
+        let (times, what) = line.trim_start().split_once(' ')?;
+        Some((what.to_string(), times.parse().ok()?))
+    };
+    let tally: Tally = lines.iter().filter_map(tally).collect();
+    for what in often {
+        let times = tally.get(*what).copied().unwrap_or(0);
+        assert!(times >= LEAST, "{what}: only {times} times\n{}", lines.join("\n"));
+    }
 }
 
 /// Makes the changes in both, and says where they differ.

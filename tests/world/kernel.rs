@@ -14,6 +14,7 @@ mod ip4;
 mod ip6;
 mod rules;
 mod seen;
+mod tests;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,6 +23,7 @@ use imon::net::{self, Change};
 
 pub use rules::{Action, Rule};
 pub use seen::{Ear, Heard};
+pub use tests::tests;
 
 pub const MAIN: u32 = 254;
 pub const LOCAL: u32 = 255;

@@ -20,6 +20,6 @@ use libtest_mimic::Arguments;
 fn main() {
     imon_lab::roles::intercept();
     differential::intercept();
-    let suites = [differential::tests()];
+    let suites = [kernel::tests(), differential::tests()];
     libtest_mimic::run(&Arguments::from_args(), suites.into_iter().flatten().collect()).exit();
 }

@@ -46,7 +46,8 @@ impl Kernel {
         let at = self.addresses.iter().position(is_it).ok_or(libc::EADDRNOTAVAIL)?;
         let old = self.addresses.remove(at);
         self.tell(News::NoAddress(old.clone()));
-        self.delete6_first(|r| r.kind == Kind::Local && r.destination == old.address && r.over(old.index));
+        let own = local_route(&old);
+        self.delete6_first(|r| *r == own);
         let needed = |a: &Address| a.prefix == old.prefix && covers(a.address, a.prefix, old.address);
         if !old.no_prefix_route && !self.own6(old.index).iter().any(needed) {
             let prefix = |r: &Route| {
