@@ -14,8 +14,8 @@ use imon_lab::Lab;
 use libtest_mimic::Trial;
 
 use crate::kernel::{
-    self, Action, Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, MAIN, Mode, News, Route, Rule, Settings, Way,
-    scope,
+    self, Action, Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, MAIN, Mode, Neighbour, News, Route, Rule,
+    Settings, Way, scope, state,
 };
 use crate::random::Random;
 use crate::real::{Real, sysctl};
@@ -47,6 +47,9 @@ enum Op {
     RemoveRule(Rule, Option<u32>),
     /// As imon asks for it.
     Change(Change),
+    SetNeighbour(Neighbour),
+    Forget(u32, IpAddr),
+    Verify(u32, Ipv4Addr),
 }
 
 /// What was done, and what came of it, how often.
@@ -103,7 +106,7 @@ pub fn tests() -> Vec<Trial> {
 
 /// What has to come about in the sequences of a test, at least so often: else they would be no proof.
 const LEAST: u64 = 5;
-const OFTEN: [&str; 44] = [
+const OFTEN: [&str; 48] = [
     "add link: fine",
     "remove link: fine",
     "set up: fine",
@@ -141,6 +144,10 @@ const OFTEN: [&str; 44] = [
     "imon's add rule: fine",
     "imon's append rule: fine",
     "imon's remove rule: fine",
+    "set neighbour: fine",
+    "set neighbour of IPv6: fine",
+    "forget neighbour: fine",
+    "verify neighbour: fine",
     "packet sent: Unicast",
     "packet sent: Unicast, one of several",
     "packet sent of IPv6: Unicast",
@@ -246,6 +253,7 @@ fn compare(kernel: &Kernel, real: &mut Real, v6: bool) -> Result<(), String> {
     real_routes.sort_by_key(|r| r.table);
     same("routes", &routes, &real_routes)?;
     same("rules", kernel.rules(false), &real.rules(false))?;
+    same("neighbours", kernel.neighbours(), &real.neighbours())?;
     if !v6 {
         return Ok(());
     }
@@ -409,6 +417,9 @@ impl Op {
             Self::AddRule(rule, priority, exclusive) => kernel.add_rule(rule, *priority, *exclusive),
             Self::RemoveRule(rule, priority) => kernel.remove_rule(rule, *priority),
             Self::Change(change) => kernel.request(change),
+            Self::SetNeighbour(neighbour) => kernel.set_neighbour(*neighbour),
+            Self::Forget(index, address) => kernel.forget(*index, *address),
+            Self::Verify(index, address) => kernel.verify(*index, *address),
         }
     }
 
@@ -424,6 +435,9 @@ impl Op {
             Self::AddRule(rule, priority, exclusive) => real.add_rule(rule, *priority, *exclusive),
             Self::RemoveRule(rule, priority) => real.remove_rule(rule, *priority),
             Self::Change(change) => real.make(change),
+            Self::SetNeighbour(neighbour) => real.set_neighbour(*neighbour),
+            Self::Forget(index, address) => real.forget(*index, *address),
+            Self::Verify(index, address) => real.verify(*index, *address),
         }
     }
 
@@ -449,6 +463,9 @@ impl Op {
             Self::RemoveRoute(r, _) => format!("remove route{}", family(r.destination)),
             Self::AddRule(r, ..) => format!("add rule{}", if r.v6 { " of IPv6" } else { "" }),
             Self::RemoveRule(r, _) => format!("remove rule{}", if r.v6 { " of IPv6" } else { "" }),
+            Self::SetNeighbour(n) => format!("set neighbour{}", family(n.address)),
+            Self::Forget(_, address) => format!("forget neighbour{}", family(*address)),
+            Self::Verify(..) => "verify neighbour".into(),
             Self::Change(Change::Replace(_)) => "imon's replace".into(),
             Self::Change(Change::RemoveRoute(_)) => "imon's remove route".into(),
             Self::Change(Change::AddRule(_)) => "imon's add rule".into(),
@@ -579,8 +596,29 @@ impl Draw {
             33..57 => self.add_route(),
             57..66 => self.remove_route(),
             66..78 => self.add_rule(),
-            78..86 => self.remove_rule(),
+            78..84 => self.remove_rule(),
+            84..88 => self.neighbour(),
             _ => Op::Change(self.change()),
+        }
+    }
+
+    fn neighbour(&mut self) -> Op {
+        let v6 = self.is_v6();
+        let all = if v6 { ["fd00::fe", "fd00:1::fe", "fe80::fe"] } else { ["10.0.0.254", "10.0.1.254", "10.0.0.77"] };
+        let (mut index, mut address) = (*self.random.pick(&INDEXES), self.host(&all));
+        let known: Vec<_> = self.kernel.neighbours().iter().filter(|n| n.address.is_ipv6() == v6).copied().collect();
+        let there = !known.is_empty() && self.random.percent(80);
+        if there {
+            let one = self.random.pick(&known);
+            (index, address) = (one.index, one.address);
+        }
+        match (self.random.below(if there { 3 } else { 8 }), address) {
+            (0, _) => Op::Forget(index, address),
+            (1, IpAddr::V4(ip)) => Op::Verify(index, ip),
+            _ => {
+                let state = *self.random.pick(&[state::PERMANENT, state::REACHABLE, state::STALE]);
+                Op::SetNeighbour(Neighbour { index, address, state })
+            }
         }
     }
 

@@ -2,16 +2,24 @@
 //! routes, and the news of every change. There are no sockets and no time in it. `differential.rs` holds it against the
 //! real kernel.
 //!
-//! Errors are the kernel's `errno`. Not modelled, and not drawn by the differential test:
-//! - one table for `local` and `main`, which the kernel has until the first rule is added ([`Kernel::new`] is behind that);
+//! Errors are the kernel's `errno`. What is said here is what Linux 6.18 does; a kernel of another age may differ in
+//! details that were mended since. Not modelled, and not drawn by the differential test:
+//! - one table for `local` and `main`, which the kernel has until the first rule is added ([`Kernel::new`] is behind that),
+//!   and that there is no table `local` before `lo` was up;
 //! - the kernel's choice among the hops of a multipath route, and among several defaults of the same metric, which it
 //!   makes by hashes and by what it knows of neighbours: a lookup gives all that it may be;
-//! - next-hop objects, encapsulations, VRF, realms, users, route metrics as `mtu`, routes by source of IPv6;
+//! - links but veth pairs, and those whose other end is elsewhere, which only the simulation has (bridges, bonds, VLANs
+//!   and tunnels are such links with a flag); changes of names;
+//! - IPv6 addresses that the kernel makes itself (link-local, router advertisements), duplicate address detection,
+//!   anycast (`forwarding` of IPv6), other ends of addresses, `lo` being set down, and packets of IPv6 that come in;
+//! - next-hop objects, encapsulations, VRF, realms, users, route metrics as `mtu`, routes by source of IPv6, expiry;
 //! - `goto` rules, and limits of interface groups;
+//! - what neighbours do by themselves: who answers, and when one that does not is given up, the world sets;
 //! - sysctls, but for those of [`Settings`].
 
 mod ip4;
 mod ip6;
+mod neighbours;
 mod rules;
 mod seen;
 mod tests;
@@ -21,6 +29,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use imon::net::{self, Change};
 
+pub use neighbours::{Neighbour, state};
 pub use rules::{Action, Rule};
 pub use seen::{Ear, Heard};
 pub use tests::tests;
@@ -268,6 +277,7 @@ pub struct Kernel {
     rules4: Vec<Rule>,
     rules6: Vec<Rule>,
     no_ipv6: bool,
+    neighbours: Vec<Neighbour>,
     news: Vec<News>,
     /// What imon hears of it.
     pub ear: Ear,
@@ -297,6 +307,7 @@ impl Kernel {
             rules4: vec![table(false, 0, LOCAL), table(false, 32_766, MAIN), table(false, 32_767, DEFAULT)],
             rules6: vec![table(true, 0, LOCAL), table(true, 32_766, MAIN)],
             no_ipv6: false,
+            neighbours: Vec::new(),
             news: Vec::new(),
             ear: Ear::default(),
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use imon::net::{self, Change};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::kernel::{Action, Address, Errno, Flow, Hop, Kind, LOOPBACK, Mode, News, Route, Rule, Way};
+use crate::kernel::{Action, Address, Errno, Flow, Hop, Kind, LOOPBACK, Mode, Neighbour, News, Route, Rule, Way};
 
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
@@ -25,6 +25,8 @@ const NETLINK_GET_STRICT_CHK: libc::c_int = 12;
 const LOOKUP_TABLE: u32 = 0x1000;
 const FIB_MATCH: u32 = 0x2000;
 const CLONED: u32 = 0x200;
+/// `NUD_NOARP`.
+const NO_ARP: u16 = 0x40;
 const SECONDARY: u32 = 0x01;
 const NO_DAD: u32 = 0x02;
 const NO_PREFIX_ROUTE: u32 = 0x200;
@@ -171,6 +173,32 @@ impl Real {
 
     pub fn remove_rule(&mut self, rule: &Rule, priority: Option<u32>) -> Result<(), Errno> {
         self.ask(request(33, ACK, &rule_body(rule, priority))).map(drop)
+    }
+
+    /// Learns of a neighbour, as a person would set it.
+    pub fn set_neighbour(&mut self, neighbour: Neighbour) -> Result<(), Errno> {
+        let mut body = neighbour_body(neighbour.index, neighbour.address, neighbour.state);
+        body.extend(attribute(2, &[2, 0, 0, 0, 0, 9]));
+        self.ask(request(28, ACK | CREATE | REPLACE, &body)).map(drop)
+    }
+
+    pub fn forget(&mut self, index: u32, address: IpAddr) -> Result<(), Errno> {
+        self.ask(request(29, ACK, &neighbour_body(index, address, 0))).map(drop)
+    }
+
+    /// As imon asks for it.
+    pub fn verify(&mut self, index: u32, address: Ipv4Addr) -> Result<(), Errno> {
+        let mut out = Vec::new();
+        imon::wire::rtnetlink::verify(index, address, 0, &mut out);
+        self.ask(out).map(drop)
+    }
+
+    /// Those that are asked for at all: groups of hosts need not be.
+    pub fn neighbours(&mut self) -> Vec<Neighbour> {
+        let answers = self.ask(request(30, DUMP, &[0; 12])).unwrap();
+        let mut all: Vec<_> = answers.iter().filter_map(|raw| neighbour(&raw.body)).collect();
+        all.sort_unstable();
+        all
     }
 
     pub fn links(&mut self) -> Vec<net::Link> {
@@ -330,6 +358,22 @@ fn address_body(a: &Address) -> Vec<u8> {
         out.extend(attribute(9, &a.metric.to_ne_bytes()));
     }
     out
+}
+
+/// `struct ndmsg`: family, padding, interface, state, flags, type.
+fn neighbour_body(index: u32, address: IpAddr, state: u16) -> Vec<u8> {
+    let mut out = vec![family(address.is_ipv6()), 0, 0, 0];
+    out.extend(index.to_ne_bytes());
+    out.extend(state.to_ne_bytes());
+    out.extend([0; 2]);
+    out.extend(attribute(1, &octets(address)));
+    out
+}
+
+fn neighbour(body: &[u8]) -> Option<Neighbour> {
+    let address = attributes(&body[12..]).iter().find(|(kind, _)| *kind == 1).map(|(_, value)| ip(value))?;
+    let state = u16_at(body, 8);
+    (state & NO_ARP == 0).then_some(Neighbour { index: u32_at(body, 4), address, state })
 }
 
 fn route_body(r: &Route, kind: u8, scope: u8) -> Vec<u8> {

@@ -57,7 +57,7 @@ impl Kernel {
             }
         }
         let first = own().next().map_or(self.addresses.len(), |(at, _)| at);
-        let last = own().last().map_or(self.addresses.len(), |(at, _)| at + 1);
+        let last = own().next_back().map_or(self.addresses.len(), |(at, _)| at + 1);
         let at = if new.secondary { last } else { place.map_or(first, |at| at + 1) };
         self.addresses.insert(at, new.clone());
         self.tell(News::Address(new.clone()));
@@ -338,6 +338,7 @@ impl Kernel {
 
     /// Marks the hops over an interface, and takes the routes away that have no other. Nothing is told.
     fn disable(&mut self, index: u32, how: Gone) {
+        self.forget_all(index, false, how != Gone::Carrier);
         for route in &mut self.routes4 {
             let mut over = false;
             for hop in route.hops.iter_mut().filter(|h| h.index == index) {

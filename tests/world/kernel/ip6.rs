@@ -172,12 +172,14 @@ impl Kernel {
         if carrier {
             return self.ready6(index);
         }
+        self.forget_all(index, true, false);
         for route in self.routes6.iter_mut().filter(|r| r.over(index) && r.kind != Kind::Local) {
             route.hops.iter_mut().for_each(|h| h.linkdown = true);
         }
     }
 
     pub(super) fn device_down6(&mut self, index: u32) {
+        self.forget_all(index, true, true);
         let group = |r: &Route| (r.table, r.destination, r.prefix, r.metric);
         let stays = |all: &[Route], route: &Route| {
             // A hop of several stays, and is dead, as long as one is over another interface.
@@ -208,6 +210,7 @@ impl Kernel {
     }
 
     pub(super) fn device_gone6(&mut self, index: u32) {
+        self.forget_all(index, true, true);
         while self.delete6_first(|r| r.over(index)) {}
         self.remove_addresses6(index);
     }

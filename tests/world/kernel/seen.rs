@@ -107,7 +107,8 @@ impl Kernel {
             Query::Routes6 => self.routes6().iter().map(said_route).collect(),
             Query::Rules => self.rules(false).iter().map(|r| Said::Rule(rule_of(r))).collect(),
             Query::Way(to) => self.way_to(to).map(Said::Route).into_iter().collect(),
-            Query::Nexthops | Query::Neighbours => Vec::new(),
+            Query::Neighbours => self.neighbours().iter().map(|n| Said::Neighbour(n.said())).collect(),
+            Query::Nexthops => Vec::new(),
         };
         let interrupted = self.ear.interruptions > 0 && !all.is_empty();
         if interrupted {
