@@ -381,7 +381,7 @@ impl Kernel {
                 let found = match here.filter(on_link).filter(over) {
                     Some(route) => route,
                     None => {
-                        let all = self.walk6(&flow, true).map_err(|_| libc::EHOSTUNREACH)?;
+                        let all = self.walk_to_gateway6(&flow).map_err(|_| libc::EHOSTUNREACH)?;
                         Some(&self.routes6[all[0]]).filter(on_link).filter(over).ok_or(libc::EHOSTUNREACH)?
                     }
                 };
@@ -510,6 +510,13 @@ impl Kernel {
         };
         let others = node.iter().copied().filter(sibling).filter(|at| score(*at).is_some());
         Some([found].into_iter().chain(others).collect())
+    }
+
+    /// As [`Self::walk6`], but the kernel overlooks limits of prefix lengths here, and goes on behind no `throw` route.
+    fn walk_to_gateway6(&self, flow: &Flow) -> Result<Vec<usize>, Errno> {
+        self.walk(&self.rules6, flow, |table| {
+            self.find6(table, flow.to, flow.device, true).map(|found| (found, u8::MAX)).ok_or(libc::EAGAIN)
+        })
     }
 
     fn walk6(&self, flow: &Flow, strict: bool) -> Result<Vec<usize>, Errno> {
