@@ -540,6 +540,10 @@ fn read_failover(settings: &Settings, report: &mut Report) -> Option<Failover> {
         loss: limit(settings, ["max-loss", "return-loss"], |percent| percent / 100.0, report)?,
         rtt: limit(settings, ["max-rtt", "return-rtt"], |ms| Duration::from_secs_f64(ms / 1000.0), report)?,
     };
+    let remind = settings.seconds("remind")?;
+    if !remind.is_zero() && remind < Duration::from_secs(1) {
+        settings.error(report, "remind", "remind is less than a second: 0 for never, or 1 and more".to_owned());
+    }
     Some(Failover {
         timing,
         wans: vec![primary, standby],
@@ -549,7 +553,7 @@ fn read_failover(settings: &Settings, report: &mut Report) -> Option<Failover> {
         hold_down: settings.seconds("hold-down")?,
         quality,
         idle_interval: settings.seconds("idle-interval").map(|every| (!every.is_zero()).then_some(every))?,
-        remind: settings.seconds("remind").map(|every| (!every.is_zero()).then_some(every))?,
+        remind: (!remind.is_zero()).then_some(remind),
         flush_conntrack: settings.flag("flush-conntrack")?,
         remove_on_exit: settings.text("on-exit")? == "remove",
     })

@@ -396,7 +396,7 @@ static SCHEMA: &[Key] = &[
         "remind",
         Kind::Seconds { min: 0.0, max: 604_800.0 },
         "0",
-        "Seconds from the beginning of a network's outage to the event failover-remind, and from each to the next. 0: never.",
+        "Seconds from the beginning of a network's outage to the event failover-remind, and from each to the next, at least 1. 0: never.",
     ),
     Key::new(
         "failover",

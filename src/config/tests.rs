@@ -659,5 +659,8 @@ fn v11_events_are_named_one_by_one_or_all_and_unknown_ones_are_errors() {
     let failover = |text: &str| parse("f", text.as_bytes(), &Overrides::default()).config.unwrap().failover.unwrap();
     assert_eq!(failover(text).remind, Some(Duration::from_secs(600)));
     assert_eq!(failover(&text.replace("600", "0")).remind, None);
+    assert_eq!(failover(&text.replace("600", "1")).remind, Some(Duration::from_secs(1)));
+    let errors = parse("f", text.replace("600", "0.001").as_bytes(), &Overrides::default()).errors;
+    assert!(errors.len() == 1 && errors[0].message.contains("remind is less than a second"), "{errors:?}");
     assert_eq!(failover(&text.replace(", \"remind\": 600", "")).remind, None);
 }

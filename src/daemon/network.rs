@@ -863,7 +863,7 @@ impl<W: World> Network<W> {
             if names().any(|name| name == wan.device) {
                 continue;
             }
-            let near = nearest(&wan.device, names()).map_or_else(String::new, |name| format!("did you mean {name}? "));
+            let near = nearest(&wan.device, names()).map_or_else(String::new, |name| format!("Did you mean {name}? "));
             let all: Vec<&str> = names().filter(|name| *name != "lo").collect();
             let all = match all.as_slice() {
                 [] => "There is none at all".to_owned(),
@@ -871,7 +871,7 @@ impl<W: World> Network<W> {
                 all => format!("There are {}", all.join(", ")),
             };
             let text = format!(
-                "Warning: {label}: there is no interface {}; {near}{all}. It is used as soon as it appears",
+                "Warning: {label}: there is no interface {}. {near}{all}. It is used as soon as it appears",
                 wan.device
             );
             self.remarks.push((Severity::Warning, text));

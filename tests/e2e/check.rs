@@ -386,8 +386,8 @@ fn scenario(s: &Scenario) {
     let (code, value) = json(&world.lab, s.args);
     beside.end(&world.lab);
     // Ten seconds, and what a machine under load adds.
-    assert!(begin.elapsed() < Duration::from_secs(20), "took {:?}", begin.elapsed());
-    assert!(value["seconds"].as_f64().unwrap() < 10.5, "{value:#}");
+    assert!(begin.elapsed() < Duration::from_secs(30), "took {:?}", begin.elapsed());
+    assert!(value["seconds"].as_f64().unwrap() < 15.0, "{value:#}");
     assert_eq!(value["verdict"], s.verdict, "{value:#}");
     assert_eq!(code, s.exit, "{value:#}");
     let text = value["text"].as_str().unwrap();

@@ -20,7 +20,7 @@ fn v3_tcp_to_either_networks_address_is_answered_by_it_whatever_the_reverse_path
     for rp_filter in [0, 1, 2] {
         let lab = bare(Lab::builder().rp_filter(rp_filter));
         let _server = lab.spawn("router", "busybox", ["nc", "-ll", "-p", "8080", "-e", "echo", "served"]);
-        let imon = start(&lab, probes());
+        let imon = start(&lab, json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
         wait_up(&imon);
         let served = |address: &str| {
             lab.sh("inet", &format!("timeout 2 busybox nc -w 2 {address} 8080 </dev/null || true")).contains("served")

@@ -243,7 +243,7 @@ fn b18_an_interface_that_is_not_there_is_named_with_the_nearest_and_picked_up() 
     let lab = lab();
     lab.sh("router", "ip link set wan1 down && ip link set wan1 name uplink1 && ip link set uplink1 up");
     let imon = start(&lab, json!({ "primary-if": "uplink0" }));
-    imon.wait_line(|line| line.contains("there is no interface uplink0; did you mean uplink1?"), SOON);
+    imon.wait_line(|line| line.contains("there is no interface uplink0. Did you mean uplink1? There"), SOON);
     imon.wait_line(|line| line.contains("There are lan0, uplink1, wan2"), SOON);
     wait_active(&imon, 0, Wan::Two);
     lab.sh("router", "ip link set uplink1 down && ip link set uplink1 name uplink0 && ip link set uplink0 up");
