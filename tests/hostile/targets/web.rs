@@ -117,8 +117,8 @@ pub(super) fn secrets(data: &[u8]) {
     let mut input = Input(data);
     let form = input.byte();
     let [secret, before, after] = parts::<3>(input.0).map(|text| String::from_utf8_lossy(text).into_owned());
-    // Printable ASCII, without blanks, which do not count, and of some length.
-    let secret: String = secret.chars().filter(char::is_ascii_graphic).take(64).collect();
+    // Printable ASCII, without blanks and `+`, which do not count.
+    let secret: String = secret.chars().filter(|c| c.is_ascii_graphic() && *c != '+').take(64).collect();
     // What stands around it is whole words: an escape that is cut in two is nobody's spelling.
     let word = |text: &str| -> String {
         text.chars()
