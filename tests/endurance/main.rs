@@ -33,7 +33,6 @@ const GROWTH: u64 = 32;
 
 /// Of the lab's internet, all of which answer.
 const TARGETS: u64 = 1000;
-const PER_SECOND: u64 = 2 * TARGETS;
 
 /// Notes each call, and pulls the cables: of the network in use as soon as the other one is online again, which is put
 /// back in as soon as the traffic has left it. While there is a file `pause` both stay in.
@@ -68,7 +67,7 @@ fn endure() {
     lab.write("/run/lab/calls", "");
     lab.write("/run/lab/pause", "");
     let failover = r#"{"global": {"action": "/run/lab/action", "events": ["failover-online", "failover-offline"]},
-        "failover": {"enable": true, "interval": 1, "pingcount": 1, "prefer-primary": false, "hold-down": 0,
+        "failover": {"enable": true, "interval": 0.1, "pingcount": 1, "pingwait": 0.1, "prefer-primary": false, "hold-down": 0,
             "primary-if": "wan1", "primary-name": "net42", "primary-gw": "192.168.42.1",
             "standby-if": "wan2", "standby-name": "net62", "standby-gw": "192.168.62.1"}}"#;
     let targets: Vec<String> = (0..TARGETS).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
