@@ -118,6 +118,9 @@ fn assert_nothing_secret(text: &[u8], shown: &[String]) {
     for value in root.values().filter_map(Value::as_object) {
         find_secrets(&Value::Object(value.clone()), false, &mut secrets);
     }
+    // Words of imon's own are no secrets: those have letters of both sizes and digits.
+    let kinds = [char::is_ascii_uppercase, char::is_ascii_lowercase, char::is_ascii_digit];
+    secrets.retain(|secret: &String| kinds.iter().all(|kind| secret.contains(|c| kind(&c))));
     for secret in secrets.iter().filter(|secret| text.matches(secret.as_str()).count() == 1) {
         let leak = shown.iter().find(|shown| shown.contains(secret.as_str()));
         assert!(leak.is_none(), "the secret {secret:?} is in {leak:?}");
