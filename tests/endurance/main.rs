@@ -41,8 +41,8 @@ const TARGETS: u64 = 1000;
 
 const FAILOVER: &str = r#"{"global": {"action": "/run/lab/action", "events": ["failover-online", "failover-offline"]},
     "failover": {"enable": true, "interval": 0.1, "pingcount": 1, "pingwait": 0.1, "prefer-primary": false, "hold-down": 0,
-            "primary-if": "wan1", "primary-name": "net42", "primary-gw": "192.168.42.1",
-            "standby-if": "wan2", "standby-name": "net62", "standby-gw": "192.168.62.1"}}"#;
+        "primary-if": "wan1", "primary-name": "net42", "primary-gw": "192.168.42.1",
+        "standby-if": "wan2", "standby-name": "net62", "standby-gw": "192.168.62.1"}}"#;
 
 /// Notes each call, and pulls the cables: of the network in use as soon as the other one is online again, which is put
 /// back in as soon as the traffic has left it. While there is a file `pause` both stay in.
