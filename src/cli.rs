@@ -35,6 +35,18 @@ const USAGE: u8 = 2;
 /// Something failed that may work the next time.
 const FAILURE: u8 = 3;
 
+/// What arguments mean, in words, for the tests that try any: a command, or what is shown.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn meaning(words: &[String]) -> Result<String, String> {
+    match args::parse(words) {
+        Parsed::Command(command) => Ok(format!("{command:?}")),
+        Parsed::Show(text) => Ok(text),
+        Parsed::Wrong(why) => Err(why),
+    }
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -15,7 +15,9 @@ pub fn read(text: &str) -> Option<f64> {
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     let (number, exponent) = text.split_at(text.find(['e', 'E']).unwrap_or(text.len()));
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
+    // Blanks at the end are nothing to JSON.
+    let blank = exponent.ends_with(|c: char| c.is_ascii_whitespace());
+    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) || blank {
         return None;
     }
     let whole = whole.trim_start_matches('0');
@@ -113,7 +115,7 @@ mod tests {
         for text in [
             "10", "+10", "-3", "0", "-0", "00", "007", "0.5", ".5", "5.", "+.5", "-.5", "1e3", "1E-3", "1.5e+2", "0e5",
             "", ".", "+", "-", "e5", ".e5", "1e", "1e+", "1 ", " 1", "1,5", "0x10", "1_0", "--1", "+-1", "1.2.3",
-            "1e5.5", "é", "1é",
+            "1e5.5", "é", "1é", "1e5 ", "1e5\n", "1e 5",
         ] {
             assert_eq!(read(text), text.parse().ok(), "{text:?}");
         }

@@ -518,12 +518,13 @@ pub fn is_assumed(conf: &str) -> bool {
     Conf::parse(conf).assumed
 }
 
-/// The address of this family that a name has without being asked for: by a hosts(5), or by itself.
+/// The address of this family that a name has without being asked for: by itself, or else by a hosts(5), as the daemon's
+/// [`Resolver`] has it.
 #[must_use]
 pub fn in_hosts(hosts: &str, name: &str, v6: bool) -> Option<IpAddr> {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     let known = files::hosts(hosts).filter(|(_, alias)| alias.eq_ignore_ascii_case(&name)).map(|(address, _)| address);
-    known.chain(itself(&name)).find(|address| address.is_ipv6() == v6)
+    itself(&name).into_iter().chain(known).find(|address| address.is_ipv6() == v6)
 }
 
 /// The address a name has without any lookup: one written as such, and `localhost` with all below it (RFC 6761, 6.3).

@@ -130,7 +130,9 @@ impl Task {
         }
     }
 
-    fn read(text: &[u8]) -> Option<Self> {
+    /// Reads that text.
+    #[must_use]
+    pub fn read(text: &[u8]) -> Option<Self> {
         let fields = Fields::read(text)?;
         let job = match (fields.text("source"), fields.text("page")) {
             (Some(source), _) => Job::Lookup(Source::parse(&source).ok()?),

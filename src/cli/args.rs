@@ -418,7 +418,7 @@ fn external_ip(words: &[String]) -> Parsed {
     parsed.unwrap_or_else(|e| {
         let family = e.family.as_deref().unwrap_or("4");
         let Some(family) = Family::parse(family) else {
-            return Parsed::Wrong(format!("--family is 4 or 6, not '{family}'. See '{SEE}'."));
+            return Parsed::Wrong(format!("--family is 4 or 6, not '{}'. See '{SEE}'.", Clean(family)));
         };
         let (sources, bind, ca_file) = (e.source, e.bind, e.ca_file);
         Parsed::Command(Command::ExternalIp(Ask { sources, family, bind, ca_file, all: e.all, json: e.json }))
@@ -476,7 +476,7 @@ fn read<T: FromArgs>(
         Ok(value) => Err(value),
         Err(early) => {
             let first = early.output.lines().find(|l| !l.trim().is_empty()).unwrap_or("The arguments are wrong");
-            Ok(Parsed::Wrong(format!("{}. See '{see}'.", first.trim_end_matches('.'))))
+            Ok(Parsed::Wrong(format!("{}. See '{see}'.", Clean(first.trim_end_matches('.')))))
         }
     }
 }
@@ -540,6 +540,8 @@ mod tests {
             assert!(wrong(word).contains(&format!("Did you mean '{near}'?")), "{word}");
         }
         assert_eq!(wrong("a\u{1b}[2J"), "Unknown command 'a\\u{1b}[2J'. See 'imon --help'.");
+        assert!(wrong("external-ip --family a\u{1b}[2J").contains("not 'a\\u{1b}[2J'"));
+        assert_eq!(wrong("check a\u{1b}[2J"), "Unrecognized argument: a\\u{1b}[2J. See 'imon check --help'.");
         assert_eq!(parse(&words("help configure")), Parsed::Show(HELP_CONFIGURE.to_owned()));
         assert_eq!(wrong("--instance"), "Option '--instance' needs a value. See 'imon --help'.");
         assert_eq!(wrong("--instance --nosyslog"), "Option '--instance' needs a value. See 'imon --help'.");

@@ -149,7 +149,7 @@ fn edit(text: &str, key: &Key, raw: &str) -> Result<String, Fault> {
     Ok(replaced(at, &inserted(&entries, "        ", &format!("{quoted}: {raw}"), "    ")))
 }
 
-/// Where something is added to an object: behind its last value, or, if it has none, in place of all between its braces.
+/// Where something is added to an object: behind its last value, or, if it has none, before its closing brace.
 fn after_last(
     document: &Document,
     text: &str,
@@ -159,10 +159,12 @@ fn after_last(
     if let Some(last) = entries.last().and_then(|entry| document.range(entry.value)) {
         return last.end..last.end;
     }
-    let inside = text.get(object.clone()).unwrap_or("");
-    let open = inside.find('{').map_or(object.start, |at| object.start + at + 1);
-    let close = inside.rfind('}').map_or(object.end, |at| object.start + at);
-    open..close.max(open)
+    // Comments may have braces in them, and stay.
+    let plain = document.plain().get(object.clone()).unwrap_or("");
+    let open = plain.find('{').map_or(object.start, |at| object.start + at + 1);
+    let close = plain.rfind('}').map_or(object.end, |at| object.start + at);
+    let from = open + text.get(open..close).map_or(0, |inside| inside.trim_ascii_end().len());
+    from..close.max(from)
 }
 
 fn inserted(entries: &[Entry<'_>], indent: &str, new: &str, outer: &str) -> String {
@@ -284,6 +286,13 @@ mod tests {
         assert_eq!(changed("{}", "ping.interval", "5"), "{\n    \"ping\": {\n        \"interval\": 5\n    }\n}");
         // A comment that looks like a brace is none.
         changed("{\n# }\n \"ping\": {\n# {\n}}", "ping.enable", "true");
+        let new = changed("# {\n{\n    # } none yet\n}\n# }\n", "ping.enable", "true");
+        let section = "    \"ping\": {\n        \"enable\": true\n    }\n";
+        assert_eq!(new, format!("# {{\n{{\n    # }} none yet\n{section}}}\n# }}\n"));
+        assert_eq!(
+            changed("{\"ping\": {\n    # two\n}}", "ping.enable", "true"),
+            "{\"ping\": {\n    # two\n        \"enable\": true\n    }}"
+        );
     }
 
     #[test]

@@ -134,6 +134,11 @@ impl Document {
         Some(start..end)
     }
 
+    /// The text, with blanks for its comments: what stands in it stands at the same place of the file.
+    pub(super) fn plain(&self) -> &str {
+        &self.text
+    }
+
     fn line_at(&self, offset: usize) -> usize {
         self.later_lines.partition_point(|start| *start <= offset) + 1
     }

@@ -662,3 +662,17 @@ fn d5_a_few_names_are_tried_as_soon_as_ever_beside_healthy_ones() {
     let healthy = ids.iter().filter(|id| w.resolver.address(**id).is_some()).count();
     assert_eq!(healthy, 999);
 }
+
+#[test]
+fn both_readers_of_the_hosts_file_find_the_same_address() {
+    let hosts = "127.0.0.2 localhost\n9.9.9.9 1.1.1.1\n10.0.0.1 Nas.lan\n2001:db8::1 nas.lan localhost\n";
+    for (name, wanted) in [("localhost", "127.0.0.1"), ("1.1.1.1", "1.1.1.1"), ("nas.lan.", "10.0.0.1")] {
+        let wanted: IpAddr = wanted.parse().unwrap();
+        let mut resolver = Resolver::new(1);
+        let id = resolver.watch(name);
+        resolver.set_files(hosts, "");
+        assert_eq!((resolver.address(id), in_hosts(hosts, name, false)), (Some(wanted), Some(wanted)), "{name}");
+    }
+    assert_eq!(in_hosts(hosts, "localhost", true), "2001:db8::1".parse().ok());
+    assert_eq!(in_hosts(hosts, "other", false), None);
+}

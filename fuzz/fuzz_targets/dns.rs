@@ -1,0 +1,2 @@
+#![no_main]
+imon_fuzz::program!("dns");
