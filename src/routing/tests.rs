@@ -1212,3 +1212,32 @@ fn v1_what_it_means_of_rules_and_routes_of_any_kind() {
     assert_eq!(kinds(vec![], vec![Route { metric: u32::MAX, ..nowhere.clone() }]), []);
     assert_eq!(kinds(vec![], vec![to([224, 0, 0, 0], 3, nowhere)]), []);
 }
+
+#[test]
+fn a_choice_that_cannot_go_first_stands_before_main() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    kernel.routes.push(table(100, foreign(4, 0, 3, GW1)));
+    // There is no place between two rules of one preference.
+    kernel.add_rule(Rule { source: LAN, source_length: 32, ..rule(100, 101) });
+    kernel.add_rule(rule(100, 100));
+    kernel.follow(&policy, Some(1));
+    let choice = kernel.rules.iter().find(|rule| rule.table == policy.table());
+    assert_eq!(choice.map(|rule| rule.priority), Some(32765));
+}
+
+#[test]
+fn v1_rules_of_another_imon_that_leads_nothing_are_not_gone_behind() {
+    let mut kernel = Kernel::new();
+    let wan = |device: &str, gateway| Wan {
+        device: device.into(),
+        gateway: Gateway::Fixed(gateway),
+        targets: Vec::new(),
+        remembered: None,
+    };
+    let (a, b) = (Policy::new("a", vec![wan("wan1", GW1)], 201), Policy::new("b", vec![wan("wan2", GW2)], 300));
+    kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+    kernel.routes.push(foreign(3, 50, TUNNEL, Ipv4Addr::new(10, 8, 0, 1)));
+    kernel.follow(&b, Some(0));
+    kernel.follow(&a, Some(0));
+    assert_eq!(kernel.follow(&b, Some(0)), 0);
+}
