@@ -152,8 +152,8 @@ impl Policy {
     fn rule_leads(&self, rule: &Rule, view: &View<'_>) -> Lead {
         match rule.suppress {
             _ if rule.nowhere => Lead::Elsewhere,
-            None if rule.table != 0 => self.lead(rule.table, view),
-            _ => Lead::None,
+            None => self.lead(rule.table, view),
+            Some(_) => Lead::None,
         }
     }
 
@@ -209,7 +209,7 @@ impl Policy {
     fn goes_first(&self, rule: &Rule, view: &View<'_>) -> bool {
         let default = |table| view.routes.iter().filter(move |r| r.table == table && r.is_ours() && r.is_default());
         let way = |r: &Route| r.hop().map(|hop| hop.index);
-        let is_choice = rule.is_broad() && rule.table.checked_sub(TABLES).is_some_and(|n| n % TABLES_EACH == 0);
+        let is_choice = rule.table.checked_sub(TABLES).is_some_and(|n| n % TABLES_EACH == 0);
         let chosen = default(rule.table).find_map(way);
         is_choice && chosen.is_some() && default(MAIN).any(|r| way(r) == chosen && r.metric <= self.metric)
     }
@@ -302,7 +302,7 @@ impl Policy {
         let mut out: Vec<Change> = Vec::new();
         out.extend(probes.iter().filter(|rule| !view.rules.contains(rule)).cloned().map(Change::AddRule));
         let there: Vec<&Rule> = view.rules.iter().filter(|rule| rule.priority == place.at).collect();
-        let late = there.iter().rposition(|rule| place.before.contains(rule)).map_or(0, |at| at + 1);
+        let late = there.iter().rposition(|rule| place.before.contains(rule)).unwrap_or(0);
         let ours = |rules: &[&Rule]| {
             rules.iter().filter(|rule| self.is_our_rule(rule)).map(|r| (*r).clone()).collect::<Vec<_>>()
         };
@@ -328,10 +328,10 @@ impl Policy {
         let place = self.place(view);
         let mut all = Vec::new();
         for rule in view.rules.iter().filter(|rule| !Self::is_imons(rule)) {
-            let standard = rule.priority >= STANDARD || (rule.table == MAIN && rule.suppress.is_some());
+            let standard = rule.priority >= STANDARD;
             let lead = self.rule_leads(rule, view);
             let wan = if let Lead::Wan(wan) = lead { Some(wan) } else { None };
-            let before = rule.priority < place.at || place.before.contains(&rule);
+            let before = rule.priority <= place.at;
             let kind = match (lead, rule.is_broad()) {
                 (Lead::None | Lead::Stray, _) => continue,
                 _ if standard => continue,

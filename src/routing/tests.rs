@@ -834,3 +834,410 @@ fn v1_two_imons_with_two_networks_each_come_to_rest_whoever_comes_first() {
         }
     }
 }
+
+/// Two networks whose gateways are learnt.
+fn learning() -> Policy {
+    let wan =
+        |device: &str| Wan { device: device.into(), gateway: Gateway::Auto, targets: Vec::new(), remembered: None };
+    Policy::new("main", vec![wan("wan1"), wan("wan2")], 201)
+}
+
+fn gateway(policy: &Policy, wan: usize, kernel: &Kernel) -> Option<Ipv4Addr> {
+    if let Some(State::Ready(road)) = policy.state(wan, &kernel.view()) { road.gateway } else { None }
+}
+
+#[test]
+fn a_kernel_without_rules_is_seen_as_one() {
+    let mut picture = crate::net::Picture::default();
+    assert!(View::from(&picture).policy_routing);
+    picture.no_policy_routing = true;
+    assert!(!View::from(&picture).policy_routing);
+}
+
+#[test]
+fn each_state_has_words_of_its_own() {
+    let road = Road { index: 3, address: GW1, gateway: None, peer: None };
+    let states = [
+        State::Missing,
+        State::Down,
+        State::NoCarrier,
+        State::NoAddress,
+        State::Port,
+        State::NoGateway,
+        State::Refused,
+        State::Ready(road),
+    ];
+    let words: std::collections::BTreeSet<String> = states.iter().map(ToString::to_string).collect();
+    assert!(words.len() == states.len() && words.iter().all(|text| text.len() > 10), "{words:?}");
+}
+
+#[test]
+fn the_choice_is_in_a_table_of_the_instances_own() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    kernel.follow(&policy, Some(0));
+    assert_eq!(kernel.ours(policy.table()), 1);
+    let others = ["a", "b", "main-2"].map(|name| Policy::new(name, Vec::new(), 201).table());
+    for (n, table) in others.into_iter().enumerate() {
+        assert!(table >= TABLES && table % TABLES_EACH == 0 && table != policy.table(), "{table}");
+        assert!(!others[..n].contains(&table), "{table}");
+    }
+}
+
+/// The rules as the head of this module has them.
+#[test]
+fn the_rules_are_those_that_are_described() {
+    let (mut kernel, mut policy) = (Kernel::new(), policy());
+    policy.set_targets(0, vec![probed(1)]);
+    kernel.follow(&policy, Some(0));
+    let [base, one, two] = [policy.table(), policy.table_of(0), policy.table_of(1)];
+    let ours = kernel.rules.iter().filter(|r| r.protocol == PROTOCOL);
+    let shown: Vec<_> = ours.map(ToString::to_string).collect();
+    let nobody = kernel.rules.iter().find(|r| r.inverted).and_then(|r| r.source).unwrap();
+    assert!(nobody.octets().starts_with(&[255, 255]), "{nobody}");
+    let mut wanted = vec![
+        format!("pref 22011 from 192.168.42.2 to 1.1.1.1 ipproto icmp lookup {one}"),
+        format!("pref 32765 not from {nobody} lookup main suppress_prefixlength 0"),
+    ];
+    for (address, device, table) in [("192.168.42.2", "wan1", one), ("192.168.62.2", "wan2", two)] {
+        wanted.push(format!("pref 32765 from {address} ipproto tcp lookup {table}"));
+        wanted.push(format!("pref 32765 from {address} ipproto udp dport 53 lookup {table}"));
+        wanted.push(format!("pref 32765 from {address} oif {device} lookup {table}"));
+    }
+    wanted.push(format!("pref 32765 from all lookup {base}"));
+    assert_eq!(shown, wanted);
+}
+
+#[test]
+fn of_two_networks_without_metrics_the_gateway_of_the_first_is_remembered() {
+    let (mut kernel, mut policy) = (Kernel::new(), learning());
+    policy.remember(&foreign(16, 0, 3, GW1), &kernel.links);
+    kernel.routes.push(foreign(16, 0, 4, GW2));
+    assert_eq!((gateway(&policy, 0, &kernel), gateway(&policy, 1, &kernel)), (Some(GW1), Some(GW2)));
+    kernel.routes.clear();
+    assert_eq!(gateway(&policy, 1, &kernel), None, "it was not told of");
+    kernel.addresses[1].address = Ipv4Addr::new(10, 0, 0, 2);
+    assert_eq!(policy.state(0, &kernel.view()), Some(State::NoGateway), "the gateway is another network's");
+}
+
+#[test]
+fn a_gateway_is_not_remembered_from_a_route_of_ours_nor_from_a_piece_of_a_default() {
+    let kernel = Kernel::new();
+    for route in [foreign(PROTOCOL, 0, 3, GW1), to([0; 4], 1, foreign(16, 0, 3, GW1)), foreign(16, 0, 2, GW1)] {
+        let mut policy = learning();
+        policy.remember(&route, &kernel.links);
+        assert_eq!(policy, learning(), "{route}");
+    }
+}
+
+#[test]
+fn each_interface_has_the_gateway_of_its_own_default() {
+    let (mut kernel, policy) = (Kernel::new(), learning());
+    let detour = Ipv4Addr::new(192, 168, 42, 9);
+    kernel.routes.extend([
+        foreign(16, 50, 4, GW2),
+        to([0; 4], 1, foreign(3, 0, 3, detour)),
+        foreign(16, 100, 3, GW1),
+        foreign(16, 200, 3, detour),
+    ]);
+    assert_eq!((gateway(&policy, 0, &kernel), gateway(&policy, 1, &kernel)), (Some(GW1), Some(GW2)));
+}
+
+#[test]
+fn while_a_client_renews_the_gateway_is_that_in_the_networks_own_table() {
+    let (mut kernel, policy) = (Kernel::new(), learning());
+    let earlier = Ipv4Addr::new(192, 168, 42, 9);
+    kernel.routes.push(foreign(PROTOCOL, 201, 3, earlier));
+    kernel.routes.push(table(policy.table_of(0), foreign(PROTOCOL, 0, 3, GW1)));
+    assert_eq!(gateway(&policy, 0, &kernel), Some(GW1));
+    kernel.routes[1].protocol = 4;
+    kernel.routes[0].table = policy.table();
+    assert_eq!(gateway(&policy, 0, &kernel), Some(GW1), "in whatever table others have put it");
+}
+
+#[test]
+fn v10_a_default_in_another_table_replaces_nobodys() {
+    let (mut kernel, policy) = (Kernel::new(), learning());
+    kernel.routes.extend([foreign(16, 0, 4, GW2), table(77, foreign(16, 0, 2, GW1))]);
+    assert!(policy.lacks_metric(0, &kernel.view()));
+    assert!(!policy.lacks_metric(1, &kernel.view()), "it has its default");
+}
+
+#[test]
+fn another_configuration_is_like_this_one_whatever_is_probed_and_remembered() {
+    let (kernel, mut other) = (Kernel::new(), learning());
+    other.set_targets(0, vec![probed(1)]);
+    other.remember(&foreign(16, 0, 3, GW1), &kernel.links);
+    assert!(other != learning() && other.is_like(&learning()));
+    assert!(!policy().is_like(&learning()), "the gateways are others");
+    assert!(!policy().is_like(&Policy { metric: 202, ..policy() }));
+}
+
+#[test]
+fn a_default_is_ours_by_its_mark_or_by_the_configured_metric_and_gateway() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    let stranger = Ipv4Addr::new(192, 168, 42, 9);
+    for (route, ours) in [
+        (foreign(PROTOCOL, 7, 3, stranger), true),
+        (foreign(PROTOCOL, 7, 2, stranger), false),
+        (foreign(3, 201, 3, GW1), true),
+        (foreign(3, 201, 3, GW2), false),
+        (foreign(3, 50, 3, GW1), false),
+        (table(77, foreign(PROTOCOL, 201, 3, GW1)), false),
+        (to([0; 4], 1, foreign(PROTOCOL, 201, 3, GW1)), false),
+    ] {
+        assert_eq!(policy.is_our_default(&route, &kernel.view()), ours, "{route}");
+        kernel.routes = vec![route];
+        assert_eq!(policy.adopted(&kernel.view()), ours.then_some(0));
+    }
+}
+
+#[test]
+fn a_rival_is_the_default_of_others_that_the_kernel_would_prefer() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    kernel.follow(&policy, Some(0));
+    let lan = Ipv4Addr::new(192, 168, 92, 254);
+    let dead = |mut route: Route| {
+        route.hops[0].dead = true;
+        route
+    };
+    let no_rivals = [
+        table(77, foreign(16, 0, 2, lan)),
+        to([0; 4], 1, foreign(16, 0, 2, lan)),
+        Route { tos: 8, ..foreign(16, 0, 2, lan) },
+        dead(foreign(16, 10, 2, lan)),
+        foreign(16, 300, 2, lan),
+    ];
+    kernel.routes.extend(no_rivals);
+    assert_eq!(policy.rival(&kernel.view()), None);
+    kernel.routes.extend([foreign(16, 100, 2, lan), foreign(16, 50, 4, GW2)]);
+    assert_eq!(policy.rival(&kernel.view()).map(|r| r.metric), Some(50));
+    // Behind the highest metric there is no place: ours replaces what is there.
+    let last = Policy { metric: u32::MAX, ..policy };
+    kernel.routes = vec![foreign(16, u32::MAX, 2, lan)];
+    assert_eq!(last.rival(&kernel.view()), None);
+}
+
+#[test]
+fn a_change_is_part_of_the_choice_of_a_network_or_of_neither() {
+    let (kernel, policy) = (Kernel::new(), policy());
+    let route = |t| table(t, foreign(PROTOCOL, 0, 3, GW1));
+    let parts = |changes: Vec<Change>| changes.iter().map(|c| policy.part(c)).collect::<Vec<_>>();
+    let [base, one, two] = [policy.table(), policy.table_of(0), policy.table_of(1)];
+    let routes = [MAIN, base, one, two, 77].map(|t| Change::Replace(route(t)));
+    assert_eq!(parts(routes.to_vec()), [Part::Default, Part::Default, Part::Wan(0), Part::Wan(1), Part::Other]);
+    let rules = [base, one, MAIN].map(|t| rule(100, t));
+    assert_eq!(parts(rules.clone().map(Change::AddRule).to_vec()), [Part::Default, Part::Other, Part::Other]);
+    assert_eq!(parts(rules.clone().map(Change::AppendRule).to_vec()), [Part::Default, Part::Other, Part::Other]);
+    assert_eq!(parts(rules.map(Change::RemoveRule).to_vec()), [Part::Other; 3], "what is taken away leads nothing");
+    assert_eq!(parts([MAIN, base, one].map(|t| Change::RemoveRoute(route(t))).to_vec()), [Part::Other; 3]);
+    // As the kernel refuses them one by one.
+    let all = parts(policy.changes(Some(1), &kernel.view()));
+    assert_eq!(all.iter().filter(|part| **part == Part::Default).count(), 3, "two routes and the rule");
+}
+
+#[test]
+fn the_primary_address_of_a_link_is_ours_where_none_is_the_gateways() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    let at =
+        |last, secondary| Address { address: Ipv4Addr::new(10, 0, 0, last), secondary, ..Kernel::new().addresses[1] };
+    let address = |kernel: &Kernel| match policy.state(0, &kernel.view()) {
+        Some(State::Ready(road)) => road.address,
+        other => panic!("{other:?}"),
+    };
+    kernel.addresses = vec![at(3, true), at(2, false)];
+    assert_eq!(address(&kernel), Ipv4Addr::new(10, 0, 0, 2));
+    kernel.addresses.push(Address { address: Ipv4Addr::new(192, 168, 42, 5), secondary: true, ..at(0, true) });
+    assert_eq!(address(&kernel), Ipv4Addr::new(192, 168, 42, 5), "in the gateway's network");
+}
+
+#[test]
+fn a_gateway_is_declared_to_be_on_the_link_where_the_kernel_may_not_find_it() {
+    let nowhere = |t| table(t, Route { hops: Vec::new(), ..foreign(4, 999, 0, GW1) });
+    let switch = Rule { nowhere: true, table: 0, ..rule(32700, 0) };
+    for (rules, routes, onlink) in [
+        (vec![], vec![], false),
+        (vec![switch], vec![], true),
+        (vec![], vec![nowhere(77)], true),
+        (vec![], vec![nowhere(MAIN)], false),
+    ] {
+        let (mut kernel, policy) = (Kernel::new(), policy());
+        rules.into_iter().for_each(|rule| kernel.add_rule(rule));
+        kernel.routes.extend(routes);
+        kernel.follow(&policy, Some(0));
+        let ours = kernel.routes.iter().filter(|r| r.is_ours() && r.table == MAIN);
+        assert_eq!(ours.filter_map(Route::hop).map(|h| h.onlink).collect::<Vec<_>>(), [onlink], "{:?}", kernel.rules);
+    }
+}
+
+#[test]
+fn where_a_table_leads() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+    let lan = foreign(16, 0, 2, Ipv4Addr::new(192, 168, 92, 254));
+    let tunnel = foreign(3, 0, TUNNEL, Ipv4Addr::new(10, 8, 0, 1));
+    let wan = foreign(4, 0, 3, GW1);
+    let nowhere = Route { hops: Vec::new(), ..wan.clone() };
+    let half = |route: &Route| to([0; 4], 1, route.clone());
+    for (routes, in_main, elsewhere) in [
+        (vec![], Lead::None, Lead::None),
+        (vec![foreign(PROTOCOL, 201, 3, GW1)], Lead::Wan(0), Lead::None),
+        (vec![wan.clone()], Lead::Wan(0), Lead::Wan(0)),
+        (vec![lan], Lead::Stray, Lead::Elsewhere),
+        (vec![tunnel.clone()], Lead::Elsewhere, Lead::Elsewhere),
+        (vec![nowhere], Lead::Elsewhere, Lead::Elsewhere),
+        (vec![half(&wan)], Lead::Wan(0), Lead::Wan(0)),
+        (vec![wan, half(&tunnel)], Lead::Elsewhere, Lead::Elsewhere),
+    ] {
+        kernel.routes = routes.clone();
+        assert_eq!(policy.lead(MAIN, &kernel.view()), in_main, "{routes:?}");
+        kernel.routes = routes.iter().map(|route| table(77, route.clone())).collect();
+        assert_eq!(policy.lead(77, &kernel.view()), elsewhere, "{routes:?}");
+        assert_eq!(policy.lead(78, &kernel.view()), Lead::None);
+    }
+}
+
+#[test]
+fn where_nobody_looks_into_main_the_choice_stands_where_it_would_stand_before_that() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    kernel.rules.retain(|rule| rule.priority == 0);
+    kernel.routes.push(foreign(16, 0, 4, GW2));
+    kernel.follow(&policy, Some(0));
+    kernel.add_rule(rule(32766, MAIN));
+    assert_eq!((kernel.follow(&policy, Some(0)), kernel.way(LAN)), (0, Some(3)), "what comes back is behind it");
+    kernel.rules.retain(|rule| rule.priority != 32766);
+    kernel.routes.push(table(77, foreign(3, 0, TUNNEL, Ipv4Addr::new(10, 8, 0, 1))));
+    kernel.add_rule(rule(32765, 77));
+    kernel.follow(&policy, Some(0));
+    assert_eq!(kernel.way(LAN), Some(TUNNEL), "what leads elsewhere goes first, also when it was added later");
+}
+
+#[test]
+fn rules_of_probes_leave_room_for_others_without_a_preference() {
+    let narrow = |priority| Rule { source: LAN, source_length: 32, ..rule(priority, 101) };
+    for (first, expected) in [(32000, 22_011), (100, 99), (5, 4), (4, 22_011), (1, 22_011)] {
+        let (mut kernel, mut policy) = (Kernel::new(), policy());
+        policy.set_targets(0, vec![probed(1)]);
+        kernel.add_rule(narrow(first));
+        kernel.follow(&policy, Some(0));
+        let probes: Vec<_> = kernel.rules.iter().filter(|r| r.destination.is_some()).map(|r| r.priority).collect();
+        assert_eq!(probes, [expected], "first rule at {first}");
+    }
+}
+
+#[test]
+fn rules_stay_while_a_link_is_down_and_go_with_its_address() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    kernel.follow(&policy, Some(1));
+    let from = |kernel: &Kernel| {
+        let ours = kernel.rules.iter().filter(|r| r.protocol == PROTOCOL);
+        ours.filter(|r| r.source == Some(Ipv4Addr::new(192, 168, 42, 2))).count()
+    };
+    kernel.links[1].carrier = false;
+    assert_eq!((kernel.follow(&policy, Some(1)), from(&kernel)), (0, 3));
+    kernel.addresses.remove(1);
+    kernel.follow(&policy, Some(1));
+    assert_eq!(from(&kernel), 0);
+}
+
+#[test]
+fn only_the_probes_themselves_are_led_by_their_network() {
+    let (mut kernel, mut policy) = (Kernel::new(), policy());
+    let far = Ipv4Addr::new(1, 1, 1, 5);
+    let datagram = Probed { address: far, protocol: crate::net::UDP, port: 123 };
+    policy.set_targets(0, vec![datagram, Probed { address: GW1, ..datagram }]);
+    kernel.follow(&policy, Some(1));
+    let source = Some(Ipv4Addr::new(192, 168, 42, 2));
+    let packet = |port| Packet { source, to: Some(far), protocol: crate::net::UDP, port, ..Packet::default() };
+    assert_eq!((kernel.way_of(packet(123)), kernel.way_of(packet(51820))), (Some(3), Some(4)));
+    let to: Vec<_> = kernel.rules.iter().filter_map(|rule| rule.destination).collect();
+    assert_eq!(to, [far], "a neighbour needs no rule");
+}
+
+#[test]
+fn what_others_have_set_up_has_words_for_programs() {
+    let words = [BesideKind::Yielded, BesideKind::Overtaken, BesideKind::First, BesideKind::Narrow].map(|k| k.word());
+    assert_eq!(words, ["yielded", "overtaken", "first", "narrow"]);
+}
+
+#[test]
+fn v1_what_it_means_of_rules_and_routes_of_any_kind() {
+    let kinds = |rules: Vec<Rule>, routes: Vec<Route>| {
+        let (mut kernel, policy) = (Kernel::new(), policy());
+        kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+        kernel.routes.extend(routes);
+        rules.into_iter().for_each(|rule| kernel.add_rule(rule));
+        kernel.follow(&policy, Some(0));
+        policy.beside(&kernel.view()).into_iter().map(|b| (b.kind, b.wan, b.via_main)).collect::<Vec<_>>()
+    };
+    let tunnel = foreign(3, 0, TUNNEL, Ipv4Addr::new(10, 8, 0, 1));
+    let (into_tunnel, over_wan1) = (table(77, tunnel.clone()), table(100, foreign(4, 0, 3, GW1)));
+    let nowhere = Route { hops: Vec::new(), ..tunnel.clone() };
+    let halves = |route: &Route| [0, 128].map(|first| to([first, 0, 0, 0], 1, route.clone())).to_vec();
+    let from = |rule| Rule { source: LAN, source_length: 32, ..rule };
+    let unmarked = Rule { inverted: true, mark: 0xca6c, ..rule(90, 77) };
+    let yielded = [(BesideKind::Yielded, None, false)];
+
+    assert_eq!(kinds(vec![unmarked.clone()], vec![into_tunnel.clone()]), yielded);
+    assert_eq!(kinds(vec![from(unmarked.clone())], vec![into_tunnel.clone()]), [], "only a part of it");
+    let to_lan = Rule { destination: LAN, destination_length: 32, ..unmarked.clone() };
+    assert_eq!(kinds(vec![to_lan], vec![into_tunnel.clone()]), []);
+    assert_eq!(kinds(vec![Rule { inverted: false, ..unmarked.clone() }], vec![into_tunnel.clone()]), []);
+    assert_eq!(kinds(vec![from(Rule { inverted: true, ..rule(90, 77) })], vec![into_tunnel.clone()]), []);
+    let switch = Rule { nowhere: true, table: 0, ..rule(32700, 0) };
+    assert_eq!(kinds(vec![switch], vec![]), yielded);
+    assert_eq!(
+        kinds(vec![Rule { special: true, ..rule(5210, MAIN) }], vec![foreign(16, 100, 3, GW1)]),
+        [(BesideKind::Narrow, Some(0), true)]
+    );
+    // Nothing stands between two rules of the same preference, nor before the first ones.
+    assert_eq!(
+        kinds(
+            vec![Rule { priority: 100, ..unmarked.clone() }, rule(100, 100)],
+            vec![into_tunnel.clone(), over_wan1.clone()]
+        ),
+        [(BesideKind::Yielded, None, false), (BesideKind::First, Some(0), false)]
+    );
+    for (priority, kind) in [(3, BesideKind::First), (4, BesideKind::Overtaken)] {
+        assert_eq!(kinds(vec![rule(priority, 100)], vec![over_wan1.clone()]), [(kind, Some(0), false)]);
+    }
+    // Of parts of the traffic there may be many: they come last.
+    assert_eq!(
+        kinds(vec![from(rule(80, 100)), unmarked], vec![into_tunnel, over_wan1]),
+        [(BesideKind::Yielded, None, false), (BesideKind::Narrow, Some(0), false)]
+    );
+    // Routes count in main only.
+    let in_table = halves(&tunnel).into_iter().map(|route| table(77, route)).collect();
+    assert_eq!(kinds(vec![rule(90, 77)], in_table), yielded);
+    assert_eq!(kinds(vec![], halves(&foreign(16, 0, 2, GW1))), [], "neither a tunnel's nor over a network of ours");
+    assert_eq!(kinds(vec![], vec![Route { metric: u32::MAX, ..nowhere.clone() }]), []);
+    assert_eq!(kinds(vec![], vec![to([224, 0, 0, 0], 3, nowhere)]), []);
+}
+
+#[test]
+fn a_choice_that_cannot_go_first_stands_before_main() {
+    let (mut kernel, policy) = (Kernel::new(), policy());
+    kernel.routes.push(table(100, foreign(4, 0, 3, GW1)));
+    // There is no place between two rules of one preference.
+    kernel.add_rule(Rule { source: LAN, source_length: 32, ..rule(100, 101) });
+    kernel.add_rule(rule(100, 100));
+    kernel.follow(&policy, Some(1));
+    let choice = kernel.rules.iter().find(|rule| rule.table == policy.table());
+    assert_eq!(choice.map(|rule| rule.priority), Some(32765));
+}
+
+#[test]
+fn v1_rules_of_another_imon_that_leads_nothing_are_not_gone_behind() {
+    let mut kernel = Kernel::new();
+    let wan = |device: &str, gateway| Wan {
+        device: device.into(),
+        gateway: Gateway::Fixed(gateway),
+        targets: Vec::new(),
+        remembered: None,
+    };
+    let (a, b) = (Policy::new("a", vec![wan("wan1", GW1)], 201), Policy::new("b", vec![wan("wan2", GW2)], 300));
+    kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+    kernel.routes.push(foreign(3, 50, TUNNEL, Ipv4Addr::new(10, 8, 0, 1)));
+    kernel.follow(&b, Some(0));
+    kernel.follow(&a, Some(0));
+    assert_eq!(kernel.follow(&b, Some(0)), 0);
+}

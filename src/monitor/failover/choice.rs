@@ -485,6 +485,58 @@ mod tests {
         assert_eq!((c.decide(at(5)), c.active()), (None, Some(PRIMARY)));
     }
 
+    #[test]
+    fn conditions_and_causes_have_words_for_programs() {
+        assert_eq!([Unknown, Down, Degraded, Up].map(Condition::word), ["unknown", "down", "degraded", "up"]);
+        let causes = [Cause::Start, Cause::Failed, Cause::Degraded, Cause::Preferred];
+        assert_eq!(causes.map(Cause::word), ["start", "failed", "degraded", "preferred"]);
+    }
+
+    #[test]
+    fn another_configuration_goes_on_with_the_choice_and_does_not_start_anew() {
+        let mut c = Choice::new(2, true, Duration::from_secs(10), Some(STANDBY));
+        c.resume();
+        c.set(at(0), PRIMARY, Up);
+        c.set(at(0), STANDBY, Up);
+        assert_eq!((c.decide(at(0)), c.active()), (None, Some(STANDBY)));
+        assert_eq!(c.decide(at(10)), Some(Decision::Use(PRIMARY, Cause::Preferred)));
+        let mut nothing_was_chosen = preferring(10);
+        nothing_was_chosen.resume();
+        running(nothing_was_chosen);
+    }
+
+    #[test]
+    fn a_wan_that_is_away_is_not_chosen() {
+        let mut c = running(preferring(10));
+        c.set_away(STANDBY, true);
+        c.set(at(5), PRIMARY, Down);
+        assert_eq!((c.decide(at(5)), c.active(), c.best()), (None, Some(PRIMARY), None));
+        c.set_away(STANDBY, false);
+        assert_eq!(c.decide(at(6)), Some(Decision::Use(STANDBY, Cause::Failed)));
+        c.set(at(10), PRIMARY, Up);
+        c.set_away(PRIMARY, true);
+        assert_eq!((c.hold_down_ends(PRIMARY), c.decide(at(30))), (None, None));
+        c.set_away(PRIMARY, false);
+        assert_eq!(c.decide(at(30)), Some(Decision::Use(PRIMARY, Cause::Preferred)));
+    }
+
+    #[test]
+    fn a_drop_is_to_get_worse_than_usable_or_up() {
+        for from in [Unknown, Down, Degraded, Up] {
+            for to in [Unknown, Down, Degraded, Up] {
+                let mut c = preferring(10);
+                c.set(at(0), PRIMARY, Up);
+                // The first one makes the hold-down no longer.
+                c.set(at(1), PRIMARY, Down);
+                c.set(at(2), PRIMARY, from);
+                c.set(at(3), PRIMARY, to);
+                let drops = [(Up, Down), (Up, Degraded), (Degraded, Down)].contains(&(from, to));
+                let expected = Duration::from_secs(if drops { 20 } else { 10 });
+                assert_eq!(c.hold_down(PRIMARY), expected, "{from:?} to {to:?}");
+            }
+        }
+    }
+
     /// Random weather on two or three WANs. After each step: a usable WAN means that a usable one is in use, an unusable
     /// one is never switched to, and all-down is said exactly when it begins.
     #[test]

@@ -551,7 +551,7 @@ impl Health {
             return;
         }
         let unanswered = |s: &Sent| (s.id.owner, s.id.check) == (id.owner, id.check) && s.rtt.is_none();
-        self.missed |= id.index > 0 && self.window.iter().any(unanswered);
+        self.missed |= self.window.iter().any(unanswered);
         // Those whose fate is open stay, however long a reply may take.
         let settled = |s: &Sent| s.rtt.is_some() || s.told || s.at + self.plan.wait <= now;
         while self.window.len() >= WINDOW && self.window.front().is_some_and(settled) {
@@ -908,5 +908,399 @@ mod tests {
         h.verify(at(20_000));
         run(&mut h, 25_000, |_, _| None);
         assert_eq!(h.standing(), Condition::Down);
+    }
+
+    /// A WAN that is up since 5 ms, and runs until `end`.
+    fn up(targets: u32, min_up: usize, end: u32) -> Health {
+        let mut h = health(targets, min_up, Quality::default());
+        h.set_link(at(0), ready(2));
+        run(&mut h, end, |_, _| Some(5));
+        assert_eq!(h.condition(), Condition::Up);
+        h
+    }
+
+    #[test]
+    fn a_limit_is_over_only_beyond_it() {
+        let limit = Limit { most: 100, again: 50 };
+        assert_eq!([100, 101].map(|value| limit.is_over(&value, false)), [false, true]);
+        assert_eq!([50, 51].map(|value| limit.is_over(&value, true)), [false, true]);
+    }
+
+    #[test]
+    fn why_it_is_down_is_told_in_words_and_only_while_it_is() {
+        assert_eq!(Why::Link(Link::NoCarrier).to_string(), Link::NoCarrier.to_string());
+        assert_eq!(Why::Target("a".into(), Reason::Answered("b".into())).to_string(), "a: b");
+        assert_eq!(Why::Silent("nothing".into()).to_string(), "nothing");
+        let mut h = up(2, 1, 900);
+        run(&mut h, 5_900, |_, owner| (owner == 0).then_some(5));
+        assert_eq!((h.targets()[1].reason.clone(), h.why()), (Some(Reason::Silent), None), "the other one answers");
+        h.set_link(at(5_910), Link::NoAddress);
+        assert_eq!(h.why(), None, "it may be back in a moment");
+        h.set_link(at(5_920), Link::NoCarrier);
+        assert_eq!(h.why(), Some(Why::Link(Link::NoCarrier)));
+        assert_eq!(h.link(), Some(Link::NoCarrier));
+    }
+
+    #[test]
+    fn who_is_silent_is_told_with_how_many_probes() {
+        let silence = |targets, min_up, by_gateway, count, link, answers: fn(Owner) -> bool| {
+            let setup = Setup {
+                targets: (0..targets).map(|n| (n, format!("t{n}").into())).collect(),
+                plan: Plan::new(MS * 1000, count, MS * 1000),
+                min_up,
+                quality: Quality::default(),
+                by_gateway,
+            };
+            let mut h = Health::new(setup, at(0));
+            h.set_link(at(0), link);
+            run(&mut h, 1_200, |_, owner| answers(owner).then_some(5));
+            let Some(Why::Silent(text)) = h.why() else { panic!("{:?}", h.why()) };
+            text
+        };
+        let nobody = |_| false;
+        let over =
+            |gateway, peer| Link::Ready(Road { index: 3, address: Ipv4Addr::new(192, 168, 42, 2), gateway, peer });
+        let (gateway, peer) = (Ipv4Addr::new(192, 168, 42, 1), Ipv4Addr::new(10, 0, 0, 1));
+        for (said, expected) in [
+            (silence(1, 1, false, 1, ready(2), nobody), "nothing answers: 1 probe to t0 in a row unanswered"),
+            (
+                silence(3, 1, false, 2, ready(2), nobody),
+                "nothing answers: 2 probes to t0, 2 probes to t1, 2 probes to t2 in a row unanswered",
+            ),
+            (
+                silence(3, 2, false, 2, ready(2), |owner| owner == 1),
+                "too few answer: 2 probes to t0, 2 probes to t2 in a row unanswered",
+            ),
+            (
+                silence(1, 1, true, 2, over(Some(gateway), None), nobody),
+                "nothing answers: 2 probes to its gateway 192.168.42.1 in a row unanswered",
+            ),
+            (
+                silence(1, 1, true, 2, over(None, Some(peer)), nobody),
+                "nothing answers: 2 probes to its gateway 10.0.0.1 in a row unanswered",
+            ),
+            (silence(1, 1, true, 2, ready(2), nobody), "nothing answers: 2 probes to its gateway in a row unanswered"),
+        ] {
+            assert_eq!(said, expected);
+        }
+    }
+
+    #[test]
+    fn only_a_gateway_that_never_answered_may_be_deaf() {
+        let silent = |by_gateway, answered: u64| {
+            let mut h = health(1, 1, Quality::default());
+            h.by_gateway = by_gateway;
+            h.set_link(at(0), ready(2));
+            run(&mut h, 9_000, |t, _| (t < answered).then_some(5));
+            h
+        };
+        assert!(silent(true, 0).may_be_deaf());
+        assert!(!silent(false, 0).may_be_deaf() && !silent(true, 3_000).may_be_deaf());
+        assert!(!silent(true, 10_000).may_be_deaf(), "it answers");
+        let mut h = silent(true, 0);
+        h.set_link(at(9_100), Link::NoCarrier);
+        assert!(!h.may_be_deaf(), "it is not asked");
+        let mut h = silent(true, 0);
+        h.inherit(&silent(true, 0));
+        assert!(h.may_be_deaf());
+        h.inherit(&silent(true, 3_000));
+        assert!(!h.may_be_deaf(), "it has answered under the configuration before");
+        h.inherit(&silent(true, 0));
+        assert!(!h.may_be_deaf());
+    }
+
+    #[test]
+    fn it_owns_its_targets() {
+        let h = up(2, 1, 900);
+        assert_eq!([0, 1, 2].map(|owner| h.owns(owner)), [true, true, false]);
+        assert_eq!(h.link(), Some(ready(2)));
+    }
+
+    #[test]
+    fn an_address_that_is_away_for_a_moment_is_not_missed() {
+        for link in [Link::NoAddress, Link::NoGateway, Link::Refused] {
+            for targets in [1, 2] {
+                let mut h = up(targets, 1, 2_050);
+                assert!(!h.is_away());
+                h.set_link(at(2_100), link);
+                assert_eq!((h.is_away(), h.condition(), h.poll_at()), (true, Condition::Up, Some(at(2_400))));
+                h.set_link(at(2_200), ready(2));
+                assert_eq!((h.is_away(), h.condition()), (false, Condition::Up));
+                // Before it has answered it goes again: it is away since the first time.
+                h.set_link(at(2_300), link);
+                h.set_link(at(2_310), if link == Link::NoAddress { Link::NoGateway } else { Link::NoAddress });
+                let mut out = Vec::new();
+                h.tick(at(2_399), &mut out);
+                assert_eq!((h.is_away(), h.condition(), out.len()), (true, Condition::Up, 0));
+                h.tick(at(2_400), &mut out);
+                assert_eq!((h.is_away(), h.condition(), h.since()), (false, Condition::Down, Some(at(2_100))));
+                assert_eq!((h.poll_at(), h.why().is_some()), (None, true));
+                h.set_link(at(2_500), ready(2));
+                assert_eq!(h.condition(), Condition::Down, "back, and not heard of yet");
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_away_for_too_long_is_missed_also_when_that_is_seen_late() {
+        let mut h = up(1, 1, 2_050);
+        h.set_link(at(2_100), Link::NoAddress);
+        h.set_link(at(2_450), Link::NoGateway);
+        assert_eq!((h.condition(), h.since()), (Condition::Down, Some(at(2_100))));
+    }
+
+    #[test]
+    fn one_that_has_answered_since_it_is_back_goes_away_anew() {
+        let mut h = up(1, 1, 2_050);
+        h.set_link(at(2_100), Link::NoAddress);
+        h.set_link(at(2_200), ready(2));
+        run(&mut h, 2_290, |_, _| Some(5));
+        h.set_link(at(2_300), Link::NoAddress);
+        assert_eq!(h.poll_at(), Some(at(2_600)));
+    }
+
+    #[test]
+    fn an_address_that_goes_from_a_silent_line_is_an_outage() {
+        // The probe at 3 s is overdue when 50 ms and twice the last round-trip time are over.
+        for (seen, condition) in [(3_059, Condition::Up), (3_060, Condition::Down)] {
+            let mut h = up(1, 1, 2_900);
+            run(&mut h, seen - 1, |_, _| None);
+            h.set_link(at(seen), Link::NoGateway);
+            assert_eq!(h.condition(), condition, "{seen}");
+        }
+        // Of three targets two are silent.
+        for (min_up, condition) in [(1, Condition::Up), (2, Condition::Down)] {
+            let mut h = up(3, min_up, 2_900);
+            run(&mut h, 3_070, |_, owner| (owner == 0).then_some(5));
+            h.set_link(at(3_080), Link::NoGateway);
+            assert_eq!(h.condition(), condition, "{min_up}");
+        }
+        // One that is known to be silent does not speak for the line.
+        let mut h = up(2, 1, 900);
+        run(&mut h, 3_990, |_, owner| (owner == 0).then_some(5));
+        run(&mut h, 4_090, |_, _| None);
+        h.set_link(at(4_095), Link::NoGateway);
+        assert_eq!(h.condition(), Condition::Down);
+    }
+
+    #[test]
+    fn only_a_link_that_was_lost_is_started_over() {
+        let mut h = health(1, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        assert!(!h.start_over(at(0)));
+        h.set_link(at(10), ready(3));
+        assert!(!h.start_over(at(10)));
+        h.set_link(at(20), Link::NoCarrier);
+        h.set_link(at(30), Link::Down);
+        assert!(!h.start_over(at(30)));
+        h.set_link(at(40), ready(3));
+        assert!(h.start_over(at(40)) && !h.start_over(at(40)));
+    }
+
+    #[test]
+    fn a_probe_counts_as_lost_when_its_time_is_over() {
+        let mut h = up(1, 1, 2_900);
+        let mut out = Vec::new();
+        h.tick(at(3_000), &mut out);
+        assert_eq!((h.figures(at(3_999)), h.figures(at(4_000))), ((0, 3, Some(MS * 5)), (1, 4, Some(MS * 5))));
+    }
+
+    #[test]
+    fn only_an_idle_wan_that_is_there_is_verified_and_once_at_a_time() {
+        let mut h = up(2, 1, 900);
+        h.verify(at(950));
+        assert_eq!((h.standing(), h.is_idle()), (Condition::Up, false));
+        h.set_idle(at(950), Some(MS * 60_000));
+        assert!(h.is_idle());
+        h.verify(at(1_000));
+        h.verify(at(1_000));
+        assert_eq!(probes(&mut h, 1_050, |_, _| Some(5)), 2, "one to each");
+        h.set_link(at(2_000), Link::NoAddress);
+        h.verify(at(2_010));
+        assert_eq!((h.standing(), h.is_away()), (Condition::Up, true), "there is no way to ask");
+        h.set_idle(at(2_020), None);
+        assert!(!h.is_idle());
+    }
+
+    #[test]
+    fn to_be_told_again_that_it_is_idle_puts_nothing_off() {
+        let mut h = health(1, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        h.set_idle(at(0), Some(MS * 60_000));
+        assert!(!h.is_idle(), "it has never been checked");
+        run(&mut h, 900, |_, _| Some(5));
+        h.set_idle(at(900), Some(MS * 60_000));
+        h.set_idle(at(30_900), Some(MS * 60_000));
+        assert_eq!(h.poll_at(), Some(at(60_900)));
+        h.set_idle(at(30_900), Some(MS * 10_000));
+        assert_eq!(h.poll_at(), Some(at(40_900)));
+    }
+
+    #[test]
+    fn on_trial_all_probes_are_sent_and_at_least_ten_checks_made() {
+        // The last probe of the ten checks leaves when the second is over.
+        for (hold_down, sent) in [(5_000, 4), (60_000, 2), (1_000, 19)] {
+            let mut h = up(1, 1, 2_950);
+            h.take_missed();
+            h.try_out(at(2_950), Some(MS * hold_down));
+            run(&mut h, 2_990, |_, _| Some(5));
+            assert_eq!(probes(&mut h, 3_985, |_, _| Some(5)), sent, "{hold_down}");
+            assert!(!h.take_missed(), "each was answered at once");
+            h.try_out(at(3_990), None);
+            run(&mut h, 4_500, |_, _| Some(5));
+            assert_eq!(probes(&mut h, 7_500, |_, _| Some(5)), 3, "as before");
+        }
+    }
+
+    #[test]
+    fn after_a_suspend_nothing_of_before_counts_and_it_is_checked_at_once() {
+        let mut h = up(1, 1, 2_900);
+        run(&mut h, 3_050, |_, _| None);
+        h.resume(at(900_000));
+        assert_eq!((h.figures(at(900_000)), h.poll_at()), ((0, 0, None), Some(at(900_000))));
+        assert_eq!(run(&mut h, 905_000, |_, _| Some(5)), []);
+        h.set_link(at(905_100), Link::NoCarrier);
+        h.resume(at(990_000));
+        assert_eq!(h.poll_at(), None);
+    }
+
+    #[test]
+    fn of_a_link_that_is_back_what_was_sent_with_the_first_probe_that_is_answered_counts() {
+        let mut h = up(2, 1, 2_900);
+        h.set_link(at(3_000), Link::NoCarrier);
+        h.set_link(at(3_300), ready(2));
+        run(&mut h, 4_350, |_, owner| (owner == 0).then_some(5));
+        assert_eq!(h.figures(at(4_350)).0, 1, "the other target's first one");
+    }
+
+    #[test]
+    fn a_probe_that_cannot_arrive_is_lost_at_once_and_told_once() {
+        let mut h = up(2, 1, 2_900);
+        let mut out = Vec::new();
+        h.tick(at(3_000), &mut out);
+        let ids: Vec<_> = out.iter().filter_map(|e| if let Effect::Probe(id) = e { Some(*id) } else { None }).collect();
+        let mut lost = |h: &mut Health, n: usize| {
+            h.lost(at(3_001), ids[n], &Reason::Send(101));
+            h.take_lost()
+        };
+        assert_eq!((lost(&mut h, 0), lost(&mut h, 0), lost(&mut h, 1)), (true, false, true));
+        assert_eq!(h.targets().len(), ids.len());
+    }
+
+    #[test]
+    fn what_a_router_says_meanwhile_is_why_nothing_answers() {
+        let mut h = up(1, 1, 2_900);
+        let error = IcmpError { what: "host unreachable", from: Ipv4Addr::new(192, 168, 42, 1).into() };
+        run(&mut h, 3_500, |_, _| None);
+        h.hint(0, error);
+        run(&mut h, 4_200, |_, _| None);
+        assert_eq!(h.why(), Some(Why::Target("target".into(), Reason::Hinted(error))));
+    }
+
+    #[test]
+    fn it_keeps_up_while_it_is_ticked() {
+        let mut h = up(1, 1, 2_900);
+        assert!(h.keeps_up(at(3_000)) && !h.keeps_up(at(60_000)));
+        h.set_link(at(60_000), Link::NoCarrier);
+        assert!(h.keeps_up(at(900_000)), "there is nothing to do");
+    }
+
+    /// The targets that are probed, in order.
+    fn owners(h: &mut Health, end: u32, silent: Owner) -> Vec<Owner> {
+        let owners = std::cell::RefCell::new(Vec::new());
+        run(h, end, |_, owner| {
+            owners.borrow_mut().push(owner);
+            (owner != silent).then_some(5)
+        });
+        owners.into_inner()
+    }
+
+    #[test]
+    fn the_targets_of_an_idle_wan_take_turns_without_those_that_are_silent() {
+        let mut h = up(3, 1, 900);
+        h.set_idle(at(900), Some(MS * 10_000));
+        assert_eq!(owners(&mut h, 70_900, 7), [1, 2, 0, 1, 2, 0, 1]);
+        let mut h = up(3, 1, 900);
+        run(&mut h, 2_950, |_, owner| (owner != 1).then_some(5));
+        h.set_idle(at(2_950), Some(MS * 10_000));
+        assert_eq!(owners(&mut h, 62_950, 1), [2, 2, 0, 2, 2, 0]);
+    }
+
+    #[test]
+    fn an_idle_wan_whose_link_is_back_is_checked_and_then_idle_again() {
+        let mut h = up(2, 1, 900);
+        h.set_idle(at(900), Some(MS * 60_000));
+        h.set_link(at(5_000), Link::NoCarrier);
+        h.set_link(at(6_000), ready(2));
+        assert_eq!(owners(&mut h, 60_000, 7), [0, 1]);
+        assert_eq!((h.condition(), h.poll_at()), (Condition::Up, Some(at(66_000))));
+    }
+
+    #[test]
+    fn the_window_holds_sixty_probes_and_those_whose_fate_is_open() {
+        let patient = || {
+            let plan = Plan::new(MS * 1000, 2, MS * 100_000);
+            let targets = vec![(0, Rc::from("target"))];
+            let mut h =
+                Health::new(Setup { targets, plan, min_up: 1, quality: Quality::default(), by_gateway: false }, at(0));
+            h.set_link(at(0), ready(2));
+            h
+        };
+        // At a time when nothing is open any more.
+        let figures = |h: &Health| {
+            let (lost, all, _) = h.figures(at(900_000));
+            (lost, all)
+        };
+        let mut h = patient();
+        run(&mut h, 80_500, |_, _| Some(5));
+        assert_eq!(figures(&h), (0, WINDOW));
+        run(&mut h, 120_500, |_, _| None);
+        assert_eq!(figures(&h), (80, 80), "two a second, for 40 s");
+        // Of each check the first probe is known to be lost.
+        let mut h = patient();
+        for check in 0..80 {
+            let mut out = Vec::new();
+            h.tick(at(check * 1000), &mut out);
+            h.tick(at(check * 1000 + 100), &mut out);
+            let [Effect::Probe(first), Effect::Probe(second)] = out[..] else { panic!("{out:?}") };
+            h.lost(at(check * 1000 + 101), first, &Reason::Answered("no".into()));
+            h.reply(at(check * 1000 + 105), second, MS * 5);
+        }
+        assert_eq!(figures(&h), (WINDOW / 2, WINDOW));
+    }
+
+    #[test]
+    fn as_long_as_enough_may_still_answer_there_is_no_verdict() {
+        let mut h = health(2, 1, Quality::default());
+        h.set_link(at(0), ready(2));
+        let mut sent = Vec::new();
+        for t in [0, 100] {
+            let mut out = Vec::new();
+            h.tick(at(t), &mut out);
+            for effect in out {
+                let Effect::Probe(id) = effect else { panic!("{effect:?}") };
+                if id.owner == 0 { sent.push(id) } else { h.lost(at(t), id, &Reason::Answered("no".into())) }
+            }
+        }
+        assert_eq!((h.targets()[1].answers, h.condition()), (Some(false), Condition::Unknown));
+        h.reply(at(500), sent[0], MS * 500);
+        assert_eq!(h.condition(), Condition::Up);
+    }
+
+    #[test]
+    fn quality_is_judged_from_the_twentieth_probe_on() {
+        let slow = Limit { most: MS * 50, again: MS * 20 };
+        let mut h = health(1, 1, Quality { rtt: Some(slow), loss: None });
+        h.set_link(at(0), ready(2));
+        assert_eq!(run(&mut h, 60_000, |_, _| Some(80)), [(80, Condition::Up), (19_080, Condition::Degraded)]);
+    }
+
+    #[test]
+    fn one_probe_lost_of_many_is_no_loss_to_speak_of() {
+        let limit = Limit { most: 0.2, again: 0.1 };
+        let mut h = health(1, 1, Quality { rtt: None, loss: Some(limit) });
+        h.set_link(at(0), ready(2));
+        let changes = run(&mut h, 60_000, |t, _| (t != 30_000).then_some(5));
+        assert_eq!(changes, [(5, Condition::Up)]);
     }
 }
