@@ -1179,7 +1179,7 @@ mod tests {
         let mut out = Vec::new();
         h.tick(at(3_000), &mut out);
         let ids: Vec<_> = out.iter().filter_map(|e| if let Effect::Probe(id) = e { Some(*id) } else { None }).collect();
-        let mut lost = |h: &mut Health, n: usize| {
+        let lost = |h: &mut Health, n: usize| {
             h.lost(at(3_001), ids[n], &Reason::Send(101));
             h.take_lost()
         };
