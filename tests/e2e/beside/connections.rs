@@ -5,7 +5,7 @@ use imon_lab::{Fault, Lab, Nat, Wan};
 use libtest_mimic::Trial;
 use serde_json::json;
 
-use super::{bare, probes};
+use super::bare;
 use crate::failover::{start, wait_active, wait_up};
 use crate::{SOON, trials};
 
