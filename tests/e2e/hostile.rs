@@ -135,8 +135,13 @@ fn s3_forged_dns_answers_are_never_believed() {
     let config = r#"{"updown": {"enable": true, "interval": 0.5, "pingwait": 1.5, "monitorip": "host.test"}}"#;
     let imon = lab.imon("router").instance("t", config).nosyslog().spawn();
     imon.wait_line(|l| l.ends_with("Monitored IP host.test online"), SOON * 2);
-    let asked = lab.imon("router").args(["external-ip", "--source", "dns:opendns"]).run(SOON);
-    assert_eq!((asked.code(), asked.stdout()), (0, "203.0.113.1\n".to_owned()), "{}", asked.stderr());
+    // The provider's address translation takes a question for the answer to a forged one now and then, and then lets it
+    // pass with its private address, which is no answer.
+    lab.wait_until("the true address", SOON * 2, || {
+        let asked = lab.imon("router").args(["external-ip", "--source", "dns:opendns"]).run(SOON);
+        assert!(["", "203.0.113.1\n"].contains(&asked.stdout().as_str()), "{} {}", asked.stdout(), asked.stderr());
+        asked.code() == 0
+    });
     wait_status(&lab, &imon, "t", "its true address", |s| s["monitors"]["updown"]["address"] == "198.18.0.80");
     drop(imon);
     for mode in [DnsMode::Huge, DnsMode::PointerLoop] {

@@ -61,7 +61,9 @@ pub(crate) fn wait_active(imon: &Proc, mark: usize, wan: Wan) {
 #[track_caller]
 pub(crate) fn wait_up(imon: &Proc) {
     wait_active(imon, 0, Wan::One);
-    imon.wait_line(|line| line.contains("Initial State for Standby") && line.ends_with("online"), SOON);
+    // On a busy machine the first probes of a new network may be late.
+    let up = |line: &str| line.contains("Initial State for Standby") && line.ends_with(": online");
+    imon.wait_line(|line| up(line) || (line.contains("Standby Network") && line.ends_with("is now online")), SOON);
 }
 
 /// The interface by which the router sends packets to this address.
