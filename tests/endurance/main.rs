@@ -30,7 +30,7 @@ const STALL: Duration = Duration::from_secs(60);
 const LIMIT: Duration = Duration::from_secs(25 * 60);
 /// By how much memory may have grown at the end, in KiB, of who switches: seven bytes for each switch,
 const SWITCHER_GROWTH: u64 = 64;
-/// and of who pings: half a byte for each probe. On a busy machine each target needs room for one more check at once.
+/// and of who pings: half a byte for each probe. Its status has 290 KiB, and is there twice while one is written.
 const PINGER_GROWTH: u64 = 512;
 /// What the calls of a script that wait may take, in KiB: 64 of 2.5 KiB each. It is what grows in imon at all when it
 /// switches often, until that many wait; older ones are dropped then.
