@@ -480,3 +480,177 @@ impl Rule {
         *self == bare
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 42, 1);
+
+    fn hop(index: u32) -> Hop {
+        Hop { index, gateway: Some(GATEWAY), onlink: false, dead: false }
+    }
+
+    fn default_route(index: u32, metric: u32) -> Route {
+        Route {
+            table: MAIN,
+            destination: Ipv4Addr::UNSPECIFIED,
+            prefix: 0,
+            metric,
+            protocol: 16,
+            tos: 0,
+            source: None,
+            hops: vec![hop(index)],
+            nexthop: 0,
+        }
+    }
+
+    fn note(picture: &mut Picture, replaces: bool, news: News) -> bool {
+        picture.note(Message { sequence: 0, interrupted: false, replaces, news })
+    }
+
+    #[test]
+    fn routes_are_kept_that_may_decide_where_packets_for_the_internet_go() {
+        let mut picture = Picture::default();
+        let to = |prefix: u8, protocol: u8| Route { prefix, protocol, ..default_route(3, 0) };
+        for (prefix, protocol, kept) in [(0, 2, true), (BROAD, 2, true), (BROAD + 1, 2, false), (24, PROTOCOL, true)] {
+            assert!(!note(&mut picture, false, News::Route(to(prefix, protocol))));
+            assert_eq!(picture.routes.contains(&to(prefix, protocol)), kept, "/{prefix} of {protocol}");
+        }
+    }
+
+    #[test]
+    fn a_route_takes_the_place_of_another_only_where_the_kernel_says_so() {
+        let mut picture = Picture::default();
+        let other = Route { protocol: 4, ..default_route(4, 100) };
+        note(&mut picture, false, News::Route(default_route(3, 100)));
+        note(&mut picture, false, News::Route(other.clone()));
+        note(&mut picture, false, News::Route(default_route(3, 100)));
+        assert_eq!(
+            picture.routes,
+            [default_route(3, 100), other.clone()],
+            "one more of the same metric, and a repetition"
+        );
+        note(&mut picture, true, News::Route(default_route(5, 100)));
+        assert_eq!(picture.routes, [default_route(5, 100), other.clone()], "a replacement");
+        note(&mut picture, true, News::Route(default_route(5, 200)));
+        assert_eq!(picture.routes.len(), 3, "of another metric");
+        // What goes has to be the same but for what became of its ways.
+        for missing in [default_route(6, 100), Route { protocol: 3, ..default_route(5, 100) }, default_route(5, 300)] {
+            note(&mut picture, false, News::NoRoute(missing));
+            assert_eq!(picture.routes.len(), 3);
+        }
+        let dead = Route { hops: vec![Hop { dead: true, ..hop(5) }], ..default_route(5, 100) };
+        note(&mut picture, false, News::NoRoute(dead));
+        assert_eq!(picture.routes, [other, default_route(5, 200)]);
+    }
+
+    #[test]
+    fn news_after_which_routes_may_be_gone_are_told_apart() {
+        let link = |up| Link { index: 3, up, name: "wan1".into(), ..Link::default() };
+        let own = Ipv4Addr::new(192, 168, 42, 2);
+        let address = Address { index: 3, address: own, prefix: 24, peer: None, local: false, secondary: false };
+        let mut picture = Picture::default();
+        assert!(!note(&mut picture, false, News::Link(link(false))), "one that is new and down");
+        assert!(!note(&mut picture, false, News::Link(link(true))), "up");
+        assert!(!note(&mut picture, false, News::Link(link(true))), "up as before");
+        assert!(!note(&mut picture, false, News::Link(Link { index: 4, ..link(false) })), "another one");
+        assert!(!note(&mut picture, false, News::Address(address)));
+        assert!(note(&mut picture, false, News::Link(link(false))), "down");
+        assert!(!note(&mut picture, false, News::Link(link(false))), "down as before");
+        assert_eq!((picture.links.len(), picture.addresses.len()), (2, 1));
+        assert!(note(&mut picture, false, News::NoAddress(address)));
+        assert!(picture.addresses.is_empty());
+        note(&mut picture, false, News::Address(address));
+        assert!(note(&mut picture, false, News::NoLink(3)));
+        assert_eq!((picture.links.len(), picture.addresses.len()), (1, 0), "its addresses go with it");
+    }
+
+    #[test]
+    fn rules_stand_in_the_order_in_which_they_are_tried() {
+        let mut picture = Picture::default();
+        let rule = |priority, table| Rule { priority, table, ..Rule::default() };
+        for (priority, table) in [(10, 1), (5, 2), (10, 3), (20, 4), (5, 5), (10, 6)] {
+            note(&mut picture, false, News::Rule(rule(priority, table)));
+        }
+        let tables = |picture: &Picture| picture.rules.iter().map(|rule| rule.table).collect::<Vec<_>>();
+        assert_eq!(tables(&picture), [2, 5, 1, 3, 6, 4], "behind others of the same preference");
+        picture.made(&Change::RemoveRule(rule(10, 3)));
+        picture.made(&Change::AddRule(rule(5, 7)));
+        assert_eq!(tables(&picture), [2, 5, 7, 1, 6, 4]);
+    }
+
+    #[test]
+    fn ways_of_next_hop_objects_are_put_in_where_the_kernel_leaves_them_out() {
+        let mut picture = Picture::default();
+        let object = |id, hop, group| Nexthop { id, hop, group };
+        assert!(note(&mut picture, false, News::Nexthop(object(1, Some(hop(3)), vec![]))));
+        note(&mut picture, false, News::Nexthop(object(2, Some(hop(4)), vec![])));
+        note(&mut picture, false, News::Nexthop(object(9, None, vec![1, 7, 2])));
+        let by = |nexthop, hops| Route { nexthop, hops, ..default_route(0, 0) };
+        for (nexthop, told, ways) in [
+            (1, vec![], vec![hop(3)]),
+            (1, vec![hop(0)], vec![hop(3)]),
+            (9, vec![], vec![hop(3), hop(4)]),
+            (1, vec![hop(5)], vec![hop(5)]),
+            (8, vec![], vec![]),
+            (0, vec![], vec![]),
+        ] {
+            let mut route = by(nexthop, told);
+            picture.resolve(&mut route);
+            assert_eq!(route.hops, ways, "object {nexthop}");
+        }
+        assert!(note(&mut picture, false, News::NoNexthop(1)));
+        assert_eq!(picture.nexthops.len(), 2);
+    }
+
+    #[test]
+    fn changes_are_shown_as_the_commands_that_make_them() {
+        let route = Route { source: None, ..default_route(3, 201) };
+        let picture =
+            Picture { links: vec![Link { index: 3, name: "wan1".into(), ..Link::default() }], ..Picture::default() };
+        let shown = |change: Change| picture.names_in(change.to_string());
+        assert_eq!(
+            shown(Change::Replace(route.clone())),
+            "ip route replace default via 192.168.42.1 dev wan1 metric 201 proto dhcp"
+        );
+        let black = Route { hops: vec![], table: 200, protocol: 77, metric: 0, ..route.clone() };
+        assert_eq!(shown(Change::RemoveRoute(black)), "ip route del blackhole default table 200 proto 77");
+        let half = Route { prefix: 1, hops: vec![Hop { gateway: None, onlink: true, ..hop(8) }], ..route };
+        assert_eq!(picture.in_words(&half), "0.0.0.0/1 dev #8 onlink metric 201 proto dhcp");
+        let rule = Rule {
+            priority: 9,
+            source: Some(GATEWAY),
+            source_length: 32,
+            port: 53,
+            ip_protocol: UDP,
+            table: MAIN,
+            suppress: Some(0),
+            ..Rule::default()
+        };
+        let text = "pref 9 from 192.168.42.1 ipproto udp dport 53 lookup main suppress_prefixlength 0";
+        assert_eq!(shown(Change::AppendRule(rule.clone())), format!("ip rule add {text}"));
+        assert_eq!(shown(Change::RemoveRule(rule)), format!("ip rule del {text}"));
+        assert_eq!(
+            (protocol_name(192), protocol_name(PROTOCOL), protocol_name(5)),
+            (Some("eigrp"), Some("imon"), None)
+        );
+    }
+
+    #[test]
+    fn a_rule_without_conditions_is_for_everything_whatever_it_leads_to() {
+        let broad = Rule { priority: 7, table: 9, protocol: 3, suppress: Some(0), nowhere: true, ..Rule::default() };
+        assert!(broad.is_broad());
+        for narrow in [
+            Rule { mark: 1, ..broad.clone() },
+            Rule { inverted: true, ..broad.clone() },
+            Rule { source: Some(GATEWAY), source_length: 32, ..broad.clone() },
+            Rule { device: Some("wan1".into()), ..broad.clone() },
+            Rule { special: true, ..broad.clone() },
+            Rule { port: 53, ..broad.clone() },
+            Rule { ip_protocol: TCP, ..broad.clone() },
+        ] {
+            assert!(!narrow.is_broad(), "{narrow}");
+        }
+    }
+}
