@@ -418,7 +418,9 @@ impl<W: World> Daemon<W> {
     /// Carries out what the monitors want. That may make them want more: a probe that cannot be sent is lost at once.
     fn perform(&mut self, now: Instant) {
         let mut at = 0;
-        while let Some(effect) = self.effects.get(at).cloned() {
+        while let Some(effect) = self.effects.get_mut(at) {
+            // Taken out: a copy of an event is a dozen texts. What is left in its place is not looked at.
+            let effect = std::mem::replace(effect, Effect::Save);
             at += 1;
             if !matches!(effect, Effect::Probe(_)) {
                 self.quiet = None;
