@@ -156,7 +156,7 @@ fn outage(stage: &mut Stage<'_>) -> Played {
     let took = stage.hear(OFFLINE)?;
     stage.hear("Secondary IP 192.168.42.1 online")?;
     stage.hear(BEYOND)?;
-    stage.hear_of(CALLED_OFFLINE)?;
+    stage.called(CALLED_OFFLINE)?;
     Ok(Some(took))
 }
 
@@ -185,7 +185,7 @@ fn hang(stage: &mut Stage<'_>) -> Played {
         s.internet.set("1.1.1.1", &Behaviour::silent());
     });
     stage.hear(OFFLINE)?;
-    stage.hear_of(CALLED_OFFLINE)?;
+    stage.called(CALLED_OFFLINE)?;
     stage.deed("both answer again, while the script hangs", |s| {
         s.dns.mode(&DnsMode::Normal);
         s.internet.set("1.1.1.1", &Behaviour::normal());
@@ -193,7 +193,7 @@ fn hang(stage: &mut Stage<'_>) -> Played {
     let took = stage.hear(ONLINE)?;
     stage.hear("did not end within 3 s for updown-offline: ending it")?;
     stage.hear_of("failed for updown-offline")?;
-    stage.hear_of(CALLED_ONLINE)?;
+    stage.called(CALLED_ONLINE)?;
     stage.until("nothing of the script is left", None, |s| !s.runs(&["sleep", "1000"]))?;
     Ok(Some(took))
 }
@@ -204,7 +204,7 @@ fn wrong_replies(stage: &mut Stage<'_>) -> Played {
         s.internet.set("1.1.1.1", &Behaviour::new(Reply::WrongPayload));
     });
     let took = stage.hear(OFFLINE)?;
-    stage.hear_of(CALLED_OFFLINE)?;
+    stage.called(CALLED_OFFLINE)?;
     for (what, reply) in [
         ("replies with a wrong id", Reply::WrongId),
         ("replies with a wrong sequence number", Reply::WrongSequence),
@@ -229,7 +229,7 @@ fn unreachable(stage: &mut Stage<'_>) -> Played {
     stage.hear_of("host unreachable from 192.168.42.1")?;
     stage.deed("isp1 has its way again", |s| _ = s.lab.heal(fault));
     stage.hear(ONLINE)?;
-    stage.hear_of(CALLED_ONLINE)?;
+    stage.called(CALLED_ONLINE)?;
     Ok(Some(took))
 }
 
@@ -241,7 +241,7 @@ fn unplug(stage: &mut Stage<'_>) -> Played {
     stage.hear("the fault lies between this system and it, or in it")?;
     stage.deed("the cable is in again", |s| _ = s.lab.heal(fault));
     stage.hear(ONLINE)?;
-    stage.hear_of(CALLED_ONLINE)?;
+    stage.called(CALLED_ONLINE)?;
     Ok(Some(took))
 }
 
@@ -338,6 +338,6 @@ fn heal(stage: &mut Stage<'_>) -> Result<Duration, String> {
     });
     let took = stage.hear(ONLINE)?;
     stage.hear_of("Outage Duration: 0 days 0 hours, 0 minutes ")?;
-    stage.hear_of(CALLED_ONLINE)?;
+    stage.called(CALLED_ONLINE)?;
     Ok(took)
 }

@@ -29,6 +29,8 @@ pub(crate) struct Stage<'a> {
     since: Instant,
     end: Instant,
     in_echo: bool,
+    /// What imon has said since the last deed.
+    said: Vec<String>,
 }
 
 impl<'a> Stage<'a> {
@@ -39,7 +41,18 @@ impl<'a> Stage<'a> {
         lab.write(CONFIG, include_str!("imon-demo.json"));
         let since = Instant::now();
         let imon = Self::start(&lab);
-        Self { screen, imon, internet, dns, lab, shown: 0, since, end: began + CURTAIN, in_echo: false }
+        Self {
+            screen,
+            imon,
+            internet,
+            dns,
+            lab,
+            shown: 0,
+            since,
+            end: began + CURTAIN,
+            in_echo: false,
+            said: Vec::new(),
+        }
     }
 
     fn start(lab: &Lab) -> Proc {
@@ -55,6 +68,7 @@ impl<'a> Stage<'a> {
     /// Does something and says so. Times are counted from here.
     pub(crate) fn deed(&mut self, what: &str, doing: impl FnOnce(&Self)) {
         self.screen.deed(what);
+        self.said.clear();
         doing(self);
         self.since = Instant::now();
     }
@@ -67,6 +81,12 @@ impl<'a> Stage<'a> {
     /// The same for a line that contains this.
     pub(crate) fn hear_of(&mut self, part: &str) -> Result<Duration, String> {
         self.hear_such(&format!("'… {part} …'"), |line| line.contains(part))
+    }
+
+    /// Waits until the action script has been called so since the last deed. It runs beside imon, so what it prints can come
+    /// before or after what imon says next.
+    pub(crate) fn called(&mut self, part: &str) -> Result<(), String> {
+        if self.said.iter().any(|line| line.contains(part)) { Ok(()) } else { self.hear_of(part).map(drop) }
     }
 
     fn hear_such(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<Duration, String> {
@@ -116,6 +136,7 @@ impl<'a> Stage<'a> {
         self.shown = at + 1;
         let after = line.at.saturating_duration_since(self.since);
         self.show(after, &line.text);
+        self.said.push(line.text.clone());
         Some((line.text, after))
     }
 
