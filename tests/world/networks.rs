@@ -29,6 +29,8 @@ pub struct Network {
     /// Of a hundred packets so many are lost.
     pub loss: u64,
     pub delay: Duration,
+    /// The address that the internet sees.
+    pub external: Ipv4Addr,
     /// Hosts that do not answer whatever the weather.
     pub dead: Vec<IpAddr>,
 }
@@ -44,6 +46,7 @@ impl Network {
             rejects: false,
             loss: 0,
             delay: Duration::from_millis(20),
+            external: Ipv4Addr::new(81, 2, 69, index as u8),
             dead: Vec::new(),
         }
     }

@@ -17,6 +17,7 @@ use imon::daemon::world::{
 use imon::daemon::{Daemon, Start};
 use imon::event::{Monitor, Severity};
 use imon::load::{self, Loaded};
+use imon::monitor::ddns::{Found, NotFound};
 use imon::net::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
 use imon::sys::files::Stamp;
 use imon::sys::netlink::{self, Refused};
@@ -26,6 +27,7 @@ use imon::time::{Clock, Instant, Wall};
 use imon::update::Secret;
 use imon::wire::icmp::{Heard, IcmpError, Token};
 use imon::wire::rtnetlink::{Message, News, Query};
+use imon::worker::Said;
 
 use crate::kernel::{self, Flow};
 use crate::networks::{Fate, Network};
@@ -34,6 +36,8 @@ use crate::networks::{Fate, Network};
 pub const INSTANCE: &str = "sim";
 /// The wall clock at the origin of the monotonic one: a Monday, 0 o'clock.
 const MIDNIGHT: i64 = 1_767_571_200;
+/// Somewhere in the internet.
+const OUT_THERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 200);
 /// Waits without time passing. More is a loop that spins.
 const MOST_AT_ONCE: u32 = 1000;
 /// Where replies are collected, waking up is put off by so much.
@@ -58,6 +62,7 @@ enum Arrival {
     Over(u32, usize, Option<u64>, Heard, Duration),
     Signal(Arrived),
     Ended(u64, Ending),
+    Said(u64, Vec<u8>),
     Reported(u64, Report),
     File(PathBuf, String),
 }
@@ -100,6 +105,7 @@ enum Watch {
     Collected,
     Writer(u64),
     Output(u64),
+    Worker(u64),
     News(u64),
     /// Nothing ever comes from there.
     Silent,
@@ -128,6 +134,12 @@ struct Ear {
     lost: bool,
 }
 
+/// A worker that runs.
+pub struct Worker {
+    number: u64,
+    _alive: Rc<()>,
+}
+
 /// A probe, and what becomes of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Probe {
@@ -146,6 +158,8 @@ pub struct Call {
     /// The event's name and what follows it.
     pub words: Vec<String>,
     pub env: Vec<(&'static str, String)>,
+    /// It succeeds, and in time.
+    pub succeeds: bool,
 }
 
 /// A line of the log.
@@ -172,6 +186,10 @@ pub struct SimWorld {
     ears: Vec<Ear>,
     scripts: BTreeMap<u64, Option<Ending>>,
     writers: BTreeMap<u64, VecDeque<Report>>,
+    /// What workers have said, in full.
+    workers: BTreeMap<u64, Vec<u8>>,
+    /// Records that a process holds, by its number, and what it writes there when it succeeds.
+    records: BTreeMap<u64, (PathBuf, Vec<u8>)>,
     status: PathBuf,
     pub weather: Weather,
     pub script: Script,
@@ -230,6 +248,8 @@ impl SimWorld {
             ears: Vec::new(),
             scripts: BTreeMap::new(),
             writers: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            records: BTreeMap::new(),
             status: format!("/run/imon/{INSTANCE}.json").into(),
             weather: Box::new(|_, _| Some(Duration::from_millis(10))),
             script: Box::new(|_| (Duration::from_millis(20), Ending::Status(0))),
@@ -287,6 +307,7 @@ impl SimWorld {
         (self.watched, self.ready, self.heard) = Default::default();
         self.scripts.clear();
         self.writers.clear();
+        self.workers.clear();
         let loaded = self.load(&source);
         assert!(loaded.errors.is_empty(), "{:?}", loaded.errors);
         let (config, print) = (loaded.config.unwrap(), loaded.print);
@@ -297,6 +318,11 @@ impl SimWorld {
         let broken = world.killed || world.broken.is_some_and(|at| at <= world.now);
         assert!(result.is_ok() || broken, "{result:?}");
         world
+    }
+
+    /// The instance that runs.
+    pub fn instance(&self) -> &str {
+        self.status.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
     }
 
     /// The time.
@@ -336,7 +362,17 @@ impl SimWorld {
                 }
             }
             Arrival::Signal(signal) => self.add_signal(signal),
+            Arrival::Said(worker, line) => {
+                if let Some((path, _)) = self.records.remove(&worker) {
+                    self.files.insert(path, line.clone());
+                }
+                self.workers.insert(worker, line);
+            }
             Arrival::Ended(script, ending) => {
+                // Whether or not the program is there to see it.
+                if let Some((path, success)) = self.records.remove(&script).filter(|_| ending.is_success()) {
+                    self.files.insert(path, success);
+                }
                 // Whoever is ended has one end.
                 let Some(place) = self.scripts.get_mut(&script).filter(|place| place.is_none()) else { return };
                 *place = Some(ending);
@@ -363,6 +399,7 @@ impl SimWorld {
             Watch::Writer(writer) => self.writers.get(&writer).is_some_and(|reports| !reports.is_empty()),
             // A script prints nothing: its output ends with it.
             Watch::Output(script) => self.scripts.get(&script).is_none_or(Option::is_some),
+            Watch::Worker(worker) => self.workers.contains_key(&worker),
             Watch::News(ear) => self.ears.iter().any(|e| e.number == ear && (e.lost || !e.waiting.is_empty())),
             Watch::Collected | Watch::Silent => false,
         }
@@ -430,6 +467,9 @@ impl SimWorld {
                 }
             }
             FileJob::Remove(path) => drop(self.files.remove(path)),
+            FileJob::Record(path) if self.records.values().any(|(held, _)| held == path) => {
+                return Done { place, result: errno(libc::EWOULDBLOCK), record };
+            }
             FileJob::Record(path) => record = Some((path.clone(), self.files.get(path).cloned().unwrap_or_default())),
         }
         Done { place, result: Ok(()), record }
@@ -553,7 +593,7 @@ impl Store for SimWorld {
 impl Processes for SimWorld {
     type Script = u64;
     type Output = u64;
-    type Worker = Infallible;
+    type Worker = Worker;
 
     fn try_room(&mut self) -> io::Result<()> {
         Ok(())
@@ -564,14 +604,16 @@ impl Processes for SimWorld {
         _path: &str,
         args: &[String],
         env: &[(&'static str, String)],
-        _record: Option<&Record<PathBuf>>,
+        record: Option<&Record<PathBuf>>,
     ) -> io::Result<(u64, u64)> {
         self.may_fail()?;
-        let call = Call { at: self.now, words: args[2..].to_vec(), env: env.to_vec() };
+        let mut call = Call { at: self.now, words: args[2..].to_vec(), env: env.to_vec(), succeeds: false };
         let (takes, ending) = (self.script)(&call);
+        call.succeeds = ending.is_success() && takes < Duration::from_secs(60);
         self.calls.push(call);
         let script = self.number();
         self.scripts.insert(script, None);
+        self.records.extend(record.map(|record| (script, (record.path.clone(), record.success.to_vec()))));
         self.arrive(self.now + takes, Arrival::Ended(script, ending));
         Ok((script, script))
     }
@@ -598,12 +640,32 @@ impl Processes for SimWorld {
         self.has(Watch::Output(*output)).then_some(0)
     }
 
-    fn start_worker(&mut self, _request: &[u8], _record: Option<&PathBuf>) -> io::Result<Infallible> {
-        errno(libc::ENOMEM)
+    /// Only lookups: what is told to providers goes by the script.
+    fn start_worker(&mut self, request: &[u8], record: Option<&PathBuf>) -> io::Result<Worker> {
+        self.may_fail()?;
+        let request: serde_json::Value = serde_json::from_slice(request).map_err(io::Error::other)?;
+        assert!(request["source"].is_string() && record.is_none(), "{request}");
+        let worker = Worker { number: self.number(), _alive: Rc::new(()) };
+        let found = self.external().map(|address| Found { address: address.into(), local: None });
+        let after = Duration::from_millis(if found.is_some() { 200 } else { 5000 });
+        let said = Said::Lookup(found.ok_or_else(|| NotFound::because("no answer in time")));
+        let line = imon::worker::Report { said, unconfined: None }.line();
+        self.arrive(self.now + after, Arrival::Said(worker.number, line.into_bytes()));
+        Ok(worker)
     }
 
-    fn read_worker(&mut self, worker: &mut Infallible) -> Option<Vec<u8>> {
-        match *worker {}
+    fn read_worker(&mut self, worker: &mut Worker) -> Option<Vec<u8>> {
+        self.workers.remove(&worker.number)
+    }
+}
+
+impl SimWorld {
+    /// The address by which the internet sees the router now.
+    pub fn external(&self) -> Option<Ipv4Addr> {
+        let way = self.kernel.way(&Flow::to(OUT_THERE.into())).ok()?;
+        let link = self.kernel.links().find(|l| l.index == way.index)?;
+        let network = self.networks.iter().find(|n| n.index == way.index)?;
+        (link.carrier && network.works() && way.gateway == Some(network.gateway.into())).then_some(network.external)
     }
 }
 
@@ -887,9 +949,8 @@ impl World for SimWorld {
             Source::Output(output) => Watch::Output(*output),
             Source::News(events) => Watch::News(events.number),
             Source::Log => Watch::Silent,
-            Source::Worker(never) | Source::Question(never) | Source::Opening(never) | Source::Flush(never) => {
-                match *never {}
-            }
+            Source::Worker(worker) => Watch::Worker(worker.number),
+            Source::Question(never) | Source::Opening(never) | Source::Flush(never) => match *never {},
         };
         self.watched.push((name, watch));
     }

@@ -87,13 +87,15 @@ enum Kind {
     Flushed,
     /// A flood of news, more than there is room for.
     Overrun,
+    /// A network gets another external address.
+    External,
     /// Any call fails.
     Errno,
 }
 
 use Kind::*;
 
-const KINDS: [Kind; 26] = [
+const KINDS: [Kind; 27] = [
     Carrier,
     Down,
     Address,
@@ -119,6 +121,7 @@ const KINDS: [Kind; 26] = [
     Replaced,
     Flushed,
     Overrun,
+    External,
     Errno,
 ];
 
@@ -133,6 +136,8 @@ struct Truth {
     links: Vec<(Instant, usize)>,
     timeline: Vec<(Instant, String)>,
     drawn: BTreeMap<Kind, usize>,
+    /// What is the matter with scripts.
+    script: Rc<Cell<Option<Kind>>>,
 }
 
 type Known = Rc<RefCell<Truth>>;
@@ -180,6 +185,7 @@ impl Scenario {
         let prefer = self.seed.is_multiple_of(2);
         format!(
             r#"{{"global": {{"action": "/script"}},
+            "ddns": {{"enable": true, "interval": 600, "sources": ["http://a.example/", "dns:opendns", "dns:google"]}},
             "updown": {{"enable": true, "interval": {interval}, "pingcount": 2, "pingwait": 1, "monitorip": "{WATCHED}"}},
             "ping": {{"enable": true, "interval": {interval}, "pingcount": {pingcount}, "pingwait": 1,
                 "monitorip": "{INTERNET}"}},
@@ -244,7 +250,7 @@ impl Scenario {
     fn draw(&self, world: &mut SimWorld, known: &Known, random: &mut Random) {
         let mut kinds: Vec<Kind> = KINDS.into_iter().filter(|_| random.percent(40)).collect();
         kinds.extend([*random.pick(&[Carrier, Gateway, Upstream]), *random.pick(&KINDS)]);
-        let script = Rc::new(Cell::new(None));
+        let script = Rc::clone(&known.borrow().script);
         let mode = Rc::clone(&script);
         world.script = Box::new(move |_: &Call| match mode.get() {
             Some(ScriptFails) => (Duration::from_millis(20), Ending::Status(1)),
@@ -330,7 +336,8 @@ impl Scenario {
                 deed(to, "fast", Box::new(move |w| w.networks[wan].delay = Duration::from_millis(20)));
             }
             Loss => {
-                vague(to);
+                // What changes often is damped for a while.
+                vague(to + SECOND * 900);
                 deed(from, "some", Box::new(move |w| w.networks[wan].loss = 20));
                 deed(to, "none", Box::new(move |w| w.networks[wan].loss = 0));
             }
@@ -405,6 +412,14 @@ impl Scenario {
                 deed(from + SECOND, "out", Box::new(move |w| w.kernel.set_plugged(index, false)));
                 deed(to, "in", Box::new(move |w| w.kernel.set_plugged(index, true)));
                 deed(to + SECOND, "room", Box::new(|w| w.kernel.ear.room = None));
+            }
+            External => {
+                let last = random.below(200) as u8;
+                deed(
+                    from,
+                    "another",
+                    Box::new(move |w| w.networks[wan].external = [81, 2, 70 + wan as u8, last].into()),
+                );
             }
             Errno => {
                 vague(to);
@@ -582,7 +597,7 @@ fn watch(world: &mut SimWorld, known: &Truth, bound: Duration, before: &(Vec<Rou
     let now = world.time();
     let mut wrong = Vec::new();
     let mut say = |text: String| wrong.push((now, text));
-    if world.listeners() > 2 {
+    if world.listeners() > 3 {
         say(format!("{} sockets for news are open", world.listeners()));
     }
     let way = world.kernel.way(&Flow::to(INTERNET.into())).ok().map(|way| way.index as usize);
@@ -597,10 +612,44 @@ fn watch(world: &mut SimWorld, known: &Truth, bound: Duration, before: &(Vec<Rou
             None => say(format!("there is no route ({way:?})")),
         }
     }
+    if !known.is_vague(Instant::ZERO + since, now) {
+        watch_published(world, known, &mut say);
+    }
     if foreign(world) != *before {
         say("something of others was changed".to_owned());
     }
     world.wrong.extend(wrong);
+}
+
+/// What was published is true, and noted where the next start finds it.
+fn watch_published(world: &SimWorld, known: &Truth, say: &mut dyn FnMut(String)) {
+    let now = world.time();
+    let past = |secs: u32| Instant::ZERO + now.since(Instant::ZERO).saturating_sub(SECOND * secs);
+    let quiet = |secs: u32| {
+        let calm = |wan: usize| known.at(wan, now).1 <= past(secs);
+        let mut lately = known.timeline.iter().rev().take_while(|(at, _)| *at > past(secs));
+        calm(0) && calm(1) && lately.next().is_none() && !known.is_vague(past(secs), now)
+    };
+    // Each instance knows only what it has published itself.
+    let by_it =
+        |call: &Call| call.env.iter().any(|(name, value)| *name == "IMON_INSTANCE" && value == world.instance());
+    let published =
+        world.calls.iter().rev().find(|call| call.words[0] == "ddns-ip-update" && call.succeeds && by_it(call));
+    let works = world.external().is_some() && world.disk_error.is_none() && known.script.get().is_none();
+    let published = published.filter(|_| works);
+    if quiet(900)
+        && published.is_some_and(|call| Some(call.words[1].clone()) != world.external().map(|a| a.to_string()))
+    {
+        say(format!("{:?} is published, {:?} is true", published.map(|call| &call.words[1]), world.external()));
+    }
+    let file = |instance: &str| world.files.get(std::path::Path::new(&format!("/var/lib/imon/{instance}.ddns.json")));
+    let noted = |address: &str| {
+        let mut files = [INSTANCE, ANOTHER].into_iter().filter_map(file);
+        files.any(|bytes| String::from_utf8_lossy(bytes).contains(address))
+    };
+    if quiet(300) && published.is_some_and(|call| !noted(&call.words[1])) {
+        say(format!("{:?} is published and not noted", published.map(|call| &call.words[1])));
+    }
 }
 
 /// Routes and rules that are nobody's business.
