@@ -30,6 +30,8 @@ const SEEDS: u64 = 200;
 const PARTS: u64 = 8;
 /// What the kernel tells of is known within this.
 const PROMPT: Duration = Duration::from_millis(50);
+/// A year and a week take at most this.
+const LONGEST: Duration = Duration::from_secs(60);
 const FEWEST_FAULTS: usize = 20;
 /// A kind of fault that is drawn fewer times than this is not tested.
 const FEWEST_OF_A_KIND: usize = 10;
@@ -212,13 +214,13 @@ impl Scenario {
         }
         let end = at(self.length);
         world.signal(end, TERM);
-        let foreign = foreign(&world);
+        let foreign = Rc::new(foreign(&world));
         let mut second = 60;
         while second < self.length {
             let known = Rc::clone(&known);
-            let (bound, foreign) = (self.bound(), foreign.clone());
+            let (bound, foreign) = (self.bound(), Rc::clone(&foreign));
             world.when(at(second), move |world| watch(world, &known.borrow(), bound, &foreign));
-            second += 97;
+            second += 97.max(self.length / 4000);
         }
         let (mut instance, mut starts) = (INSTANCE, 0);
         loop {
@@ -793,7 +795,20 @@ pub fn tests() -> Vec<Trial> {
             }
         })
     };
-    (0..PARTS).map(part).collect()
+    let long = [
+        ("swarm::a_year_at_interval_60", Scenario { seed: 1, interval: 60, length: 365 * DAY }),
+        ("swarm::a_week_at_interval_1", Scenario { seed: 2, interval: 1, length: 7 * DAY }),
+    ];
+    let long = long.into_iter().map(|(name, scenario)| {
+        Trial::test(name, move || {
+            let began = std::time::Instant::now();
+            scenario.run()?;
+            let took = began.elapsed();
+            println!("{name}: {took:.1?}");
+            if took > LONGEST { Err(format!("it took {took:?}").into()) } else { Ok(()) }
+        })
+    });
+    (0..PARTS).map(part).chain(long).collect()
 }
 
 fn days(seeds: &[u64]) -> Result<BTreeMap<Kind, usize>, Failed> {
