@@ -179,18 +179,25 @@ struct Scenario {
     seed: u64,
     interval: u64,
     length: u64,
+    /// 200 pings a second, whose replies are collected.
+    floods: bool,
 }
 
 impl Scenario {
     fn config(&self, pingcount: u32) -> String {
         let interval = self.interval;
+        let (often, pingcount, more) = if self.floods {
+            ("0.1".to_owned(), 7 + pingcount, ",198.51.100.9")
+        } else {
+            (interval.to_string(), pingcount, "")
+        };
         let prefer = self.seed.is_multiple_of(2);
         format!(
             r#"{{"global": {{"action": "/script"}},
             "ddns": {{"enable": true, "interval": 600, "sources": ["http://a.example/", "dns:opendns", "dns:google"]}},
             "updown": {{"enable": true, "interval": {interval}, "pingcount": 2, "pingwait": 1, "monitorip": "{WATCHED}"}},
-            "ping": {{"enable": true, "interval": {interval}, "pingcount": {pingcount}, "pingwait": 1,
-                "monitorip": "{INTERNET}"}},
+            "ping": {{"enable": true, "interval": {often}, "pingcount": {pingcount}, "pingwait": 1,
+                "monitorip": "{INTERNET},198.51.100.8{more}"}},
             "failover": {{"enable": true, "interval": {interval}, "pingcount": 2, "pingwait": 1,
                 "prefer-primary": {prefer},
                 "primary-if": "wan0", "primary-name": "a", "primary-gw": "{}", "primary-ping": "{INTERNET}",
@@ -796,8 +803,8 @@ pub fn tests() -> Vec<Trial> {
         })
     };
     let long = [
-        ("swarm::a_year_at_interval_60", Scenario { seed: 1, interval: 60, length: 365 * DAY }),
-        ("swarm::a_week_at_interval_1", Scenario { seed: 2, interval: 1, length: 7 * DAY }),
+        ("swarm::a_year_at_interval_60", Scenario { seed: 1, interval: 60, length: 365 * DAY, floods: false }),
+        ("swarm::a_week_at_interval_1", Scenario { seed: 2, interval: 1, length: 7 * DAY, floods: false }),
     ];
     let long = long.into_iter().map(|(name, scenario)| {
         Trial::test(name, move || {
@@ -808,13 +815,20 @@ pub fn tests() -> Vec<Trial> {
             if took > LONGEST { Err(format!("it took {took:?}").into()) } else { Ok(()) }
         })
     });
-    (0..PARTS).map(part).chain(long).collect()
+    let flood = Trial::test("swarm::afternoons_with_200_pings_a_second", || {
+        for seed in 0..3 {
+            let scenario = Scenario { seed, interval: 10, length: 10_000, floods: true };
+            scenario.run().map_err(|story| format!("seed {seed}\n{story}"))?;
+        }
+        Ok(())
+    });
+    (0..PARTS).map(part).chain(long).chain([flood]).collect()
 }
 
 fn days(seeds: &[u64]) -> Result<BTreeMap<Kind, usize>, Failed> {
     let mut drawn = BTreeMap::new();
     for seed in seeds {
-        let scenario = Scenario { seed: *seed, interval: 10, length: 2 * DAY };
+        let scenario = Scenario { seed: *seed, interval: 10, length: 2 * DAY, floods: false };
         let run = std::panic::catch_unwind(|| scenario.run());
         let known = match run {
             Ok(Ok(known)) => known,
