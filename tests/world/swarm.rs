@@ -269,26 +269,17 @@ impl Scenario {
         let mut second = 300 + random.below(600) as u64;
         while second + 4000 < self.length {
             let length = 90 + random.below(900) as u64;
-            self.fault(world, known, &script, *random.pick(&kinds), second, length, random);
+            self.fault(world, known, *random.pick(&kinds), second, length, random);
             // Sometimes another comes meanwhile.
             if random.percent(30) {
                 let (later, other) = (random.below(80) as u64, *random.pick(&kinds));
-                self.fault(world, known, &script, other, second + later, 60 + random.below(1200) as u64, random);
+                self.fault(world, known, other, second + later, 60 + random.below(1200) as u64, random);
             }
             second += length + 600 + random.below(self.length as usize / 60) as u64;
         }
     }
 
-    fn fault(
-        &self,
-        world: &mut SimWorld,
-        known: &Known,
-        script: &Rc<Cell<Option<Kind>>>,
-        kind: Kind,
-        second: u64,
-        length: u64,
-        random: &mut Random,
-    ) {
+    fn fault(&self, world: &mut SimWorld, known: &Known, kind: Kind, second: u64, length: u64, random: &mut Random) {
         let wan = random.below(2);
         let from = at(second) + Duration::from_millis(random.below(1000) as u64);
         let to = from + SECOND * u32::try_from(length).unwrap();
@@ -399,7 +390,7 @@ impl Scenario {
                 deed(to, "writes", Box::new(|w| w.stall = Duration::ZERO));
             }
             ScriptFails | ScriptHangs => {
-                let (begin, end) = (Rc::clone(script), Rc::clone(script));
+                let (begin, end) = (Rc::clone(&known.borrow().script), Rc::clone(&known.borrow().script));
                 deed(from, "from now on", Box::new(move |_| begin.set(Some(kind))));
                 deed(to, "no more", Box::new(move |_| end.set(None)));
             }
@@ -415,7 +406,7 @@ impl Scenario {
                 };
                 deed(from, "killed", Box::new(kill));
             }
-            Flushed => deed(from, "flushed", Box::new(|w| flush(w))),
+            Flushed => deed(from, "flushed", Box::new(flush)),
             Overrun => {
                 deed(from, "no room", Box::new(|w| w.kernel.ear.room = Some(0)));
                 deed(from + SECOND, "out", Box::new(move |w| w.kernel.set_plugged(index, false)));
@@ -743,9 +734,9 @@ fn router(seed: u64) -> SimWorld {
     world.kernel.set_up(2, true).unwrap();
     let neighbour = Hop { index: 2, gateway: Some(IpAddr::from([192, 168, 92, 7])), ..Hop::default() };
     world.kernel.add_route(&route([10, 9, 0, 0], 16, neighbour), Mode::ADD).unwrap();
-    for wan in 0..2 {
+    for (wan, gateway) in GATEWAYS.into_iter().enumerate() {
         manage(&mut world, wan);
-        world.networks.push(Network::new(3 + wan as u32, GATEWAYS[wan]));
+        world.networks.push(Network::new(3 + wan as u32, gateway));
     }
     world.probes = Some(Vec::new());
     world
