@@ -13,15 +13,17 @@
 mod day;
 mod differential;
 mod kernel;
+mod networks;
 mod random;
 mod real;
 mod sim;
+mod swarm;
 
 use libtest_mimic::Arguments;
 
 fn main() {
     imon_lab::roles::intercept();
     differential::intercept();
-    let suites = [day::tests(), kernel::tests(), differential::tests()];
+    let suites = [day::tests(), kernel::tests(), differential::tests(), swarm::tests()];
     libtest_mimic::run(&Arguments::from_args(), suites.into_iter().flatten().collect()).exit();
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -16,20 +17,27 @@ use imon::daemon::world::{
 use imon::daemon::{Daemon, Start};
 use imon::event::{Monitor, Severity};
 use imon::load::{self, Loaded};
-use imon::net::{Change, Link, Picture, Route, Rule};
+use imon::monitor::ddns::{Found, NotFound};
+use imon::net::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
 use imon::sys::files::Stamp;
 use imon::sys::netlink::{self, Refused};
 use imon::sys::ping::{Families, OpenError, Via};
 use imon::sys::signal::Arrived;
 use imon::time::{Clock, Instant, Wall};
 use imon::update::Secret;
-use imon::wire::icmp::{Heard, Token};
-use imon::wire::rtnetlink::Message;
+use imon::wire::icmp::{Heard, IcmpError, Token};
+use imon::wire::rtnetlink::{Message, News, Query};
+use imon::worker::Said;
+
+use crate::kernel::{self, Flow};
+use crate::networks::{Fate, Network};
 
 /// The instance that is simulated.
 pub const INSTANCE: &str = "sim";
 /// The wall clock at the origin of the monotonic one: a Monday, 0 o'clock.
 const MIDNIGHT: i64 = 1_767_571_200;
+/// Somewhere in the internet.
+const OUT_THERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 200);
 /// Waits without time passing. More is a loop that spins.
 const MOST_AT_ONCE: u32 = 1000;
 /// Where replies are collected, waking up is put off by so much.
@@ -42,11 +50,19 @@ pub type Weather = Box<dyn FnMut(Instant, IpAddr) -> Option<Duration>>;
 /// How a call of the script ends, and after what time.
 pub type Script = Box<dyn FnMut(&Call) -> (Duration, Ending)>;
 
+/// What somebody does to the world.
+type Deed = Box<dyn FnOnce(&mut SimWorld)>;
+
 /// Something that comes at its time.
 enum Arrival {
-    Reply(Token, Duration),
+    Deed(Deed),
+    /// To the socket of this lane, if that is still there.
+    Icmp(Option<u64>, Heard, Duration),
+    /// Over a link, which must have a carrier for it, to the probe of this number.
+    Over(u32, usize, Option<u64>, Heard, Duration),
     Signal(Arrived),
     Ended(u64, Ending),
+    Said(u64, Vec<u8>),
     Reported(u64, Report),
     File(PathBuf, String),
 }
@@ -89,8 +105,50 @@ enum Watch {
     Collected,
     Writer(u64),
     Output(u64),
+    Worker(u64),
+    News(u64),
     /// Nothing ever comes from there.
     Silent,
+}
+
+/// The socket of a WAN, with a number that no other has.
+#[derive(Clone)]
+pub struct Lane {
+    number: u64,
+    via: Via,
+}
+
+/// A socket for news.
+pub struct Events {
+    number: u64,
+    _open: Rc<()>,
+}
+
+/// What has come to one.
+struct Ear {
+    number: u64,
+    open: Weak<()>,
+    /// Of addresses and routes only.
+    addresses: bool,
+    waiting: VecDeque<Message>,
+    lost: bool,
+}
+
+/// A worker that runs.
+pub struct Worker {
+    number: u64,
+    _alive: Rc<()>,
+}
+
+/// A probe, and what becomes of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probe {
+    pub at: Instant,
+    /// The WAN whose way it was to take.
+    pub wan: Option<usize>,
+    pub to: IpAddr,
+    /// When its reply is there.
+    pub answered: Option<Instant>,
 }
 
 /// A call of the action script.
@@ -100,6 +158,8 @@ pub struct Call {
     /// The event's name and what follows it.
     pub words: Vec<String>,
     pub env: Vec<(&'static str, String)>,
+    /// It succeeds, and in time.
+    pub succeeds: bool,
 }
 
 /// A line of the log.
@@ -122,9 +182,14 @@ pub struct SimWorld {
     watched: Vec<(Waited, Watch)>,
     ready: Vec<Waited>,
     signals: Arrived,
-    heard: VecDeque<(Option<usize>, Heard, Duration)>,
+    heard: VecDeque<(Option<u64>, Heard, Duration)>,
+    ears: Vec<Ear>,
     scripts: BTreeMap<u64, Option<Ending>>,
     writers: BTreeMap<u64, VecDeque<Report>>,
+    /// What workers have said, in full.
+    workers: BTreeMap<u64, Vec<u8>>,
+    /// Records that a process holds, by its number, and what it writes there when it succeeds.
+    records: BTreeMap<u64, (PathBuf, Vec<u8>)>,
     status: PathBuf,
     pub weather: Weather,
     pub script: Script,
@@ -132,6 +197,28 @@ pub struct SimWorld {
     pub stubborn: bool,
     /// From then on waiting fails.
     pub broken: Option<Instant>,
+    /// The kernel's network.
+    pub kernel: kernel::Kernel,
+    /// What its links lead to. Without any the weather decides about all pings.
+    pub networks: Vec<Network>,
+    /// Every ping, where that is wanted.
+    pub probes: Option<Vec<Probe>>,
+    /// The wall clock was set by so much.
+    pub stepped: i64,
+    /// How long the machine was suspended.
+    pub slept: Duration,
+    /// Writers take so much longer.
+    pub stall: Duration,
+    /// Nothing can be written, for this reason.
+    pub disk_error: Option<i32>,
+    /// After so many more calls that may fail the next does, with this errno.
+    pub failing: Option<(u64, i32)>,
+    /// No socket for pings is to be had, for this reason.
+    pub no_pings: Option<i32>,
+    /// The program is killed in its next wait.
+    pub killed: bool,
+    /// What an oracle has found wrong, and when.
+    pub wrong: Vec<(Instant, String)>,
     /// What the disk has.
     pub files: BTreeMap<PathBuf, Vec<u8>>,
     pub lines: Vec<Line>,
@@ -158,13 +245,27 @@ impl SimWorld {
             ready: Vec::new(),
             signals: Arrived::default(),
             heard: VecDeque::new(),
+            ears: Vec::new(),
             scripts: BTreeMap::new(),
             writers: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            records: BTreeMap::new(),
             status: format!("/run/imon/{INSTANCE}.json").into(),
             weather: Box::new(|_, _| Some(Duration::from_millis(10))),
             script: Box::new(|_| (Duration::from_millis(20), Ending::Status(0))),
             stubborn: false,
             broken: None,
+            kernel: kernel::Kernel::new(),
+            networks: Vec::new(),
+            probes: None,
+            stepped: 0,
+            slept: Duration::ZERO,
+            stall: Duration::ZERO,
+            disk_error: None,
+            failing: None,
+            no_pings: None,
+            killed: false,
+            wrong: Vec::new(),
             files: BTreeMap::new(),
             lines: Vec::new(),
             calls: Vec::new(),
@@ -184,20 +285,49 @@ impl SimWorld {
         self.arrive(at, Arrival::File(load::Source::instance(INSTANCE, None).file.into(), config.to_owned()));
     }
 
+    /// Somebody does something at that moment.
+    pub fn when(&mut self, at: Instant, deed: impl FnOnce(&mut Self) + 'static) {
+        self.arrive(at, Arrival::Deed(Box::new(deed)));
+    }
+
     /// Runs the program with a configuration in this world until it ends or waiting fails as it is to, and gives the world
     /// back.
     pub fn run(mut self, config: &str) -> Self {
         let source = load::Source::instance(INSTANCE, None);
-        self.files.insert(source.file.clone().into(), config.into());
+        self.files.insert(source.file.into(), config.into());
+        self.start(INSTANCE)
+    }
+
+    /// The same with the configuration that an instance has, also after the end of another.
+    pub fn start(mut self, instance: &str) -> Self {
+        let source = load::Source::instance(instance, None);
+        self.status = format!("/run/imon/{instance}.json").into();
+        // Of what the one before was told or waited for nothing comes to this one.
+        (self.signals, self.killed) = (Arrived::default(), false);
+        (self.watched, self.ready, self.heard) = Default::default();
+        self.scripts.clear();
+        self.writers.clear();
+        self.workers.clear();
         let loaded = self.load(&source);
         assert!(loaded.errors.is_empty(), "{:?}", loaded.errors);
         let (config, print) = (loaded.config.unwrap(), loaded.print);
-        let start = Start { world: self, source, config, print, instance: INSTANCE.to_owned() };
+        let start = Start { world: self, source, config, print, instance: instance.to_owned() };
         let mut daemon = Daemon::new(start).unwrap_or_else(|refused| panic!("{}", refused.0));
         let result = daemon.run();
         let world = daemon.into_world();
-        assert!(result.is_ok() || world.broken.is_some_and(|at| at <= world.now), "{result:?}");
+        let broken = world.killed || world.broken.is_some_and(|at| at <= world.now);
+        assert!(result.is_ok() || broken, "{result:?}");
         world
+    }
+
+    /// The instance that runs.
+    pub fn instance(&self) -> &str {
+        self.status.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
+    }
+
+    /// The time.
+    pub fn time(&self) -> Instant {
+        self.now
     }
 
     /// Whether the program has ended, and left nothing that runs.
@@ -222,9 +352,27 @@ impl SimWorld {
 
     fn happen(&mut self, what: Arrival) {
         match what {
-            Arrival::Reply(token, after) => self.heard.push_back((None, Heard::Reply(token), after)),
+            Arrival::Deed(deed) => deed(self),
+            Arrival::Icmp(lane, message, after) => self.heard.push_back((lane, message, after)),
+            Arrival::Over(index, number, lane, message, after) => {
+                if self.kernel.links().any(|l| l.index == index && l.carrier) {
+                    self.heard.push_back((lane, message, after));
+                } else if let Some(probe) = self.probes.as_mut().and_then(|probes| probes.get_mut(number)) {
+                    probe.answered = None;
+                }
+            }
             Arrival::Signal(signal) => self.add_signal(signal),
+            Arrival::Said(worker, line) => {
+                if let Some((path, _)) = self.records.remove(&worker) {
+                    self.files.insert(path, line.clone());
+                }
+                self.workers.insert(worker, line);
+            }
             Arrival::Ended(script, ending) => {
+                // Whether or not the program is there to see it.
+                if let Some((path, success)) = self.records.remove(&script).filter(|_| ending.is_success()) {
+                    self.files.insert(path, success);
+                }
                 // Whoever is ended has one end.
                 let Some(place) = self.scripts.get_mut(&script).filter(|place| place.is_none()) else { return };
                 *place = Some(ending);
@@ -251,13 +399,63 @@ impl SimWorld {
             Watch::Writer(writer) => self.writers.get(&writer).is_some_and(|reports| !reports.is_empty()),
             // A script prints nothing: its output ends with it.
             Watch::Output(script) => self.scripts.get(&script).is_none_or(Option::is_some),
+            Watch::Worker(worker) => self.workers.contains_key(&worker),
+            Watch::News(ear) => self.ears.iter().any(|e| e.number == ear && (e.lost || !e.waiting.is_empty())),
             Watch::Collected | Watch::Silent => false,
+        }
+    }
+
+    /// What the kernel tells comes to all who listen.
+    fn pass_on_news(&mut self) {
+        self.ears.retain(|ear| ear.open.strong_count() > 0);
+        while self.kernel.has_news() {
+            let mut news = Vec::new();
+            let lost = self.kernel.hear(|message| news.push(message)) == kernel::Heard::Overrun;
+            for ear in &mut self.ears {
+                ear.lost |= lost;
+                let about =
+                    |m: &&Message| !matches!(m.news, News::Link(_) | News::NoLink(_) | News::Rule(_) | News::NoRule(_));
+                ear.waiting.extend(news.iter().filter(|m| !ear.addresses || about(m)).cloned());
+            }
+        }
+    }
+
+    fn listen(&mut self, addresses: bool) -> io::Result<Events> {
+        self.may_fail()?;
+        self.pass_on_news();
+        let (number, open) = (self.number(), Rc::new(()));
+        let open_here = Rc::downgrade(&open);
+        self.ears.push(Ear { number, open: open_here, addresses, waiting: VecDeque::new(), lost: false });
+        Ok(Events { number, _open: open })
+    }
+
+    /// How many sockets for news are open.
+    pub fn listeners(&self) -> usize {
+        self.ears.iter().filter(|ear| ear.open.strong_count() > 0).count()
+    }
+
+    /// Fails when it is this call's turn to.
+    fn may_fail(&mut self) -> io::Result<()> {
+        match &mut self.failing {
+            None => Ok(()),
+            Some((0, number)) => {
+                let number = *number;
+                self.failing = None;
+                errno(number)
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                Ok(())
+            }
         }
     }
 
     /// Does a job of a writer at once, and says what comes of it.
     fn perform(&mut self, place: usize, job: &FileJob) -> Done<PathBuf> {
         let mut record = None;
+        if let Some(number) = self.disk_error.filter(|_| !matches!(job, FileJob::Remove(_))) {
+            return Done { place, result: errno(number), record };
+        }
         match job {
             FileJob::Probe(_) => {}
             FileJob::Replace(path, content) | FileJob::Save(path, content) => {
@@ -269,6 +467,9 @@ impl SimWorld {
                 }
             }
             FileJob::Remove(path) => drop(self.files.remove(path)),
+            FileJob::Record(path) if self.records.values().any(|(held, _)| held == path) => {
+                return Done { place, result: errno(libc::EWOULDBLOCK), record };
+            }
             FileJob::Record(path) => record = Some((path.clone(), self.files.get(path).cloned().unwrap_or_default())),
         }
         Done { place, result: Ok(()), record }
@@ -358,8 +559,9 @@ impl Store for SimWorld {
     }
 
     fn start_writer(&mut self, jobs: &[&FileJob]) -> io::Result<u64> {
+        self.may_fail()?;
         let writer = self.number();
-        let mut at = self.now;
+        let mut at = self.now + self.stall;
         for (place, job) in jobs.iter().enumerate() {
             at = at + WRITING;
             let done = self.perform(place, job);
@@ -391,7 +593,7 @@ impl Store for SimWorld {
 impl Processes for SimWorld {
     type Script = u64;
     type Output = u64;
-    type Worker = Infallible;
+    type Worker = Worker;
 
     fn try_room(&mut self) -> io::Result<()> {
         Ok(())
@@ -402,13 +604,16 @@ impl Processes for SimWorld {
         _path: &str,
         args: &[String],
         env: &[(&'static str, String)],
-        _record: Option<&Record<PathBuf>>,
+        record: Option<&Record<PathBuf>>,
     ) -> io::Result<(u64, u64)> {
-        let call = Call { at: self.now, words: args[2..].to_vec(), env: env.to_vec() };
+        self.may_fail()?;
+        let mut call = Call { at: self.now, words: args[2..].to_vec(), env: env.to_vec(), succeeds: false };
         let (takes, ending) = (self.script)(&call);
+        call.succeeds = ending.is_success() && takes < Duration::from_secs(60);
         self.calls.push(call);
         let script = self.number();
         self.scripts.insert(script, None);
+        self.records.extend(record.map(|record| (script, (record.path.clone(), record.success.to_vec()))));
         self.arrive(self.now + takes, Arrival::Ended(script, ending));
         Ok((script, script))
     }
@@ -435,12 +640,32 @@ impl Processes for SimWorld {
         self.has(Watch::Output(*output)).then_some(0)
     }
 
-    fn start_worker(&mut self, _request: &[u8], _record: Option<&PathBuf>) -> io::Result<Infallible> {
-        errno(libc::ENOMEM)
+    /// Only lookups: what is told to providers goes by the script.
+    fn start_worker(&mut self, request: &[u8], record: Option<&PathBuf>) -> io::Result<Worker> {
+        self.may_fail()?;
+        let request: serde_json::Value = serde_json::from_slice(request).map_err(io::Error::other)?;
+        assert!(request["source"].is_string() && record.is_none(), "{request}");
+        let worker = Worker { number: self.number(), _alive: Rc::new(()) };
+        let found = self.external().map(|address| Found { address: address.into(), local: None });
+        let after = Duration::from_millis(if found.is_some() { 200 } else { 5000 });
+        let said = Said::Lookup(found.ok_or_else(|| NotFound::because("no answer in time")));
+        let line = imon::worker::Report { said, unconfined: None }.line();
+        self.arrive(self.now + after, Arrival::Said(worker.number, line.into_bytes()));
+        Ok(worker)
     }
 
-    fn read_worker(&mut self, worker: &mut Infallible) -> Option<Vec<u8>> {
-        match *worker {}
+    fn read_worker(&mut self, worker: &mut Worker) -> Option<Vec<u8>> {
+        self.workers.remove(&worker.number)
+    }
+}
+
+impl SimWorld {
+    /// The address by which the internet sees the router now.
+    pub fn external(&self) -> Option<Ipv4Addr> {
+        let way = self.kernel.way(&Flow::to(OUT_THERE.into())).ok()?;
+        let link = self.kernel.links().find(|l| l.index == way.index)?;
+        let network = self.networks.iter().find(|n| n.index == way.index)?;
+        (link.carrier && network.works() && way.gateway == Some(network.gateway.into())).then_some(network.external)
     }
 }
 
@@ -470,96 +695,212 @@ impl Dialer for SimWorld {
 }
 
 impl Pings for SimWorld {
-    type Pinger = ();
+    type Pinger = Vec<Option<Lane>>;
 
-    fn open_pinger(&mut self, _families: Families) -> Result<(), OpenError> {
-        Ok(())
-    }
-
-    fn set_lane(&mut self, _pinger: &mut (), _wan: usize, _via: Option<&Via>) -> io::Result<bool> {
-        Ok(false)
-    }
-
-    fn replace_pinger(&mut self, _old: &mut (), _new: (), _lanes: bool) {}
-
-    fn ping(&mut self, _pinger: &mut (), wan: Option<usize>, to: IpAddr, token: &Token) -> io::Result<()> {
-        if wan.is_some() {
-            return errno(libc::ENETDOWN);
+    fn open_pinger(&mut self, _families: Families) -> Result<Self::Pinger, OpenError> {
+        let refused = self.no_pings.map_or(Ok(()), errno);
+        match refused.and_then(|()| self.may_fail()) {
+            Ok(()) => Ok(Vec::new()),
+            Err(raw) => Err(OpenError { raw, datagram: io::Error::from_raw_os_error(libc::EACCES) }),
         }
+    }
+
+    fn set_lane(&mut self, pinger: &mut Self::Pinger, wan: usize, via: Option<&Via>) -> io::Result<bool> {
+        if pinger.len() <= wan {
+            pinger.resize_with(wan + 1, || None);
+        }
+        if pinger[wan].as_ref().map(|lane| &lane.via) == via {
+            return Ok(false);
+        }
+        pinger[wan] = None;
+        if let Some(via) = via {
+            self.may_fail()?;
+            if !self.kernel.links().any(|l| l.name == via.device) {
+                return errno(libc::ENODEV);
+            }
+            if !self.kernel.addresses().iter().any(|a| a.address == IpAddr::V4(via.address)) {
+                return errno(libc::EADDRNOTAVAIL);
+            }
+            pinger[wan] = Some(Lane { number: self.number(), via: via.clone() });
+        }
+        Ok(true)
+    }
+
+    fn replace_pinger(&mut self, old: &mut Self::Pinger, new: Self::Pinger, lanes: bool) {
+        if lanes {
+            *old = new;
+        }
+    }
+
+    fn ping(&mut self, pinger: &mut Self::Pinger, wan: Option<usize>, to: IpAddr, token: &Token) -> io::Result<()> {
+        let lane = match wan {
+            Some(wan) => match pinger.get(wan).cloned().flatten() {
+                Some(lane) => Some(lane),
+                None => return errno(libc::ENETDOWN),
+            },
+            None => None,
+        };
         self.pings += 1;
-        if let Some(after) = (self.weather)(self.now, to) {
-            self.arrive(self.now + after, Arrival::Reply(*token, after));
+        let now = self.now;
+        let number = lane.as_ref().map(|lane| lane.number);
+        let mut probe = Probe { at: now, wan, to, answered: None };
+        let result = if self.networks.is_empty() {
+            if let Some(after) = (self.weather)(now, to) {
+                probe.answered = Some(now + after);
+                self.arrive(now + after, Arrival::Icmp(number, Heard::Reply(*token), after));
+            }
+            Ok(())
+        } else {
+            self.send(lane.as_ref().map(|lane| &lane.via), to, token, number, &mut probe)
+        };
+        if let Some(probes) = &mut self.probes {
+            probes.push(probe);
         }
-        Ok(())
+        result
     }
 
-    fn hear(&mut self, _pinger: &mut (), many: bool, mut heard: impl FnMut(Option<usize>, Heard, Duration)) {
+    fn hear(&mut self, pinger: &mut Self::Pinger, many: bool, mut heard: impl FnMut(Option<usize>, Heard, Duration)) {
         let most = if many { self.heard.len() } else { 1 };
-        for (wan, message, rtt) in self.heard.drain(..most.min(self.heard.len())) {
-            heard(wan, message, rtt);
+        for (lane, message, rtt) in self.heard.drain(..most.min(self.heard.len())) {
+            let of = |number| pinger.iter().position(|lane| lane.as_ref().is_some_and(|lane| lane.number == number));
+            match lane.map(of) {
+                None => heard(None, message, rtt),
+                Some(Some(wan)) => heard(Some(wan), message, rtt),
+                // Its socket is closed.
+                Some(None) => {}
+            }
         }
     }
 }
 
-/// A kernel without links.
+impl SimWorld {
+    /// Sends an echo request by the way that the kernel finds, into the network that is there.
+    fn send(
+        &mut self,
+        via: Option<&Via>,
+        to: IpAddr,
+        token: &Token,
+        lane: Option<u64>,
+        probe: &mut Probe,
+    ) -> io::Result<()> {
+        self.may_fail()?;
+        let flow = Flow {
+            from: via.map(|via| via.address.into()),
+            device: via.map_or(0, |via| via.index),
+            protocol: libc::IPPROTO_ICMP as u8,
+            ..Flow::to(to)
+        };
+        let way = self.kernel.way(&flow).map_err(io::Error::from_raw_os_error)?;
+        if !self.kernel.links().any(|l| l.index == way.index && l.carrier) {
+            return Ok(());
+        }
+        let luck = self.random();
+        let Some(network) = self.networks.iter().find(|n| n.index == way.index) else { return Ok(()) };
+        let (now, index) = (self.now, way.index);
+        let number = self.probes.as_ref().map_or(0, Vec::len);
+        match network.fate(way.gateway, to, luck) {
+            Fate::Reply(after) => {
+                probe.answered = Some(now + after);
+                self.arrive(now + after, Arrival::Over(index, number, lane, Heard::Reply(*token), after));
+            }
+            Fate::Rejected(by, after) => {
+                let error = IcmpError { what: "network unreachable", from: by };
+                self.arrive(now + after, Arrival::Over(index, number, lane, Heard::Failed(*token, error), after));
+            }
+            Fate::Silent => {}
+        }
+        Ok(())
+    }
+}
+
+fn refused(errno: i32) -> Refused {
+    Refused { errno, words: None }
+}
+
+/// The kernel in memory.
 impl Kernel for SimWorld {
     type Requests = ();
-    type Events = ();
+    type Events = Events;
     type Flush = Infallible;
 
     fn open_requests(&mut self) -> io::Result<()> {
-        Ok(())
+        self.may_fail()
     }
 
-    fn open_news(&mut self) -> io::Result<()> {
-        Ok(())
+    fn open_news(&mut self) -> io::Result<Events> {
+        self.listen(false)
     }
 
-    fn open_address_news(&mut self) -> io::Result<()> {
-        Ok(())
+    fn open_address_news(&mut self) -> io::Result<Events> {
+        self.listen(true)
     }
 
-    fn news(&mut self, _events: &mut (), _heard: impl FnMut(Message)) -> netlink::Heard {
+    fn news(&mut self, events: &mut Events, heard: impl FnMut(Message)) -> netlink::Heard {
+        self.pass_on_news();
+        let Some(ear) = self.ears.iter_mut().find(|ear| ear.number == events.number) else {
+            return netlink::Heard::Fine;
+        };
+        if std::mem::take(&mut ear.lost) {
+            return netlink::Heard::Overrun;
+        }
+        ear.waiting.drain(..).for_each(heard);
         netlink::Heard::Fine
     }
 
-    fn try_out(&mut self, _requests: &mut (), _nothing: &Change) -> Result<(), Refused> {
+    fn try_out(&mut self, _requests: &mut (), nothing: &Change) -> Result<(), Refused> {
+        self.may_fail()?;
+        let _ = self.kernel.make(nothing);
         Ok(())
     }
 
-    fn make(&mut self, _requests: &mut (), _change: &Change) -> Result<(), Refused> {
-        Err(Refused { errno: libc::ENODEV, words: None })
+    fn make(&mut self, _requests: &mut (), change: &Change) -> Result<(), Refused> {
+        self.may_fail()?;
+        self.kernel.make(change).map_err(refused)
     }
 
     fn look(&mut self, _requests: &mut (), picture: &mut Picture) -> Result<(), Refused> {
-        *picture = Picture::default();
+        self.may_fail()?;
+        self.kernel.look(picture);
         Ok(())
     }
 
     fn rules(&mut self, _requests: &mut ()) -> Result<Vec<Rule>, Refused> {
-        Ok(Vec::new())
+        self.may_fail()?;
+        let rule = |message: Message| if let News::Rule(rule) = message.news { Some(rule) } else { None };
+        Ok(self.kernel.list(Query::Rules).into_iter().filter_map(rule).collect())
     }
 
     fn routes_over(
         &mut self,
         _requests: &mut (),
         _picture: &Picture,
-        _link: &Link,
-        _most: usize,
+        link: &Link,
+        most: usize,
     ) -> Result<(Vec<Route>, usize), Refused> {
-        Ok((Vec::new(), 0))
+        self.may_fail()?;
+        let route = |message: Message| if let News::Route(route) = message.news { Some(route) } else { None };
+        let by = |r: &Route| r.hops.iter().all(|h| h.index == link.index && h.gateway.is_some());
+        let all = self.kernel.list(Query::RoutesOver(link.index)).into_iter().filter_map(route);
+        let found: Vec<_> = all.filter(|r| r.table == MAIN && r.prefix > BROAD && !r.is_ours() && by(r)).collect();
+        let count = found.len();
+        Ok((found.into_iter().take(most).collect(), count))
     }
 
-    fn link(&mut self, _requests: &mut (), _index: u32) -> Result<Option<Link>, Refused> {
-        Ok(None)
+    fn link(&mut self, _requests: &mut (), index: u32) -> Result<Option<Link>, Refused> {
+        self.may_fail()?;
+        Ok(self.kernel.links().find(|l| l.index == index).cloned())
     }
 
-    fn way(&mut self, _requests: &mut (), _to: Ipv4Addr) -> Result<Route, Refused> {
-        Err(Refused { errno: libc::ENETUNREACH, words: None })
+    fn way(&mut self, _requests: &mut (), to: Ipv4Addr) -> Result<Route, Refused> {
+        self.may_fail()?;
+        self.kernel.way_to(to).map_err(refused)
     }
 
-    fn forget_neighbour(&mut self, _requests: &mut (), _index: u32, _neighbour: Ipv4Addr) -> Result<(), Refused> {
-        Ok(())
+    fn forget_neighbour(&mut self, _requests: &mut (), index: u32, neighbour: Ipv4Addr) -> Result<(), Refused> {
+        match self.kernel.forget(index, neighbour.into()) {
+            Ok(()) | Err(libc::ENOENT) => Ok(()),
+            Err(errno) => Err(refused(errno)),
+        }
     }
 
     fn flush(&mut self, _address: Ipv4Addr) -> io::Result<Option<Infallible>> {
@@ -578,12 +919,13 @@ impl World for SimWorld {
 
     fn clock(&self) -> Clock {
         let passed = self.now.since(Instant::ZERO);
-        let secs = MIDNIGHT + i64::try_from(passed.as_secs()).unwrap();
+        let slept = i64::try_from(self.slept.as_secs()).unwrap();
+        let secs = MIDNIGHT + i64::try_from(passed.as_secs()).unwrap() + self.stepped + slept;
         Clock { now: self.now, wall: Wall { secs, nanos: passed.subsec_nanos() } }
     }
 
     fn suspended(&self) -> Duration {
-        Duration::ZERO
+        self.slept
     }
 
     /// xorshift64.
@@ -601,14 +943,14 @@ impl World for SimWorld {
     fn watch(&mut self, name: Waited, source: Source<'_, Self>) {
         let watch = match source {
             Source::Signals => Watch::Signals,
-            Source::Pings(()) => Watch::Pings,
+            Source::Pings(_) => Watch::Pings,
             Source::Collected => Watch::Collected,
             Source::Writer(writer) => Watch::Writer(*writer),
             Source::Output(output) => Watch::Output(*output),
-            Source::Log | Source::News(()) => Watch::Silent,
-            Source::Worker(never) | Source::Question(never) | Source::Opening(never) | Source::Flush(never) => {
-                match *never {}
-            }
+            Source::News(events) => Watch::News(events.number),
+            Source::Log => Watch::Silent,
+            Source::Worker(worker) => Watch::Worker(worker.number),
+            Source::Question(never) | Source::Opening(never) | Source::Flush(never) => match *never {},
         };
         self.watched.push((name, watch));
     }
@@ -619,6 +961,10 @@ impl World for SimWorld {
         let collects = self.watched.iter().any(|(_, watch)| *watch == Watch::Collected);
         let until = until.map(|until| if collects { until.max(began + COLLECTING) } else { until.max(began) });
         loop {
+            if self.killed {
+                return errno(libc::EINTR);
+            }
+            self.pass_on_news();
             let ready = self.watched.iter().filter(|(_, watch)| self.has(*watch)).map(|(name, _)| *name);
             self.ready = ready.collect();
             if !self.ready.is_empty() {
