@@ -123,11 +123,10 @@ fn civil(days: i64) -> (i64, i64, i64) {
 /// is none, or in one of the two forms that are obsolete.
 #[must_use]
 pub fn http_date(text: &str) -> Option<i64> {
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let mut words = text.split_once(", ")?.1.split(' ');
     let day: i64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
-    let month = words.next().filter(|name| name.len() == 3)?;
-    let month = i64::try_from(MONTHS.find(month).filter(|at| at % 3 == 0)? / 3).ok()? + 1;
+    let month = words.next()?;
+    let month = i64::try_from(date::MONTHS.iter().position(|name| name.get(..3) == Some(month))?).ok()? + 1;
     let year: i64 = words.next()?.parse().ok().filter(|year| (1970..=9999).contains(year))?;
     let mut clock = words.next()?.splitn(3, ':').map(|n| n.parse::<i64>().ok().filter(|n| (0..=60).contains(n)));
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);

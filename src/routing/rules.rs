@@ -344,15 +344,16 @@ impl Policy {
             };
             all.push(Beside { kind, what: format!("ip rule {rule}"), wan, via_main: rule.table == MAIN });
         }
+        let (yielded, suppressed) = (self.yielded_default(view), self.suppressed(MAIN, view));
         for route in view.routes.iter().filter(|r| r.table == MAIN && !r.is_ours() && !r.destination.is_multicast()) {
             let tunnel = self.is_elsewhere(route, view);
             let kind = match route.prefix {
-                0 if self.yielded_default(view) == Some(route) => BesideKind::Yielded,
+                0 if yielded == Some(route) => BesideKind::Yielded,
                 0 if !tunnel && self.leads(route, view) == Lead::Elsewhere && route.metric <= self.metric => {
                     BesideKind::Overtaken
                 }
                 1..=BROAD if tunnel => BesideKind::Yielded,
-                1..=BROAD if self.suppressed(MAIN, view) > 0 => BesideKind::Overtaken,
+                1..=BROAD if suppressed > 0 => BesideKind::Overtaken,
                 _ => continue,
             };
             all.push(Beside { kind, what: format!("ip route {route}"), wan: None, via_main: true });

@@ -123,6 +123,21 @@ pub struct Address {
 }
 
 impl Address {
+    /// An ordinary IPv4 address in a network of 256.
+    pub fn of(index: u32, address: [u8; 4]) -> Self {
+        Self {
+            index,
+            address: address.into(),
+            peer: None,
+            prefix: 24,
+            scope: scope::UNIVERSE,
+            broadcast: None,
+            secondary: false,
+            no_prefix_route: false,
+            metric: 0,
+        }
+    }
+
     /// What decides its network (`ifa_address`).
     pub fn base(&self) -> IpAddr {
         self.peer.unwrap_or(self.address)

@@ -45,9 +45,20 @@ const HUP: Arrived = Arrived { stop: false, reload: true, check_now: false, chil
 const USR1: Arrived = Arrived { stop: false, reload: false, check_now: true, child: false };
 const TERM: Arrived = Arrived { stop: true, reload: false, check_now: false, child: false };
 
-/// Kinds of faults.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Kind {
+/// The enum, and the list of all that it has.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident,)*) => {
+        /// Kinds of faults.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        const KINDS: &[Kind] = &[$(Kind::$kind,)*];
+    };
+}
+
+kinds! {
     /// The cable is out.
     Carrier,
     /// The link is set down, and up again by a manager that sets its default route.
@@ -96,36 +107,6 @@ enum Kind {
 }
 
 use Kind::*;
-
-const KINDS: [Kind; 27] = [
-    Carrier,
-    Down,
-    Address,
-    Renewal,
-    Gateway,
-    Upstream,
-    Rejection,
-    Delay,
-    Loss,
-    Watched,
-    SameFile,
-    OtherFile,
-    BadFile,
-    RefusedFile,
-    CheckNow,
-    Suspend,
-    ClockStep,
-    DiskFull,
-    DiskStall,
-    ScriptFails,
-    ScriptHangs,
-    Killed,
-    Replaced,
-    Flushed,
-    Overrun,
-    External,
-    Errno,
-];
 
 /// What is true.
 #[derive(Default)]
@@ -257,8 +238,8 @@ impl Scenario {
 
     /// Draws what happens.
     fn draw(&self, world: &mut SimWorld, known: &Known, random: &mut Random) {
-        let mut kinds: Vec<Kind> = KINDS.into_iter().filter(|_| random.percent(40)).collect();
-        kinds.extend([*random.pick(&[Carrier, Gateway, Upstream]), *random.pick(&KINDS)]);
+        let mut kinds: Vec<Kind> = KINDS.iter().copied().filter(|_| random.percent(40)).collect();
+        kinds.extend([*random.pick(&[Carrier, Gateway, Upstream]), *random.pick(KINDS)]);
         let script = Rc::clone(&known.borrow().script);
         let mode = Rc::clone(&script);
         world.script = Box::new(move |_: &Call| match mode.get() {
@@ -681,21 +662,7 @@ fn file(instance: &str) -> String {
 }
 
 fn address(wan: usize) -> Address {
-    lan_address(3 + wan as u32, [192, 168, if wan == 0 { 42 } else { 62 }, 2])
-}
-
-fn lan_address(index: u32, address: [u8; 4]) -> Address {
-    Address {
-        index,
-        address: address.into(),
-        peer: None,
-        prefix: 24,
-        scope: scope::UNIVERSE,
-        broadcast: None,
-        secondary: false,
-        no_prefix_route: false,
-        metric: 0,
-    }
+    Address::of(3 + wan as u32, [192, 168, if wan == 0 { 42 } else { 62 }, 2])
 }
 
 /// What a network manager does with a WAN: the link, its address, its default route.
@@ -730,7 +697,7 @@ fn router(seed: u64) -> SimWorld {
     for (index, name) in [(2, "lan0"), (3, "wan0"), (4, "wan1")] {
         world.kernel.add_link(Link { index, name: name.into(), ..Link::default() }, true).unwrap();
     }
-    world.kernel.add_address(&lan_address(2, [192, 168, 92, 1])).unwrap();
+    world.kernel.add_address(&Address::of(2, [192, 168, 92, 1])).unwrap();
     world.kernel.set_up(2, true).unwrap();
     let neighbour = Hop { index: 2, gateway: Some(IpAddr::from([192, 168, 92, 7])), ..Hop::default() };
     world.kernel.add_route(&route([10, 9, 0, 0], 16, neighbour), Mode::ADD).unwrap();

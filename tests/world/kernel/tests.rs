@@ -27,27 +27,13 @@ pub fn tests() -> Vec<Trial> {
 const GATEWAYS: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 168, 42, 1), Ipv4Addr::new(192, 168, 62, 1)];
 const OUT_THERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 200);
 
-fn address(index: u32, address: [u8; 4]) -> Address {
-    Address {
-        index,
-        address: address.into(),
-        peer: None,
-        prefix: 24,
-        scope: scope::UNIVERSE,
-        broadcast: None,
-        secondary: false,
-        no_prefix_route: false,
-        metric: 0,
-    }
-}
-
 /// A router with a LAN and two networks to the internet.
 fn router() -> (Kernel, Policy) {
     let mut kernel = Kernel::new();
     for (index, name, c) in [(2, "lan0", 92), (3, "wan0", 42), (4, "wan1", 62)] {
         let link = Link { index, name: name.into(), ..Link::default() };
         kernel.add_link(link, true).unwrap();
-        kernel.add_address(&address(index, [192, 168, c, 2])).unwrap();
+        kernel.add_address(&Address::of(index, [192, 168, c, 2])).unwrap();
         kernel.set_up(index, true).unwrap();
     }
     let wan = |n: usize| Wan {
@@ -102,7 +88,7 @@ fn planned() {
     let Some(Change::Replace(again)) = policy.changes(Some(1), &View::from(&look(&mut kernel))).first().cloned() else {
         panic!("the default is set again");
     };
-    kernel.remove_address(&address(4, [192, 168, 62, 2])).unwrap();
+    kernel.remove_address(&Address::of(4, [192, 168, 62, 2])).unwrap();
     assert_eq!(kernel.make(&Change::Replace(again)), Ok(()), "it is said to be on the link");
 }
 
