@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::external::Family;
+use crate::monitor::ddns::answer::Family;
 use crate::monitor::failover::choice::Cause;
-use crate::monitor::stats::{Fraction, Millis, Stats};
+use crate::probe::stats::{Fraction, Millis, Stats};
 use crate::monitor::{Owner, Reason};
-use crate::time::{self, Clock, Instant, Wall};
+use crate::base::time;
+use crate::base::time::{Clock, Instant, Wall};
 
 /// Severity of a log line, as syslog numbers them (RFC 5424).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -5,31 +5,21 @@
 //! everything wanted is a returned effect. The loop has them by way of a [`daemon::world::World`], so that all of it can
 //! be simulated. `clippy.toml` and the lints in `Cargo.toml` hold that line.
 
-pub mod action;
-pub mod check;
+pub mod addr;
+pub mod base;
 pub mod cli;
 pub mod config;
-pub mod configure;
-pub mod daemon;
+pub mod diagnose;
+pub mod dns;
+pub mod engine;
 pub mod event;
-pub mod external;
-pub mod fields;
-pub mod host;
-pub mod known;
-pub mod load;
+pub mod kernel;
 pub mod monitor;
-pub mod net;
-pub mod number;
-pub mod opinion;
-#[cfg(test)]
-mod random;
-pub mod resolve;
+pub mod probe;
 pub mod routing;
-pub mod secrets;
-pub mod status;
+pub mod secret;
+pub mod selftest;
+pub mod snapshot;
 pub mod sys;
-pub mod text;
-pub mod time;
-pub mod update;
 pub mod wire;
-pub mod worker;
+

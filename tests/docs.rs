@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use imon::config::schema;
 use imon::event::Event;
-use imon::time::{Clock, Instant, Wall};
+use imon::base::time::{Clock, Instant, Wall};
 
 fn file(name: &str) -> String {
     let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -87,7 +87,7 @@ fn manual_settings() -> String {
 
 fn manual_verdicts() -> String {
     let row = |(id, exit, meaning): &(&str, u8, &str)| format!(".It Cm {id}\n{}", roff(&format!("{exit}: {meaning}.")));
-    imon::check::VERDICTS.iter().map(row).collect()
+    imon::diagnose::VERDICTS.iter().map(row).collect()
 }
 
 /// The expected part of a document is printed whole when it is not there, to be put there.
@@ -100,7 +100,7 @@ fn the_manual_lists_every_setting_and_every_verdict() {
     assert_holds("docs/imon.conf.5", &manual_settings());
     assert_holds("docs/imon.8", &manual_verdicts());
     let row = |(id, exit, meaning): &(&str, u8, &str)| format!("| `{id}` | {exit} | {meaning} |\n");
-    assert_holds("README.md", &imon::check::VERDICTS.iter().map(row).collect::<String>());
+    assert_holds("README.md", &imon::diagnose::VERDICTS.iter().map(row).collect::<String>());
 }
 
 /// Both ways: no key is missing, and none is there that the program does not know.
@@ -178,12 +178,12 @@ fn n1_no_copy_of_the_readme_overwrites_another() {
 
 #[test]
 fn the_readmes_rules_are_those_that_imon_makes() {
-    use imon::net::{Address, Change, Link, Picture, Rule};
+    use imon::kernel::{Address, Change, Link, Picture, Rule};
     use imon::routing::{Gateway, Policy, Probed, View, Wan};
     let (own, gateway, target) = ([192, 168, 42, 2].into(), [192, 168, 42, 1].into(), [1, 1, 1, 1].into());
-    let targets = vec![Probed { address: target, protocol: imon::net::ICMP, port: 0 }];
+    let targets = vec![Probed { address: target, protocol: imon::kernel::ICMP, port: 0 }];
     let wan = Wan { device: "eth1".into(), gateway: Gateway::Fixed(gateway), targets, remembered: None };
-    let standard = Rule { priority: 32_766, table: imon::net::MAIN, ..Rule::default() };
+    let standard = Rule { priority: 32_766, table: imon::kernel::MAIN, ..Rule::default() };
     let picture = Picture {
         links: vec![Link { index: 3, name: "eth1".into(), up: true, carrier: true, ..Link::default() }],
         addresses: vec![Address { index: 3, address: own, peer: None, prefix: 24, local: false, secondary: false }],

@@ -11,14 +11,14 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use imon::event::What;
-use imon::monitor::check::Plan;
+use imon::probe::round::Plan;
 use imon::monitor::failover::choice::{Cause, Condition};
 use imon::monitor::failover::health::{Limit, Quality};
 use imon::monitor::failover::{Failover, Setup, WanSetup};
 use imon::monitor::{Effect, ProbeId, Seen};
-use imon::net::{Address, Hop, Link, MAIN, Picture, Route};
+use imon::kernel::{Address, Hop, Link, MAIN, Picture, Route};
 use imon::routing::{Gateway, Policy, Road, State, View};
-use imon::time::Instant;
+use imon::base::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
 /// Targets of the WANs have their numbers; what is pinged after a switch has this and the WAN's.
@@ -1312,7 +1312,7 @@ fn v11_reminders_come_while_an_outage_lasts_also_one_from_the_start_and_over_a_r
 #[test]
 fn v11_the_json_of_an_outage_has_the_network_the_reason_and_the_time() {
     let now = at(700_000);
-    let clock = imon::time::Clock { now, wall: imon::time::Wall { secs: 1_800_000_000, nanos: 0 } };
+    let clock = imon::base::time::Clock { now, wall: imon::base::time::Wall { secs: 1_800_000_000, nanos: 0 } };
     for event in imon::event::Event::examples(now) {
         let name = event.action().unwrap().name;
         if !imon::event::ON_REQUEST.contains(&name) {

@@ -212,7 +212,7 @@ fn the_sample_action_script_takes_every_event() {
     let script = folder.write("action", &text.replace("/usr/local/bin/", &format!("{}/", folder.0.display())));
     let path = format!("{}:/usr/bin:/bin", folder.0.join("bin").display());
     let mut events = 0;
-    for event in Event::examples(imon::time::Instant::ZERO) {
+    for event in Event::examples(imon::base::time::Instant::ZERO) {
         let Some(action) = event.action() else { continue };
         for shell in [&["sh"][..], &["busybox", "ash"]] {
             let _ = fs::remove_file(folder.0.join("log"));
@@ -286,6 +286,6 @@ fn a_script_written_for_v2_99_takes_every_event() {
         assert_eq!(read("said"), format!("{said}\n"), "{event}");
     }
     // That is all there is.
-    let events = Event::examples(imon::time::Instant::ZERO);
+    let events = Event::examples(imon::base::time::Instant::ZERO);
     assert_eq!(events.iter().filter(|event| event.call(&[]).is_some()).count(), 10);
 }

@@ -9,7 +9,7 @@ use imon::event::{Outage, What};
 use imon::monitor::ping::Ping;
 use imon::monitor::updown::{State, Updown};
 use imon::monitor::{About, AskId, ProbeId, Reason, Seen};
-use imon::time::{Clock, Instant, Wall, in_words};
+use imon::base::time::{Clock, Instant, Wall, in_words};
 use sim::*;
 
 fn silent_between(begin: f64, end: f64) -> Box<dyn FnMut(Instant, u32) -> Fate> {

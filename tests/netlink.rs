@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use imon::net::{Change, Hop, MAIN, PROTOCOL, Picture, Route, Rule};
+use imon::kernel::{Change, Hop, MAIN, PROTOCOL, Picture, Route, Rule};
 use imon::routing::{Gateway, Policy, State, View, Wan};
 use imon::sys::netlink::{Events, Heard, Requests};
 use imon::sys::poll::Poll;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use imon::net::{MAIN, PROTOCOL};
+use imon::kernel::{MAIN, PROTOCOL};
 use imon::sys::netlink::Events;
 use imon::sys::poll::Poll;
 use imon::wire::rtnetlink::News;

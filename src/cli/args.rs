@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use argh::FromArgs;
 
 use super::{check, configure};
-use crate::external::Family;
+use crate::monitor::ddns::answer::Family;
 use crate::sys::{worker, writer};
-use crate::text::{Clean, nearest};
+use crate::base::text::{Clean, nearest};
 
 /// Which configuration, for every command.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -7,15 +7,17 @@ use std::path::Path;
 use super::args::Selection;
 use super::{CONFIGURATION, OK, USAGE, check, complain, fail, print, with_signals};
 use crate::config::edit;
-use crate::config::{self, MONITORS, instance};
-use crate::configure::{Answer, Device, Given, Head, Machine, QUESTIONS, Question, fresh, head, prompt, typed, yes};
-use crate::load::{Loaded, Source};
-use crate::net::{MAIN, Picture};
-use crate::resolve;
-use crate::sys::files::{self, ScriptFault};
+use crate::config;
+use crate::config::{MONITORS, instance};
+use crate::config::dialogue::{Answer, Device, Given, Head, Machine, QUESTIONS, Question, fresh, head, prompt, typed, yes};
+use crate::sys::configuration::{Loaded, Source};
+use crate::kernel::{MAIN, Picture};
+use crate::dns::resolver;
+use crate::sys::files;
+use crate::sys::files::ScriptFault;
 use crate::sys::netlink::Requests;
 use crate::sys::{clock, error_text, signal, terminal};
-use crate::text::Clean;
+use crate::base::text::Clean;
 
 /// What to do.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -548,7 +550,7 @@ fn machine() -> Machine {
     });
     let conf = files::read_start("/etc/resolv.conf", 1 << 16).unwrap_or_default();
     let conf = String::from_utf8_lossy(&conf);
-    let servers = if resolve::is_assumed(&conf) { Vec::new() } else { resolve::servers(&conf) };
+    let servers = if resolver::is_assumed(&conf) { Vec::new() } else { resolver::servers(&conf) };
     let is_here = |a: &IpAddr| !a.is_loopback();
     let servers = servers.into_iter().filter(|s| is_here(&s.address)).map(|s| s.to_string()).collect();
     Machine { devices: devices.collect(), servers }

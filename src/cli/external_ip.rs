@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use super::args::Ask;
 use super::{CONFIGURATION, OK, complain, fail, print};
-use crate::external::Family;
-use crate::external::source::{DEFAULTS, Source};
-use crate::fields::Writer;
+use crate::monitor::ddns::answer::Family;
+use crate::monitor::ddns::source::{DEFAULTS, Source};
+use crate::base::json::fields::Writer;
 use crate::monitor::ddns::survey::Survey;
 use crate::monitor::ddns::{Found, NotFound};
-use crate::monitor::stats::Millis;
+use crate::probe::stats::Millis;
 use crate::sys::clock;
 use crate::sys::http::Bound;
 use crate::sys::net::interface_index;
 use crate::sys::poll::Poll;
 use crate::sys::worker::Worker;
-use crate::time::Instant;
-use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Task};
+use crate::base::time::Instant;
+use crate::sys::web_worker::{GRACE, Job, LOOKUP_LIMIT, Report, Task};
 
 /// No address is believed.
 const NOT_FOUND: u8 = 1;
@@ -207,5 +207,5 @@ fn print_json(
 
 /// A source without what may be secret in it.
 fn shown(text: &str) -> String {
-    crate::text::Clean(&crate::config::mask::masked("source", text)).to_string()
+    crate::base::text::Clean(&crate::secret::mask::masked("source", text)).to_string()
 }

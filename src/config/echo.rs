@@ -3,10 +3,11 @@
 
 use serde_json::value::RawValue;
 
-use super::json::{self, Entry, Value};
-use super::mask;
-use crate::number;
-use crate::text::Clean;
+use crate::base::json;
+use crate::base::json::{Entry, Value};
+use crate::secret::mask;
+use crate::base::number;
+use crate::base::text::Clean;
 
 /// A section of the file and its keys, for the log: `** [name] ** `, then a line for each key.
 #[derive(Clone, PartialEq, Eq, Debug)]

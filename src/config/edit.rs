@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use serde_json::value::RawValue;
 
-use super::json::{Document, Entry, Fault};
+use crate::base::json::{Document, Entry, Fault};
 use super::schema::{Key, Kind, schema};
 use super::value::Setting;
 use super::{Place, Problem, echo, section_names, value};
-use crate::number::Plain;
-use crate::text::{Clean, nearest};
+use crate::base::number::Plain;
+use crate::base::text::{Clean, nearest};
 
 /// The setting of this name, `section.key`.
 ///

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::text::Clean;
+use crate::base::text::Clean;
 
 /// Longest name in bytes. File names end at 255, and lock and status files add to the name.
 pub const MAX_BYTES: usize = 200;

@@ -4,15 +4,12 @@
 //! 0, a missing section, a list where text belongs) is an error here, at start, that names file, line and key. Nothing
 //! in this module opens a file.
 
+pub mod dialogue;
 mod echo;
 pub mod edit;
 pub mod instance;
-pub(crate) mod json;
-pub mod mask;
 mod schema;
 mod settings;
-#[cfg(test)]
-mod tests;
 mod updates;
 mod value;
 
@@ -21,23 +18,24 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use echo::Section;
-pub use json::MAX_BYTES;
+pub use crate::base::json::MAX_BYTES;
 pub use schema::{Key, Kind, MONITORS, schema};
 pub use updates::keys as update_keys;
 
-use crate::external::Family;
-use crate::external::source::{self, Source};
-use crate::host::Host;
-use crate::monitor::check::Plan;
+use crate::monitor::ddns::answer::Family;
+use crate::monitor::ddns::source;
+use crate::monitor::ddns::source::Source;
+use crate::addr::host::Host;
+use crate::probe::round::Plan;
 use crate::monitor::ddns;
 use crate::monitor::failover::Probe;
 use crate::monitor::failover::health::{Limit, Quality};
-use crate::number::Plain;
-use crate::opinion;
+use crate::base::number::Plain;
+use crate::dns::plausible;
 use crate::routing::Gateway;
-use crate::text::{Clean, nearest};
-use crate::update::Update;
-use json::Document;
+use crate::base::text::{Clean, nearest};
+use crate::monitor::ddns::update::Update;
+use crate::base::json::Document;
 use settings::{Report, Settings};
 use value::{Reading, Setting};
 
@@ -419,7 +417,7 @@ fn read_opinion(settings: &Settings, report: &mut Report) -> Option<Option<Opini
     let name = settings.text("dnslookup")?.to_owned();
     match (server, name.is_empty()) {
         (Some(server), false) => {
-            if server.address().is_some_and(opinion::is_private) {
+            if server.address().is_some_and(plausible::is_private) {
                 let message = format!(
                     "dnsserver {server} is on the local network: it answers from its cache and cannot tell whether the \
                      internet works"
@@ -617,3 +615,6 @@ fn check_load(settings: &Settings, timing: &Timing, every: Duration, targets: us
 fn section_names() -> impl Iterator<Item = &'static str> {
     std::iter::once("global").chain(MONITORS)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The table of all settings. Reading, error messages, suggestions for mistyped keys and the table in the README follow
 //! from it.
 
-use crate::number::Plain;
+use crate::base::number::Plain;
 
 /// One setting.
 #[derive(Debug)]
@@ -423,7 +423,7 @@ static SCHEMA: &[Key] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::mask;
+    use crate::secret::mask;
 
     #[test]
     fn every_key_is_there_once_with_a_sentence_and_its_section_known() {

@@ -3,16 +3,17 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::json::{Entry, Fault};
+use crate::base::json::{Entry, Fault};
 use super::schema::{Key, schema};
-use super::value::{self, Setting};
+use super::value;
+use super::value::Setting;
 use super::{Place, Problem, Target, Timing};
-use crate::external::Family;
-use crate::external::source::Source;
-use crate::host::Host;
+use crate::monitor::ddns::answer::Family;
+use crate::monitor::ddns::source::Source;
+use crate::addr::host::Host;
 use crate::routing::Gateway;
-use crate::text::nearest;
-use crate::update::Update;
+use crate::base::text::nearest;
+use crate::monitor::ddns::update::Update;
 
 /// The settings of one section: what the file says, else the defaults.
 pub(super) struct Settings {

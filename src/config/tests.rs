@@ -612,7 +612,7 @@ fn random_ddns_sections_never_panic() {
         "\"password\":null",
         "\"operator\":{}",
     ];
-    let mut random = crate::random::Random(9);
+    let mut random = crate::base::random::Random(9);
     for _ in 0..5000 {
         let mut object = Vec::new();
         for _ in 0..random.below(7) {

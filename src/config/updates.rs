@@ -1,12 +1,13 @@
 //! Updates of dynamic DNS providers: a list of objects, whose keys depend on their type.
 
-use super::json::{self, Value};
+use crate::base::json;
+use crate::base::json::Value;
 use super::schema::Key;
 use super::value::{Reading, cut, invalid};
-use crate::external::source;
-use crate::host;
-use crate::text::nearest;
-use crate::update::{LONGEST_SECRET, Protocol, Secret, Update};
+use crate::monitor::ddns::source;
+use crate::addr::host;
+use crate::base::text::nearest;
+use crate::monitor::ddns::update::{LONGEST_SECRET, Protocol, Secret, Update};
 
 /// Hosts of one update.
 const MOST_HOSTS: usize = 32;

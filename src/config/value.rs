@@ -8,17 +8,19 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::instance;
-use super::json::{self, Value};
-use super::mask;
+use crate::base::json;
+use crate::base::json::Value;
+use crate::secret::mask;
 use super::schema::{Key, Kind, MAX_PATH, MAX_REMARK};
 use super::{Probe, Target, updates};
 use crate::event::{Event, ON_REQUEST};
-use crate::external::Family;
-use crate::external::source::Source;
-use crate::host::{self, Host};
+use crate::monitor::ddns::answer::Family;
+use crate::monitor::ddns::source::Source;
+use crate::addr::host;
+use crate::addr::host::Host;
 use crate::routing::Gateway;
-use crate::text::{Clean, nearest};
-use crate::update::Update;
+use crate::base::text::{Clean, nearest};
+use crate::monitor::ddns::update::Update;
 
 /// A value that is as its [`Kind`] says.
 #[derive(Clone, PartialEq, Debug)]
@@ -163,8 +165,8 @@ pub(super) fn invalid(key: &Key, value: &Value<'_>, why: &str) -> String {
 /// The number of a JSON number or of text with nothing else in it.
 fn number(value: &Value<'_>) -> Option<f64> {
     match value {
-        Value::Number(text) => crate::number::read(text),
-        Value::Text(text) => crate::number::read(text.trim()),
+        Value::Number(text) => crate::base::number::read(text),
+        Value::Text(text) => crate::base::number::read(text.trim()),
         _ => None,
     }
 }

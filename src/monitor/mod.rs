@@ -3,12 +3,9 @@
 //! They know no socket, clock or file. That is what lets a test run a year of bad weather in seconds, and what keeps a
 //! monitor from ever waiting for anything.
 
-pub mod check;
 pub mod ddns;
 pub mod failover;
 pub mod ping;
-pub mod secondary;
-pub mod stats;
 pub mod updown;
 
 use std::fmt;
@@ -19,8 +16,8 @@ use std::time::Duration;
 
 use crate::event::Event;
 use crate::routing::State as Link;
-use crate::time::Instant;
-use crate::update::Outcome;
+use crate::base::time::Instant;
+use crate::monitor::ddns::update::Outcome;
 use crate::wire::dns::Answer;
 use crate::wire::icmp::IcmpError;
 use ddns::sinks::Publication;
@@ -194,7 +191,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silent => f.write_str("no reply"),
-            Self::Late(rtt) => write!(f, "reply too late, after {} ms", stats::Millis(rtt.as_secs_f64() * 1000.0)),
+            Self::Late(rtt) => write!(f, "reply too late, after {} ms", crate::probe::stats::Millis(rtt.as_secs_f64() * 1000.0)),
             Self::Icmp(e) => write!(f, "{e}"),
             Self::Hinted(e) => write!(f, "no reply (unproven: {e})"),
             Self::Send(errno) => {

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::check::{Checker, Plan, Settle, Verdict};
+use crate::probe::round::{Checker, Plan, Settle, Verdict};
 use super::{Effect, Owner, Progress, Reason, Seen};
 use crate::event::{Event, Monitor, What};
-use crate::time::Instant;
+use crate::base::time::Instant;
 
 /// One address and its last result.
 #[derive(Debug)]

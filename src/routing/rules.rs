@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use super::{Policy, State, TABLES, TABLES_EACH, View};
-use crate::net::{BROAD, Change, MAIN, PROTOCOL, Route, Rule, TCP, UDP};
+use crate::kernel::{BROAD, Change, MAIN, PROTOCOL, Route, Rule, TCP, UDP};
 
 /// Rules of probes stand here, or before the first rule of others if that is earlier,
 const PROBES: u32 = 22_011;

@@ -1,6 +1,6 @@
 use super::*;
-use crate::net::TCP;
-use crate::random::Random;
+use crate::kernel::TCP;
+use crate::base::random::Random;
 
 /// A kernel that does what it is told, as Linux does: REPLACE goes by table, destination, metric and type of service.
 #[derive(Clone)]
@@ -733,12 +733,12 @@ fn v3_datagrams_follow_the_choice_and_connections_stay_with_their_address() {
 
 #[test]
 fn v9_a_next_hop_object_is_as_good_as_its_way_out() {
-    let mut picture = crate::net::Picture::default();
+    let mut picture = crate::kernel::Picture::default();
     let hop = Hop { index: 3, gateway: Some(GW1), onlink: false, dead: false };
     let bare = Route { hops: vec![Hop { index: 0, gateway: None, ..hop }], nexthop: 7, ..foreign(4, 100, 0, GW1) };
     let news = |news| crate::wire::rtnetlink::Message { sequence: 0, interrupted: false, replaces: false, news };
     use crate::wire::rtnetlink::News;
-    let object = |id, hop, group| News::Nexthop(crate::net::Nexthop { id, hop, group });
+    let object = |id, hop, group| News::Nexthop(crate::kernel::Nexthop { id, hop, group });
     picture.note(news(object(5, Some(hop), vec![])));
     picture.note(news(object(7, None, vec![5])));
     picture.note(news(News::Route(bare)));
@@ -754,7 +754,7 @@ fn v8_a_port_of_a_bridge_is_called_one() {
 }
 
 fn probed(last: u8) -> Probed {
-    Probed { address: Ipv4Addr::new(1, 1, 1, last), protocol: crate::net::ICMP, port: 0 }
+    Probed { address: Ipv4Addr::new(1, 1, 1, last), protocol: crate::kernel::ICMP, port: 0 }
 }
 
 #[test]
@@ -848,7 +848,7 @@ fn gateway(policy: &Policy, wan: usize, kernel: &Kernel) -> Option<Ipv4Addr> {
 
 #[test]
 fn a_kernel_without_rules_is_seen_as_one() {
-    let mut picture = crate::net::Picture::default();
+    let mut picture = crate::kernel::Picture::default();
     assert!(View::from(&picture).policy_routing);
     picture.no_policy_routing = true;
     assert!(!View::from(&picture).policy_routing);
@@ -1143,11 +1143,11 @@ fn rules_stay_while_a_link_is_down_and_go_with_its_address() {
 fn only_the_probes_themselves_are_led_by_their_network() {
     let (mut kernel, mut policy) = (Kernel::new(), policy());
     let far = Ipv4Addr::new(1, 1, 1, 5);
-    let datagram = Probed { address: far, protocol: crate::net::UDP, port: 123 };
+    let datagram = Probed { address: far, protocol: crate::kernel::UDP, port: 123 };
     policy.set_targets(0, vec![datagram, Probed { address: GW1, ..datagram }]);
     kernel.follow(&policy, Some(1));
     let source = Some(Ipv4Addr::new(192, 168, 42, 2));
-    let packet = |port| Packet { source, to: Some(far), protocol: crate::net::UDP, port, ..Packet::default() };
+    let packet = |port| Packet { source, to: Some(far), protocol: crate::kernel::UDP, port, ..Packet::default() };
     assert_eq!((kernel.way_of(packet(123)), kernel.way_of(packet(51820))), (Some(3), Some(4)));
     let to: Vec<_> = kernel.rules.iter().filter_map(|rule| rule.destination).collect();
     assert_eq!(to, [far], "a neighbour needs no rule");

@@ -3,8 +3,8 @@
 use std::ffi::CStr;
 use std::time::Duration;
 
-use crate::time::date::Local;
-use crate::time::{Clock, Instant, Wall};
+use crate::base::time::date::Local;
+use crate::base::time::{Clock, Instant, Wall};
 
 /// A kernel time with 64-bit fields (`struct __kernel_timespec`). The `timespec` of the libc crate has 32-bit seconds
 /// on 32-bit musl and is never passed through libc there.

@@ -20,8 +20,8 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Timeout};
 
 use super::error_text;
-use crate::secrets::Secrets;
-use crate::time::Wall;
+use crate::secret::Secrets;
+use crate::base::time::Wall;
 
 /// Size of each buffer, in bytes.
 const BUFFER: usize = 8 * 1024;

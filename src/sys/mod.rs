@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, unsafe_code)]
 
 pub mod clock;
+pub mod configuration;
 pub mod confine;
 pub mod conntrack;
 pub mod crash;
@@ -29,6 +30,7 @@ pub mod terminal;
 #[cfg(feature = "tls")]
 mod tls;
 pub mod udp;
+pub mod web_worker;
 pub mod worker;
 pub mod writer;
 

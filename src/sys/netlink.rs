@@ -11,8 +11,9 @@ use libc::c_int;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::cerr;
-use crate::net::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
-use crate::wire::rtnetlink::{self, Message, Neighbour, News, Query};
+use crate::kernel::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
+use crate::wire::rtnetlink;
+use crate::wire::rtnetlink::{Message, Neighbour, News, Query};
 
 /// The kernel answers within the call; this is only against waiting for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -177,7 +178,7 @@ impl Requests {
             picture.resolve(&mut route);
             // The kernel's own leads to the other end itself.
             let on = link.point_to_point && route.protocol != RTPROT_KERNEL;
-            let by = |h: &crate::net::Hop| h.index == link.index && (on || h.gateway.is_some());
+            let by = |h: &crate::kernel::Hop| h.index == link.index && (on || h.gateway.is_some());
             if route.table == MAIN && route.prefix > BROAD && !route.is_ours() && route.hops.iter().all(by) {
                 count += 1;
                 if found.len() < most {

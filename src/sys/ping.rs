@@ -11,7 +11,7 @@ use libc::c_int;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::set_option;
-use crate::time::Clock;
+use crate::base::time::Clock;
 use crate::wire::icmp::{Codec, Heard, IcmpError, REQUEST, Token, words};
 
 /// Messages taken by one system call. More are taken by the next; fewer means that there are no more.

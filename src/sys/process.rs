@@ -8,7 +8,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use crate::daemon::world::{Ending, Record};
+use crate::engine::world::{Ending, Record};
 
 /// A script that runs.
 pub struct Script {

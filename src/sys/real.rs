@@ -10,25 +10,26 @@ use std::time::Duration;
 use super::conntrack::Flush;
 use super::files::{Lock, Runtime, Stamp};
 use super::log::Logger;
-use super::netlink::{self, Events, Refused, Requests};
+use super::netlink;
+use super::netlink::{Events, Refused, Requests};
 use super::notify::Notify;
 use super::ping::{Families, OpenError, Pinger, Via};
 use super::poll::Poll;
-use super::process::{self, Output, Script};
+use super::process;
+use super::process::{Output, Script};
 use super::signal::{Arrived, Signals};
 use super::tcp::Opening;
 use super::udp::Question;
 use super::worker::Worker;
 use super::writer::Writer;
 use super::{clock, files, memory, net, secret, shortage};
-use crate::daemon::world::{
-    Dialer, Done, Ending, FileJob, Kernel, Log, Pings, Processes, Record, Source, Store, Waited, World,
-};
+use crate::engine::world::{Dialer, Done, Ending, FileJob, Kernel, Log, Pings, Processes, Record, Source, Store, Waited, World};
 use crate::event::{Monitor, Severity};
-use crate::load::{self, Loaded};
-use crate::net::{Change, Link, Picture, Route, Rule};
-use crate::time::{Clock, Instant};
-use crate::update::Secret;
+use crate::sys::configuration;
+use crate::sys::configuration::Loaded;
+use crate::kernel::{Change, Link, Picture, Route, Rule};
+use crate::base::time::{Clock, Instant};
+use crate::monitor::ddns::update::Secret;
 use crate::wire::icmp::{Heard, Token};
 use crate::wire::rtnetlink::Message;
 
@@ -90,7 +91,7 @@ impl Store for Real {
     type File = File;
     type Lock = Lock;
 
-    fn load(&mut self, source: &load::Source) -> Loaded {
+    fn load(&mut self, source: &configuration::Source) -> Loaded {
         match shortage::try_memory() {
             Ok(()) => source.load(),
             Err(e) => source.unreadable(&e),

@@ -1,7 +1,7 @@
 //! Secrets: read when they are needed, kept nowhere.
 
 use super::{error_text, files};
-use crate::update::{LONGEST_SECRET, Secret};
+use crate::monitor::ddns::update::{LONGEST_SECRET, Secret};
 
 /// The file that a secret is in, if it is in one.
 #[must_use]

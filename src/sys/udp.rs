@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::clock;
 use super::http::Bound;
 use super::ping::Via;
-use crate::time::Instant;
+use crate::base::time::Instant;
 
 /// One question's socket, with a random port of the kernel's choosing.
 pub struct Question(Socket);

@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use socket2::{Domain, Socket, Type};
 
 use super::{cerr, files, worker};
-use crate::daemon::world::{Done, FileJob as Job};
+use crate::engine::world::{Done, FileJob as Job};
 
 /// The argument that makes this program a writer. Not for people.
 pub const ARGUMENT: &str = "file-writer";

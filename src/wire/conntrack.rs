@@ -5,9 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::netlink::{
-    DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at, u32_at,
-};
+use super::netlink::{DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at, u32_at};
 
 /// `NFNL_SUBSYS_CTNETLINK << 8`, and the messages of it.
 const SUBSYSTEM: u16 = 1 << 8;
@@ -104,7 +102,7 @@ fn entry(bytes: &[u8]) -> Option<Entry<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
+    use crate::base::random::Random;
 
     /// A tuple of these addresses, with a protocol part that nobody reads.
     fn tuple(from: [u8; 4], to: [u8; 4]) -> Vec<u8> {

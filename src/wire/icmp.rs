@@ -17,7 +17,7 @@ use pnet::packet::ip::IpNextHeaderProtocols;
 use pnet::packet::ipv4::Ipv4Packet;
 use pnet::packet::ipv6::Ipv6Packet;
 
-use crate::time::Instant;
+use crate::base::time::Instant;
 
 /// Bytes of an echo header (type, code, checksum, identifier, sequence number; RFC 792, RFC 4443).
 const HEADER: usize = 8;

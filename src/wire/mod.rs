@@ -6,3 +6,4 @@ pub mod frame;
 pub mod icmp;
 mod netlink;
 pub mod rtnetlink;
+

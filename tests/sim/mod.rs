@@ -12,11 +12,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use imon::event::What;
-use imon::monitor::check::Plan;
+use imon::probe::round::Plan;
 use imon::monitor::ping::Ping;
 use imon::monitor::updown::{Dns, Setup, Updown};
 use imon::monitor::{About, AskId, Effect, Owner, ProbeId, Reason, Seen};
-use imon::time::Instant;
+use imon::base::time::Instant;
 use imon::wire::dns::{Answer, Rcode};
 
 /// What becomes of a probe.

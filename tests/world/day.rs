@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use imon::daemon::world::Ending;
+use imon::engine::world::Ending;
 use imon::event::Monitor;
 use imon::sys::signal::Arrived;
-use imon::time::Instant;
+use imon::base::time::Instant;
 use libtest_mimic::Trial;
 
 use crate::sim::{SimWorld, seconds};

@@ -27,7 +27,8 @@ mod tests;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use imon::net::{self, Change};
+use imon::kernel;
+use imon::kernel::Change;
 
 pub use neighbours::{Neighbour, state};
 pub use rules::{Action, Rule};
@@ -97,7 +98,7 @@ impl Kind {
 /// A network interface, and what is at its other end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Device {
-    pub link: net::Link,
+    pub link: kernel::Link,
     /// The other end of a veth pair, which is in this kernel as well.
     pub peer: Option<u32>,
     /// A cable is in; of a veth pair the peer decides.
@@ -255,8 +256,8 @@ pub struct Way {
 /// Something that has changed, as the kernel tells it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum News {
-    Link(net::Link),
-    NoLink(net::Link),
+    Link(kernel::Link),
+    NoLink(kernel::Link),
     Address(Address),
     NoAddress(Address),
     /// A route, and whether it took another's place.
@@ -307,7 +308,7 @@ impl Default for Kernel {
 impl Kernel {
     /// A network namespace in which `lo` is up, and in which there was another rule for a moment, and nothing else.
     pub fn new() -> Self {
-        let link = net::Link { index: LOOPBACK, name: "lo".into(), ..net::Link::default() };
+        let link = kernel::Link { index: LOOPBACK, name: "lo".into(), ..kernel::Link::default() };
         let table = |v6, priority, table| {
             let action = Action::Table(table);
             Rule { v6, priority, action, protocol: KERNEL, ..Rule::default() }
@@ -343,7 +344,7 @@ impl Kernel {
         &self.news
     }
 
-    pub fn links(&self) -> impl Iterator<Item = &net::Link> {
+    pub fn links(&self) -> impl Iterator<Item = &kernel::Link> {
         self.devices.iter().map(|d| &d.link)
     }
 
@@ -365,7 +366,7 @@ impl Kernel {
         self.devices.iter().find(|d| d.link.index == index)
     }
 
-    fn link(&self, index: u32) -> Option<&net::Link> {
+    fn link(&self, index: u32) -> Option<&kernel::Link> {
         self.device(index).map(|d| &d.link)
     }
 
@@ -407,8 +408,8 @@ impl Kernel {
 
 impl Route {
     /// What imon's request for a route says.
-    fn asked(route: &net::Route) -> Self {
-        let hop = |h: &net::Hop| Hop {
+    fn asked(route: &kernel::Route) -> Self {
+        let hop = |h: &kernel::Hop| Hop {
             index: h.index,
             gateway: h.gateway.map(IpAddr::V4),
             onlink: h.onlink,
@@ -432,7 +433,7 @@ impl Route {
 
 impl Rule {
     /// What imon's request for a rule says.
-    fn asked(rule: &net::Rule) -> Self {
+    fn asked(rule: &kernel::Rule) -> Self {
         Self {
             priority: rule.priority,
             action: Action::Table(rule.table),
@@ -496,7 +497,7 @@ impl Kernel {
         let [(one, _), (other, _)] = ends;
         // The second is registered first.
         for ((index, name), peer) in [(ends[1], one), (ends[0], other)] {
-            let link = net::Link { index, name: name.into(), ..net::Link::default() };
+            let link = kernel::Link { index, name: name.into(), ..kernel::Link::default() };
             self.tell(News::Link(link.clone()));
             self.devices.push(Device { link, peer: Some(peer), plugged: true });
         }
@@ -504,7 +505,7 @@ impl Kernel {
     }
 
     /// A link whose other end is elsewhere.
-    pub fn add_link(&mut self, link: net::Link, plugged: bool) -> Result<(), Errno> {
+    pub fn add_link(&mut self, link: kernel::Link, plugged: bool) -> Result<(), Errno> {
         if self.link(link.index).is_some() || self.index_of(&link.name).is_some() {
             return Err(libc::EEXIST);
         }

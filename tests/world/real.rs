@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use imon::net::{self, Change};
+use imon::kernel;
+use imon::kernel::Change;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::kernel::{Action, Address, Errno, Flow, Hop, Kind, LOOPBACK, Mode, Neighbour, News, Route, Rule, Way};
@@ -201,7 +202,7 @@ impl Real {
         all
     }
 
-    pub fn links(&mut self) -> Vec<net::Link> {
+    pub fn links(&mut self) -> Vec<kernel::Link> {
         let answers = self.ask(request(18, DUMP, &[0; 16])).unwrap();
         answers.iter().filter_map(|raw| link(&raw.body)).collect()
     }
@@ -501,13 +502,13 @@ fn flow_body(flow: &Flow, flags: u32) -> Vec<u8> {
     out
 }
 
-fn link(body: &[u8]) -> Option<net::Link> {
+fn link(body: &[u8]) -> Option<kernel::Link> {
     if body[0] != 0 {
         return None;
     }
     let flags = u32_at(body, 8);
     let mut link =
-        net::Link { index: u32_at(body, 4), up: flags & 1 != 0, carrier: flags & 0x10000 != 0, ..net::Link::default() };
+        kernel::Link { index: u32_at(body, 4), up: flags & 1 != 0, carrier: flags & 0x10000 != 0, ..kernel::Link::default() };
     for (kind, value) in attributes(&body[16..]) {
         match kind {
             3 => link.name = text(value),

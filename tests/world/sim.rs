@@ -10,24 +10,25 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 use std::{fmt, io};
 
-use imon::config::{self, Overrides};
-use imon::daemon::world::{
-    Dialer, Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Source, Store, Waited, World,
-};
-use imon::daemon::{Daemon, Start};
+use imon::config;
+use imon::config::Overrides;
+use imon::engine::world::{Dialer, Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Source, Store, Waited, World};
+use imon::engine::{Daemon, Start};
 use imon::event::{Monitor, Severity};
-use imon::load::{self, Loaded};
+use imon::sys::configuration;
+use imon::sys::configuration::Loaded;
 use imon::monitor::ddns::{Found, NotFound};
-use imon::net::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
+use imon::kernel::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
 use imon::sys::files::Stamp;
-use imon::sys::netlink::{self, Refused};
+use imon::sys::netlink;
+use imon::sys::netlink::Refused;
 use imon::sys::ping::{Families, OpenError, Via};
 use imon::sys::signal::Arrived;
-use imon::time::{Clock, Instant, Wall};
-use imon::update::Secret;
+use imon::base::time::{Clock, Instant, Wall};
+use imon::monitor::ddns::update::Secret;
 use imon::wire::icmp::{Heard, IcmpError, Token};
 use imon::wire::rtnetlink::{Message, News, Query};
-use imon::worker::Said;
+use imon::sys::web_worker::Said;
 
 use crate::kernel::{self, Flow};
 use crate::networks::{Fate, Network};
@@ -282,7 +283,7 @@ impl SimWorld {
 
     /// Somebody writes the configuration file at that moment.
     pub fn configure(&mut self, at: Instant, config: &str) {
-        self.arrive(at, Arrival::File(load::Source::instance(INSTANCE, None).file.into(), config.to_owned()));
+        self.arrive(at, Arrival::File(configuration::Source::instance(INSTANCE, None).file.into(), config.to_owned()));
     }
 
     /// Somebody does something at that moment.
@@ -293,14 +294,14 @@ impl SimWorld {
     /// Runs the program with a configuration in this world until it ends or waiting fails as it is to, and gives the world
     /// back.
     pub fn run(mut self, config: &str) -> Self {
-        let source = load::Source::instance(INSTANCE, None);
+        let source = configuration::Source::instance(INSTANCE, None);
         self.files.insert(source.file.into(), config.into());
         self.start(INSTANCE)
     }
 
     /// The same with the configuration that an instance has, also after the end of another.
     pub fn start(mut self, instance: &str) -> Self {
-        let source = load::Source::instance(instance, None);
+        let source = configuration::Source::instance(instance, None);
         self.status = format!("/run/imon/{instance}.json").into();
         // Of what the one before was told or waited for nothing comes to this one.
         (self.signals, self.killed) = (Arrived::default(), false);
@@ -512,7 +513,7 @@ impl Store for SimWorld {
     type File = PathBuf;
     type Lock = ();
 
-    fn load(&mut self, source: &load::Source) -> Loaded {
+    fn load(&mut self, source: &configuration::Source) -> Loaded {
         let Some(text) = self.files.get(Path::new(&source.file)) else {
             return source.unreadable(&io::ErrorKind::NotFound.into());
         };
@@ -649,7 +650,7 @@ impl Processes for SimWorld {
         let found = self.external().map(|address| Found { address: address.into(), local: None });
         let after = Duration::from_millis(if found.is_some() { 200 } else { 5000 });
         let said = Said::Lookup(found.ok_or_else(|| NotFound::because("no answer in time")));
-        let line = imon::worker::Report { said, unconfined: None }.line();
+        let line = imon::sys::web_worker::Report { said, unconfined: None }.line();
         self.arrive(self.now + after, Arrival::Said(worker.number, line.into_bytes()));
         Ok(worker)
     }

@@ -11,11 +11,11 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use imon::daemon::world::Ending;
+use imon::engine::world::Ending;
 use imon::event::Monitor;
-use imon::net::{Link, PROTOCOL};
+use imon::kernel::{Link, PROTOCOL};
 use imon::sys::signal::Arrived;
-use imon::time::Instant;
+use imon::base::time::Instant;
 use libtest_mimic::{Failed, Trial};
 
 use crate::kernel::{Address, Flow, Hop, Kind as RouteKind, MAIN, Mode, Route, Rule, scope};
@@ -658,7 +658,7 @@ fn at(second: u64) -> Instant {
 }
 
 fn file(instance: &str) -> String {
-    imon::load::Source::instance(instance, None).file
+    imon::sys::configuration::Source::instance(instance, None).file
 }
 
 fn address(wan: usize) -> Address {

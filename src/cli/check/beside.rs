@@ -1,8 +1,8 @@
 //! Who else is here: the imon that runs, other people's rules and routes, and what sets the routes of an interface.
 
-use crate::check::others::Detours;
-use crate::check::own::Own;
-use crate::net::Picture;
+use crate::diagnose::others::Detours;
+use crate::diagnose::own::Own;
+use crate::kernel::Picture;
 use crate::routing::{Beside, Policy, View};
 use crate::sys::files;
 use crate::sys::netlink::Requests;

@@ -2,18 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::check::others::Detours;
-use crate::check::own::Own;
-use crate::check::{Gateway, Instead, Link, Neighbour, Reply, Setup, Target, Wan, Way};
+use crate::diagnose::others::Detours;
+use crate::diagnose::own::Own;
+use crate::diagnose::{Gateway, Instead, Link, Neighbour, Reply, Setup, Target, Wan, Way};
 use crate::config::Config;
-use crate::external::Family;
-use crate::net::{MAIN, Picture, Route, protocol_name};
-use crate::opinion::{Scope, scope};
-use crate::routing::{self, Policy, Road, State, View};
+use crate::monitor::ddns::answer::Family;
+use crate::kernel::{MAIN, Picture, Route, protocol_name};
+use crate::dns::plausible::{Scope, scope};
+use crate::routing;
+use crate::routing::{Policy, Road, State, View};
 use crate::sys::files;
-use crate::sys::http::{self, Bound};
+use crate::sys::http;
+use crate::sys::http::Bound;
 use crate::sys::netlink::Requests;
-use crate::text::nearest;
+use crate::base::text::nearest;
 
 /// So many errors, and one packet of so many, are worth a word.
 const ERRORS: u64 = 100;

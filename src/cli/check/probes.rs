@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::check::names::{Answers, KNOWN, NEAR, OTHER, Said};
-use crate::check::{External, Instead, Mtu, Neighbour, Portal, Reply, Resolver, Seen, Way};
-use crate::external::Family;
-use crate::external::source::Source;
-use crate::opinion;
-use crate::resolve::Server;
+use crate::diagnose::names::{Answers, KNOWN, NEAR, OTHER, Said};
+use crate::diagnose::{External, Instead, Mtu, Neighbour, Portal, Reply, Resolver, Seen, Way};
+use crate::monitor::ddns::answer::Family;
+use crate::monitor::ddns::source::Source;
+use crate::dns::plausible;
+use crate::dns::resolver::Server;
 use crate::routing::Road;
 use crate::sys::http::Bound;
 use crate::sys::packet::{Came, Lane};
@@ -16,11 +16,12 @@ use crate::sys::ping::{Pinger, Sized, SizedHeard};
 use crate::sys::poll::Poll;
 use crate::sys::worker::Worker;
 use crate::sys::{clock, error_text, net, tcp, udp};
-use crate::time::Instant;
-use crate::wire::dns::{self, Class, Kind, MAX_MESSAGE, Name, Question, Reject};
+use crate::base::time::Instant;
+use crate::wire::dns;
+use crate::wire::dns::{Class, Kind, MAX_MESSAGE, Name, Question, Reject};
 use crate::wire::frame::{Answered, Knock};
 use crate::wire::icmp::{Heard, Token};
-use crate::worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said as Reported, Task};
+use crate::sys::web_worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said as Reported, Task};
 
 /// A ping is sent up to so often,
 const PINGS: u16 = 4;
@@ -181,7 +182,7 @@ impl Probes {
     pub(super) fn ask_way(&mut self, which: Which, way: &mut Way) {
         if let Some(gateway) = &mut way.gateway {
             // A link-local address needs its zone; what the kernel thinks of it tells enough.
-            let near = matches!(opinion::scope(gateway.address), opinion::Scope::LinkLocal);
+            let near = matches!(plausible::scope(gateway.address), plausible::Scope::LinkLocal);
             gateway.ping =
                 if near { Reply::NotAsked } else { self.ping(About::Gateway(which), which, gateway.address) };
         }
@@ -242,10 +243,10 @@ impl Probes {
         let direct = [SocketAddr::from(([1, 1, 1, 1], 53))];
         let to = servers.iter().map(|s| net::server_address(s.address, s.zone.as_deref(), 53));
         let to = to.chain(direct.into_iter().filter(|_| !private));
-        let invalid = opinion::invalid_label(net::random());
+        let invalid = plausible::invalid_label(net::random());
         for (at, to) in to.enumerate() {
             self.names.push(Answers::default());
-            if crate::check::judge::is_off_limits(private, to.ip()) {
+            if crate::diagnose::judge::is_off_limits(private, to.ip()) {
                 continue;
             }
             let all = [(Asked::Known, KNOWN), (Asked::Other, OTHER), (Asked::Invalid, &invalid)];
@@ -260,7 +261,7 @@ impl Probes {
             }
         }
         let empty = |s: &Server| {
-            let is_asked = !crate::check::judge::is_off_limits(private, s.address);
+            let is_asked = !crate::diagnose::judge::is_off_limits(private, s.address);
             let reply = if is_asked { Reply::Waiting } else { Reply::NotAsked };
             Resolver { server: s.to_string(), reply, lie: None, lost_with: None }
         };
@@ -518,7 +519,7 @@ impl Probes {
         if !seen.mtu.waiting || self.sized_again.is_none_or(|again| again > now) {
             return;
         }
-        let pingable = |t: &&crate::check::Target| self.ladder.is_none() || t.ping.is_good();
+        let pingable = |t: &&crate::diagnose::Target| self.ladder.is_none() || t.ping.is_good();
         for target in seen.main.targets.iter().filter(pingable) {
             let IpAddr::V4(to) = target.address else { continue };
             let link = u16::try_from(seen.mtu.link).unwrap_or(u16::MAX);

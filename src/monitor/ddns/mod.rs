@@ -3,9 +3,12 @@
 //! In steady state one source is asked at a time, in turn. An answer that differs from what is known begins a
 //! [`survey::Survey`]; only what that finds is acted upon.
 
+pub mod answer;
 pub mod sinks;
+pub mod source;
 pub mod state;
 pub mod survey;
+pub mod update;
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -13,10 +16,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::event::{Event, Monitor, Severity, What};
-use crate::external::source::Source;
-use crate::external::{self, Family, Nat};
+use crate::monitor::ddns::source::Source;
+use crate::monitor::ddns::answer::{Family, Nat};
 use crate::monitor::{Effect, Progress, Seen};
-use crate::time::{Clock, Instant};
+use crate::base::time::{Clock, Instant};
 use sinks::{Sink, SinkSetup, Stamp};
 use state::{Saved, SavedTrack};
 use survey::Survey;
@@ -401,7 +404,7 @@ impl Ddns {
             return;
         };
         // Whoever found it may be under somebody's influence.
-        let checked = result.clone().and_then(|found| match external::public(found.address, track.family) {
+        let checked = result.clone().and_then(|found| match answer::public(found.address, track.family) {
             Ok(_) => Ok(found),
             Err(refusal) => Err(NotFound::because(&refusal.to_string())),
         });

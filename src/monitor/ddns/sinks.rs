@@ -9,8 +9,8 @@ use super::state::SavedSink;
 use super::{Track, TrackSetup, note};
 use crate::event::{Event, Monitor, Severity, What};
 use crate::monitor::Effect;
-use crate::time::{Clock, Instant};
-use crate::update::Outcome;
+use crate::base::time::{Clock, Instant};
+use crate::monitor::ddns::update::Outcome;
 
 /// Minutes from each try to the next. After the last there is none until the address changes.
 const AGAIN: [u64; 5] = [1, 2, 4, 8, 16];

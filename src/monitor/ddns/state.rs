@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use serde_json::value::RawValue;
 
-use crate::external::{Family, Nat};
-use crate::fields::{Fields, Writer};
-use crate::time::Wall;
+use crate::monitor::ddns::answer::{Family, Nat};
+use crate::base::json::fields::{Fields, Writer};
+use crate::base::time::Wall;
 
 /// The format of the file.
 const SCHEMA: i64 = 1;
@@ -187,7 +187,7 @@ mod tests {
         for cut in 0..text.len() - 2 {
             assert!(Saved::read(&text.as_bytes()[..cut]).is_err(), "{cut}");
         }
-        let mut random = crate::random::Random(3);
+        let mut random = crate::base::random::Random(3);
         for _ in 0..20_000 {
             let mut bytes = text.clone().into_bytes();
             let at = random.place(bytes.len());

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::external::source::{Kind, Source};
+use crate::monitor::ddns::source::{Kind, Source};
 
 /// A round of questions, asked until somebody is believed or nobody is left.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -94,7 +94,7 @@ pub(super) fn operators<'a>(sources: impl Iterator<Item = &'a Source>) -> usize 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::external::source::Means;
+    use crate::monitor::ddns::source::Means;
 
     fn page(operator: &str, secure: bool) -> Source {
         let text = format!("http://{operator}/").into();
@@ -176,7 +176,7 @@ mod tests {
     /// Whatever is asked and answered: fewer than two operators never decide, and liars of one kind alone never do.
     #[test]
     fn forged_name_servers_alone_never_decide() {
-        let mut random = crate::random::Random(7);
+        let mut random = crate::base::random::Random(7);
         for _ in 0..20_000 {
             let mut votes = Vec::new();
             let mut silent = Vec::new();

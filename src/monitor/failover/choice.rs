@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use crate::time::Instant;
+use crate::base::time::Instant;
 
 /// The most that repeated drops make of the hold-down.
 pub const LONGEST_HOLD_DOWN: Duration = Duration::from_secs(600);
@@ -285,7 +285,7 @@ impl Wan {
 mod tests {
     use super::Condition::{Degraded, Down, Unknown, Up};
     use super::*;
-    use crate::random::Random;
+    use crate::base::random::Random;
 
     const PRIMARY: usize = 0;
     const STANDBY: usize = 1;
@@ -441,8 +441,8 @@ mod tests {
 
     #[test]
     fn b36_a_gateway_that_flaps_four_times_costs_two_switches() {
-        for (hold_down, moved) in crate::known::FLAPS {
-            assert_eq!(crate::known::flaps(*hold_down), *moved, "hold-down {hold_down}");
+        for (hold_down, moved) in crate::selftest::FLAPS {
+            assert_eq!(crate::selftest::flaps(*hold_down), *moved, "hold-down {hold_down}");
         }
     }
 

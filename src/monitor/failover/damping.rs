@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::time::Instant;
+use crate::base::time::Instant;
 
 /// So many changes are told one by one of what traffic goes over, or is to go back to,
 pub(super) const IN_USE: u32 = 8;

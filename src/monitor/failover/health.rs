@@ -12,10 +12,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::choice::Condition;
-use crate::monitor::check::{Checker, Plan, Settle};
+use crate::probe::round::{Checker, Plan, Settle};
 use crate::monitor::{Effect, Owner, ProbeId, Reason};
 use crate::routing::State as Link;
-use crate::time::Instant;
+use crate::base::time::Instant;
 use crate::wire::icmp::IcmpError;
 
 /// Probes over which quality is judged.

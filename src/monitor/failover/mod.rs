@@ -9,11 +9,12 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::check::{Checker, Plan, Settle};
+use crate::probe::round::{Checker, Plan, Settle};
 use super::{Effect, Owner, Progress, Seen};
-use crate::event::{self, Event, Monitor, Outage, Role, What};
+use crate::event;
+use crate::event::{Event, Monitor, Outage, Role, What};
 use crate::routing::State as Link;
-use crate::time::Instant;
+use crate::base::time::Instant;
 use choice::{Cause, Choice, Condition, Decision};
 use damping::{AT_REST, Damper, IN_USE};
 use health::{Health, PASSING, Quality};

@@ -1,5 +1,5 @@
 use super::*;
-use crate::random::Random;
+use crate::base::random::Random;
 
 const ID: u16 = 0x1234;
 
@@ -100,7 +100,7 @@ fn a_strange_name_cannot_forge_text() {
 #[test]
 fn a_real_answer_with_compression() {
     // www.example.com A: an alias and two addresses, every name but the first compressed.
-    let bytes = crate::known::DNS_ANSWER;
+    let bytes = crate::selftest::DNS_ANSWER;
     let answer = response(bytes, ID, &ask("www.example.com", Kind::A)).unwrap();
     assert_eq!(answer.rcode, Rcode::NOERROR);
     assert_eq!(answer.addresses, [ip(203, 0, 113, 5), ip(203, 0, 113, 6)]);

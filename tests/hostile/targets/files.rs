@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use imon::check::own::Own;
+use imon::diagnose::own::Own;
 use imon::monitor::ddns::state::Saved;
-use imon::resolve::{self, MAX_ASKING, Resolver};
-use imon::time::{Instant, Wall};
+use imon::dns::resolver;
+use imon::dns::resolver::{MAX_ASKING, Resolver};
+use imon::base::time::{Instant, Wall};
 use imon::wire::dns;
-use imon::worker::{Report, Said, Task};
+use imon::sys::web_worker::{Report, Said, Task};
 
 use super::parts;
 
@@ -129,18 +130,18 @@ pub(super) const RESOLVE_WORDS: &[&str] = &[
 pub(super) fn resolve(data: &[u8]) {
     let [hosts, conf, names, answer] = parts::<4>(data);
     let [hosts, conf, names] = [hosts, conf, names].map(|text| String::from_utf8_lossy(text).into_owned());
-    let servers = resolve::servers(&conf);
+    let servers = resolver::servers(&conf);
     assert!((1..=3).contains(&servers.len()));
-    assert!(!resolve::is_assumed(&conf) || servers.len() == 1);
+    assert!(!resolver::is_assumed(&conf) || servers.len() == 1);
     for server in &servers {
         let shown = server.to_string();
-        assert_eq!(resolve::servers(&format!("nameserver {shown}")), std::slice::from_ref(server), "{shown}");
+        assert_eq!(resolver::servers(&format!("nameserver {shown}")), std::slice::from_ref(server), "{shown}");
     }
     let mut resolver = Resolver::new(7);
     let ids: Vec<_> = names.lines().map(|name| (resolver.watch(name), name)).collect();
     resolver.set_files(&hosts, &conf);
     for (id, name) in &ids {
-        let [v4, v6] = [false, true].map(|v6| resolve::in_hosts(&hosts, name, v6));
+        let [v4, v6] = [false, true].map(|v6| resolver::in_hosts(&hosts, name, v6));
         assert!(v4.is_none_or(|a| a.is_ipv4()) && v6.is_none_or(|a| a.is_ipv6()));
         // Both readers of the hosts file find something, or none does.
         let found = resolver.address(*id);
@@ -162,7 +163,7 @@ pub(super) fn resolve(data: &[u8]) {
             if round % 3 == 2 {
                 continue;
             }
-            let result = answered(answer, &ask.question).map_err(|_| resolve::AskError::Malformed("x"));
+            let result = answered(answer, &ask.question).map_err(|_| resolver::AskError::Malformed("x"));
             resolver.answer(now, ask.token, result, &mut asks);
         }
         now = now + Duration::from_millis(1);

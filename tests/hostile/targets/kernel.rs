@@ -2,10 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use imon::net::{Change, Picture, Route};
+use imon::kernel::{Change, Picture, Route};
 use imon::routing::{Gateway, Policy, View, Wan};
-use imon::wire::conntrack::{self, Item};
-use imon::wire::rtnetlink::{self, Message, News, Query};
+use imon::wire::conntrack;
+use imon::wire::conntrack::Item;
+use imon::wire::rtnetlink;
+use imon::wire::rtnetlink::{Message, News, Query};
 
 use super::Input;
 
@@ -171,7 +173,7 @@ trait Matters {
 
 impl Matters for Route {
     fn matters_here(&self) -> bool {
-        self.prefix <= imon::net::BROAD || self.is_ours()
+        self.prefix <= imon::kernel::BROAD || self.is_ours()
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 
-use imon::config::{Config, Overrides, edit, mask, parse};
-use imon::number::{self, Plain};
-use imon::text::{Clean, nearest};
-use imon::time::date::Local;
-use imon::time::{self, Wall};
+use imon::config::{Config, Overrides, edit, parse};
+use imon::secret::mask;
+use imon::base::number;
+use imon::base::number::Plain;
+use imon::base::text::{Clean, nearest};
+use imon::base::time::date::Local;
+use imon::base::time;
+use imon::base::time::Wall;
 use serde_json::Value;
 
 use super::{Input, assert_clean, parts};

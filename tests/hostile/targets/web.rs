@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use imon::config::mask::HIDDEN;
-use imon::external::{self, Family, LONGEST};
-use imon::secrets::{Secrets, WITHHELD};
-use imon::sys::http::{self, Bound, Get};
-use imon::time::{self, Wall};
-use imon::update::{Outcome, Reading, outcome};
+use imon::secret::mask::HIDDEN;
+use imon::monitor::ddns::answer;
+use imon::monitor::ddns::answer::{Family, LONGEST};
+use imon::secret::{Secrets, WITHHELD};
+use imon::sys::http;
+use imon::sys::http::{Bound, Get};
+use imon::base::time;
+use imon::base::time::Wall;
+use imon::monitor::ddns::update::{Outcome, Reading, outcome};
 
 use super::{Input, assert_clean, parts};
 
@@ -43,7 +46,7 @@ pub(super) fn pages(data: &[u8]) {
     let form = input.byte();
     let family = if form & 1 == 0 { Family::V4 } else { Family::V6 };
     let body = input.0;
-    for found in [external::address(body, family), external::trace(body, family)] {
+    for found in [answer::address(body, family), answer::trace(body, family)] {
         match found {
             Ok(address) => {
                 assert!(
@@ -62,7 +65,7 @@ pub(super) fn pages(data: &[u8]) {
     }
     let table = String::from_utf8_lossy(body);
     let own = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
-    assert!(external::stable_v6(&table, own).is_none_or(|found| found.segments()[0] >> 13 == 1));
+    assert!(answer::stable_v6(&table, own).is_none_or(|found| found.segments()[0] >> 13 == 1));
     let address: IpAddr = if form & 1 == 0 { [203, 0, 113, 1].into() } else { own.into() };
     let secrets = Secrets::of("https://h.example/u", SECRET);
     let status = [200, 204, 302, 401, 500, 999][usize::from(form >> 1) % 6];

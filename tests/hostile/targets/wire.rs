@@ -3,9 +3,11 @@
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use imon::time::Instant;
-use imon::wire::dns::{self, Class, Kind, MAX_MESSAGE, MAX_RECORDS, Name, Question, Rcode, Reject};
-use imon::wire::frame::{self, Answered, Knock};
+use imon::base::time::Instant;
+use imon::wire::dns;
+use imon::wire::dns::{Class, Kind, MAX_MESSAGE, MAX_RECORDS, Name, Question, Rcode, Reject};
+use imon::wire::frame;
+use imon::wire::frame::{Answered, Knock};
 use imon::wire::icmp::{Codec, Heard, REQUEST, Token};
 
 use super::Input;

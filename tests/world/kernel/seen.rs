@@ -1,6 +1,7 @@
 //! The kernel as imon sees it: lists, answers and news in the types of the crate, with what can go wrong on the way.
 
-use imon::net::{self, Change, MAIN, Picture};
+use imon::kernel;
+use imon::kernel::{Change, MAIN, Picture};
 use imon::wire::rtnetlink::{Default6, Message, News as Said, Query};
 
 use super::{Action, Address, Errno, Flow, Kernel, Kind, News, Route, Rule, scope};
@@ -53,9 +54,9 @@ impl Kernel {
     }
 
     /// The route that packets to this address take.
-    pub fn way_to(&self, to: std::net::Ipv4Addr) -> Result<net::Route, Errno> {
+    pub fn way_to(&self, to: std::net::Ipv4Addr) -> Result<kernel::Route, Errno> {
         // Asked without a protocol, the kernel takes UDP.
-        let flow = Flow { protocol: net::UDP, ..Flow::to(to.into()) };
+        let flow = Flow { protocol: kernel::UDP, ..Flow::to(to.into()) };
         let route = self.way(&flow)?.route.ok_or(libc::EHOSTUNREACH)?;
         route_of(&route).ok_or(libc::ENETUNREACH)
     }
@@ -149,9 +150,9 @@ fn heard(news: &News) -> Option<Message> {
     Some(Message { sequence: 0, interrupted: false, replaces, news })
 }
 
-fn address_of(address: &Address) -> Option<net::Address> {
+fn address_of(address: &Address) -> Option<kernel::Address> {
     let v4 = |ip| if let std::net::IpAddr::V4(ip) = ip { Some(ip) } else { None };
-    Some(net::Address {
+    Some(kernel::Address {
         index: address.index,
         address: v4(address.address)?,
         peer: address.peer.and_then(v4),
@@ -177,13 +178,13 @@ fn said_route(route: &Route) -> Said {
     })
 }
 
-fn route_of(route: &Route) -> Option<net::Route> {
+fn route_of(route: &Route) -> Option<kernel::Route> {
     let v4 = |ip| if let std::net::IpAddr::V4(ip) = ip { Some(ip) } else { None };
     let destination = v4(route.destination)?;
     let hop =
-        |h: &super::Hop| net::Hop { index: h.index, gateway: h.gateway.and_then(v4), onlink: h.onlink, dead: h.dead };
+        |h: &super::Hop| kernel::Hop { index: h.index, gateway: h.gateway.and_then(v4), onlink: h.onlink, dead: h.dead };
     let known = matches!(route.kind, Kind::Unicast | Kind::Blackhole | Kind::Unreachable | Kind::Prohibit);
-    known.then(|| net::Route {
+    known.then(|| kernel::Route {
         table: route.table,
         destination,
         prefix: route.prefix,
@@ -196,14 +197,14 @@ fn route_of(route: &Route) -> Option<net::Route> {
     })
 }
 
-fn rule_of(rule: &Rule) -> net::Rule {
+fn rule_of(rule: &Rule) -> kernel::Rule {
     let v4 = |of: Option<(std::net::IpAddr, u8)>| {
         if let Some((std::net::IpAddr::V4(ip), length)) = of { (Some(ip), length) } else { (None, 0) }
     };
     let (source, source_length) = v4(rule.source);
     let (destination, destination_length) = v4(rule.destination);
     let one = rule.port.as_ref().filter(|range| range.start() == range.end());
-    net::Rule {
+    kernel::Rule {
         priority: rule.priority,
         table: if let Action::Table(table) = rule.action { table } else { 0 },
         nowhere: !matches!(rule.action, Action::Table(_)),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use imon::net::{Change, Link, Picture};
+use imon::kernel::{Change, Link, Picture};
 use imon::routing::{Gateway, Policy, State, View, Wan};
 use libtest_mimic::Trial;
 

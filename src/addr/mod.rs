@@ -1,0 +1,4 @@
+//! Addresses and the names of hosts.
+
+pub mod host;
+

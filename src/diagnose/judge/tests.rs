@@ -1,0 +1,495 @@
+use crate::diagnose::Wan;
+use crate::diagnose::report::Verdict;
+use super::*;
+use crate::diagnose::others::Detours;
+use crate::diagnose::own::{Own, OwnWan};
+use crate::diagnose::{External, Instead, Mtu, Portal, Resolver, Setup};
+use crate::routing::{Beside, BesideKind};
+use crate::base::time::Wall;
+
+const RELEASED: i64 = 1_795_478_400;
+
+fn got() -> Reply {
+    Reply::Got(Duration::from_millis(12))
+}
+
+fn failed(why: &str) -> Reply {
+    Reply::Failed(why.into(), Duration::from_secs(3))
+}
+
+fn good_way(device: &str) -> Way {
+    let target =
+        |a: &str| Target { address: a.parse().unwrap(), ping: got(), tcp: got(), refused: false, rejected: false };
+    Way {
+        device: device.to_owned(),
+        link: Link::Up,
+        errors: None,
+        address: Some("192.168.42.2/24".to_owned()),
+        own_making: false,
+        route: Some(format!("default via 192.168.42.1 dev {device}")),
+        gateway: Some(Gateway {
+            address: "192.168.42.1".parse().unwrap(),
+            neighbour: Neighbour::Answers,
+            ping: got(),
+            misplaced: false,
+        }),
+        targets: vec![target("1.1.1.1"), target("8.8.8.8")],
+        page: false,
+    }
+}
+
+/// Everything as it should be.
+fn well_seen() -> Seen {
+    let wan = |role, device: &str| Wan {
+        role,
+        label: format!("net ({device})"),
+        way: good_way(device),
+        barred: None,
+        fixed: true,
+        instead: Vec::new(),
+        detours: Detours::default(),
+        cure: None,
+    };
+    Seen {
+        offline: false,
+        private: false,
+        setup: Setup { file: Some("/etc/default/imon-main".to_owned()), ..Setup::default() },
+        no_ping: None,
+        now: Wall { secs: RELEASED + 1000, nanos: 0 },
+        ahead: Some(0),
+        main: good_way("wan1"),
+        other_routes: Vec::new(),
+        wans: vec![wan("primary", "wan1"), wan("standby", "wan2")],
+        own: None,
+        others: Vec::new(),
+        resolvers: vec![Resolver { server: "8.8.8.8".to_owned(), reply: got(), lie: None, lost_with: None }],
+        direct: got(),
+        direct_lie: None,
+        portals: vec![Portal { url: "http://x/".to_owned(), reply: got(), instead: None }],
+        externals: vec![External {
+            source: "dns:opendns".to_owned(),
+            reply: got(),
+            address: Some("203.0.113.1".parse().unwrap()),
+            local: Some("192.168.42.2".parse().unwrap()),
+        }],
+        mtu: Mtu { link: 1500, path: Some(1500), told: false, waiting: false, took: Duration::ZERO },
+        v6: Some(good_way("wan1")),
+        v6_unused: false,
+    }
+}
+
+fn silent(way: &mut Way) {
+    for target in &mut way.targets {
+        (target.ping, target.tcp) = (failed("no answer"), failed("no answer"));
+    }
+}
+
+type Break = (&'static str, fn(&mut Seen));
+
+/// Every fault, from the nearest to the farthest. With two of them the first is named.
+const FAULTS: &[Break] = &[
+    ("configuration", |s| s.setup.errors.push("interval 0".to_owned())),
+    ("no-carrier", |s| {
+        s.main.link = Link::NoCarrier;
+        s.wans.iter_mut().for_each(|w| w.way.link = Link::NoCarrier);
+        silent(&mut s.main);
+        s.wans.iter_mut().for_each(|w| silent(&mut w.way));
+    }),
+    ("no-address", |s| {
+        s.main.address = None;
+        silent(&mut s.main);
+        s.wans.clear();
+    }),
+    ("no-route", |s| {
+        s.main.route = None;
+        silent(&mut s.main);
+        s.wans.clear();
+    }),
+    ("gateway-dead", |s| {
+        let gateway = s.main.gateway.as_mut().unwrap();
+        (gateway.ping, gateway.neighbour) = (failed("no answer"), Neighbour::Silent);
+        silent(&mut s.main);
+        s.wans.clear();
+    }),
+    ("provider-dead", |s| {
+        silent(&mut s.main);
+        s.wans.clear();
+    }),
+    ("captive-portal", |s| {
+        s.portals[0].reply = failed("another page came");
+        s.portals[0].instead = Some("one that leads to http://login/".to_owned());
+    }),
+    ("no-resolver", |s| s.resolvers.clear()),
+    ("dns-blocked", |s| {
+        s.resolvers.iter_mut().for_each(|r| r.reply = failed("no answer"));
+        s.direct = failed("no answer");
+    }),
+    ("resolver-dead", |s| s.resolvers.iter_mut().for_each(|r| r.reply = failed("no answer"))),
+    ("dns-hijacked", |s| s.direct_lie = Some("it says that x is y".to_owned())),
+    ("clock-wrong", |s| s.now.secs = 0),
+    ("resolver-partly-dead", |s| {
+        let dead = Resolver { server: "9.9.9.9".to_owned(), reply: failed("no answer"), lie: None, lost_with: None };
+        s.resolvers.push(dead);
+    }),
+    ("mtu-black-hole", |s| s.mtu.path = Some(1400)),
+    ("imon-differs", |s| {
+        let wan = OwnWan { device: "wan1".to_owned(), state: "down".to_owned(), ..OwnWan::default() };
+        s.own = Some(Own { wans: vec![wan], ..Own::default() });
+    }),
+    ("standby-unusable", |s| {
+        if let Some(wan) = s.wans.get_mut(1) {
+            silent(&mut wan.way);
+        }
+    }),
+    ("ipv6-broken", |s| silent(s.v6.as_mut().unwrap())),
+];
+
+fn is_documented(verdict: &Verdict) -> bool {
+    use crate::diagnose::VERDICTS;
+    let exit = |id: &str, exit: u8| exit == verdict.exit || (id == "wan-dead" && verdict.exit == 2);
+    VERDICTS.iter().any(|(id, code, _)| *id == verdict.id && exit(id, *code))
+}
+
+#[test]
+fn each_fault_has_a_verdict_and_a_sentence_of_its_own() {
+    let mut said = vec![judge(&well_seen(), RELEASED).verdict];
+    assert_eq!((said[0].id, said[0].exit), ("well", 0));
+    for (id, make) in FAULTS {
+        let mut seen = well_seen();
+        make(&mut seen);
+        let report = judge(&seen, RELEASED);
+        assert_eq!(report.verdict.id, *id, "{report:#?}");
+        assert!(report.verdict.exit > 0);
+        assert!(is_documented(&report.verdict), "{report:#?}");
+        assert!(report.tests.iter().any(|t| matches!(t.state, State::Fail | State::Warn)), "{report:#?}");
+        said.push(report.verdict);
+    }
+    for (at, one) in said.iter().enumerate() {
+        assert!(said.iter().skip(at + 1).all(|other| other.id != one.id && other.text != one.text), "{one:?}");
+    }
+}
+
+#[test]
+fn of_two_faults_the_nearer_one_is_named() {
+    for (at, (near, make_near)) in FAULTS.iter().enumerate() {
+        for (far, make_far) in FAULTS.iter().skip(at + 1) {
+            // There is no way to tell the one from the other two at once.
+            if *near == "no-resolver" && ["dns-blocked", "resolver-dead", "resolver-partly-dead"].contains(far) {
+                continue;
+            }
+            let mut seen = well_seen();
+            make_far(&mut seen);
+            make_near(&mut seen);
+            let found = judge(&seen, RELEASED).verdict.id;
+            // A second dead name server, when the first is dead, too, is the same fault.
+            assert!(
+                found == *near || (*near == "dns-blocked" && *far == "resolver-partly-dead"),
+                "{near} {far}: {found}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_depends_on_the_root_cause_is_not_tested() {
+    let mut seen = well_seen();
+    FAULTS[4].1(&mut seen);
+    let report = judge(&seen, RELEASED);
+    let failed: Vec<&str> = report.tests.iter().filter(|t| t.state == State::Fail).map(|t| t.id.as_str()).collect();
+    assert_eq!(failed, ["gateway"]);
+    let untested: Vec<&str> =
+        report.tests.iter().filter(|t| t.state == State::Untested).map(|t| t.detail.as_str()).collect();
+    assert!(untested.iter().all(|t| *t == "not tested (needs: gateway)") && untested.len() == 2, "{untested:?}");
+    assert!(report.verdict.text.ends_with("IPv6 works meanwhile."), "{}", report.verdict.text);
+}
+
+#[test]
+fn c1_a_mistyped_gateway_is_told_from_one_that_is_dead() {
+    let typo = |there: bool, taken: bool, leads: bool| {
+        let mut seen = well_seen();
+        let wan = &mut seen.wans[0];
+        silent(&mut wan.way);
+        let gateway = wan.way.gateway.as_mut().unwrap();
+        gateway.address = "192.168.42.254".parse().unwrap();
+        if !there {
+            (gateway.ping, gateway.neighbour) = (failed("no answer"), Neighbour::Silent);
+        }
+        let reply = if leads { got() } else { failed("no answer") };
+        wan.instead.push(Instead { gateway: "192.168.42.1".parse().unwrap(), reply });
+        if !taken {
+            seen.main.device = "wan2".to_owned();
+        }
+        seen.wans[0].mistake(&seen.main, "/etc/default/imon-main")
+    };
+    let said = "primary-gw 192.168.42.254 does not answer, while 192.168.42.1 on wan1 leads to the internet: \
+                write primary-gw 192.168.42.1 into /etc/default/imon-main";
+    for (taken, leads) in [(false, true), (true, false), (true, true)] {
+        assert_eq!(typo(false, taken, leads).as_deref(), Some(said));
+    }
+    // Nothing says that it is another one.
+    assert_eq!(typo(false, false, false), None);
+    // A modem with an outage, and another router in its network: nobody has mistyped anything.
+    assert_eq!(typo(true, false, true), None);
+    assert!(typo(true, true, false).unwrap().contains("is there and leads nowhere"));
+    let mut seen = well_seen();
+    seen.wans[0].instead.push(Instead { gateway: "192.168.42.9".parse().unwrap(), reply: got() });
+    assert_eq!(seen.wans[0].mistake(&seen.main, "x"), None, "the configured one works");
+}
+
+#[test]
+fn d11_what_imon_says_is_told_and_where_it_differs_all_is_not_well() {
+    let mut seen = well_seen();
+    let own = |device: &str, state: &str| OwnWan {
+        device: device.to_owned(),
+        state: state.to_owned(),
+        since: Some(RELEASED + 1000 - 3 * 3600),
+        ..OwnWan::default()
+    };
+    seen.own = Some(Own { wans: vec![own("wan1", "up"), own("wan2", "up")], ..Own::default() });
+    let report = judge(&seen, RELEASED);
+    assert_eq!(report.verdict.id, "well");
+    let row = |report: &Report, id: &str| report.tests.iter().find(|t| t.id == id).unwrap().clone();
+    assert_eq!(row(&report, "imon:primary").detail, "imon itself takes net (wan1) for online since 3 hours");
+    let wans = &mut seen.own.as_mut().unwrap().wans;
+    (wans[0].state, wans[0].silent) = ("down".to_owned(), vec!["192.168.42.1".to_owned()]);
+    let report = judge(&seen, RELEASED);
+    assert_eq!((report.verdict.id, report.verdict.exit), ("imon-differs", 1));
+    for words in
+        ["offline since 3 hours: 192.168.42.1 does not answer its probes", "works", "set primary-ping to 1.1.1.1"]
+    {
+        assert!(report.verdict.text.contains(words), "{words}: {}", report.verdict.text);
+    }
+    assert_eq!(row(&report, "imon:primary").state, State::Warn);
+    // Its own advice is better.
+    seen.own.as_mut().unwrap().wans[0].advice = Some("set primary-ping, as it says".to_owned());
+    assert!(judge(&seen, RELEASED).verdict.text.ends_with("set primary-ping, as it says."));
+    // Both say that it is dead: no difference.
+    silent(&mut seen.wans[1].way);
+    seen.own.as_mut().unwrap().wans = vec![own("wan1", "up"), own("wan2", "down")];
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "standby-unusable");
+}
+
+#[test]
+fn v5_v7_what_keeps_traffic_on_a_dead_network_is_named() {
+    let mut seen = well_seen();
+    let other = |kind, what: &str, wan, via_main| Beside { kind, what: what.to_owned(), wan, via_main };
+    seen.others = vec![
+        other(BesideKind::Yielded, "ip rule pref 32765 not fwmark 0xca6c lookup 51820", None, false),
+        other(BesideKind::Narrow, "ip rule pref 5210 fwmark 0x80000/0xff0000 lookup main", Some(0), true),
+    ];
+    seen.wans[0].detours = Detours { first: vec!["8.8.8.8/32 via 192.168.42.1 dev wan1".to_owned()], count: 3 };
+    let text = |seen: &Seen| judge(seen, RELEASED).text(crate::diagnose::report::Style { width: None, colour: false });
+    let well = text(&seen);
+    assert!(well.starts_with("All is well") && well.contains("as a VPN does, and goes first"), "{well}");
+    assert!(well.contains("keeps its traffic over net (wan1), whatever imon chooses") && !well.contains("8.8.8.8/32"));
+    seen.main = good_way("wan2");
+    silent(&mut seen.wans[0].way);
+    let dead = text(&seen);
+    for words in [
+        "0xff0000 lookup main' keeps its traffic on net (wan1), which does not work: set metric below",
+        "'ip route 8.8.8.8/32 via 192.168.42.1 dev wan1', and 2 more keep their traffic on net (wan1)",
+    ] {
+        assert!(dead.contains(words), "{words}: {dead}");
+    }
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert!(verdict.id == "wan-dead" && verdict.text.contains("set metric below"), "{}", verdict.text);
+}
+
+#[test]
+fn a_host_that_says_no_is_there() {
+    let mut seen = well_seen();
+    silent(&mut seen.main);
+    seen.main.targets[0].refused = true;
+    let report = judge(&seen, RELEASED);
+    assert_eq!(report.verdict.id, "ping-filtered", "{report:#?}");
+    // And a page is enough where nothing else gets through.
+    seen.main.targets[0].refused = false;
+    seen.main.page = true;
+    assert_eq!(judge(&seen, RELEASED).verdict.exit, 0);
+}
+
+#[test]
+fn without_sending_anything_the_links_of_both_networks_are_looked_at() {
+    let mut seen = well_seen();
+    seen.offline = true;
+    for way in seen.wans.iter_mut().map(|w| &mut w.way).chain([&mut seen.main]) {
+        way.targets.iter_mut().for_each(|t| (t.ping, t.tcp) = (Reply::NotAsked, Reply::NotAsked));
+    }
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "well-offline");
+    seen.wans[1].way.link = Link::NoCarrier;
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!((verdict.id, verdict.exit), ("standby-unusable", 1));
+    assert!(verdict.text.starts_with("net (wan2) could not take over: wan2 has no carrier."), "{}", verdict.text);
+}
+
+#[test]
+fn a_clock_in_the_past_during_an_outage_is_no_root_cause() {
+    let mut seen = well_seen();
+    seen.now.secs = 0;
+    silent(&mut seen.main);
+    seen.wans.clear();
+    let report = judge(&seen, RELEASED);
+    assert_eq!(report.verdict.id, "provider-dead");
+    assert!(report.tests.iter().any(|t| t.id == "clock" && t.state == State::Warn));
+    for (ahead, words) in
+        [(CLOCK_OFF + 60, "6 minutes ahead"), (-7200, "2 hours behind"), (400 * 86_400, "400 days ahead")]
+    {
+        let mut seen = well_seen();
+        seen.ahead = Some(ahead);
+        let text = judge(&seen, RELEASED).verdict.text;
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+/// Whatever is seen, in whatever state: there is a verdict, and nothing panics.
+#[test]
+fn any_mixture_of_faults_has_a_verdict() {
+    for mask in 0_u32..1 << FAULTS.len() {
+        // Every 7th is plenty, and covers all pairs of neighbours.
+        if mask % 7 != 0 {
+            continue;
+        }
+        let mut seen = well_seen();
+        for (at, (_, make)) in FAULTS.iter().enumerate() {
+            if mask >> at & 1 == 1 {
+                make(&mut seen);
+            }
+        }
+        seen.offline = mask % 2 == 0;
+        let report = judge(&seen, RELEASED);
+        assert!(is_documented(&report.verdict), "{report:#?}");
+    }
+}
+
+#[test]
+fn a_refusal_counts_only_if_nobody_on_the_way_says_no() {
+    let mut seen = well_seen();
+    silent(&mut seen.main);
+    seen.wans.clear();
+    seen.v6 = None;
+    for target in &mut seen.main.targets {
+        (target.refused, target.rejected) = (true, true);
+    }
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "provider-dead");
+    seen.main.targets[1].rejected = false;
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "ping-filtered");
+}
+
+#[test]
+fn a_gateway_that_nobody_could_ask_is_not_called_dead() {
+    let mut seen = well_seen();
+    silent(&mut seen.main);
+    seen.wans.clear();
+    seen.v6 = None;
+    let gateway = seen.main.gateway.as_mut().unwrap();
+    (gateway.ping, gateway.neighbour) = (Reply::NotAsked, Neighbour::Unknown);
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!(verdict.id, "provider-dead");
+    assert!(verdict.text.contains("whether your router does cannot be seen"), "{}", verdict.text);
+    seen.main.gateway.as_mut().unwrap().neighbour = Neighbour::Silent;
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "gateway-dead");
+}
+
+#[test]
+fn of_two_dead_networks_both_are_named_the_nearer_fault_first() {
+    let mut seen = well_seen();
+    seen.main.device = "wan2".to_owned();
+    seen.v6 = None;
+    silent(&mut seen.main);
+    seen.wans.iter_mut().for_each(|w| silent(&mut w.way));
+    seen.wans[0].way.link = Link::NoCarrier;
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!((verdict.id, verdict.exit), ("no-carrier", 2));
+    assert!(verdict.text.starts_with("No network works. net (wan1): wan1 has no carrier"), "{}", verdict.text);
+    assert!(verdict.text.contains("net (wan2): its gateway 192.168.42.1 answers, nothing beyond"), "{}", verdict.text);
+    // One of them works: that is another matter.
+    seen.wans[0] = Wan { way: good_way("wan1"), ..seen.wans[0].clone() };
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "wan-dead");
+}
+
+#[test]
+fn a_mistyped_gateway_is_called_that() {
+    let mut seen = well_seen();
+    let way = &mut seen.wans[1].way;
+    silent(way);
+    let gateway = way.gateway.as_mut().unwrap();
+    (gateway.ping, gateway.neighbour, gateway.misplaced) = (failed("no answer"), Neighbour::Silent, true);
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!(verdict.id, "standby-unusable");
+    assert!(verdict.text.contains("in no network of wan2"), "{}", verdict.text);
+    assert!(verdict.text.contains("correct the gateway in the configuration"), "{}", verdict.text);
+}
+
+#[test]
+fn a_modem_that_is_not_plugged_in_does_not_make_the_configuration_wrong() {
+    let mut seen = well_seen();
+    seen.wans[1].way.link = Link::Missing;
+    silent(&mut seen.wans[1].way);
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!((verdict.id, verdict.exit), ("standby-unusable", 1));
+    assert!(
+        verdict.text.contains("there is no interface wan2") && verdict.text.contains("plug it in"),
+        "{}",
+        verdict.text
+    );
+}
+
+#[test]
+fn the_clock_is_named_unless_names_are_why_it_is_wrong() {
+    let mut seen = well_seen();
+    seen.now.secs = 0;
+    seen.resolvers[0].reply = failed("no answer");
+    let report = judge(&seen, RELEASED);
+    assert_eq!(report.verdict.id, "resolver-dead");
+    assert!(report.tests.iter().any(|t| t.id == "clock" && t.state == State::Warn));
+    assert!(report.verdict.text.contains("The clock is wrong, too (it is 1970-"), "{}", report.verdict.text);
+    // One of several that is dead explains nothing.
+    seen.resolvers.push(Resolver { server: "9.9.9.9".to_owned(), reply: got(), lie: None, lost_with: None });
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "clock-wrong");
+}
+
+#[test]
+fn what_was_asked_for_is_what_counts() {
+    let target = |a: &str, reply: Reply| Target {
+        address: a.parse().unwrap(),
+        ping: reply.clone(),
+        tcp: reply,
+        refused: false,
+        rejected: false,
+    };
+    // An address of IPv6 alone: what IPv4 is like does not matter.
+    let mut seen = well_seen();
+    (seen.private, seen.resolvers, seen.portals, seen.externals) = (true, Vec::new(), Vec::new(), Vec::new());
+    seen.resolvers.push(Resolver { server: "9.9.9.9".to_owned(), reply: Reply::NotAsked, lie: None, lost_with: None });
+    seen.direct = Reply::NotAsked;
+    seen.wans.clear();
+    seen.main.targets.clear();
+    seen.main.route = None;
+    let report = judge(&seen, RELEASED);
+    assert_eq!((report.verdict.id, report.verdict.exit), ("well", 0), "{report:#?}");
+    assert!(!report.tests.iter().any(|t| t.id == "route"), "{report:#?}");
+    seen.v6 = None;
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!((verdict.id, verdict.exit), ("not-tested", 3));
+    assert!(verdict.text.contains("no way of IPv6"), "{}", verdict.text);
+    // A neighbour that is off is no fault of a provider.
+    seen.main = good_way("lan0");
+    seen.main.gateway = None;
+    seen.main.targets = vec![target("192.168.92.10", failed("no answer"))];
+    let verdict = judge(&seen, RELEASED).verdict;
+    assert_eq!((verdict.id, verdict.exit), ("target-dead", 2));
+    assert!(verdict.text.starts_with("192.168.92.10 does not answer. It is in your own network"), "{}", verdict.text);
+}
+
+#[test]
+fn an_outage_is_told_to_those_who_may_not_read_the_configuration() {
+    let mut seen = well_seen();
+    seen.setup.forbidden = true;
+    seen.setup.errors.push("cannot be read".to_owned());
+    assert_eq!(judge(&seen, RELEASED).verdict.id, "not-readable");
+    seen.wans.clear();
+    silent(&mut seen.main);
+    let report = judge(&seen, RELEASED);
+    assert_eq!(report.verdict.id, "provider-dead");
+    assert!(report.tests.iter().any(|t| t.id == "configuration" && t.state == State::Skipped));
+}

@@ -1,0 +1,5 @@
+//! Names: questions, answers, and which of them to believe.
+
+pub mod plausible;
+pub mod resolver;
+

@@ -1,0 +1,404 @@
+//! The updown monitor: is an address there, since when is it not, and where does the fault lie.
+
+pub mod secondaries;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::probe::round::{Checker, Plan, Settle, Verdict};
+use self::secondaries::Secondaries;
+use super::{About, AskId, Effect, Owner, ProbeId, Progress, Reason, Seen};
+use crate::event::{Event, Monitor, Outage, What};
+use crate::dns::plausible;
+use crate::base::time::Instant;
+use crate::wire::dns::Answer;
+
+/// While offline a check starts this often, or every `interval` if that is shorter: recovery is what people wait for.
+const OFFLINE_INTERVAL: Duration = Duration::from_secs(1);
+/// A name server gets at least this long, also where `pingwait` is shorter: it may have to ask others.
+const DNS_WAIT: Duration = Duration::from_secs(1);
+/// What the only probe of a check gets before the name server is asked, or a quarter of its wait if that is less.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// What the monitor needs to know. Owners are numbers the daemon gave to the hosts.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The monitored address, as configured, and its number.
+    pub target: (Owner, Rc<str>),
+    /// Its checks.
+    pub plan: Plan,
+    /// Bad checks in a row that make it offline, at least 1.
+    pub fall: u32,
+    /// Good checks in a row that make it online again, at least 1.
+    pub rise: u32,
+    /// The additional addresses.
+    pub secondaries: Vec<(Owner, Rc<str>)>,
+    /// The DNS second opinion.
+    pub dns: Option<Dns>,
+}
+
+/// Whom the second opinion asks, and what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dns {
+    /// The name server, as configured, and its number.
+    pub server: (Owner, Rc<str>),
+    /// The name to look up.
+    pub name: Rc<str>,
+}
+
+/// Whether the address is there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Not checked yet.
+    Unknown,
+    /// It answers, since then.
+    Online(Instant),
+    /// It does not answer, since then, and why.
+    Offline(Instant, Reason),
+}
+
+/// A second opinion under way: two answers are needed.
+#[derive(Debug)]
+struct Opinion {
+    check: u32,
+    /// When to ask; `None` once it is asked.
+    at: Option<Instant>,
+    until: Instant,
+    /// The name has a believable address, or why not.
+    name: Option<Result<(), Rc<str>>>,
+    /// The server does not make addresses up, or how it failed to show that.
+    honest: Option<Result<(), Rc<str>>>,
+}
+
+impl Opinion {
+    /// Whether DNS refutes the outage; `None` while that may still come out.
+    fn verdict(&self, over: bool) -> Option<bool> {
+        match (&self.name, &self.honest) {
+            (Some(Ok(())), Some(Ok(()))) => Some(true),
+            (Some(Err(_)), _) | (_, Some(Err(_))) => Some(false),
+            _ => over.then_some(false),
+        }
+    }
+}
+
+/// The monitor.
+#[derive(Debug)]
+pub struct Updown {
+    setup: Setup,
+    main: Checker,
+    around: Secondaries,
+    state: State,
+    /// Good or bad checks in a row.
+    run: u32,
+    /// The first lost probe of the bad checks in a row.
+    lost_since: Option<Instant>,
+    /// An outage was refuted in this online period.
+    refuted: bool,
+    opinions: Vec<Opinion>,
+    /// Why the last opinion did not refute.
+    doubt: Option<Rc<str>>,
+    last: Option<Verdict>,
+    /// It is offline for another reason than before.
+    changed: bool,
+}
+
+impl Updown {
+    /// A monitor whose first check starts now.
+    #[must_use]
+    pub fn new(setup: Setup, now: Instant) -> Self {
+        Self {
+            main: Checker::new(setup.target.0, setup.plan, Settle::FirstReply, now),
+            around: Secondaries::new(&setup.secondaries, &setup.target.1, setup.plan, now),
+            state: State::Unknown,
+            run: 0,
+            lost_since: None,
+            refuted: false,
+            opinions: Vec::new(),
+            doubt: None,
+            last: None,
+            changed: false,
+            setup,
+        }
+    }
+
+    /// Takes over what an earlier configuration's monitor knew, if it watched the same address.
+    pub fn inherit(&mut self, old: Self, now: Instant) {
+        if old.setup.target.1 != self.setup.target.1 {
+            return;
+        }
+        self.main.counters = old.main.counters;
+        self.state = old.state;
+        self.lost_since = old.lost_since;
+        self.refuted = old.refuted;
+        self.doubt = old.doubt;
+        self.last = old.last;
+        if self.is_offline() {
+            self.main.set_interval(now, self.offline_interval());
+            self.around.watch(now);
+        }
+    }
+
+    /// Takes note of what was seen and says what to do.
+    ///
+    /// Time passes with [`Seen::Tick`] only. After a stall a reply may be read while the next one, in time as well, still
+    /// waits in the socket: nothing is lost for its time's sake before the loop has read everything and ticks.
+    pub fn on(&mut self, now: Instant, seen: &Seen<'_>, out: &mut Vec<Effect>) {
+        match seen {
+            Seen::Tick => {
+                self.main.tick(now, out);
+                self.around.tick(now, out);
+            }
+            Seen::Reply(id, rtt) => match self.checker(id.owner) {
+                Some(c) => c.reply(now, *id, *rtt),
+                None => return,
+            },
+            Seen::Lost(id, reason) => self.lost(*id, reason),
+            Seen::Hint(owner, error) => {
+                if let Some(c) = self.checker(*owner) {
+                    c.hint(*error);
+                }
+            }
+            Seen::Answer { id, answer, own } => self.answer(*id, answer, own, out),
+            Seen::Hold(owner) => {
+                if *owner == self.main.owner() {
+                    self.main.hold();
+                }
+            }
+            Seen::Ready(owner) => {
+                if *owner == self.main.owner() {
+                    self.main.release(now);
+                }
+            }
+            Seen::Resumed => {
+                self.main.restart(now);
+                self.opinions.clear();
+                self.run = 0;
+                if !self.is_offline() {
+                    self.lost_since = None;
+                }
+                self.around.restart(now);
+            }
+            Seen::CheckNow => self.main.check_now(now),
+            Seen::Links(_)
+            | Seen::Routed { .. }
+            | Seen::Found(..)
+            | Seen::Published { .. }
+            | Seen::Ways(_)
+            | Seen::Moved => return,
+        }
+        while let Some(check) = self.main.take_last_probe_sent() {
+            self.plan_opinion(now, check);
+        }
+        self.ask(now, out);
+        self.judge(now, matches!(seen, Seen::Tick), out);
+        self.around.judge(out);
+    }
+
+    /// When the monitor wants a [`Seen::Tick`].
+    #[must_use]
+    pub fn poll_at(&self) -> Option<Instant> {
+        // An opinion's end matters only once its check has nothing else to wait for.
+        let opinion = self.main.settled().and_then(|(check, _)| self.opinions.iter().find(|o| o.check == check));
+        let question = self.opinions.iter().filter_map(|o| o.at).min();
+        [self.main.poll_at(), self.around.poll_at(), opinion.map(|o| o.until), question].into_iter().flatten().min()
+    }
+
+    /// Whether the reason of the outage has changed since this was asked last. Changes of the state are events.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Whether the address is there.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The monitored address as configured, and its number.
+    #[must_use]
+    pub fn target(&self) -> &(Owner, Rc<str>) {
+        &self.setup.target
+    }
+
+    /// The checks of the monitored address.
+    #[must_use]
+    pub fn checker_status(&self) -> (&Checker, Option<&Verdict>) {
+        (&self.main, self.last.as_ref())
+    }
+
+    /// The additional addresses and what was last seen of them.
+    pub fn secondaries(&self) -> impl Iterator<Item = (&str, Option<bool>)> {
+        self.around.known()
+    }
+
+    /// Why DNS did not refute the last bad check.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
+    }
+
+    fn is_offline(&self) -> bool {
+        matches!(self.state, State::Offline(..))
+    }
+
+    fn offline_interval(&self) -> Duration {
+        self.setup.plan.interval.min(OFFLINE_INTERVAL)
+    }
+
+    fn checker(&mut self, owner: Owner) -> Option<&mut Checker> {
+        if owner == self.main.owner() { Some(&mut self.main) } else { self.around.checker(owner) }
+    }
+
+    fn lost(&mut self, id: ProbeId, reason: &Reason) {
+        if let Some(c) = self.checker(id.owner) {
+            c.lost(id, reason.clone());
+        }
+    }
+
+    /// Plans the second opinion beside the last probe, so that it costs no time. The only probe of a check gets a moment
+    /// first: else every check of a healthy address would ask.
+    fn plan_opinion(&mut self, now: Instant, check: u32) {
+        if self.setup.dns.is_some() {
+            let wait = self.setup.plan.wait;
+            let head_start = if self.setup.plan.count == 1 { (wait / 4).min(HEAD_START) } else { Duration::ZERO };
+            let until = now + wait.max(DNS_WAIT);
+            self.opinions.push(Opinion { check, at: Some(now + head_start), until, name: None, honest: None });
+        }
+    }
+
+    /// Asks what is due.
+    fn ask(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Some(dns) = &self.setup.dns else { return };
+        for opinion in &mut self.opinions {
+            if opinion.at.take_if(|at| *at <= now).is_some() {
+                for about in [About::Name, About::Invalid] {
+                    let id = AskId { server: dns.server.0, check: opinion.check, about };
+                    out.push(Effect::Ask(id, dns.name.clone()));
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, id: AskId, answer: &Result<Answer, Rc<str>>, own: &[std::net::IpAddr], out: &mut Vec<Effect>) {
+        let Some(dns) = self.setup.dns.as_ref().filter(|d| d.server.0 == id.server) else { return };
+        let Some(opinion) = self.opinions.iter_mut().find(|o| o.check == id.check) else { return };
+        if answer.is_err() {
+            out.push(Effect::Refresh(id.server));
+        }
+        match id.about {
+            About::Name => {
+                opinion.name =
+                    Some(answer.as_ref().map_err(Rc::clone).and_then(|a| {
+                        plausible::believable(&dns.name, a, own).map_err(|doubt| doubt.to_string().into())
+                    }));
+            }
+            About::Invalid => {
+                opinion.honest = Some(answer.as_ref().map_err(Rc::clone).and_then(|a| {
+                    if a.addresses.is_empty() {
+                        Ok(())
+                    } else {
+                        Err("it also knows an address for a name that cannot exist".into())
+                    }
+                }));
+            }
+        }
+    }
+
+    fn judge(&mut self, now: Instant, tick: bool, out: &mut Vec<Effect>) {
+        while let Some((check, good)) = self.main.settled() {
+            let opinion = self.opinions.iter().find(|o| o.check == check);
+            let refuted = match opinion.map(|o| o.verdict(tick && now >= o.until)) {
+                Some(None) if !good => return,
+                Some(Some(refuted)) => refuted,
+                _ => false,
+            };
+            if let Some(o) = opinion.filter(|_| !good && !refuted) {
+                let why = [&o.name, &o.honest].into_iter().find_map(|a| a.as_ref()?.as_ref().err().cloned());
+                self.doubt = Some(why.unwrap_or_else(|| "no answer in time".into()));
+            }
+            self.opinions.retain(|o| o.check != check);
+            let Some(verdict) = self.main.judge() else { return };
+            if good {
+                self.good(now, verdict.replied.unwrap_or(now), false, out);
+            } else if refuted {
+                self.refute(out);
+                self.good(now, now, true, out);
+            } else {
+                self.bad(now, &verdict, out);
+            }
+            self.last = Some(verdict);
+        }
+    }
+
+    fn refute(&mut self, out: &mut Vec<Effect>) {
+        let Some(dns) = self.setup.dns.as_ref() else { return };
+        if !std::mem::replace(&mut self.refuted, true) {
+            let (target, name, server) = (self.setup.target.1.clone(), dns.name.clone(), dns.server.1.clone());
+            out.push(self.event(What::Refuted { target, name, server }));
+        }
+    }
+
+    fn good(&mut self, now: Instant, replied: Instant, by_dns: bool, out: &mut Vec<Effect>) {
+        let outage = match self.state {
+            State::Online(_) => {
+                (self.run, self.lost_since) = (0, None);
+                return;
+            }
+            State::Unknown => None,
+            State::Offline(began, _) => {
+                if self.lost_since.take().is_some() {
+                    self.run = 0;
+                }
+                self.run += 1;
+                if self.run < self.setup.rise {
+                    return;
+                }
+                Some(Outage { began, lasted: replied.since(began) })
+            }
+        };
+        (self.run, self.lost_since) = (0, None);
+        self.state = State::Online(replied);
+        self.main.set_interval(now, self.setup.plan.interval);
+        out.push(self.event(What::Online { target: self.setup.target.1.clone(), outage, by_dns }));
+        self.around.look(now, None);
+    }
+
+    fn bad(&mut self, now: Instant, verdict: &Verdict, out: &mut Vec<Effect>) {
+        out.push(Effect::Refresh(self.setup.target.0));
+        let began = match (self.lost_since, &mut self.state) {
+            (_, State::Offline(_, reason)) => {
+                self.around.confirm(verdict.start);
+                self.changed |= !reason.is_like(&verdict.reason);
+                *reason = verdict.reason.clone();
+                (self.run, self.lost_since) = (0, Some(verdict.start));
+                return;
+            }
+            (Some(since), _) => since,
+            (None, _) => {
+                self.run = 0;
+                verdict.first_lost.unwrap_or(verdict.start)
+            }
+        };
+        self.lost_since = Some(began);
+        self.run += 1;
+        if self.run < self.setup.fall {
+            return;
+        }
+        (self.run, self.refuted) = (0, false);
+        let reason = verdict.reason.clone();
+        self.state = State::Offline(began, reason.clone());
+        self.main.set_interval(now, self.offline_interval());
+        self.around.look(now, Some(&reason));
+        out.push(self.event(What::Offline { target: self.setup.target.1.clone(), began, reason }));
+    }
+
+    fn event(&self, what: What) -> Effect {
+        Effect::Emit(Event { monitor: Monitor::Updown, owner: self.setup.target.0, what })
+    }
+}
+
+impl Progress for Updown {
+    fn keeps_up(&self, now: Instant) -> bool {
+        self.main.keeps_up(now) && self.around.keeps_up(now)
+    }
+}

@@ -1,0 +1,5 @@
+//! One round of probes to an address, and its statistics.
+
+pub mod round;
+pub mod stats;
+
