@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::{Overrides, edit, parse};
 use crate::monitor::ddns::source::Source;
 use crate::monitor::ddns::answer;
-use crate::monitor::ddns::answer::Family;
+use crate::addr::family::Family;
 use crate::probe::round::{Checker, Plan, Settle};
 use crate::monitor::ddns::survey::Survey;
 use crate::monitor::failover::choice::{Choice, Condition, Decision};
@@ -24,7 +24,7 @@ use crate::wire::dns;
 use crate::wire::dns::{Class, Kind, Name, Question};
 use crate::wire::icmp::{Codec, Heard, Token};
 use crate::wire::rtnetlink;
-use crate::wire::rtnetlink::News;
+use crate::kernel::news::News;
 
 /// Round-trip times in milliseconds and probes sent; least, mean, greatest, loss, jitter and whether it is alive, as V2.99
 /// wrote them.

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::event::{PingJson, Role};
 use crate::monitor::ddns::answer::Nat;
-use crate::monitor::Owner;
+use crate::probe::Owner;
 use crate::probe::round::{Checker, Counters, Verdict};
 use crate::monitor::ddns::sinks::Stamp;
 use crate::monitor::ddns::{Ddns, Track};

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use imon::event::What;
 use imon::probe::round::Plan;
-use imon::monitor::failover::choice::{Cause, Condition};
+use imon::event::cause::Cause;
+use imon::monitor::failover::choice::Condition;
 use imon::monitor::failover::health::{Limit, Quality};
 use imon::monitor::failover::{Failover, Setup, WanSetup};
-use imon::monitor::{Effect, ProbeId, Seen};
+use imon::monitor::{Effect, Seen};
+use imon::probe::ProbeId;
 use imon::kernel::{Address, Hop, Link, MAIN, Picture, Route};
 use imon::routing::{Gateway, Policy, Road, State, View};
 use imon::base::time::Instant;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use imon::event::{Outage, What};
 use imon::monitor::ping::Ping;
 use imon::monitor::updown::{State, Updown};
-use imon::monitor::{About, AskId, ProbeId, Reason, Seen};
+use imon::probe::{About, AskId, ProbeId, Reason};
+use imon::monitor::Seen;
 use imon::base::time::{Clock, Instant, Wall, in_words};
 use sim::*;
 

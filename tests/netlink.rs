@@ -18,7 +18,7 @@ use imon::kernel::{Change, Hop, MAIN, PROTOCOL, Picture, Route, Rule};
 use imon::routing::{Gateway, Policy, State, View, Wan};
 use imon::sys::netlink::{Events, Heard, Requests};
 use imon::sys::poll::Poll;
-use imon::wire::rtnetlink::News;
+use imon::kernel::news::News;
 use imon_lab::Lab;
 use libtest_mimic::{Arguments, Trial};
 

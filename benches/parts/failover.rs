@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use imon::kernel::{MAIN, PROTOCOL};
 use imon::sys::netlink::Events;
 use imon::sys::poll::Poll;
-use imon::wire::rtnetlink::News;
+use imon::kernel::news::News;
 use imon_lab::roles::{Sender, Sink};
 use imon_lab::{Fault, Lab, Nat, Proc, Signal, Wan, instant_ns, monotonic_ns};
 

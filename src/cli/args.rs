@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use argh::FromArgs;
 
 use super::{check, configure};
-use crate::monitor::ddns::answer::Family;
+use crate::addr::family::Family;
 use crate::sys::{worker, writer};
 use crate::base::text::{Clean, nearest};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::Ask;
 use super::{CONFIGURATION, OK, complain, fail, print};
-use crate::monitor::ddns::answer::Family;
+use crate::addr::family::Family;
 use crate::monitor::ddns::source::{DEFAULTS, Source};
 use crate::base::json::fields::Writer;
 use crate::monitor::ddns::survey::Survey;

@@ -1,13 +1,13 @@
 //! The questions of `imon configure`, what answers they take, and the file that comes of them. Prompts, their order,
 //! defaults and the file's keys are those of V2.99's `imon-configure`: scripts feed it.
 
+use crate::addr::scope;
 use std::net::Ipv4Addr;
 
 use crate::config::edit;
 use crate::config::{Key, Kind, MONITORS, schema};
 use crate::kernel::Address;
 use crate::base::number;
-use crate::dns::plausible;
 use crate::base::text::{Clean, nearest};
 
 /// One question.
@@ -312,13 +312,13 @@ impl Machine {
             "monitorip" => far("out in the internet").chain(gateways()).collect(),
             "addping" => {
                 let mut all: Vec<(String, String)> = gateways().collect();
-                let near = self.servers.iter().filter(|s| s.parse().is_ok_and(plausible::is_private));
+                let near = self.servers.iter().filter(|s| s.parse().is_ok_and(scope::is_private));
                 let more = near.filter(|server| !gateways().any(|(gateway, _)| gateway == **server));
                 all.extend(more.map(|server| (server.clone(), "a name server of this system".to_owned())));
                 all
             }
             "dnsserver" => {
-                let public = self.servers.iter().filter(|s| s.parse().is_ok_and(|a| !plausible::is_private(a)));
+                let public = self.servers.iter().filter(|s| s.parse().is_ok_and(|a| !scope::is_private(a)));
                 let public = public.map(|s| (s.clone(), "a name server of this system".to_owned()));
                 let mut all: Vec<(String, String)> = public.collect();
                 let more = far("a public name server").filter(|(a, _)| !self.servers.contains(a));
@@ -361,7 +361,7 @@ impl Machine {
                     Some(_) => None,
                 }
             }
-            "dnsserver" => text.parse().is_ok_and(plausible::is_private).then(|| {
+            "dnsserver" => text.parse().is_ok_and(scope::is_private).then(|| {
                 format!("{text} is on the local network: it answers from its cache and cannot tell whether the internet works")
             }),
             "monitorip" | "addping" | "primary-ping" | "standby-ping" | "primary-postping" | "standby-postping" => {

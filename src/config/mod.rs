@@ -13,6 +13,7 @@ mod settings;
 mod updates;
 mod value;
 
+use crate::addr::scope;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub use crate::base::json::MAX_BYTES;
 pub use schema::{Key, Kind, MONITORS, schema};
 pub use updates::keys as update_keys;
 
-use crate::monitor::ddns::answer::Family;
+use crate::addr::family::Family;
 use crate::monitor::ddns::source;
 use crate::monitor::ddns::source::Source;
 use crate::addr::host::Host;
@@ -31,7 +32,6 @@ use crate::monitor::ddns;
 use crate::monitor::failover::Probe;
 use crate::monitor::failover::health::{Limit, Quality};
 use crate::base::number::Plain;
-use crate::dns::plausible;
 use crate::routing::Gateway;
 use crate::base::text::{Clean, nearest};
 use crate::monitor::ddns::update::Update;
@@ -417,7 +417,7 @@ fn read_opinion(settings: &Settings, report: &mut Report) -> Option<Option<Opini
     let name = settings.text("dnslookup")?.to_owned();
     match (server, name.is_empty()) {
         (Some(server), false) => {
-            if server.address().is_some_and(plausible::is_private) {
+            if server.address().is_some_and(scope::is_private) {
                 let message = format!(
                     "dnsserver {server} is on the local network: it answers from its cache and cannot tell whether the \
                      internet works"

@@ -8,7 +8,7 @@ use super::schema::{Key, schema};
 use super::value;
 use super::value::Setting;
 use super::{Place, Problem, Target, Timing};
-use crate::monitor::ddns::answer::Family;
+use crate::addr::family::Family;
 use crate::monitor::ddns::source::Source;
 use crate::addr::host::Host;
 use crate::routing::Gateway;

@@ -525,7 +525,7 @@ fn sources_are_texts_or_objects_that_name_the_operator() {
         r#""announce": "never""#,
         r#""refresh": -1"#,
     ] {
-        assert_eq!(super::tests::ddns(bad).errors.len(), 1, "{bad}");
+        assert_eq!(self::ddns(bad).errors.len(), 1, "{bad}");
     }
 }
 
@@ -539,7 +539,7 @@ fn the_defaults_of_ddns_are_good() {
         (vec![Family::V4], false, false, None)
     );
     for both in [r#""families": "6, 4""#, r#""families": [6, 4]"#, r#""families": ["4", "6", "4"]"#] {
-        assert_eq!(super::tests::ddns(both).config.unwrap().ddns.unwrap().families, [Family::V4, Family::V6], "{both}");
+        assert_eq!(self::ddns(both).config.unwrap().ddns.unwrap().families, [Family::V4, Family::V6], "{both}");
     }
 }
 

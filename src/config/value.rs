@@ -14,7 +14,7 @@ use crate::secret::mask;
 use super::schema::{Key, Kind, MAX_PATH, MAX_REMARK};
 use super::{Probe, Target, updates};
 use crate::event::{Event, ON_REQUEST};
-use crate::monitor::ddns::answer::Family;
+use crate::addr::family::Family;
 use crate::monitor::ddns::source::Source;
 use crate::addr::host;
 use crate::addr::host::Host;

@@ -8,7 +8,7 @@ use super::web::{Answer, Web};
 use super::world::{FileJob, Record, World};
 use crate::config::Config;
 use crate::event::Monitor;
-use crate::monitor::ddns::answer::Family;
+use crate::addr::family::Family;
 use crate::monitor::Seen;
 use crate::monitor::ddns;
 use crate::monitor::ddns::LookupId;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::host_table::Hosts;
 use super::world::{Source, Waited, World};
-use crate::monitor::{About, AskId, Owner};
+use crate::probe::{About, AskId, Owner};
 use crate::dns::plausible;
 use crate::dns::resolver::{Ask, AskError};
 use crate::sys::error_text;

@@ -10,7 +10,7 @@ use super::world::{Store, World};
 use crate::config::Config;
 use crate::event::Monitor;
 use crate::addr::host::Host;
-use crate::monitor::Owner;
+use crate::probe::Owner;
 use crate::monitor::failover::Probe;
 use crate::kernel;
 use crate::dns::resolver::{Ask, AskError, NameId, Resolver};

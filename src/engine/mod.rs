@@ -14,6 +14,7 @@ mod web;
 pub mod world;
 mod writer;
 
+use crate::addr::scope;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ use crate::monitor::failover::Failover;
 use crate::monitor::ping::Ping;
 use crate::monitor::updown;
 use crate::monitor::updown::Updown;
-use crate::monitor::{Effect, Owner, ProbeId, Progress, Reason, Seen};
-use crate::dns::plausible;
+use crate::monitor::{Effect, Progress, Seen};
+use crate::probe::{Owner, ProbeId, Reason};
 use crate::snapshot;
 use crate::snapshot::Sources;
 use crate::sys::ping::OpenError;
@@ -481,7 +482,7 @@ impl<W: World> Daemon<W> {
     /// only now.
     fn warn_of_private_server(&mut self, server: Owner) {
         let Some(name) = self.hosts.name(server).filter(|_| !self.warned_of_server) else { return };
-        let Some(address) = self.hosts.address(server).ok().filter(|a| plausible::is_private(*a)) else { return };
+        let Some(address) = self.hosts.address(server).ok().filter(|a| scope::is_private(*a)) else { return };
         self.warned_of_server = true;
         let text = format_args!(
             "Warning: dnsserver {name} is {address}, in your own network: it answers from its cache and cannot tell \

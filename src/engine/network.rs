@@ -21,7 +21,7 @@ use crate::sys::ping::Via;
 use crate::sys::{error_text, shortage};
 use crate::base::text::nearest;
 use crate::base::time::Instant;
-use crate::wire::rtnetlink::{Message, News};
+use crate::kernel::news::{Message, News};
 
 /// What the kernel refused is tried again this often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::world::{Source, Waited, World};
 use crate::monitor::failover::Probe;
-use crate::monitor::{Owner, ProbeId, Reason};
+use crate::probe::{Owner, ProbeId, Reason};
 use crate::sys::ping::Via;
 use crate::base::time::Instant;
 use crate::wire::dns;

@@ -12,7 +12,7 @@ use super::writer::{Ticket as WriterTicket, Writing};
 use crate::engine::scripts::Ticket;
 use crate::config;
 use crate::event::Severity;
-use crate::monitor::ddns::answer::Family;
+use crate::addr::family::Family;
 use crate::monitor::ddns::sinks::{Publication, SinkSetup};
 use crate::monitor::ddns::state::Saved;
 use crate::monitor::ddns::{Ddns, Found, LookupId, NotFound, Setup, TrackSetup};
@@ -23,7 +23,7 @@ use crate::sys::netlink::Heard;
 use crate::sys::shortage;
 use crate::base::time::Instant;
 use crate::monitor::ddns::update::{Outcome, Secret, Update};
-use crate::wire::rtnetlink::News;
+use crate::kernel::news::News;
 use crate::sys::web_worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said, TOO_LATE, Task, UPDATE_LIMIT, unstarted};
 
 /// A publication waits for the disk at most this long, to be known of after a crash.

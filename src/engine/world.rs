@@ -24,7 +24,7 @@ use crate::sys::signal::Arrived;
 use crate::base::time::{Clock, Instant};
 use crate::monitor::ddns::update::Secret;
 use crate::wire::icmp::{Heard, Token};
-use crate::wire::rtnetlink::Message;
+use crate::kernel::news::Message;
 
 /// What the loop waits for, each by its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

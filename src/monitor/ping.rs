@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::probe::round::{Checker, Plan, Settle, Verdict};
-use super::{Effect, Owner, Progress, Reason, Seen};
+use super::{Effect, Progress, Seen};
+use crate::probe::{Owner, Reason};
 use crate::event::{Event, Monitor, What};
 use crate::base::time::Instant;
 

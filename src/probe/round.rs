@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::stats::Stats;
-use crate::monitor::{Effect, Owner, ProbeId, Reason};
+use crate::monitor::Effect;
+use crate::probe::{Owner, ProbeId, Reason};
 use crate::base::time::Instant;
 use crate::wire::icmp::IcmpError;
 

@@ -736,8 +736,8 @@ fn v9_a_next_hop_object_is_as_good_as_its_way_out() {
     let mut picture = crate::kernel::Picture::default();
     let hop = Hop { index: 3, gateway: Some(GW1), onlink: false, dead: false };
     let bare = Route { hops: vec![Hop { index: 0, gateway: None, ..hop }], nexthop: 7, ..foreign(4, 100, 0, GW1) };
-    let news = |news| crate::wire::rtnetlink::Message { sequence: 0, interrupted: false, replaces: false, news };
-    use crate::wire::rtnetlink::News;
+    let news = |news| crate::kernel::news::Message { sequence: 0, interrupted: false, replaces: false, news };
+    use crate::kernel::news::News;
     let object = |id, hop, group| News::Nexthop(crate::kernel::Nexthop { id, hop, group });
     picture.note(news(object(5, Some(hop), vec![])));
     picture.note(news(object(7, None, vec![5])));

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::secret::mask::HIDDEN;
-use crate::monitor::ddns::update::encoded;
+use std::fmt::Write as _;
 
 /// Stands in place of a text that contains a secret too short to be told from the words around it.
 pub const WITHHELD: &str = "(not shown: it may contain the secret)";
@@ -301,6 +301,18 @@ fn escape(at: &[u8]) -> Option<(Meant, usize)> {
     };
     let (code, used) = found?;
     Some((Meant::Char(char::from_u32(code)?), used))
+}
+
+/// Percent-encoded for a query (RFC 3986, 2.3: what is unreserved stays).
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => drop(write!(out, "%{byte:02X}")),
+        }
+    }
+    out
 }
 
 #[cfg(test)]

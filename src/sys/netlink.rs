@@ -13,7 +13,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::cerr;
 use crate::kernel::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
 use crate::wire::rtnetlink;
-use crate::wire::rtnetlink::{Message, Neighbour, News, Query};
+use crate::kernel::news::{Message, Neighbour, News};
+use crate::wire::rtnetlink::Query;
 
 /// The kernel answers within the call; this is only against waiting for ever.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -31,7 +31,7 @@ use crate::kernel::{Change, Link, Picture, Route, Rule};
 use crate::base::time::{Clock, Instant};
 use crate::monitor::ddns::update::Secret;
 use crate::wire::icmp::{Heard, Token};
-use crate::wire::rtnetlink::Message;
+use crate::kernel::news::Message;
 
 /// Where replies are collected, waking up is put off by this many milliseconds. The kernel's time stamps keep the
 /// round-trip times exact.

@@ -4,6 +4,7 @@
 // Part of the shell: a worker may block.
 #![allow(clippy::disallowed_methods)]
 
+use crate::addr::scope;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::monitor::ddns::source::{Means, Service, Source};
 use crate::monitor::ddns::{answer, source};
-use crate::monitor::ddns::answer::{Family, LONGEST, LONGEST_TRACE, Refusal};
+use crate::addr::family::Family;
+use crate::monitor::ddns::answer::{LONGEST, LONGEST_TRACE, Refusal};
 use crate::base::json::fields::{Fields, Writer, texts};
 use crate::monitor::ddns::{Found, NotFound};
-use crate::dns::plausible;
 use crate::dns::resolver;
 use crate::secret::Secrets;
 use crate::sys::http;
@@ -372,7 +373,7 @@ fn addresses(task: &Task, host: &str, until: Instant) -> Result<Vec<IpAddr>, Str
     let mut why = format!("the name {shown} cannot be resolved: no name server answers");
     for server in servers.iter().chain(&servers) {
         // One in our own network is not behind the WAN.
-        let near = plausible::is_private(server.address);
+        let near = scope::is_private(server.address);
         let bound = if near { &Bound::default() } else { &task.bound };
         let to = net::server_address(server.address, server.zone.as_deref(), 53);
         match ask(bound, to, &question, until) {

@@ -15,7 +15,8 @@ use imon::event::What;
 use imon::probe::round::Plan;
 use imon::monitor::ping::Ping;
 use imon::monitor::updown::{Dns, Setup, Updown};
-use imon::monitor::{About, AskId, Effect, Owner, ProbeId, Reason, Seen};
+use imon::probe::{About, AskId, Owner, ProbeId, Reason};
+use imon::monitor::{Effect, Seen};
 use imon::base::time::Instant;
 use imon::wire::dns::{Answer, Rcode};
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use imon::kernel;
 use imon::kernel::{Change, Picture};
 use imon::sys::netlink::{Events, Requests};
-use imon::wire::rtnetlink::Message;
+use imon::kernel::news::Message;
 use imon_lab::Lab;
 use libtest_mimic::Trial;
 

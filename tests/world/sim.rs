@@ -27,7 +27,8 @@ use imon::sys::signal::Arrived;
 use imon::base::time::{Clock, Instant, Wall};
 use imon::monitor::ddns::update::Secret;
 use imon::wire::icmp::{Heard, IcmpError, Token};
-use imon::wire::rtnetlink::{Message, News, Query};
+use imon::kernel::news::{Message, News};
+use imon::wire::rtnetlink::Query;
 use imon::sys::web_worker::Said;
 
 use crate::kernel::{self, Flow};

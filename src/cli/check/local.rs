@@ -6,9 +6,9 @@ use crate::diagnose::others::Detours;
 use crate::diagnose::own::Own;
 use crate::diagnose::{Gateway, Instead, Link, Neighbour, Reply, Setup, Target, Wan, Way};
 use crate::config::Config;
-use crate::monitor::ddns::answer::Family;
+use crate::addr::family::Family;
 use crate::kernel::{MAIN, Picture, Route, protocol_name};
-use crate::dns::plausible::{Scope, scope};
+use crate::addr::scope::{Scope, scope};
 use crate::routing;
 use crate::routing::{Policy, Road, State, View};
 use crate::sys::files;
@@ -394,7 +394,7 @@ pub(super) fn note_neighbours(requests: &mut Requests, picture: &Picture, ways: 
     let Ok(neighbours) = requests.neighbours() else { return };
     for way in ways {
         let Some(gateway) = &mut way.gateway else { continue };
-        let of = |n: &&crate::wire::rtnetlink::Neighbour| {
+        let of = |n: &&crate::kernel::news::Neighbour| {
             n.address == gateway.address && device(picture, n.index) == way.device
         };
         gateway.neighbour = match neighbours.iter().find(of) {

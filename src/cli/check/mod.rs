@@ -13,7 +13,7 @@ use crate::diagnose::judge::judge;
 use crate::diagnose::report::Style;
 use crate::diagnose::{Gateway, Mtu, Neighbour, Reply, Seen, Setup, Stage, Wan, Way};
 use crate::config::Config;
-use crate::monitor::ddns::answer::Family;
+use crate::addr::family::Family;
 use crate::sys::configuration::Source;
 use crate::kernel::Picture;
 use crate::dns::resolver;

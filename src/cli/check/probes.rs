@@ -1,11 +1,12 @@
 //! The questions of `imon check`, all side by side in one loop.
 
+use crate::addr::scope;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::diagnose::names::{Answers, KNOWN, NEAR, OTHER, Said};
 use crate::diagnose::{External, Instead, Mtu, Neighbour, Portal, Reply, Resolver, Seen, Way};
-use crate::monitor::ddns::answer::Family;
+use crate::addr::family::Family;
 use crate::monitor::ddns::source::Source;
 use crate::dns::plausible;
 use crate::dns::resolver::Server;
@@ -182,7 +183,7 @@ impl Probes {
     pub(super) fn ask_way(&mut self, which: Which, way: &mut Way) {
         if let Some(gateway) = &mut way.gateway {
             // A link-local address needs its zone; what the kernel thinks of it tells enough.
-            let near = matches!(plausible::scope(gateway.address), plausible::Scope::LinkLocal);
+            let near = matches!(scope::scope(gateway.address), scope::Scope::LinkLocal);
             gateway.ping =
                 if near { Reply::NotAsked } else { self.ping(About::Gateway(which), which, gateway.address) };
         }

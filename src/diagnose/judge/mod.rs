@@ -3,6 +3,7 @@
 
 mod verdict;
 
+use crate::addr::scope;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,8 +11,7 @@ use super::report::{Report, State, Test};
 use super::{Gateway, Link, Neighbour, Reply, Seen, Stage, Target, Way};
 use crate::monitor::ddns::answer::Nat;
 use crate::probe::stats::Millis;
-use crate::dns::plausible;
-use crate::dns::plausible::Scope;
+use crate::addr::scope::Scope;
 use verdict::{Dns, blames_names, dns_fault, portal};
 
 /// A clock that is off by more than this is wrong: certificates and logs notice.
@@ -418,7 +418,7 @@ fn is_misplaced(way: &Way) -> bool {
 /// Whether nothing public may be asked, and this is public.
 #[must_use]
 pub fn is_off_limits(private: bool, server: IpAddr) -> bool {
-    private && plausible::scope(server) == Scope::Public
+    private && scope::scope(server) == Scope::Public
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::dns::plausible::{Scope, scope};
+use crate::addr::scope::{Scope, scope};
 use crate::base::time::Instant;
 use crate::wire::dns::{Answer, Class, Kind, Name, NameError, Question, Rcode};
 pub use files::Server;

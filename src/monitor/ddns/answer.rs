@@ -4,55 +4,14 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::dns::plausible::{Scope, scope};
+use crate::addr::scope::{Scope, scope};
 use crate::wire::dns::{Answer, Rcode};
+use crate::addr::family::Family;
 
 /// The longest page that is read, in bytes. An address has at most 45 characters.
 pub const LONGEST: usize = 256;
 /// The same for a page in Cloudflare's trace format, which has some 20 lines.
 pub const LONGEST_TRACE: usize = 2048;
-
-/// An address family.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// `4` or `6`, as in the configuration and in `IMON_FAMILY`.
-    #[must_use]
-    pub fn digit(self) -> &'static str {
-        match self {
-            Self::V4 => "4",
-            Self::V6 => "6",
-        }
-    }
-
-    /// The family of that digit.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "4" => Some(Self::V4),
-            "6" => Some(Self::V6),
-            _ => None,
-        }
-    }
-
-    /// The family of an address.
-    #[must_use]
-    pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-
-    /// Whether this is an address of the family.
-    #[must_use]
-    pub fn has(self, address: IpAddr) -> bool {
-        self == Self::of(address)
-    }
-}
 
 /// Why an answer is not believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

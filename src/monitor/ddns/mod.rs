@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use crate::event::{Event, Monitor, Severity, What};
 use crate::monitor::ddns::source::Source;
-use crate::monitor::ddns::answer::{Family, Nat};
+use crate::addr::family::Family;
+use crate::monitor::ddns::answer::Nat;
 use crate::monitor::{Effect, Progress, Seen};
 use crate::base::time::{Clock, Instant};
 use sinks::{Sink, SinkSetup, Stamp};

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use ureq::http::Uri;
 
-use super::answer::Family;
+use crate::addr::family::Family;
 use crate::wire::dns;
 use crate::wire::dns::{Name, Question};
 

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use serde_json::value::RawValue;
 
-use crate::monitor::ddns::answer::{Family, Nat};
+use crate::addr::family::Family;
+use crate::monitor::ddns::answer::Nat;
 use crate::base::json::fields::{Fields, Writer};
 use crate::base::time::Wall;
 

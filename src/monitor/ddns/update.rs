@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::secret::{Secrets, WITHHELD};
+use crate::secret::encoded;
 
 /// The longest answer that is read, in bytes.
 pub const LONGEST: usize = 2048;
@@ -206,18 +207,6 @@ fn quoted(text: &str, secrets: &Secrets) -> String {
     }
     let cut: String = line.chars().take(SHOWN).collect();
     format!(": '{}{}'", crate::base::text::Clean(&cut), if cut.len() < line.len() { "…" } else { "" })
-}
-
-/// Percent-encoded for a query (RFC 3986, 2.3: what is unreserved stays).
-pub(crate) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => drop(write!(out, "%{byte:02X}")),
-        }
-    }
-    out
 }
 
 /// The host of a URL, for logs.

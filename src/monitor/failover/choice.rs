@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use crate::base::time::Instant;
+use crate::event::cause::Cause;
 
 /// The most that repeated drops make of the hold-down.
 pub const LONGEST_HOLD_DOWN: Duration = Duration::from_secs(600);
@@ -55,32 +56,6 @@ pub enum Decision {
     Use(usize, Cause),
     /// No WAN works. Nothing changes; said once until one works again.
     AllDown,
-}
-
-/// Why another WAN is used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cause {
-    /// The first choice.
-    Start,
-    /// The one in use has failed.
-    Failed,
-    /// The one in use is degraded, this one is not.
-    Degraded,
-    /// A preferred one has worked without a lost probe for its hold-down.
-    Preferred,
-}
-
-impl Cause {
-    /// In a word, for programs.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Failed => "failed",
-            Self::Degraded => "degraded",
-            Self::Preferred => "preferred",
-        }
-    }
 }
 
 /// The decision.

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use super::choice::Condition;
 use crate::probe::round::{Checker, Plan, Settle};
-use crate::monitor::{Effect, Owner, ProbeId, Reason};
+use crate::monitor::Effect;
+use crate::probe::{Owner, ProbeId, Reason};
 use crate::routing::State as Link;
 use crate::base::time::Instant;
 use crate::wire::icmp::IcmpError;

@@ -10,12 +10,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::probe::round::{Checker, Plan, Settle};
-use super::{Effect, Owner, Progress, Seen};
+use super::{Effect, Progress, Seen};
+use crate::probe::Owner;
 use crate::event;
 use crate::event::{Event, Monitor, Outage, Role, What};
 use crate::routing::State as Link;
 use crate::base::time::Instant;
-use choice::{Cause, Choice, Condition, Decision};
+use crate::event::cause::Cause;
+use choice::{Choice, Condition, Decision};
 use damping::{AT_REST, Damper, IN_USE};
 use health::{Health, PASSING, Quality};
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::probe::round::{Checker, Plan, Settle, Verdict};
 use self::secondaries::Secondaries;
-use super::{About, AskId, Effect, Owner, ProbeId, Progress, Reason, Seen};
+use crate::probe::{About, AskId, Owner, ProbeId, Reason};
+use super::{Effect, Progress, Seen};
 use crate::event::{Event, Monitor, Outage, What};
 use crate::dns::plausible;
 use crate::base::time::Instant;

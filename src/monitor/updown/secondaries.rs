@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::probe::round::{Checker, Plan, Settle};
-use crate::monitor::{Effect, Owner, Reason};
+use crate::monitor::Effect;
+use crate::probe::{Owner, Reason};
 use crate::event::{Event, Monitor, What};
 use crate::base::time::Instant;
 

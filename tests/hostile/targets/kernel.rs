@@ -7,7 +7,8 @@ use imon::routing::{Gateway, Policy, View, Wan};
 use imon::wire::conntrack;
 use imon::wire::conntrack::Item;
 use imon::wire::rtnetlink;
-use imon::wire::rtnetlink::{Message, News, Query};
+use imon::kernel::news::{Message, News};
+use imon::wire::rtnetlink::Query;
 
 use super::Input;
 

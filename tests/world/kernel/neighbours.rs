@@ -1,5 +1,6 @@
 //! Who is on a link, as far as the kernel knows. Nobody asks or answers here: what is learnt is set by the world around.
 
+use imon::kernel::news;
 use std::net::{IpAddr, Ipv4Addr};
 
 use imon::wire::rtnetlink;
@@ -69,8 +70,8 @@ impl Kernel {
 
 impl Neighbour {
     /// As imon reads it.
-    pub(super) fn said(&self) -> rtnetlink::Neighbour {
-        rtnetlink::Neighbour {
+    pub(super) fn said(&self) -> news::Neighbour {
+        news::Neighbour {
             index: self.index,
             address: self.address,
             answers: [state::REACHABLE, state::PERMANENT].contains(&self.state),

@@ -2,7 +2,8 @@
 
 use imon::kernel;
 use imon::kernel::{Change, MAIN, Picture};
-use imon::wire::rtnetlink::{Default6, Message, News as Said, Query};
+use imon::kernel::news::{Default6, Message, News as Said};
+use imon::wire::rtnetlink::Query;
 
 use super::{Action, Address, Errno, Flow, Kernel, Kind, News, Route, Rule, scope};
 

@@ -1,10 +1,12 @@
 //! What the kernel's network looks like to the failover monitor: links, addresses, routes and rules, as values. The
 //! netlink messages behind it are in `wire::rtnetlink`; nothing here talks to the kernel.
 
+pub mod news;
+
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use crate::wire::rtnetlink::{Default6, Message, News};
+use crate::kernel::news::{Default6, Message, News};
 
 /// The mark on every route and rule of ours (`RTA_PROTOCOL`, `FRA_PROTOCOL`). Not taken in iproute2's `rt_protos`.
 pub const PROTOCOL: u8 = 171;

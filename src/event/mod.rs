@@ -1,6 +1,8 @@
 //! The event catalogue. An event knows its log text, its action arguments and its JSON; nothing is spelled twice, so
 //! log, script and JSON cannot drift apart. Texts and argument positions are those of imon V2.99.
 
+pub mod cause;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -8,10 +10,10 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::monitor::ddns::answer::Family;
-use crate::monitor::failover::choice::Cause;
+use crate::addr::family::Family;
+use crate::event::cause::Cause;
 use crate::probe::stats::{Fraction, Millis, Stats};
-use crate::monitor::{Owner, Reason};
+use crate::probe::{Owner, Reason};
 use crate::base::time;
 use crate::base::time::{Clock, Instant, Wall};
 
