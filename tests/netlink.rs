@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use imon::kernel::{Change, Hop, MAIN, PROTOCOL, Picture, Route, Rule};
 use imon::routing::{Gateway, Policy, State, View, Wan};
-use imon::sys::netlink::{Events, Heard, Requests};
+use imon::sys::netlink::{Events, Requests};
+use imon::engine::world::Delivery;
 use imon::sys::poll::Poll;
 use imon::kernel::news::News;
 use imon_lab::Lab;
@@ -154,7 +155,7 @@ fn until(events: &mut Events, picture: &mut Picture, what: &str, so: impl Fn(&Pi
         let mut poll = Poll::default();
         poll.add((), events.fd());
         poll.wait(100).unwrap();
-        assert_eq!(events.receive(|m| _ = picture.note(m)), Heard::Fine);
+        assert_eq!(events.receive(|m| _ = picture.note(m)), Delivery::Complete);
     }
 }
 
@@ -251,7 +252,7 @@ fn overrun() {
     }
     let mut news = 0;
     let deadline = Instant::now() + SOON / 2;
-    while events.receive(|_| news += 1) != Heard::Overrun {
+    while events.receive(|_| news += 1) != Delivery::Overrun {
         assert!(Instant::now() < deadline, "{news} messages and no overrun");
     }
     let picture = look(&mut requests);

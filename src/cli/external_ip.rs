@@ -12,7 +12,7 @@ use crate::monitor::ddns::survey::Survey;
 use crate::monitor::ddns::{Found, NotFound};
 use crate::probe::stats::Millis;
 use crate::sys::clock;
-use crate::sys::http::Bound;
+use crate::engine::world::path::Bound;
 use crate::sys::net::interface_index;
 use crate::sys::poll::Poll;
 use crate::sys::worker::Worker;

@@ -18,7 +18,7 @@ use crate::sys::configuration::{Loaded, Source};
 use crate::sys::files::{Runtime, RuntimeError};
 use crate::sys::log::Logger;
 use crate::sys::notify::Notify;
-use crate::sys::ping::OpenError;
+use crate::engine::world::path::OpenError;
 use crate::sys::real::Real;
 use crate::sys::shortage;
 use crate::sys::signal;
@@ -187,7 +187,7 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
             let text = format!("Instance '{instance}' is already running ({} is locked)", lock.display());
             return refuse(FAILURE, &[text], &mut log, &notify);
         }
-        Err(RuntimeError::Unusable(directory, e)) if shortage::is_one(&e) => {
+        Err(RuntimeError::Unusable(directory, e)) if crate::base::error::is_shortage(&e) => {
             let text = format!("{} cannot be used: {}", directory.display(), shortage::told(&e));
             return refuse(FAILURE, &[text], &mut log, &notify);
         }
@@ -273,13 +273,13 @@ fn source(selection: &Selection) -> Result<(Source, Option<String>), String> {
 fn is_forbidden(e: &OpenError) -> bool {
     let all = [&e.raw, &e.datagram];
     let forbidden = |e: &&std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
-    all.iter().any(forbidden) && !all.iter().any(|e| shortage::is_one(e))
+    all.iter().any(forbidden) && !all.iter().any(|e| crate::base::error::is_shortage(e))
 }
 
 /// Why there is no socket; where a permission is missing, the commands that grant it.
 fn no_socket(e: &OpenError) -> String {
     if !is_forbidden(e) {
-        let short = [&e.raw, &e.datagram].into_iter().find(|e| shortage::is_one(e));
+        let short = [&e.raw, &e.datagram].into_iter().find(|e| crate::base::error::is_shortage(e));
         return format!("No socket for ICMP echo requests can be opened: {}", shortage::told(short.unwrap_or(&e.raw)));
     }
     let program = std::env::current_exe().map_or_else(|_| "imon".to_owned(), |p| p.display().to_string());

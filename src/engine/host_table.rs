@@ -15,9 +15,8 @@ use crate::monitor::failover::Probe;
 use crate::kernel;
 use crate::dns::resolver::{Ask, AskError, NameId, Resolver};
 use crate::routing::Probed;
-use crate::sys::files::Stamp;
-use crate::sys::ping::Families;
-use crate::sys::shortage;
+use crate::engine::world::Stamp;
+use crate::engine::world::path::Families;
 use crate::base::time::Instant;
 use crate::wire::dns::Answer;
 
@@ -44,7 +43,7 @@ impl Files {
     pub(super) fn read(world: &mut impl Store) -> io::Result<Self> {
         let stamps = Self::stamps(world);
         let mut read = |path| match world.read_start(path, LONGEST) {
-            Err(e) if shortage::is_one(&e) => Err(e),
+            Err(e) if crate::base::error::is_shortage(&e) => Err(e),
             other => Ok(other.unwrap_or_default()),
         };
         Ok(Self { stamps, hosts: read(HOSTS)?, conf: read(RESOLV_CONF)? })

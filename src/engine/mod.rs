@@ -34,7 +34,7 @@ use crate::monitor::{Effect, Progress, Seen};
 use crate::probe::{Owner, ProbeId, Reason};
 use crate::snapshot;
 use crate::snapshot::Sources;
-use crate::sys::ping::OpenError;
+use crate::engine::world::path::OpenError;
 use crate::sys::shortage;
 use crate::base::time::{Clock, Instant, Wall};
 use crate::wire::icmp::{Heard, Token};
@@ -1094,7 +1094,7 @@ impl<W: World> Prepared<W> {
             for wan in 0..network.states().len() {
                 // Without a socket for another reason there is another try with the next probe.
                 if let Err(e) = world.set_lane(&mut pinger, wan, network.via(wan).as_ref())
-                    && (shortage::is_one(&e) || e.kind() == std::io::ErrorKind::PermissionDenied)
+                    && (crate::base::error::is_shortage(&e) || e.kind() == std::io::ErrorKind::PermissionDenied)
                 {
                     return Err(Refused::Short("socket for the probes of a network", e));
                 }

@@ -16,9 +16,9 @@ use crate::monitor::failover::damping::Damper;
 use crate::kernel::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
 use crate::routing;
 use crate::routing::{Beside, BesideKind, Part, Policy, Probed, Road, State, View};
-use crate::sys::netlink::{Heard, Refused};
-use crate::sys::ping::Via;
-use crate::sys::{error_text, shortage};
+use crate::engine::world::{Delivery, Refused};
+use crate::engine::world::path::Via;
+use crate::sys::error_text;
 use crate::base::text::nearest;
 use crate::base::time::Instant;
 use crate::kernel::news::{Message, News};
@@ -371,7 +371,7 @@ impl<W: World> Network<W> {
         if look {
             self.restores.forget_routes();
         }
-        if heard == Heard::Overrun || look {
+        if heard == Delivery::Overrun || look {
             self.look(now, world);
         } else if rules {
             match world.rules(&mut self.requests) {
@@ -952,7 +952,7 @@ fn lock<W: World>(
         match world.lock_device(device, table) {
             Ok(lock) => locks.extend(lock.map(|lock| (device.clone(), lock))),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Unable::Taken(device.clone())),
-            Err(e) if shortage::is_one(&e) => return Err(Unable::Short("lock of an interface", e)),
+            Err(e) if crate::base::error::is_shortage(&e) => return Err(Unable::Short("lock of an interface", e)),
             // Said when the directory was tried for the status.
             Err(_) => {}
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::world::{Source, Waited, World};
 use crate::monitor::failover::Probe;
 use crate::probe::{Owner, ProbeId, Reason};
-use crate::sys::ping::Via;
+use crate::engine::world::path::Via;
 use crate::base::time::Instant;
 use crate::wire::dns;
 use crate::wire::dns::{Class, Kind, MAX_MESSAGE, Name, Question, Rcode, Reject};

@@ -18,9 +18,9 @@ use crate::monitor::ddns::state::Saved;
 use crate::monitor::ddns::{Ddns, Found, LookupId, NotFound, Setup, TrackSetup};
 use crate::kernel::PROTOCOL;
 use crate::sys::error_text;
-use crate::sys::http::{Bound, RELEASED};
-use crate::sys::netlink::Heard;
-use crate::sys::shortage;
+use crate::engine::world::path::Bound;
+use crate::base::time::RELEASED;
+use crate::engine::world::Delivery;
 use crate::base::time::Instant;
 use crate::monitor::ddns::update::{Outcome, Secret, Update};
 use crate::kernel::news::News;
@@ -165,7 +165,7 @@ impl<W: World> Web<W> {
     /// When the system is short of something. A directory that cannot be written to is none.
     pub(super) fn open(settings: &config::Ddns, instance: &str, world: &mut W) -> io::Result<Self> {
         let watch = match world.open_address_news() {
-            Err(e) if shortage::is_one(&e) => return Err(e),
+            Err(e) if crate::base::error::is_shortage(&e) => return Err(e),
             watch => watch.ok(),
         };
         Ok(Self {
@@ -516,7 +516,7 @@ impl<W: World> Watch<W> {
             News::Default6(default) | News::NoDefault6(default) => moved |= default.protocol != PROTOCOL,
             _ => look = true,
         });
-        if look || heard == Heard::Overrun {
+        if look || heard == Delivery::Overrun {
             let now = addresses(world);
             moved |= now.len() != self.addresses.len() || !now.iter().all(|a| self.addresses.contains(a));
             self.addresses = now;

@@ -6,7 +6,6 @@ use crate::sys::error_text;
 use crate::sys::files;
 use crate::sys::files::ScriptFault;
 use crate::sys::secret;
-use crate::sys::shortage;
 use crate::monitor::ddns::update::Secret;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -115,7 +114,7 @@ impl Source {
             (None, true) => format!("Configuration file '{}' not found", self.file),
             _ => format!("Configuration file '{}' cannot be read: {}", self.file, error_text(e)),
         };
-        let (warnings, echo, short) = (Vec::new(), Vec::new(), shortage::is_one(e));
+        let (warnings, echo, short) = (Vec::new(), Vec::new(), crate::base::error::is_shortage(e));
         Loaded { config: None, errors: vec![error], warnings, echo, found: !missing, short, print: 0 }
     }
 }

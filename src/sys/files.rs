@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use super::cerr;
+use crate::engine::world::Stamp;
 
 /// Reads a regular file of at most `limit` bytes.
 ///
@@ -255,9 +256,6 @@ fn lock_file(file: &File) -> io::Result<()> {
     // SAFETY: the descriptor is open for as long as `file` is borrowed.
     super::cerr(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(|_| ())
 }
-
-/// Number, time of the last change (seconds and nanoseconds) and length of a file; `None`: there is none.
-pub type Stamp = Option<(u64, i64, i64, u64)>;
 
 /// When a file was last changed, and which one it is: tells whether it must be read again.
 #[must_use]

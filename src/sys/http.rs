@@ -22,6 +22,8 @@ use ureq::{Agent, Error, Timeout};
 use super::error_text;
 use crate::secret::Secrets;
 use crate::base::time::Wall;
+use crate::engine::world::path::Bound;
+use crate::base::time::RELEASED;
 
 /// Size of each buffer, in bytes.
 const BUFFER: usize = 8 * 1024;
@@ -29,35 +31,24 @@ const BUFFER: usize = 8 * 1024;
 /// Why there is no answer when time is over.
 pub const TOO_LATE: &str = "no complete answer in time";
 
-/// By which way to go out.
-#[derive(Clone, Debug, Default)]
-pub struct Bound {
-    /// Through this interface,
-    pub device: Option<String>,
-    /// with this address of ours.
-    pub from: Option<IpAddr>,
-}
-
-impl Bound {
-    /// Opens a socket by this way.
-    ///
-    /// # Errors
-    /// As socket(2), `SO_BINDTODEVICE` (before Linux 5.7 only for those with `CAP_NET_RAW`), bind(2).
-    pub fn socket(&self, to: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(to), kind, Some(protocol))?;
-        let from = self.from.filter(|from| from.is_ipv4() == to.is_ipv4());
-        if let Some(device) = &self.device {
-            match socket.bind_device(Some(device.as_bytes())) {
-                // Routing rules lead by the address alone, too.
-                Err(e) if e.kind() == io::ErrorKind::PermissionDenied && from.is_some() => {}
-                other => other?,
-            }
+/// Opens a socket whose packets leave by this path.
+///
+/// # Errors
+/// As socket(2), `SO_BINDTODEVICE` (before Linux 5.7 only for those with `CAP_NET_RAW`), bind(2).
+pub fn socket(bound: &Bound, to: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), kind, Some(protocol))?;
+    let from = bound.from.filter(|from| from.is_ipv4() == to.is_ipv4());
+    if let Some(device) = &bound.device {
+        match socket.bind_device(Some(device.as_bytes())) {
+            // Routing rules lead by the address alone, too.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && from.is_some() => {}
+            other => other?,
         }
-        if let Some(from) = from {
-            socket.bind(&SocketAddr::new(from, 0).into())?;
-        }
-        Ok(socket)
     }
+    if let Some(from) = from {
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+    }
+    Ok(socket)
 }
 
 /// What is asked.
@@ -96,9 +87,6 @@ pub struct Answer {
     pub date: Option<String>,
 }
 
-/// The day this version was released, in seconds since 1970: a clock before it is wrong. A test holds it to the year of
-/// the changelog.
-pub const RELEASED: i64 = 1_795_478_400;
 /// A clock this long after it is most probably wrong, too.
 const TOO_FAR: i64 = 20 * 366 * 86_400;
 
@@ -229,7 +217,7 @@ impl Connector<()> for Connect {
         for address in &details.addrs {
             // Each gets its share.
             let wait = details.timeout.not_zero().map_or(Duration::from_secs(5), |t| *t) / count;
-            let connected = self.bound.socket(*address, Type::STREAM, Protocol::TCP).and_then(|socket| {
+            let connected = socket(&self.bound, *address, Type::STREAM, Protocol::TCP).and_then(|socket| {
                 socket.connect_timeout(&(*address).into(), wait)?;
                 socket.set_tcp_nodelay(true)?;
                 Ok(TcpStream::from(socket))
@@ -320,7 +308,7 @@ impl Transport for Stream {
 #[must_use]
 pub fn local_towards(bound: &Bound, to: IpAddr) -> Option<IpAddr> {
     let to = SocketAddr::new(to, 53);
-    let socket = bound.socket(to, Type::DGRAM, Protocol::UDP).ok()?;
+    let socket = socket(bound, to, Type::DGRAM, Protocol::UDP).ok()?;
     socket.connect(&to.into()).ok()?;
     Some(socket.local_addr().ok()?.as_socket()?.ip())
 }

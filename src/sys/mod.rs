@@ -77,6 +77,5 @@ pub fn env(name: &str) -> Option<String> {
 /// what mends that is added.
 #[must_use]
 pub fn error_text(e: &io::Error) -> String {
-    let text = e.to_string();
-    format!("{}{}", text.split(" (os error").next().unwrap_or_default(), shortage::hint(e))
+    format!("{}{}", crate::base::error::text(e), shortage::hint(e))
 }

@@ -1,6 +1,5 @@
 //! The kernel's network by netlink: a socket for requests, which answers at once, and one for news.
 
-use std::fmt;
 use std::io;
 use std::mem::size_of;
 use std::net::Ipv4Addr;
@@ -15,6 +14,7 @@ use crate::kernel::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
 use crate::wire::rtnetlink;
 use crate::kernel::news::{Message, Neighbour, News};
 use crate::wire::rtnetlink::Query;
+use crate::engine::world::{Delivery, Refused};
 
 /// The kernel answers within the call; this is only against waiting for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -50,28 +50,6 @@ const GROUPS: c_int = libc::RTMGRP_LINK
 /// The group of next-hop objects, which has no bit.
 const NEXTHOPS: c_int = 32;
 
-/// Why the kernel did not make a change: `Network is unreachable (Nexthop has invalid gateway)`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refused {
-    /// Its `errno`.
-    pub errno: i32,
-    /// Its own words, where it has some.
-    pub words: Option<String>,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::error_text(&io::Error::from_raw_os_error(self.errno)))?;
-        self.words.as_ref().map_or(Ok(()), |words| write!(f, " ({words})"))
-    }
-}
-
-impl From<io::Error> for Refused {
-    fn from(e: io::Error) -> Self {
-        Self { errno: e.raw_os_error().unwrap_or(libc::EIO), words: None }
-    }
-}
-
 /// Everything, in an order in which each finds there what it names.
 const ALL: [Query; 6] = [Query::Links, Query::Addresses, Query::Nexthops, Query::Routes, Query::Rules, Query::Routes6];
 
@@ -102,7 +80,7 @@ impl Requests {
     /// The kernel's, `EPERM` without the capability `CAP_NET_ADMIN`; one that is of the moment or of this kernel is none.
     pub fn try_out(&mut self, nothing: &Change) -> Result<(), Refused> {
         match self.make(nothing) {
-            Err(e) if e.errno == libc::EPERM || super::shortage::is_one(&io::Error::from_raw_os_error(e.errno)) => {
+            Err(e) if e.errno == libc::EPERM || crate::base::error::is_shortage(&io::Error::from_raw_os_error(e.errno)) => {
                 Err(e)
             }
             _ => Ok(()),
@@ -310,15 +288,6 @@ pub struct Events {
     buffer: Box<[u8; 16 * 1024]>,
 }
 
-/// How the news came.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Heard {
-    /// All of it, or there is more to come.
-    Fine,
-    /// More than there was room for: some is lost, look at everything again.
-    Overrun,
-}
-
 impl Events {
     /// Opens it. From then on nothing is missed.
     ///
@@ -358,17 +327,17 @@ impl Events {
     }
 
     /// Takes what has arrived, in a flood only a part of it.
-    pub fn receive(&mut self, mut heard: impl FnMut(Message)) -> Heard {
+    pub fn receive(&mut self, mut heard: impl FnMut(Message)) -> Delivery {
         for _ in 0..MOST_NEWS {
             match receive(&self.socket, self.buffer.as_mut_slice()) {
                 Ok((_, sender)) if sender != 0 => {}
                 Ok((n, _)) => rtnetlink::messages(self.buffer.get(..n).unwrap_or_default()).for_each(&mut heard),
-                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => return Heard::Overrun,
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => return Delivery::Overrun,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break,
             }
         }
-        Heard::Fine
+        Delivery::Complete
     }
 }
 

@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use super::set_option;
 use crate::base::time::Clock;
 use crate::wire::icmp::{Codec, Heard, IcmpError, REQUEST, Token, words};
+use crate::engine::world::path::{Families, OpenError, Via};
 
 /// Messages taken by one system call. More are taken by the next; fewer means that there are no more.
 const BATCH: usize = 16;
@@ -26,24 +27,6 @@ const CONTROL: usize = 128;
 /// `SO_TIMESTAMPNS`: a stamp with 64-bit fields since Linux 5.1 (`_NEW`), with longs before.
 const TIMESTAMPNS_NEW: c_int = 64;
 const TIMESTAMPNS_OLD: c_int = 35;
-
-/// The address families that are wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Families {
-    /// IPv4.
-    pub v4: bool,
-    /// IPv6.
-    pub v6: bool,
-}
-
-/// Why no echo request can be sent.
-#[derive(Debug)]
-pub struct OpenError {
-    /// The raw socket's error.
-    pub raw: io::Error,
-    /// The datagram socket's error.
-    pub datagram: io::Error,
-}
 
 /// Sends echo requests and hears what comes back.
 pub struct Pinger {
@@ -118,27 +101,13 @@ pub enum SizedHeard {
     Other,
 }
 
-/// The way of a WAN: what is sent leaves by this device with this source address, and nothing that comes by another
-/// device is heard.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Via {
-    /// The interface's name,
-    pub device: String,
-    /// its number, which tells a new interface from an old one of the same name,
-    pub index: u32,
-    /// and our address on it.
-    pub address: Ipv4Addr,
-}
-
-impl Via {
-    /// Binds a socket to it.
-    ///
-    /// # Errors
-    /// As `SO_BINDTODEVICE` and bind(2): the device or the address has just gone.
-    pub fn bind(&self, socket: &Socket) -> io::Result<()> {
-        socket.bind_device(Some(self.device.as_bytes()))?;
-        socket.bind(&SocketAddr::new(self.address.into(), 0).into())
-    }
+/// Binds a socket to the path of a WAN.
+///
+/// # Errors
+/// As `SO_BINDTODEVICE` and bind(2): the device or the address has just gone.
+pub(super) fn bind(via: &Via, socket: &Socket) -> io::Result<()> {
+    socket.bind_device(Some(via.device.as_bytes()))?;
+    socket.bind(&SocketAddr::new(via.address.into(), 0).into())
 }
 
 /// A WAN's socket, while it has one.
@@ -280,7 +249,7 @@ impl Channel {
 
     fn open_raw(domain: Domain, protocol: Protocol, v6: bool, ident: u16, via: Option<&Via>) -> io::Result<Socket> {
         let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
-        via.map_or(Ok(()), |via| via.bind(&socket))?;
+        via.map_or(Ok(()), |via| bind(via, &socket))?;
         // A raw socket hears all ICMP of the machine: let the kernel keep what is not ours.
         socket.attach_filter(&filter(v6, ident))?;
         prepare(&socket)?;
@@ -292,7 +261,7 @@ impl Channel {
         // Binding makes the kernel choose the identifier, which it calls the port.
         let any: IpAddr = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         match via {
-            Some(via) => via.bind(&socket)?,
+            Some(via) => bind(via, &socket)?,
             None => socket.bind(&SocketAddr::new(any, 0).into())?,
         }
         let ident = socket.local_addr()?.as_socket().map_or(0, |a| a.port());

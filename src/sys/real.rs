@@ -1,5 +1,6 @@
 //! The world as it is, for the loop.
 
+use crate::engine::world;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -8,16 +9,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::conntrack::Flush;
-use super::files::{Lock, Runtime, Stamp};
+use super::files::{Lock, Runtime};
+use crate::engine::world::Stamp;
 use super::log::Logger;
-use super::netlink;
-use super::netlink::{Events, Refused, Requests};
+use super::netlink::{Events, Requests};
+use crate::engine::world::Refused;
 use super::notify::Notify;
-use super::ping::{Families, OpenError, Pinger, Via};
+use crate::engine::world::path::{Families, OpenError, Via};
+use super::ping::Pinger;
 use super::poll::Poll;
 use super::process;
 use super::process::{Output, Script};
-use super::signal::{Arrived, Signals};
+use crate::engine::world::Arrived;
+use super::signal::Signals;
 use super::tcp::Opening;
 use super::udp::Question;
 use super::worker::Worker;
@@ -261,7 +265,7 @@ impl Kernel for Real {
         Events::of_addresses()
     }
 
-    fn news(&mut self, events: &mut Events, heard: impl FnMut(Message)) -> netlink::Heard {
+    fn news(&mut self, events: &mut Events, heard: impl FnMut(Message)) -> world::Delivery {
         events.receive(heard)
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::cerr;
+use crate::base::error;
 
 /// Descriptors that are enough for anything imon does at one time: lookups of names, probes, scripts and workers.
 const ENOUGH: u64 = 256;
@@ -14,12 +15,6 @@ pub const CHECK: u64 = 40;
 /// Bytes that another configuration may take while it is read: a file of 1 MiB, the hosts file, a thousand targets.
 const ROOM: usize = 4 << 20;
 
-/// Whether this error means that this process or the system has no more of something. It may have later.
-#[must_use]
-pub fn is_one(e: &io::Error) -> bool {
-    matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS))
-}
-
 /// Finds out whether so many descriptors are free.
 ///
 /// # Errors
@@ -27,7 +22,7 @@ pub fn is_one(e: &io::Error) -> bool {
 pub fn try_descriptors(wanted: u64) -> io::Result<()> {
     // SAFETY: takes numbers; a copy of what may not be open at all is then refused by another error.
     let free = match cerr(unsafe { libc::fcntl(libc::STDERR_FILENO, libc::F_DUPFD_CLOEXEC, 0) }) {
-        Err(e) if is_one(&e) => return Err(e),
+        Err(e) if error::is_shortage(&e) => return Err(e),
         Err(_) => return Ok(()),
         Ok(free) => free,
     };

@@ -8,19 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
-
-/// What arrived since the last look.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Arrived {
-    /// SIGTERM, SIGINT or SIGQUIT (Ctrl-\\).
-    pub stop: bool,
-    /// SIGHUP.
-    pub reload: bool,
-    /// SIGUSR1.
-    pub check_now: bool,
-    /// SIGCHLD.
-    pub child: bool,
-}
+use crate::engine::world::Arrived;
 
 /// What is blocked until it has a handler.
 const EARLY: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1];

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::ping::Via;
+use crate::engine::world::path::Via;
+use crate::sys::ping;
 
 /// A connection that is being opened.
 pub struct Opening(Socket);
@@ -20,7 +21,7 @@ impl Opening {
     pub fn begin(via: Option<&Via>, to: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
-        via.map_or(Ok(()), |via| via.bind(&socket))?;
+        via.map_or(Ok(()), |via| ping::bind(via, &socket))?;
         // Closed with a reset: nothing is left behind here or there.
         let _ = socket.set_linger(Some(Duration::ZERO));
         match socket.connect(&to.into()) {

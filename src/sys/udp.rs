@@ -7,9 +7,10 @@ use std::os::fd::{AsRawFd, RawFd};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::clock;
-use super::http::Bound;
-use super::ping::Via;
+use crate::engine::world::path::Bound;
+use crate::engine::world::path::Via;
 use crate::base::time::Instant;
+use crate::sys::{http, ping};
 
 /// One question's socket, with a random port of the kernel's choosing.
 pub struct Question(Socket);
@@ -26,7 +27,7 @@ impl Question {
         let (level, option) =
             if server.is_ipv4() { (libc::SOL_IP, libc::IP_RECVERR) } else { (libc::SOL_IPV6, libc::IPV6_RECVERR) };
         let _ = super::set_option(&socket, level, option);
-        via.map_or(Ok(()), |via| via.bind(&socket))?;
+        via.map_or(Ok(()), |via| ping::bind(via, &socket))?;
         socket.connect(&server.into())?;
         socket.send(packet)?;
         Ok(Self(socket))
@@ -62,7 +63,7 @@ pub fn ask<T>(
     until: Instant,
     mut accept: impl FnMut(&[u8]) -> Option<T>,
 ) -> io::Result<Option<T>> {
-    let mut socket = bound.socket(server, Type::DGRAM, Protocol::UDP)?;
+    let mut socket = http::socket(bound, server, Type::DGRAM, Protocol::UDP)?;
     socket.connect(&server.into())?;
     socket.send(packet)?;
     let mut buffer = [0; 4096];

@@ -344,7 +344,7 @@ fn imons_way(kernel: &Kernel, requests: &mut Requests, to: IpAddr) -> Result<(),
 /// Takes what has arrived, and says how much that was.
 fn read(events: &mut Events, heard: &mut Vec<Message>) -> usize {
     let before = heard.len();
-    assert_eq!(events.receive(|m| heard.push(m)), imon::sys::netlink::Heard::Fine);
+    assert_eq!(events.receive(|m| heard.push(m)), imon::engine::world::Delivery::Complete);
     heard.len() - before
 }
 

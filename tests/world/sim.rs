@@ -1,6 +1,7 @@
 //! A world in memory, for the whole loop: waiting makes the clock jump to whatever comes next. What a host does is a
 //! function of the time, so a test knows the truth that the program has to find out.
 
+use imon::engine::world;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::convert::Infallible;
@@ -19,11 +20,11 @@ use imon::sys::configuration;
 use imon::sys::configuration::Loaded;
 use imon::monitor::ddns::{Found, NotFound};
 use imon::kernel::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
-use imon::sys::files::Stamp;
+use imon::engine::world::Stamp;
 use imon::sys::netlink;
-use imon::sys::netlink::Refused;
-use imon::sys::ping::{Families, OpenError, Via};
-use imon::sys::signal::Arrived;
+use imon::engine::world::Refused;
+use imon::engine::world::path::{Families, OpenError, Via};
+use imon::engine::world::Arrived;
 use imon::base::time::{Clock, Instant, Wall};
 use imon::monitor::ddns::update::Secret;
 use imon::wire::icmp::{Heard, IcmpError, Token};
@@ -837,16 +838,16 @@ impl Kernel for SimWorld {
         self.listen(true)
     }
 
-    fn news(&mut self, events: &mut Events, heard: impl FnMut(Message)) -> netlink::Heard {
+    fn news(&mut self, events: &mut Events, heard: impl FnMut(Message)) -> world::Delivery {
         self.pass_on_news();
         let Some(ear) = self.ears.iter_mut().find(|ear| ear.number == events.number) else {
-            return netlink::Heard::Fine;
+            return world::Delivery::Complete;
         };
         if std::mem::take(&mut ear.lost) {
-            return netlink::Heard::Overrun;
+            return world::Delivery::Overrun;
         }
         ear.waiting.drain(..).for_each(heard);
-        netlink::Heard::Fine
+        world::Delivery::Complete
     }
 
     fn try_out(&mut self, _requests: &mut (), nothing: &Change) -> Result<(), Refused> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use imon::engine::world::Ending;
 use imon::event::Monitor;
 use imon::kernel::{Link, PROTOCOL};
-use imon::sys::signal::Arrived;
+use imon::engine::world::Arrived;
 use imon::base::time::Instant;
 use libtest_mimic::{Failed, Trial};
 

@@ -5,6 +5,10 @@ pub mod date;
 use std::fmt;
 use std::time::Duration;
 
+/// The day this version was released, in seconds since 1970: a clock before it is wrong. A test holds it to the year of
+/// the changelog.
+pub const RELEASED: i64 = 1_795_478_400;
+
 /// A moment of the monotonic clock, in nanoseconds since an arbitrary origin (`CLOCK_MONOTONIC`: since boot, without
 /// the time spent suspended). Intervals and outage durations are differences of these, so a stepped wall clock or the
 /// end of daylight saving time cannot bend them.

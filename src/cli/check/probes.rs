@@ -11,7 +11,7 @@ use crate::monitor::ddns::source::Source;
 use crate::dns::plausible;
 use crate::dns::resolver::Server;
 use crate::routing::Road;
-use crate::sys::http::Bound;
+use crate::engine::world::path::Bound;
 use crate::sys::packet::{Came, Lane};
 use crate::sys::ping::{Pinger, Sized, SizedHeard};
 use crate::sys::poll::Poll;

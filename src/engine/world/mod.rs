@@ -5,6 +5,8 @@
 //! What is opened or started is a value of the world's own kind, which the loop keeps, gives back with each call, and drops
 //! when it is done with it.
 
+pub mod path;
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,11 +18,7 @@ use crate::event::{Monitor, Severity};
 use crate::sys::configuration;
 use crate::sys::configuration::Loaded;
 use crate::kernel::{Change, Link, Picture, Route, Rule};
-use crate::sys::files::Stamp;
-use crate::sys::netlink;
-use crate::sys::netlink::Refused;
-use crate::sys::ping::{Families, OpenError, Via};
-use crate::sys::signal::Arrived;
+use crate::engine::world::path::{Families, OpenError, Via};
 use crate::base::time::{Clock, Instant};
 use crate::monitor::ddns::update::Secret;
 use crate::wire::icmp::{Heard, Token};
@@ -390,7 +388,7 @@ pub trait Kernel {
     fn open_address_news(&mut self) -> io::Result<Self::Events>;
 
     /// Takes what has arrived, in a flood only a part of it.
-    fn news(&mut self, events: &mut Self::Events, heard: impl FnMut(Message)) -> netlink::Heard;
+    fn news(&mut self, events: &mut Self::Events, heard: impl FnMut(Message)) -> Delivery;
 
     /// Tries whether this process may change anything, with a change that is none.
     ///
@@ -517,4 +515,51 @@ pub trait World: Log + Store + Processes + Dialer + Pings + Kernel {
 
     /// The last thing: what waits for the log gets a moment more, and the instance's lock is given up.
     fn end(&mut self);
+}
+
+/// Number, time of the last change (seconds and nanoseconds) and length of a file; `None`: there is none.
+pub type Stamp = Option<(u64, i64, i64, u64)>;
+
+/// What arrived since the last look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Arrived {
+    /// SIGTERM, SIGINT or SIGQUIT (Ctrl-\\).
+    pub stop: bool,
+    /// SIGHUP.
+    pub reload: bool,
+    /// SIGUSR1.
+    pub check_now: bool,
+    /// SIGCHLD.
+    pub child: bool,
+}
+
+/// Why the kernel did not make a change: `Network is unreachable (Nexthop has invalid gateway)`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// Its `errno`.
+    pub errno: i32,
+    /// Its own words, where it has some.
+    pub words: Option<String>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::base::error::text(&io::Error::from_raw_os_error(self.errno)))?;
+        self.words.as_ref().map_or(Ok(()), |words| write!(f, " ({words})"))
+    }
+}
+
+impl From<io::Error> for Refused {
+    fn from(e: io::Error) -> Self {
+        Self { errno: e.raw_os_error().unwrap_or(libc::EIO), words: None }
+    }
+}
+
+/// How the news came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Delivery {
+    /// All of it, or there is more to come.
+    Complete,
+    /// More than there was room for: some is lost, look at everything again.
+    Overrun,
 }
