@@ -21,5 +21,6 @@ pub mod secret;
 pub mod selftest;
 pub mod snapshot;
 pub mod sys;
+pub mod web;
 pub mod wire;
 

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use imon::engine::{Daemon, Start};
-use imon::sys::configuration::Source;
+use imon::config::source::Source;
 use imon::sys::files::Runtime;
 use imon::sys::log::Logger;
 use imon::sys::notify::Notify;
@@ -137,7 +137,7 @@ fn assert_nothing_allocated(lab: &Lab, internet: &Responder, config: &str, log: 
 fn measure() {
     let signals = Signals::install().unwrap();
     let source = Source::instance(INSTANCE, None);
-    let config = source.load().config.unwrap();
+    let config = imon::sys::configuration::load(&source).config.unwrap();
     let log = Logger::new(INSTANCE, std::env::args().nth(2).as_deref() == Some("syslog"));
     let runtime = Runtime::open(INSTANCE).ok();
     assert!(runtime.is_some(), "the status file is part of what is measured");

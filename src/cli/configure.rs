@@ -10,7 +10,7 @@ use crate::config::edit;
 use crate::config;
 use crate::config::{MONITORS, instance};
 use crate::config::dialogue::{Answer, Device, Given, Head, Machine, QUESTIONS, Question, fresh, head, prompt, typed, yes};
-use crate::sys::configuration::{Loaded, Source};
+use crate::config::source::{Loaded, Source};
 use crate::kernel::{MAIN, Picture};
 use crate::dns::resolver;
 use crate::sys::files;
@@ -18,6 +18,7 @@ use crate::sys::files::ScriptFault;
 use crate::sys::netlink::Requests;
 use crate::sys::{clock, error_text, signal, terminal};
 use crate::base::text::Clean;
+use crate::sys::configuration;
 
 /// What to do.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -196,7 +197,8 @@ fn set(instance: &str, changes: &[String]) -> u8 {
 
 /// What imon will say to this text.
 fn judged(instance: &str, file: &str, text: &str) -> Loaded {
-    Source { file: file.to_owned(), instance: Some(instance.to_owned()), addping: None }.judge_new(text.as_bytes())
+    let source = Source { file: file.to_owned(), instance: Some(instance.to_owned()), addping: None };
+    configuration::judge_new(&source, text.as_bytes())
 }
 
 fn now() -> String {

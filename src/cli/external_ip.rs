@@ -12,12 +12,13 @@ use crate::monitor::ddns::survey::Survey;
 use crate::monitor::ddns::{Found, NotFound};
 use crate::probe::stats::Millis;
 use crate::sys::clock;
-use crate::engine::world::path::Bound;
+use crate::kernel::path::Bound;
 use crate::sys::net::interface_index;
 use crate::sys::poll::Poll;
 use crate::sys::worker::Worker;
 use crate::base::time::Instant;
-use crate::sys::web_worker::{GRACE, Job, LOOKUP_LIMIT, Report, Task};
+use crate::web::{GRACE, Job, LOOKUP_LIMIT, Report, Task};
+use crate::sys::web_worker;
 
 /// No address is believed.
 const NOT_FOUND: u8 = 1;
@@ -120,7 +121,7 @@ fn put(asked: &mut [Option<Asked>], at: usize, result: Result<Found, NotFound>, 
 
 fn start(ask: &Ask, source: &Source) -> Result<Worker, String> {
     let bound = Bound { device: ask.bind.clone(), from: None };
-    Task { job: Job::Lookup(source.clone()), family: ask.family, bound, roots: ask.ca_file.clone() }.start()
+    web_worker::start(&Task { job: Job::Lookup(source.clone()), family: ask.family, bound, roots: ask.ca_file.clone() })
 }
 
 /// Waits until at least one has ended, and takes those that have.

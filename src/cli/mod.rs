@@ -14,11 +14,11 @@ use std::process::ExitCode;
 
 use crate::engine::{Daemon, Refused, Start};
 use crate::event::Severity;
-use crate::sys::configuration::{Loaded, Source};
+use crate::config::source::{Loaded, Source};
 use crate::sys::files::{Runtime, RuntimeError};
 use crate::sys::log::Logger;
 use crate::sys::notify::Notify;
-use crate::engine::world::path::OpenError;
+use crate::engine::world::OpenError;
 use crate::sys::real::Real;
 use crate::sys::shortage;
 use crate::sys::signal;
@@ -27,6 +27,7 @@ use crate::sys;
 use crate::sys::{clock, files};
 use crate::sys::web_worker;
 use args::{Command, Parsed, Selection};
+use crate::sys::configuration;
 
 /// Everything went well, or the daemon was asked to stop.
 const OK: u8 = 0;
@@ -161,7 +162,7 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
         }
         Err(e) => return fail(CONFIGURATION, &[e]),
     };
-    let loaded = source.load();
+    let loaded = configuration::load(&source);
     let instance = source.name(loaded.config.as_ref());
     let mut log = Logger::new(&instance, !nosyslog);
     if let Some(config) = &loaded.config {
@@ -209,8 +210,8 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
                 Refused::Ping(e) if is_forbidden(e) => (CONFIGURATION, no_socket(e)),
                 Refused::Ping(e) => (FAILURE, no_socket(e)),
                 Refused::Routes => (CONFIGURATION, no_routes()),
-                Refused::Device(_) => (CONFIGURATION, format!("{why}: give each failover instance its own interfaces")),
-                Refused::Netlink(_) | Refused::Short(..) => (FAILURE, why.to_string()),
+                Refused::Device(_) => (CONFIGURATION, format!("{}: give each failover instance its own interfaces", why.in_words::<Real>())),
+                Refused::Netlink(_) | Refused::Short(..) => (FAILURE, why.in_words::<Real>()),
             };
             refuse(code, &[text], &mut world.logger, &world.notify)
         }
@@ -235,7 +236,7 @@ fn check_config(selection: &Selection) -> u8 {
         Ok(found) => found,
         Err(e) => return fail(CONFIGURATION, &[e]),
     };
-    let loaded = source.load();
+    let loaded = configuration::load(&source);
     for warning in warning.iter().chain(&loaded.warnings) {
         complain(&format!("Warning: {warning}"));
     }

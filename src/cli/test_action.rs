@@ -15,6 +15,7 @@ use crate::sys::shortage;
 use crate::sys::signal::Signals;
 use crate::base::text::{Clean, nearest};
 use crate::base::time::Instant;
+use crate::sys::configuration;
 
 /// From SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
@@ -38,7 +39,7 @@ pub(super) fn run(selection: &Selection, event: Option<&str>, mut signals: Signa
         Ok(found) => found,
         Err(e) => return fail(CONFIGURATION, &[e]),
     };
-    let loaded = source.load();
+    let loaded = configuration::load(&source);
     loaded.warnings.iter().for_each(|w| complain(&format!("Warning: {w}")));
     let Some(config) = loaded.config else { return fail(CONFIGURATION, &loaded.errors) };
     let Some(script) = config.global.action.as_ref().map(|a| a.value.as_str()) else {

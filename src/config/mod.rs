@@ -10,6 +10,7 @@ pub mod edit;
 pub mod instance;
 mod schema;
 mod settings;
+pub mod source;
 mod updates;
 mod value;
 
@@ -24,8 +25,7 @@ pub use schema::{Key, Kind, MONITORS, schema};
 pub use updates::keys as update_keys;
 
 use crate::addr::family::Family;
-use crate::monitor::ddns::source;
-use crate::monitor::ddns::source::Source;
+use crate::monitor::ddns::source::{DEFAULTS, Source};
 use crate::addr::host::Host;
 use crate::probe::round::Plan;
 use crate::monitor::ddns;
@@ -479,7 +479,7 @@ fn read_ddns(settings: &Settings, wans: &[&str], report: &mut Report) -> Option<
     }
     let mut sources = settings.sources("sources")?.to_vec();
     if sources.is_empty() {
-        sources = source::DEFAULTS.iter().filter_map(|text| Source::parse(text).ok()).collect();
+        sources = DEFAULTS.iter().filter_map(|text| Source::parse(text).ok()).collect();
     }
     for doubt in ddns::doubts(&sources) {
         settings.warn(report, "sources", doubt);

@@ -13,7 +13,7 @@ use crate::monitor::Seen;
 use crate::monitor::ddns;
 use crate::monitor::ddns::LookupId;
 use crate::monitor::failover::Failover;
-use crate::engine::world::path::Bound;
+use crate::kernel::path::Bound;
 use crate::base::time::Instant;
 use crate::monitor::ddns::update::Outcome;
 

@@ -10,7 +10,6 @@ use super::world::{Source, Waited, World};
 use crate::probe::{About, AskId, Owner};
 use crate::dns::plausible;
 use crate::dns::resolver::{Ask, AskError};
-use crate::sys::error_text;
 use crate::base::time::Instant;
 use crate::wire::dns;
 use crate::wire::dns::{Answer, Class, Kind, MAX_MESSAGE, Name, Question, Reject};
@@ -60,7 +59,7 @@ impl<W: World> Questions<W> {
 
     /// Asks for the resolver.
     pub(super) fn lookup(&mut self, ask: Ask, world: &mut W) -> Result<(), AskError> {
-        let unreachable = |e: io::Error| AskError::Unreachable(error_text(&e));
+        let unreachable = |e: io::Error| AskError::Unreachable(W::in_words(&e));
         let purpose = Purpose::Lookup(ask.token);
         let to = world.server_address(ask.server.address, ask.server.zone.as_deref(), PORT);
         self.send(ask.until, to, ask.question, purpose, world).map_err(unreachable)
@@ -81,7 +80,7 @@ impl<W: World> Questions<W> {
                 oldest.map(|at| self.asked.remove(at));
             }
             self.send(now + KEEP, SocketAddr::new(server, PORT), question, Purpose::Opinion(id), world)
-                .map_err(|e| error_text(&e).into())
+                .map_err(|e| W::in_words(&e).into())
         });
         if let Err(why) = result {
             self.failed.push((id, Err(why)));
@@ -147,7 +146,7 @@ impl<W: World> Questions<W> {
                     Err(Reject::Mismatch(_)) => None,
                 },
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Some(Err(AskError::PortClosed)),
-                Err(e) => Some(Err(AskError::Unreachable(error_text(&e)))),
+                Err(e) => Some(Err(AskError::Unreachable(W::in_words(&e)))),
             };
             let Some(answer) = answer else {
                 at += 1;

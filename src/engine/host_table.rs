@@ -16,7 +16,7 @@ use crate::kernel;
 use crate::dns::resolver::{Ask, AskError, NameId, Resolver};
 use crate::routing::Probed;
 use crate::engine::world::Stamp;
-use crate::engine::world::path::Families;
+use crate::kernel::path::Families;
 use crate::base::time::Instant;
 use crate::wire::dns::Answer;
 

@@ -22,7 +22,7 @@ use crate::engine::scripts::{Actions, Job, LAST_GRACE, Ticket};
 use crate::config;
 use crate::config::{Config, Timing};
 use crate::event::{Event, Monitor, Severity, What};
-use crate::sys::configuration::Source;
+use crate::config::source::Source;
 use crate::monitor::ddns::Ddns;
 use crate::monitor::failover::choice::Condition;
 use crate::monitor::failover;
@@ -34,8 +34,7 @@ use crate::monitor::{Effect, Progress, Seen};
 use crate::probe::{Owner, ProbeId, Reason};
 use crate::snapshot;
 use crate::snapshot::Sources;
-use crate::engine::world::path::OpenError;
-use crate::sys::shortage;
+use crate::engine::world::OpenError;
 use crate::base::time::{Clock, Instant, Wall};
 use crate::wire::icmp::{Heard, Token};
 use dns_client::Questions;
@@ -71,7 +70,7 @@ pub struct Start<W> {
     pub source: Source,
     /// What it says.
     pub config: Config,
-    /// As [`crate::sys::configuration::Loaded::print`].
+    /// As [`crate::config::source::Loaded::print`].
     pub print: u64,
     /// `$1` of scripts.
     pub instance: String,
@@ -833,7 +832,7 @@ impl<W: World> Daemon<W> {
         let instance = self.source.instance.clone().unwrap_or_else(|| self.source.name(Some(&config)));
         let has_web = self.web.is_some() && instance == self.instance;
         let prepared = Prepared::new(self.network.as_ref(), has_web, &config, &instance, &mut self.world, now)
-            .map_err(|why| vec![why.to_string()])?;
+            .map_err(|why| vec![why.in_words::<W>()])?;
         // From here on nothing can fail. What the old monitors have just found out is still to be told.
         self.perform(now);
         self.take_over(now, &config, instance, prepared);
@@ -1120,14 +1119,16 @@ impl From<Unable> for Refused {
     }
 }
 
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Refused {
+    /// What is refused, and why, for a person.
+    #[must_use]
+    pub fn in_words<W: World>(&self) -> String {
         match self {
-            Self::Ping(e) => write!(f, "No ICMP socket: {}", shortage::told(&e.raw)),
-            Self::Short(what, e) => write!(f, "No {what} can be had: {}", shortage::told(e)),
-            Self::Routes => f.write_str("No permission to change routes"),
-            Self::Device(device) => write!(f, "Another instance switches the routes over {device} already"),
-            Self::Netlink(why) => f.write_str(why),
+            Self::Ping(e) => format!("No ICMP socket: {}", W::in_words(&e.raw)),
+            Self::Short(what, e) => format!("No {what} can be had: {}", W::in_words(e)),
+            Self::Routes => "No permission to change routes".to_owned(),
+            Self::Device(device) => format!("Another instance switches the routes over {device} already"),
+            Self::Netlink(why) => why.clone(),
         }
     }
 }

@@ -17,8 +17,7 @@ use crate::kernel::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name}
 use crate::routing;
 use crate::routing::{Beside, BesideKind, Part, Policy, Probed, Road, State, View};
 use crate::engine::world::{Delivery, Refused};
-use crate::engine::world::path::Via;
-use crate::sys::error_text;
+use crate::kernel::path::Via;
 use crate::base::text::nearest;
 use crate::base::time::Instant;
 use crate::kernel::news::{Message, News};
@@ -906,7 +905,7 @@ impl<W: World> Network<W> {
 
     fn no_flush(&mut self, e: &io::Error) {
         if !std::mem::replace(&mut self.said.no_flush, true) {
-            let why = error_text(e);
+            let why = W::in_words(e);
             let text = format!("Connections over a network that is left cannot be ended, they time out: {why}");
             self.remarks.push((Severity::Info, text));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::world::{Source, Waited, World};
 use crate::monitor::failover::Probe;
 use crate::probe::{Owner, ProbeId, Reason};
-use crate::engine::world::path::Via;
+use crate::kernel::path::Via;
 use crate::base::time::Instant;
 use crate::wire::dns;
 use crate::wire::dns::{Class, Kind, MAX_MESSAGE, Name, Question, Rcode, Reject};
@@ -116,7 +116,7 @@ impl<W: World> Contacts<W> {
             }
             let answer = match &mut contact.socket {
                 Contacted::Dns(socket, number, question) => heard(socket, *number, question, world),
-                Contacted::Tcp(socket) => Some(world.opened(socket).map_err(|e| unsent(&e))),
+                Contacted::Tcp(socket) => Some(world.opened(socket).map_err(|e| unsent::<W>(&e))),
             };
             match answer {
                 Some(answer) => {
@@ -140,7 +140,7 @@ fn heard<W: World>(
     let mut buffer = [0; MAX_MESSAGE];
     let bytes = match world.receive(socket, &mut buffer) {
         Ok(bytes) => bytes?,
-        Err(e) => return Some(Err(unsent(&e))),
+        Err(e) => return Some(Err(unsent::<W>(&e))),
     };
     match dns::response(bytes, number, question) {
         Ok(answer) => match answer.rcode {
@@ -153,6 +153,6 @@ fn heard<W: World>(
 }
 
 /// What the kernel heard instead of an answer.
-fn unsent(e: &io::Error) -> Reason {
-    Reason::Answered(crate::sys::error_text(e).into())
+fn unsent<W: World>(e: &io::Error) -> Reason {
+    Reason::Answered(W::in_words(e).into())
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::engine::world::{Record, Source, Waited, World};
 use crate::event::{Action, Monitor, Severity};
 use crate::base::number::Plain;
-use crate::sys::shortage;
 use crate::base::time::Instant;
 
 /// Calls that may wait for one monitor, beside one for each of its targets.
@@ -206,7 +205,7 @@ impl<W: World> Actions<W> {
                     }
                     Err(e) => {
                         self.failed += 1;
-                        let why = shortage::told(&e);
+                        let why = W::in_words(&e);
                         let text = format_args!("Action script '{script}' could not be run for {name}: {why}");
                         world.log(Severity::Error, Some(queue.monitor), text);
                         self.ended.extend(job.ticket.map(|t| (t, Err(why))));

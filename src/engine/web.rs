@@ -17,14 +17,13 @@ use crate::monitor::ddns::sinks::{Publication, SinkSetup};
 use crate::monitor::ddns::state::Saved;
 use crate::monitor::ddns::{Ddns, Found, LookupId, NotFound, Setup, TrackSetup};
 use crate::kernel::PROTOCOL;
-use crate::sys::error_text;
-use crate::engine::world::path::Bound;
+use crate::kernel::path::Bound;
 use crate::base::time::RELEASED;
 use crate::engine::world::Delivery;
 use crate::base::time::Instant;
 use crate::monitor::ddns::update::{Outcome, Secret, Update};
 use crate::kernel::news::News;
-use crate::sys::web_worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said, TOO_LATE, Task, UPDATE_LIMIT, unstarted};
+use crate::web::{GRACE, Job, LOOKUP_LIMIT, Report, Said, TOO_LATE, Task, UPDATE_LIMIT, unstarted};
 
 /// A publication waits for the disk at most this long, to be known of after a crash.
 const NOTE_LIMIT: Duration = Duration::from_secs(30);
@@ -218,7 +217,7 @@ impl<W: World> Web<W> {
             Ok(bytes) => Saved::read(&bytes),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Saved::default(),
             Err(e) => {
-                self.remarks.push((Severity::Warning, format!("{path} cannot be read: {}", error_text(&e))));
+                self.remarks.push((Severity::Warning, format!("{path} cannot be read: {}", W::in_words(&e))));
                 return Saved::default();
             }
         };
@@ -266,7 +265,7 @@ impl<W: World> Web<W> {
         if self.probe == Some(ticket) {
             self.probe = None;
             if let Err(e) = done.result {
-                let (directory, why) = (self.state.directory().display(), error_text(&e));
+                let (directory, why) = (self.state.directory().display(), W::in_words(&e));
                 let text = format!(
                     "{directory} cannot be written to ({why}): the external address is forgotten at each restart, and then \
                      published again"
@@ -386,7 +385,7 @@ impl<W: World> Web<W> {
                 let until = now + LOOKUP_LIMIT + GRACE;
                 self.begin(worker, Purpose::Lookup(id), until);
             }
-            Err(e) => self.answers.push(Answer::Lookup(id, Err(NotFound::because(&unstarted(&e))))),
+            Err(e) => self.answers.push(Answer::Lookup(id, Err(NotFound::because(&unstarted(&W::in_words(&e)))))),
         }
     }
 
@@ -453,7 +452,7 @@ impl<W: World> Web<W> {
             let task = Task { job: Job::Update(request, address), family: Family::of(address), bound, roots };
             world
                 .start_worker(task.text().as_bytes(), record.as_ref().map(|record| &record.file))
-                .map_err(|e| unstarted(&e))
+                .map_err(|e| unstarted(&W::in_words(&e)))
         });
         match started {
             Ok(worker) => {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::world::{Done, FileJob as Job, Source, Waited, World};
-use crate::sys::error_text;
 use crate::base::time::Instant;
 
 /// What could not be written is tried again after this, and then after twice as long each time,
@@ -80,7 +79,7 @@ impl<W: World> Writing<W> {
             }
             Err(e) => {
                 if self.pause.is_zero() {
-                    self.remarks.push(format!("Nothing can be written, tried again: {}", error_text(&e)));
+                    self.remarks.push(format!("Nothing can be written, tried again: {}", W::in_words(&e)));
                 }
                 self.put_off(now);
             }
@@ -124,7 +123,7 @@ impl<W: World> Writing<W> {
             (Job::Replace(path, _) | Job::Save(path, _), Err(e)) => {
                 if !self.broken.contains(path) {
                     self.broken.push(path.clone());
-                    let why = error_text(e);
+                    let why = W::in_words(e);
                     self.remarks.push(format!("{} cannot be written, tried again: {why}", path.display()));
                 }
                 // It waits at its place for the child's end.

@@ -2,6 +2,7 @@
 //! netlink messages behind it are in `wire::rtnetlink`; nothing here talks to the kernel.
 
 pub mod news;
+pub mod path;
 
 use std::fmt;
 use std::net::Ipv4Addr;

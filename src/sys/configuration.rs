@@ -1,122 +1,66 @@
 //! Finding and checking a configuration: the file, what it says, and what of that can be checked on this machine.
 
 use crate::config;
-use crate::config::{Config, Ddns, Located, Overrides, Problem, Section};
+use crate::config::{Config, Ddns, Located, Overrides, Problem};
 use crate::sys::error_text;
 use crate::sys::files;
 use crate::sys::files::ScriptFault;
 use crate::sys::secret;
 use crate::monitor::ddns::update::Secret;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use crate::config::source::{Loaded, Source};
 
 /// Longest configuration file that is read, in bytes.
 const LONGEST: u64 = 1024 * 1024;
 
-/// Which configuration is meant.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// The file.
-    pub file: String,
-    /// The instance's name, when it was given. With `--config` the file names it, or its own name does.
-    pub instance: Option<String>,
-    /// `--addping`.
-    pub addping: Option<String>,
+/// Reads and checks it.
+#[must_use]
+pub fn load(source: &Source) -> Loaded {
+    let text = match files::read(&source.file, LONGEST) {
+        Ok(text) => text,
+        Err(e) => return unreadable(source, &e),
+    };
+    let mut loaded = judge(source, &text, &Overrides { addping: source.addping.as_deref() }, true);
+    loaded.warnings.extend(files::writable_by_others(&source.file).map(|why| format!("Configuration file: {why}")));
+    loaded
 }
 
-/// What became of it.
-pub struct Loaded {
-    /// The settings, if nothing is wrong.
-    pub config: Option<Config>,
-    /// What is wrong, each in one line.
-    pub errors: Vec<String>,
-    /// What is odd, each in one line.
-    pub warnings: Vec<String>,
-    /// The contents, for the log.
-    pub echo: Vec<Section>,
-    /// Whether there is such a file at all.
-    pub found: bool,
-    /// It is not its fault that it could not be read: the system was short of something.
-    pub short: bool,
-    /// Another number when the file, or one that it names, is another. Of this process only.
-    pub print: u64,
+/// Checks a text that is to be the file's, which only its owner will be able to read.
+#[must_use]
+pub fn judge_new(source: &Source, text: &[u8]) -> Loaded {
+    judge(source, text, &Overrides::default(), false)
 }
 
-impl Source {
-    /// `/etc/default/imon-NAME`.
-    #[must_use]
-    pub fn instance(name: &str, addping: Option<String>) -> Self {
-        Self { file: format!("/etc/default/imon-{name}"), instance: Some(name.to_owned()), addping }
+/// Checks a text; `stands`: that is in the file already, and whoever may read that knows its secrets.
+fn judge(source: &Source, text: &[u8], overrides: &Overrides<'_>, stands: bool) -> Loaded {
+    let parsed = config::parse(&source.file, text, overrides);
+    let lines = |problems: &[Problem]| problems.iter().map(Problem::to_string).collect::<Vec<_>>();
+    let (mut errors, mut warnings) = (lines(&parsed.errors), lines(&parsed.warnings));
+    if let Some(action) = &parsed.action {
+        check_script(action, &mut errors, &mut warnings);
     }
+    if let Some(ddns) = parsed.config.as_ref().and_then(|config| config.ddns.as_ref()) {
+        check_ddns(ddns, stands.then_some(source.file.as_str()), &mut errors);
+    }
+    let config = parsed.config.filter(|_| errors.is_empty());
+    let print = print(text, config.as_ref());
+    Loaded { config, errors, warnings, echo: parsed.echo, found: true, short: false, print }
+}
 
-    /// A file of any name.
-    #[must_use]
-    pub fn file(file: &str, addping: Option<String>) -> Self {
-        Self { file: file.to_owned(), instance: None, addping }
-    }
-
-    /// `$1` of action scripts, and the name in logs.
-    #[must_use]
-    pub fn name(&self, config: Option<&Config>) -> String {
-        let named = self.instance.clone().or_else(|| config.and_then(|c| c.global.instance.clone()));
-        named.filter(|name| config::instance::check(name).is_ok()).unwrap_or_else(|| self.stem())
-    }
-
-    /// The file's name without directory and ending; without V2.99's `imon-` as well.
-    fn stem(&self) -> String {
-        let stem = std::path::Path::new(&self.file).file_stem().and_then(|s| s.to_str()).unwrap_or("main");
-        let stem = stem.strip_prefix("imon-").unwrap_or(stem);
-        if config::instance::check(stem).is_ok() { stem.to_owned() } else { "main".to_owned() }
-    }
-
-    /// Reads and checks it.
-    #[must_use]
-    pub fn load(&self) -> Loaded {
-        let text = match files::read(&self.file, LONGEST) {
-            Ok(text) => text,
-            Err(e) => return self.unreadable(&e),
-        };
-        let mut loaded = self.judge(&text, &Overrides { addping: self.addping.as_deref() }, true);
-        loaded.warnings.extend(files::writable_by_others(&self.file).map(|why| format!("Configuration file: {why}")));
-        loaded
-    }
-
-    /// Checks a text that is to be the file's, which only its owner will be able to read.
-    #[must_use]
-    pub fn judge_new(&self, text: &[u8]) -> Loaded {
-        self.judge(text, &Overrides::default(), false)
-    }
-
-    /// Checks a text; `stands`: that is in the file already, and whoever may read that knows its secrets.
-    fn judge(&self, text: &[u8], overrides: &Overrides<'_>, stands: bool) -> Loaded {
-        let parsed = config::parse(&self.file, text, overrides);
-        let lines = |problems: &[Problem]| problems.iter().map(Problem::to_string).collect::<Vec<_>>();
-        let (mut errors, mut warnings) = (lines(&parsed.errors), lines(&parsed.warnings));
-        if let Some(action) = &parsed.action {
-            check_script(action, &mut errors, &mut warnings);
-        }
-        if let Some(ddns) = parsed.config.as_ref().and_then(|config| config.ddns.as_ref()) {
-            check_ddns(ddns, stands.then_some(self.file.as_str()), &mut errors);
-        }
-        let config = parsed.config.filter(|_| errors.is_empty());
-        let print = print(text, config.as_ref());
-        Loaded { config, errors, warnings, echo: parsed.echo, found: true, short: false, print }
-    }
-
-    /// What becomes of a file that cannot be read for this reason.
-    #[must_use]
-    pub fn unreadable(&self, e: &std::io::Error) -> Loaded {
-        let missing = e.kind() == std::io::ErrorKind::NotFound;
-        let error = match (&self.instance, missing) {
-            (Some(name), true) => format!(
-                "Instance configuration file '{name}' not found: there is no {}; 'imon configure --instance {name}' makes it",
-                self.file
-            ),
-            (None, true) => format!("Configuration file '{}' not found", self.file),
-            _ => format!("Configuration file '{}' cannot be read: {}", self.file, error_text(e)),
-        };
-        let (warnings, echo, short) = (Vec::new(), Vec::new(), crate::base::error::is_shortage(e));
-        Loaded { config: None, errors: vec![error], warnings, echo, found: !missing, short, print: 0 }
-    }
+/// What becomes of a file that cannot be read for this reason.
+#[must_use]
+pub fn unreadable(source: &Source, e: &std::io::Error) -> Loaded {
+    let missing = e.kind() == std::io::ErrorKind::NotFound;
+    let error = match (&source.instance, missing) {
+        (Some(name), true) => format!(
+            "Instance configuration file '{name}' not found: there is no {}; 'imon configure --instance {name}' makes it",
+            source.file
+        ),
+        (None, true) => format!("Configuration file '{}' not found", source.file),
+        _ => format!("Configuration file '{}' cannot be read: {}", source.file, error_text(e)),
+    };
+    let (warnings, echo, short) = (Vec::new(), Vec::new(), crate::base::error::is_shortage(e));
+    Loaded { config: None, errors: vec![error], warnings, echo, found: !missing, short, print: 0 }
 }
 
 /// A number that stands for the text and for the files that it names: the script, secrets, certificates.

@@ -22,14 +22,12 @@ use ureq::{Agent, Error, Timeout};
 use super::error_text;
 use crate::secret::Secrets;
 use crate::base::time::Wall;
-use crate::engine::world::path::Bound;
+use crate::kernel::path::Bound;
 use crate::base::time::RELEASED;
+use crate::web::TOO_LATE;
 
 /// Size of each buffer, in bytes.
 const BUFFER: usize = 8 * 1024;
-
-/// Why there is no answer when time is over.
-pub const TOO_LATE: &str = "no complete answer in time";
 
 /// Opens a socket whose packets leave by this path.
 ///

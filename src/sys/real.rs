@@ -1,5 +1,6 @@
 //! The world as it is, for the loop.
 
+use crate::config::source;
 use crate::engine::world;
 use std::fmt;
 use std::fs::File;
@@ -15,7 +16,8 @@ use super::log::Logger;
 use super::netlink::{Events, Requests};
 use crate::engine::world::Refused;
 use super::notify::Notify;
-use crate::engine::world::path::{Families, OpenError, Via};
+use crate::kernel::path::{Families, Via};
+use crate::engine::world::OpenError;
 use super::ping::Pinger;
 use super::poll::Poll;
 use super::process;
@@ -30,7 +32,7 @@ use super::{clock, files, memory, net, secret, shortage};
 use crate::engine::world::{Dialer, Done, Ending, FileJob, Kernel, Log, Pings, Processes, Record, Source, Store, Waited, World};
 use crate::event::{Monitor, Severity};
 use crate::sys::configuration;
-use crate::sys::configuration::Loaded;
+use crate::config::source::Loaded;
 use crate::kernel::{Change, Link, Picture, Route, Rule};
 use crate::base::time::{Clock, Instant};
 use crate::monitor::ddns::update::Secret;
@@ -95,10 +97,10 @@ impl Store for Real {
     type File = File;
     type Lock = Lock;
 
-    fn load(&mut self, source: &configuration::Source) -> Loaded {
+    fn load(&mut self, source: &source::Source) -> Loaded {
         match shortage::try_memory() {
-            Ok(()) => source.load(),
-            Err(e) => source.unreadable(&e),
+            Ok(()) => configuration::load(source),
+            Err(e) => configuration::unreadable(source, &e),
         }
     }
 
@@ -327,6 +329,10 @@ impl World for Real {
 
     fn suspended(&self) -> Duration {
         clock::suspended()
+    }
+
+    fn in_words(e: &io::Error) -> String {
+        shortage::told(e)
     }
 
     fn random(&mut self) -> u64 {

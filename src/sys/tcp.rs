@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::engine::world::path::Via;
+use crate::kernel::path::Via;
 use crate::sys::ping;
 
 /// A connection that is being opened.

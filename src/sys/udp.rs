@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::clock;
-use crate::engine::world::path::Bound;
-use crate::engine::world::path::Via;
+use crate::kernel::path::Bound;
+use crate::kernel::path::Via;
 use crate::base::time::Instant;
 use crate::sys::{http, ping};
 

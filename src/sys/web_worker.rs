@@ -1,27 +1,24 @@
-//! One web request, made by a process that has nothing: what the daemon asks a worker to do, what it answers, and the
-//! worker itself. `imon external-ip` goes by the same way.
+//! The process that makes one web request: it reads its [`Task`], gives up everything else, and writes its
+//! [`Report`].
 
 // Part of the shell: a worker may block.
 #![allow(clippy::disallowed_methods)]
 
 use crate::addr::scope;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::monitor::ddns::source::{Means, Service, Source};
+use crate::monitor::ddns::source::{Means, Service};
 use crate::monitor::ddns::{answer, source};
 use crate::addr::family::Family;
 use crate::monitor::ddns::answer::{LONGEST, LONGEST_TRACE, Refusal};
-use crate::base::json::fields::{Fields, Writer, texts};
 use crate::monitor::ddns::{Found, NotFound};
 use crate::dns::resolver;
-use crate::secret::Secrets;
 use crate::sys::http;
-use crate::engine::world::path::Bound;
+use crate::kernel::path::Bound;
 use crate::sys::http::Get;
 use crate::sys::worker;
 use crate::sys::worker::Worker;
@@ -29,225 +26,23 @@ use crate::sys::{clock, confine, error_text, files, net, shortage, udp};
 use crate::base::time;
 use crate::base::time::Instant;
 use crate::monitor::ddns::update;
-use crate::monitor::ddns::update::{Outcome, Reading, Request};
+use crate::monitor::ddns::update::Outcome;
 use crate::wire::dns;
 use crate::wire::dns::{Answer, Class, Kind, Name, Question, Reject};
+use crate::web;
+use crate::web::{Job, LOOKUP_LIMIT, Page, Report, Said, TOO_LATE, Task, UPDATE_LIMIT};
 
-/// A lookup takes at most so long in all,
-pub const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
-/// an update so long.
-pub const UPDATE_LIMIT: Duration = Duration::from_secs(15);
-/// What whoever waits for a worker gives it beyond that. Then it is killed.
-pub const GRACE: Duration = Duration::from_millis(750);
-/// Why there is no answer when time is over.
-pub const TOO_LATE: &str = http::TOO_LATE;
 /// One name server is waited for so long.
 const NAME_SERVER: Duration = Duration::from_millis(1200);
 /// Longest file of certificates, in bytes.
 const LONGEST_ROOTS: u64 = 1 << 20;
 
-/// What a worker is to do.
-pub struct Task {
-    /// The request itself.
-    pub job: Job,
-    /// Over which protocol.
-    pub family: Family,
-    /// By which way.
-    pub bound: Bound,
-    /// File of certificates to trust in place of the built-in ones.
-    pub roots: Option<String>,
-}
-
-/// The request itself.
-pub enum Job {
-    /// Ask this source for the external address.
-    Lookup(Source),
-    /// Publish this address.
-    Update(Request, IpAddr),
-    /// Get this page and say what came, which is for `imon check` to judge.
-    Page(String),
-}
-
-/// What a worker says.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Report {
-    /// What came of it.
-    pub said: Said,
-    /// What the kernel did not let it give up.
-    pub unconfined: Option<String>,
-}
-
-/// What came of a request.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Said {
-    /// Of a lookup.
-    Lookup(Result<Found, NotFound>),
-    /// Of an update.
-    Update(IpAddr, Outcome),
-    /// Of a page.
-    Page(Result<Page, Rc<str>>),
-}
-
-/// A page that came.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Page {
-    /// HTTP status.
-    pub status: u16,
-    /// It has no content.
-    pub empty: bool,
-    /// Where it sends the reader.
-    pub location: Option<String>,
-    /// The server's time, in seconds since 1970.
-    pub date: Option<i64>,
-}
-
-impl Task {
-    /// Starts a worker that does it.
-    ///
-    /// # Errors
-    /// Why no process can be started, for a person.
-    pub fn start(&self) -> Result<Worker, String> {
-        Worker::start(self.text().as_bytes(), None).map_err(|e| unstarted(&e))
-    }
-
-    /// For standard input of a worker.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut w = Writer::new();
-        match &self.job {
-            Job::Lookup(source) => drop(w.text("source", Some(&source.text))),
-            Job::Page(url) => drop(w.text("page", Some(url))),
-            Job::Update(request, address) => {
-                w.text("url", Some(&request.url)).text("user", request.user.as_deref());
-                w.text("secret", Some(&request.secret)).text("address", Some(&address.to_string()));
-                if let Reading::Whole(ok) = &request.reading {
-                    w.list("ok", ok.iter().filter_map(|text| serde_json::to_string(text).ok()));
-                }
-            }
-        }
-        w.text("family", Some(self.family.digit())).text("device", self.bound.device.as_deref());
-        w.text("from", self.bound.from.map(|a| a.to_string()).as_deref()).text("roots", self.roots.as_deref()).end()
-    }
-
-    /// What no text of others may show.
-    fn secrets(&self) -> Secrets {
-        match &self.job {
-            Job::Update(request, _) => Secrets::of(&request.url, &request.secret),
-            Job::Lookup(source) => Secrets::of(&source.text, ""),
-            Job::Page(_) => Secrets::default(),
-        }
-    }
-
-    /// Reads that text.
-    #[must_use]
-    pub fn read(text: &[u8]) -> Option<Self> {
-        let fields = Fields::read(text)?;
-        let job = match (fields.text("source"), fields.text("page")) {
-            (Some(source), _) => Job::Lookup(Source::parse(&source).ok()?),
-            (None, Some(page)) => Job::Page(page),
-            (None, None) => {
-                let reading = fields.list("ok").map_or(Reading::DynDns2, |list| Reading::Whole(texts(&list)));
-                let (url, user, secret) = (fields.text("url")?, fields.text("user"), fields.text("secret")?);
-                Job::Update(Request { url, user, secret, reading }, fields.text("address")?.parse().ok()?)
-            }
-        };
-        let from = fields.text("from").and_then(|a| a.parse().ok());
-        let bound = Bound { device: fields.text("device"), from };
-        Some(Self { job, family: Family::parse(&fields.text("family")?)?, bound, roots: fields.text("roots") })
-    }
-}
-
-impl Report {
-    /// What a lookup's worker has found; `None`: it has ended without a report, or was ended.
-    ///
-    /// # Errors
-    /// Why it found nothing.
-    pub fn found(said: Option<Said>) -> Result<Found, NotFound> {
-        match said {
-            Some(Said::Lookup(result)) => result,
-            _ => Err(NotFound::because(TOO_LATE)),
-        }
-    }
-
-    /// The line.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let mut w = Writer::new();
-        match &self.said {
-            Said::Lookup(Ok(found)) => {
-                w.text("found", Some(&found.address.to_string()));
-                w.text("local", found.local.map(|a| a.to_string()).as_deref());
-            }
-            Said::Lookup(Err(e)) => drop(w.text("why", Some(&e.why)).plain("unwanted", e.unwanted)),
-            Said::Page(Ok(page)) => {
-                w.plain("status", page.status).plain("empty", page.empty);
-                w.text("location", page.location.as_deref());
-                if let Some(date) = page.date {
-                    w.plain("date", date);
-                }
-            }
-            Said::Page(Err(why)) => drop(w.text("no_page", Some(why))),
-            Said::Update(address, outcome) => {
-                let (word, why, seconds) = match outcome {
-                    Outcome::Done => ("done", "", 0),
-                    Outcome::Failed(why) => ("failed", &**why, 0),
-                    Outcome::Wait(wait, why) => ("wait", &**why, wait.as_secs()),
-                    Outcome::Stop(why) => ("stop", &**why, 0),
-                };
-                w.text("outcome", Some(word)).text("why", Some(why)).plain("seconds", seconds);
-                w.text("address", Some(&address.to_string()));
-            }
-        }
-        if let Some(note) = &self.unconfined {
-            w.text("unconfined", Some(note));
-        }
-        format!("{}\n", w.end())
-    }
-
-    /// Reads the line. A worker may be under somebody's influence: its words are cut, and its address is checked again
-    /// by whoever uses it.
-    #[must_use]
-    pub fn read(line: &[u8]) -> Option<Self> {
-        let fields = Fields::read(line.strip_suffix(b"\n")?)?;
-        let cut = |text: String| text.chars().take(200).collect::<String>();
-        let why = || Rc::from(cut(fields.text("why").unwrap_or_default()));
-        let said = match (fields.text("found"), fields.text("outcome")) {
-            (Some(address), _) => {
-                let local = fields.text("local").and_then(|a| a.parse().ok());
-                Said::Lookup(Ok(Found { address: address.parse().ok()?, local }))
-            }
-            (None, Some(outcome)) => {
-                let seconds = fields.number("seconds").unwrap_or(0).clamp(0, 86_400).unsigned_abs();
-                let outcome = match outcome.as_str() {
-                    "done" => Outcome::Done,
-                    "failed" => Outcome::Failed(why()),
-                    "wait" => Outcome::Wait(Duration::from_secs(seconds), why()),
-                    "stop" => Outcome::Stop(why()),
-                    _ => return None,
-                };
-                Said::Update(fields.text("address")?.parse().ok()?, outcome)
-            }
-            (None, None) if fields.text("no_page").is_some() => {
-                Said::Page(Err(cut(fields.text("no_page").unwrap_or_default()).into()))
-            }
-            (None, None) if fields.number("status").is_some() => {
-                let status = fields.number("status").and_then(|n| u16::try_from(n).ok())?;
-                let (location, date) = (fields.text("location").map(cut), fields.number("date"));
-                Said::Page(Ok(Page { status, empty: fields.flag("empty")?, location, date }))
-            }
-            (None, None) => {
-                let unwanted = fields.flag("unwanted")?;
-                Said::Lookup(Err(NotFound { why: why(), unwanted }))
-            }
-        };
-        Some(Self { said, unconfined: fields.text("unconfined").map(cut) })
-    }
-}
-
-/// Why no worker can be started, for a person.
-#[must_use]
-pub fn unstarted(e: &std::io::Error) -> String {
-    format!("no process can be started for it: {}", shortage::told(e))
+/// Starts a process for a task.
+///
+/// # Errors
+/// Why there is none, for a person.
+pub fn start(task: &Task) -> Result<Worker, String> {
+    Worker::start(task.text().as_bytes(), None).map_err(|e| web::unstarted(&shortage::told(&e)))
 }
 
 /// The worker: reads its task, gives up everything else, does it, says what came of it.
@@ -435,72 +230,5 @@ fn ask(bound: &Bound, server: SocketAddr, question: &Question, until: Instant) -
         Ok(Some(answer)) => answer,
         Ok(None) => Err("no answer".to_owned()),
         Err(e) => Err(error_text(&e)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_comes_out_as_it_went_in() {
-        let url = "http://cp.example/generate_204".to_owned();
-        let task = Task { job: Job::Page(url.clone()), family: Family::V4, bound: Bound::default(), roots: None };
-        assert!(matches!(Task::read(task.text().as_bytes()).unwrap().job, Job::Page(u) if u == url));
-        let page = |status, empty, location: Option<&str>, date| {
-            Ok(Page { status, empty, location: location.map(str::to_owned), date })
-        };
-        for said in [
-            page(204, true, None, Some(1_795_478_400)),
-            page(302, false, Some("http://login/\u{1b}[2J"), None),
-            Err(Rc::from("no answer")),
-        ] {
-            let report = Report { said: Said::Page(said), unconfined: None };
-            assert_eq!(Report::read(report.line().as_bytes()), Some(report));
-        }
-    }
-
-    #[test]
-    fn a_task_and_a_report_come_out_as_they_went_in() {
-        let source = Source::parse("http://198.18.0.80:81/ip").unwrap();
-        let bound = Bound { device: Some("wan1".to_owned()), from: Some([192, 168, 42, 2].into()) };
-        let task = Task { job: Job::Lookup(source.clone()), family: Family::V4, bound, roots: Some("/x".to_owned()) };
-        let read = Task::read(task.text().as_bytes()).unwrap();
-        assert!(matches!(&read.job, Job::Lookup(s) if *s == source));
-        assert_eq!((read.family, read.bound.from, read.roots), (Family::V4, task.bound.from, task.roots));
-        let request = Request {
-            url: "http://x/?a".to_owned(),
-            user: Some("me".to_owned()),
-            secret: "p\"w".to_owned(),
-            reading: Reading::Whole(vec!["OK".to_owned()]),
-        };
-        let job = Job::Update(request.clone(), [203, 0, 113, 1].into());
-        let task = Task { job, family: Family::V4, bound: Bound::default(), roots: None };
-        assert!(matches!(Task::read(task.text().as_bytes()).unwrap().job, Job::Update(r, _) if r == request));
-
-        let address: IpAddr = [203, 0, 113, 1].into();
-        for said in [
-            Said::Lookup(Ok(Found { address, local: Some([192, 168, 42, 2].into()) })),
-            Said::Lookup(Err(NotFound { why: "x \"y\"".into(), unwanted: true })),
-            Said::Update(address, Outcome::Done),
-            Said::Update(address, Outcome::Failed("x".into())),
-            Said::Update(address, Outcome::Wait(Duration::from_secs(1800), "x".into())),
-            Said::Update(address, Outcome::Stop("x".into())),
-        ] {
-            let report = Report { said, unconfined: Some("why".to_owned()) };
-            assert_eq!(Report::read(report.line().as_bytes()), Some(report));
-        }
-    }
-
-    #[test]
-    fn what_is_no_report_is_none() {
-        for line in
-            ["", "\n", "{}\n", "{\"found\":\"x\"}\n", "{\"found\":\"203.0.113.1\"}", "[1]\n", "{\"outcome\":\"?\"}\n"]
-        {
-            assert_eq!(Report::read(line.as_bytes()), None, "{line:?}");
-        }
-        let long = format!("{{\"why\":\"{}\",\"unwanted\":false}}\n", "ü".repeat(1000));
-        let Some(Report { said: Said::Lookup(Err(e)), .. }) = Report::read(long.as_bytes()) else { panic!() };
-        assert_eq!(e.why.chars().count(), 200);
     }
 }

@@ -1,6 +1,7 @@
 //! A world in memory, for the whole loop: waiting makes the clock jump to whatever comes next. What a host does is a
 //! function of the time, so a test knows the truth that the program has to find out.
 
+use imon::config::source;
 use imon::engine::world;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -17,20 +18,21 @@ use imon::engine::world::{Dialer, Done, Ending, FileJob, Kernel, Living, Log, Pi
 use imon::engine::{Daemon, Start};
 use imon::event::{Monitor, Severity};
 use imon::sys::configuration;
-use imon::sys::configuration::Loaded;
+use imon::config::source::Loaded;
 use imon::monitor::ddns::{Found, NotFound};
 use imon::kernel::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
 use imon::engine::world::Stamp;
 use imon::sys::netlink;
 use imon::engine::world::Refused;
-use imon::engine::world::path::{Families, OpenError, Via};
+use imon::kernel::path::{Families, Via};
+use imon::engine::world::OpenError;
 use imon::engine::world::Arrived;
 use imon::base::time::{Clock, Instant, Wall};
 use imon::monitor::ddns::update::Secret;
 use imon::wire::icmp::{Heard, IcmpError, Token};
 use imon::kernel::news::{Message, News};
 use imon::wire::rtnetlink::Query;
-use imon::sys::web_worker::Said;
+use imon::web::Said;
 
 use crate::kernel::{self, Flow};
 use crate::networks::{Fate, Network};
@@ -285,7 +287,7 @@ impl SimWorld {
 
     /// Somebody writes the configuration file at that moment.
     pub fn configure(&mut self, at: Instant, config: &str) {
-        self.arrive(at, Arrival::File(configuration::Source::instance(INSTANCE, None).file.into(), config.to_owned()));
+        self.arrive(at, Arrival::File(source::Source::instance(INSTANCE, None).file.into(), config.to_owned()));
     }
 
     /// Somebody does something at that moment.
@@ -296,14 +298,14 @@ impl SimWorld {
     /// Runs the program with a configuration in this world until it ends or waiting fails as it is to, and gives the world
     /// back.
     pub fn run(mut self, config: &str) -> Self {
-        let source = configuration::Source::instance(INSTANCE, None);
+        let source = source::Source::instance(INSTANCE, None);
         self.files.insert(source.file.into(), config.into());
         self.start(INSTANCE)
     }
 
     /// The same with the configuration that an instance has, also after the end of another.
     pub fn start(mut self, instance: &str) -> Self {
-        let source = configuration::Source::instance(instance, None);
+        let source = source::Source::instance(instance, None);
         self.status = format!("/run/imon/{instance}.json").into();
         // Of what the one before was told or waited for nothing comes to this one.
         (self.signals, self.killed) = (Arrived::default(), false);
@@ -515,9 +517,9 @@ impl Store for SimWorld {
     type File = PathBuf;
     type Lock = ();
 
-    fn load(&mut self, source: &configuration::Source) -> Loaded {
+    fn load(&mut self, source: &source::Source) -> Loaded {
         let Some(text) = self.files.get(Path::new(&source.file)) else {
-            return source.unreadable(&io::ErrorKind::NotFound.into());
+            return imon::sys::configuration::unreadable(source, &io::ErrorKind::NotFound.into());
         };
         let parsed = config::parse(&source.file, text, &Overrides::default());
         let lines = |problems: &[config::Problem]| problems.iter().map(config::Problem::to_string).collect();
@@ -652,7 +654,7 @@ impl Processes for SimWorld {
         let found = self.external().map(|address| Found { address: address.into(), local: None });
         let after = Duration::from_millis(if found.is_some() { 200 } else { 5000 });
         let said = Said::Lookup(found.ok_or_else(|| NotFound::because("no answer in time")));
-        let line = imon::sys::web_worker::Report { said, unconfined: None }.line();
+        let line = imon::web::Report { said, unconfined: None }.line();
         self.arrive(self.now + after, Arrival::Said(worker.number, line.into_bytes()));
         Ok(worker)
     }

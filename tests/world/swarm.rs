@@ -658,7 +658,7 @@ fn at(second: u64) -> Instant {
 }
 
 fn file(instance: &str) -> String {
-    imon::sys::configuration::Source::instance(instance, None).file
+    imon::config::source::Source::instance(instance, None).file
 }
 
 fn address(wan: usize) -> Address {

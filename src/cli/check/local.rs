@@ -13,7 +13,7 @@ use crate::routing;
 use crate::routing::{Policy, Road, State, View};
 use crate::sys::files;
 use crate::sys::http;
-use crate::engine::world::path::Bound;
+use crate::kernel::path::Bound;
 use crate::sys::netlink::Requests;
 use crate::base::text::nearest;
 

@@ -14,18 +14,19 @@ use crate::diagnose::report::Style;
 use crate::diagnose::{Gateway, Mtu, Neighbour, Reply, Seen, Setup, Stage, Wan, Way};
 use crate::config::Config;
 use crate::addr::family::Family;
-use crate::sys::configuration::Source;
+use crate::config::source::Source;
 use crate::kernel::Picture;
 use crate::dns::resolver;
 use crate::routing::Road;
 use crate::base::time::RELEASED;
 use crate::sys::netlink::Requests;
-use crate::engine::world::path::Families;
+use crate::kernel::path::Families;
 use crate::sys::ping::Pinger;
 use crate::sys::signal::Signals;
 use crate::sys::{clock, error_text, files, shortage, terminal};
 use crate::base::time::Instant;
 use probes::{Probes, Which};
+use crate::sys::configuration;
 
 /// Everything is known by then, or not at all.
 const LIMIT: Duration = Duration::from_secs(9);
@@ -191,7 +192,7 @@ fn setup(selection: &Selection) -> (Setup, Option<(Config, String)>) {
         setup.file = None;
         return (setup, None);
     }
-    let loaded = source.load();
+    let loaded = configuration::load(&source);
     setup.forbidden = forbidden;
     setup.errors.extend(loaded.errors);
     setup.warnings.extend(loaded.warnings);

@@ -11,7 +11,7 @@ use crate::monitor::ddns::source::Source;
 use crate::dns::plausible;
 use crate::dns::resolver::Server;
 use crate::routing::Road;
-use crate::engine::world::path::Bound;
+use crate::kernel::path::Bound;
 use crate::sys::packet::{Came, Lane};
 use crate::sys::ping::{Pinger, Sized, SizedHeard};
 use crate::sys::poll::Poll;
@@ -22,7 +22,8 @@ use crate::wire::dns;
 use crate::wire::dns::{Class, Kind, MAX_MESSAGE, Name, Question, Reject};
 use crate::wire::frame::{Answered, Knock};
 use crate::wire::icmp::{Heard, Token};
-use crate::sys::web_worker::{GRACE, Job, LOOKUP_LIMIT, Report, Said as Reported, Task};
+use crate::web::{GRACE, Job, LOOKUP_LIMIT, Report, Said as Reported, Task};
+use crate::sys::web_worker;
 
 /// A ping is sent up to so often,
 const PINGS: u16 = 4;
@@ -296,7 +297,7 @@ impl Probes {
 
     fn web(&mut self, about: About, job: Job) -> Reply {
         let task = Task { job, family: Family::V4, bound: Bound::default(), roots: None };
-        match task.start() {
+        match web_worker::start(&task) {
             Ok(worker) => self.push(about, Means::Web(worker), LOOKUP_LIMIT + GRACE, None),
             Err(why) => Reply::Failed(why.into(), Duration::ZERO),
         }

@@ -8,7 +8,7 @@ use imon::dns::resolver;
 use imon::dns::resolver::{MAX_ASKING, Resolver};
 use imon::base::time::{Instant, Wall};
 use imon::wire::dns;
-use imon::sys::web_worker::{Report, Said, Task};
+use imon::web::{Report, Said, Task};
 
 use super::parts;
 

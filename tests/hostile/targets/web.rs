@@ -13,7 +13,7 @@ use imon::addr::family::Family;
 use imon::monitor::ddns::answer::LONGEST;
 use imon::secret::{Secrets, WITHHELD};
 use imon::sys::http;
-use imon::engine::world::path::Bound;
+use imon::kernel::path::Bound;
 use imon::sys::http::Get;
 use imon::base::time;
 use imon::base::time::Wall;

@@ -1,6 +1,5 @@
 //! By which path packets leave, and which families there are.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The address families that are wanted.
@@ -10,15 +9,6 @@ pub struct Families {
     pub v4: bool,
     /// IPv6.
     pub v6: bool,
-}
-
-/// Why no echo request can be sent.
-#[derive(Debug)]
-pub struct OpenError {
-    /// The raw socket's error.
-    pub raw: io::Error,
-    /// The datagram socket's error.
-    pub datagram: io::Error,
 }
 
 /// The way of a WAN: what is sent leaves by this device with this source address, and nothing that comes by another

@@ -5,8 +5,7 @@
 //! What is opened or started is a value of the world's own kind, which the loop keeps, gives back with each call, and drops
 //! when it is done with it.
 
-pub mod path;
-
+use crate::config::source;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,10 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{Monitor, Severity};
-use crate::sys::configuration;
-use crate::sys::configuration::Loaded;
+use crate::config::source::Loaded;
 use crate::kernel::{Change, Link, Picture, Route, Rule};
-use crate::engine::world::path::{Families, OpenError, Via};
+use crate::kernel::path::{Families, Via};
 use crate::base::time::{Clock, Instant};
 use crate::monitor::ddns::update::Secret;
 use crate::wire::icmp::{Heard, Token};
@@ -153,7 +151,7 @@ pub trait Store {
     type Lock;
 
     /// Reads and checks a configuration anew.
-    fn load(&mut self, source: &configuration::Source) -> Loaded;
+    fn load(&mut self, source: &source::Source) -> Loaded;
 
     /// Reads the first `most` bytes of a file.
     ///
@@ -474,6 +472,11 @@ pub trait World: Log + Store + Processes + Dialer + Pings + Kernel {
     /// A number that nobody can predict.
     fn random(&mut self) -> u64;
 
+    /// An error in words. Where this process is short of something, what mends that is added.
+    fn in_words(e: &io::Error) -> String
+    where
+        Self: Sized;
+
     /// Begins another list of what is waited for, with nothing in it.
     fn watch_nothing(&mut self);
 
@@ -562,4 +565,13 @@ pub enum Delivery {
     Complete,
     /// More than there was room for: some is lost, look at everything again.
     Overrun,
+}
+
+/// Why no echo request can be sent.
+#[derive(Debug)]
+pub struct OpenError {
+    /// The raw socket's error.
+    pub raw: io::Error,
+    /// The datagram socket's error.
+    pub datagram: io::Error,
 }
