@@ -121,3 +121,18 @@ pub fn is_local_name(name: &str) -> bool {
             end.eq_ignore_ascii_case(suffix) && rest.ends_with('.')
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_that_need_no_internet() {
+        for near in ["10.1.1.1", "192.168.1.1", "127.0.0.53", "169.254.0.1", "fd00::53", "fe80::1", "::1"] {
+            assert!(is_private(near.parse().unwrap()), "{near}");
+        }
+        for far in ["8.8.8.8", "100.64.0.1", "198.18.0.53", "2001:4860:4860::8888"] {
+            assert!(!is_private(far.parse().unwrap()), "{far}");
+        }
+    }
+}

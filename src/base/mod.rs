@@ -7,4 +7,4 @@ pub mod text;
 pub mod time;
 
 #[cfg(test)]
-mod random;
+pub mod random;

@@ -533,7 +533,7 @@ fn sources_are_texts_or_objects_that_name_the_operator() {
 fn the_defaults_of_ddns_are_good() {
     let parsed = ddns(r#""interval": 10"#);
     let ddns = parsed.config.unwrap().ddns.unwrap();
-    assert_eq!(ddns.sources.len(), source::DEFAULTS.len());
+    assert_eq!(ddns.sources.len(), crate::monitor::ddns::source::DEFAULTS.len());
     assert_eq!(
         (ddns.families, ddns.per_wan, ddns.announce_start, ddns.refresh),
         (vec![Family::V4], false, false, None)

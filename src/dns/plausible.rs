@@ -185,16 +185,6 @@ mod tests {
     }
 
     #[test]
-    fn servers_that_need_no_internet() {
-        for near in ["10.1.1.1", "192.168.1.1", "127.0.0.53", "169.254.0.1", "fd00::53", "fe80::1", "::1"] {
-            assert!(is_private(near.parse().unwrap()), "{near}");
-        }
-        for far in ["8.8.8.8", "100.64.0.1", "198.18.0.53", "2001:4860:4860::8888"] {
-            assert!(!is_private(far.parse().unwrap()), "{far}");
-        }
-    }
-
-    #[test]
     fn names_that_cannot_exist_are_valid_and_differ() {
         assert_eq!(invalid_label(0x1f), "imon-000000000000001f.invalid");
         assert_eq!(invalid_label(u64::MAX).len(), 29);

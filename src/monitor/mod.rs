@@ -48,6 +48,12 @@ pub enum Effect {
     Save,
 }
 
+impl From<ProbeId> for Effect {
+    fn from(id: ProbeId) -> Self {
+        Self::Probe(id)
+    }
+}
+
 /// What was seen.
 #[derive(Clone, Debug)]
 pub enum Seen<'a> {

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::stats::Stats;
-use crate::monitor::Effect;
 use crate::probe::{Owner, ProbeId, Reason};
 use crate::base::time::Instant;
 use crate::wire::icmp::IcmpError;
@@ -249,7 +248,7 @@ impl Checker {
     }
 
     /// Does what is due: starts a check, sends a probe, loses one whose time is over.
-    pub fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    pub fn tick<E: From<ProbeId>>(&mut self, now: Instant, out: &mut Vec<E>) {
         if self.next.is_some_and(|next| next <= now) {
             self.start(now, self.plan.count);
             self.next = Some(self.after(now));
@@ -260,7 +259,7 @@ impl Checker {
                 let index = u16::try_from(check.probes.len()).unwrap_or(u16::MAX);
                 check.probes.push(Probe { sent: now, outcome: Outcome::Waiting });
                 self.counters.sent += 1;
-                out.push(Effect::Probe(ProbeId { owner, check: check.serial, index }));
+                out.push(ProbeId { owner, check: check.serial, index }.into());
             }
             for probe in check.probes.iter_mut().filter(|p| p.sent + plan.wait <= now) {
                 if probe.outcome == Outcome::Waiting {
@@ -441,7 +440,7 @@ fn next_send(plan: &Plan, settle: Settle, check: &Check) -> Option<Instant> {
 
 #[cfg(test)]
 mod tests {
-    use crate::monitor::*;
+    use super::*;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -453,6 +452,11 @@ mod tests {
         ProbeId { owner: 3, check, index }
     }
 
+    /// Takes probes that a test does not look at.
+    fn unread() -> Vec<ProbeId> {
+        Vec::new()
+    }
+
     fn plan() -> Plan {
         Plan::new(MS * 10_000, 2, MS * 1000)
     }
@@ -461,12 +465,9 @@ mod tests {
     fn run(c: &mut Checker, end: Instant) -> Vec<(u64, ProbeId)> {
         let mut sent = Vec::new();
         while let Some(now) = c.poll_at().filter(|t| *t <= end) {
-            let mut out = Vec::new();
+            let mut out: Vec<ProbeId> = Vec::new();
             c.tick(now, &mut out);
-            for e in out {
-                let Effect::Probe(id) = e else { panic!("{e:?}") };
-                sent.push((now.as_nanos() / 1_000_000, id));
-            }
+            sent.extend(out.into_iter().map(|id| (now.as_nanos() / 1_000_000, id)));
             if c.settled().is_some() {
                 break;
             }
@@ -495,7 +496,7 @@ mod tests {
     #[test]
     fn the_first_reply_settles_a_check_and_saves_the_other_probes() {
         let mut c = Checker::new(3, plan(), Settle::FirstReply, at(0));
-        c.tick(at(0), &mut Vec::new());
+        c.tick(at(0), &mut unread());
         c.reply(at(20), id(1, 0), MS * 20);
         let v = c.judge().unwrap();
         assert!(v.good);
@@ -506,10 +507,10 @@ mod tests {
     #[test]
     fn statistics_wait_for_every_probe() {
         let mut c = Checker::new(3, plan(), Settle::AllProbes, at(0));
-        c.tick(at(0), &mut Vec::new());
+        c.tick(at(0), &mut unread());
         c.reply(at(20), id(1, 0), MS * 20);
         assert_eq!(c.judge(), None);
-        c.tick(at(1000), &mut Vec::new());
+        c.tick(at(1000), &mut unread());
         c.reply(at(1010), id(1, 1), MS * 10);
         let v = c.judge().unwrap();
         assert_eq!((v.stats.min, v.stats.max, v.stats.jitter), (10.0, 20.0, 10.0));
@@ -519,7 +520,7 @@ mod tests {
     fn b34_a_probe_that_could_not_be_sent_is_lost_with_its_reason() {
         let mut c = Checker::new(3, plan(), Settle::AllProbes, at(0));
         for (ms, i) in [(0, 0), (1000, 1)] {
-            c.tick(at(ms), &mut Vec::new());
+            c.tick(at(ms), &mut unread());
             c.lost(id(1, i), Reason::Send(101));
         }
         let v = c.judge().unwrap();
@@ -529,10 +530,10 @@ mod tests {
     #[test]
     fn b47_a_late_reply_is_late_and_counted_as_late() {
         let mut c = Checker::new(3, plan(), Settle::FirstReply, at(0));
-        c.tick(at(0), &mut Vec::new());
-        c.tick(at(1000), &mut Vec::new());
+        c.tick(at(0), &mut unread());
+        c.tick(at(1000), &mut unread());
         c.reply(at(1200), id(1, 0), MS * 1200);
-        c.tick(at(2000), &mut Vec::new());
+        c.tick(at(2000), &mut unread());
         c.reply(at(2200), id(1, 1), MS * 1200);
         let v = c.judge().unwrap();
         assert!(!v.good);
@@ -542,11 +543,11 @@ mod tests {
     #[test]
     fn overlapping_checks_are_judged_in_the_order_of_their_start() {
         let mut c = Checker::new(3, Plan::new(MS * 100, 1, MS * 1000), Settle::FirstReply, at(0));
-        c.tick(at(0), &mut Vec::new());
-        c.tick(at(100), &mut Vec::new());
+        c.tick(at(0), &mut unread());
+        c.tick(at(100), &mut unread());
         c.reply(at(110), id(2, 0), MS * 10);
         assert_eq!(c.judge(), None, "the first check is still open");
-        c.tick(at(1000), &mut Vec::new());
+        c.tick(at(1000), &mut unread());
         let (a, b) = (c.judge().unwrap(), c.judge().unwrap());
         assert_eq!(((a.check, a.good), (b.check, b.good)), ((1, false), (2, true)));
     }
@@ -566,20 +567,20 @@ mod tests {
     fn an_error_with_proof_ends_the_check_early_and_one_without_only_colours() {
         let error = IcmpError { what: "host unreachable", from: "10.0.0.1".parse().unwrap() };
         let mut c = Checker::new(3, Plan::new(MS * 10_000, 1, MS * 1000), Settle::FirstReply, at(0));
-        c.tick(at(0), &mut Vec::new());
+        c.tick(at(0), &mut unread());
         c.lost(id(1, 0), Reason::Icmp(error));
         assert_eq!(c.judge().unwrap().reason, Reason::Icmp(error));
-        c.tick(at(10_000), &mut Vec::new());
+        c.tick(at(10_000), &mut unread());
         c.hint(error);
         assert_eq!(c.judge(), None, "it still waits for a reply");
-        c.tick(at(11_000), &mut Vec::new());
+        c.tick(at(11_000), &mut unread());
         assert_eq!(c.judge().unwrap().reason, Reason::Hinted(error));
     }
 
     #[test]
     fn duplicates_are_not_replies() {
         let mut c = Checker::new(3, plan(), Settle::AllProbes, at(0));
-        c.tick(at(0), &mut Vec::new());
+        c.tick(at(0), &mut unread());
         c.reply(at(1), id(1, 0), MS);
         c.reply(at(2), id(1, 0), MS * 2);
         assert_eq!((c.counters.replies, c.counters.duplicates), (1, 1));
@@ -588,19 +589,19 @@ mod tests {
     #[test]
     fn a_reply_that_comes_after_the_verdict_explains_the_next_one() {
         let mut c = Checker::new(3, Plan::new(MS * 2000, 1, MS * 1000), Settle::FirstReply, at(0));
-        c.tick(at(0), &mut Vec::new());
-        c.tick(at(1000), &mut Vec::new());
+        c.tick(at(0), &mut unread());
+        c.tick(at(1000), &mut unread());
         assert_eq!(c.judge().unwrap().reason, Reason::Silent);
         c.reply(at(1200), id(1, 0), MS * 1200);
-        c.tick(at(2000), &mut Vec::new());
-        c.tick(at(3000), &mut Vec::new());
+        c.tick(at(2000), &mut unread());
+        c.tick(at(3000), &mut unread());
         assert_eq!((c.judge().unwrap().reason, c.counters.late), (Reason::Late(MS * 1200), 1));
     }
 
     #[test]
     fn a_duplicate_after_the_verdict_is_no_reply_either() {
         let mut c = Checker::new(3, plan(), Settle::FirstReply, at(0));
-        c.tick(at(0), &mut Vec::new());
+        c.tick(at(0), &mut unread());
         c.reply(at(1), id(1, 0), MS);
         assert!(c.judge().unwrap().good);
         c.reply(at(2), id(1, 0), MS * 2);
@@ -631,7 +632,7 @@ mod tests {
     #[test]
     fn a_suspend_forgets_what_was_under_way() {
         let mut c = Checker::new(3, plan(), Settle::FirstReply, at(0));
-        c.tick(at(0), &mut Vec::new());
+        c.tick(at(0), &mut unread());
         c.restart(at(500));
         assert_eq!((c.is_busy(), c.poll_at()), (false, Some(at(500))));
     }

@@ -83,7 +83,7 @@ as_number!(Fraction, 2);
 
 #[cfg(test)]
 mod tests {
-    use crate::monitor::*;
+    use super::*;
 
     /// The table of the drop-in contract: round-trip times in, V2.99's numbers out.
     #[test]

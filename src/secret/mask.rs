@@ -77,7 +77,7 @@ fn mask_word(word: &str, shown: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::*;
+    use super::*;
 
     #[test]
     fn keys_of_secrets_hide_their_value() {

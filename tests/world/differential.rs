@@ -7,7 +7,6 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use imon::kernel;
 use imon::kernel::{Change, Picture};
 use imon::sys::netlink::{Events, Requests};
 use imon::kernel::news::Message;
@@ -15,7 +14,7 @@ use imon_lab::Lab;
 use libtest_mimic::Trial;
 
 use crate::kernel::{
-    self, Action, Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, MAIN, Mode, Neighbour, News, Route, Rule,
+    Action, Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, MAIN, Mode, Neighbour, News, Route, Rule,
     Settings, Way, scope, state,
 };
 use crate::random::Random;

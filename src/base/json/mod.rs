@@ -285,7 +285,7 @@ fn end_of_text(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::*;
+    use super::*;
 
     fn fault(text: &str) -> Fault {
         match Document::new(text.as_bytes()).and_then(|d| d.root().map(|_| ())) {

@@ -237,7 +237,7 @@ fn operator(host: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::answer::*;
+    use super::*;
 
     #[test]
     fn every_default_is_a_source_and_there_are_two_kinds_and_three_operators() {

@@ -4,7 +4,6 @@
 //! `dyndns2` is the protocol of Dyn's Remote Access Update API, which most providers speak; its return codes are from
 //! there (help.dyn.com, "Return Codes"). `url` is for those that want one URL to be called.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;

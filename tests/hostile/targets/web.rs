@@ -236,7 +236,7 @@ pub(super) fn http(data: &[u8]) {
         Err(why) => {
             assert_clean(&why);
             assert!(!why.contains(SECRET) && why.len() < 500, "{why}");
-            assert_ne!(why, http::TOO_LATE, "the answer has ended, and it waits");
+            assert_ne!(why, imon::web::TOO_LATE, "the answer has ended, and it waits");
         }
     }
 }
