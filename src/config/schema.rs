@@ -4,6 +4,13 @@
 use crate::number::Plain;
 
 /// One setting.
+/// ```
+/// use imon::config::schema;
+///
+/// let key = schema().iter().find(|key| (key.section, key.name) == ("failover", "hold-down")).unwrap();
+/// assert_eq!(key.default, "10");
+/// assert_eq!(key.allowed(), "a number of seconds from 0 to 86400");
+/// ```
 #[derive(Debug)]
 pub struct Key {
     /// The section it stands in: `global` or the name of a monitor.
