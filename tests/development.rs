@@ -1,0 +1,177 @@
+//! What docs/development says is so: requirements and their tests.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code, not imon's core"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+const REQUIREMENTS: &str = "docs/development/requirements.md";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Returns all files below these folders whose names end with `.extension`.
+fn files(folders: &[&str], extension: &str) -> Vec<PathBuf> {
+    let mut left: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
+    let mut found = Vec::new();
+    while let Some(folder) = left.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|it| it == extension) {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folders:?} have no .{extension}");
+    found
+}
+
+/// The families of ids.
+const FAMILIES: &str = "BDVSCUN";
+
+/// Returns the id that a word is: `B8`, `b8`.
+fn id(word: &str) -> Option<String> {
+    let (family, number) = word.split_at_checked(1)?;
+    let family = family.to_ascii_uppercase();
+    let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    (is_number && FAMILIES.contains(&family)).then(|| family + number)
+}
+
+fn user_issue(number: &str) -> Option<String> {
+    number.parse::<u32>().ok().map(|number| format!("user issue #{number}"))
+}
+
+/// Returns the ids in front of a test's name: `b2_b3_…`, `issue3_…`, `user_issue_5_…`.
+fn ids_of_name(name: &str) -> Vec<String> {
+    let mut words = name.split('_').peekable();
+    let mut ids = Vec::new();
+    while let Some(word) = words.next() {
+        let found = match word {
+            "user" if words.peek() == Some(&"issue") => words.nth(1).and_then(user_issue),
+            // Of a function that reads a number.
+            "u8" | "u16" | "u32" | "u64" => None,
+            _ => id(word).or_else(|| user_issue(word.strip_prefix("issue")?)),
+        };
+        match found {
+            Some(id) => ids.push(id),
+            None => break,
+        }
+    }
+    ids
+}
+
+/// Returns the ids that a comment line consists of, if it has nothing else: `/// B26`, `/// D8, user issue #3`.
+fn ids_of_comment(line: &str) -> Vec<String> {
+    let Some(text) = line.trim_start().strip_prefix("//") else { return Vec::new() };
+    let parts = text.trim_start_matches('/').trim().split(", ");
+    let ids = parts.map(|part| part.strip_prefix("user issue #").map_or_else(|| id(part), user_issue));
+    ids.collect::<Option<_>>().unwrap_or_default()
+}
+
+/// Returns the ids in a text for people. `V2.99` is none.
+fn ids_of_text(text: &str) -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    for (at, _) in text.match_indices(|c| FAMILIES.contains(c)) {
+        let before = text[..at].chars().next_back();
+        let digits: String = text[at + 1..].chars().take_while(char::is_ascii_digit).collect();
+        let mut after = text[at + 1 + digits.len()..].chars();
+        let next = after.next();
+        let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let is_version = next == Some('.') && after.next().is_some_and(|c| c.is_ascii_digit());
+        if !is_part(before) && !is_part(next) && !is_version {
+            ids.extend(id(&text[at..at + 1 + digits.len()]));
+        }
+    }
+    for part in text.split("user issue #").skip(1) {
+        let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+        ids.extend(user_issue(&digits));
+    }
+    ids
+}
+
+/// Returns the requirements, and whether each is met.
+fn requirements() -> BTreeMap<String, bool> {
+    let mut found = BTreeMap::new();
+    for line in read(REQUIREMENTS).lines().filter_map(|line| line.strip_prefix("- **")) {
+        let (id, text) = line.split_once("** ").unwrap_or_else(|| panic!("{line}"));
+        let wanted = text.strip_prefix("*Not yet met.* ");
+        let says = wanted.unwrap_or(text);
+        assert!(says.ends_with('.') && says.len() > 20, "{id} says nothing: {says}");
+        assert_eq!(found.insert(id.to_owned(), wanted.is_none()), None, "{id} is defined twice");
+    }
+    assert!(found.len() > 80, "{found:?}");
+    found
+}
+
+/// Returns the ids that tests carry, each with one of those tests.
+fn tested() -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for file in files(&["src", "tests"], "rs") {
+        for line in read(&file).lines() {
+            let name = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+            let name = name.strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next()).unwrap_or_default();
+            for id in ids_of_name(name).into_iter().chain(ids_of_comment(line)) {
+                found.insert(id, format!("{}: {}", file.display(), line.trim()));
+            }
+        }
+    }
+    for patch in files(&["tests/world/mutants"], "patch") {
+        let name = patch.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        found.extend(id(name).map(|id| (id, patch.display().to_string())));
+    }
+    found
+}
+
+#[test]
+fn every_id_is_a_requirement_and_every_requirement_has_a_test() {
+    let (requirements, tested) = (requirements(), tested());
+    for (id, place) in &tested {
+        assert!(requirements.contains_key(id), "{REQUIREMENTS} does not define {id}, which is used in {place}");
+    }
+    let lacking: Vec<&String> =
+        requirements.iter().filter(|(id, met)| **met && !tested.contains_key(*id)).map(|(id, _)| id).collect();
+    assert!(lacking.is_empty(), "no test carries these requirements, though they are called met: {lacking:?}");
+}
+
+#[test]
+fn documents_use_no_other_ids_and_the_changelog_only_those_that_are_met() {
+    let requirements = requirements();
+    let changelog = root().join("CHANGELOG.md");
+    let mut documents = files(&["docs"], "md");
+    documents.extend([changelog.clone(), root().join("README.md"), root().join("CONTRIBUTING.md")]);
+    for document in documents {
+        for id in ids_of_text(&read(&document)) {
+            let met = requirements
+                .get(&id)
+                .unwrap_or_else(|| panic!("{REQUIREMENTS} does not define {id}, which {} uses", document.display()));
+            assert!(*met || document != changelog, "the changelog has {id}, which {REQUIREMENTS} calls not yet met");
+        }
+    }
+}
+
+#[test]
+fn ids_are_recognised() {
+    let names = |name: &str| ids_of_name(name).join(" ");
+    assert_eq!(names("b2_b3_an_upstream_that_dies"), "B2 B3");
+    assert_eq!(names("b1_issue9_a_name"), "B1 user issue #9");
+    assert_eq!(names("user_issue_5_our_own_address"), "user issue #5");
+    assert_eq!((names("u32_at"), names("binary"), names("a_b1_name")), (String::new(), String::new(), String::new()));
+    assert_eq!(ids_of_comment("    /// B26, user issue #3"), ["B26", "user issue #3"]);
+    assert!(ids_of_comment("// B26 is about pings").is_empty() && ids_of_comment("fn b26() {}").is_empty());
+    let text: Vec<String> =
+        ids_of_text("(B2 to B7, user issue #4); V2.99's IPv4, V11. Not A1, xB1 or B1x").into_iter().collect();
+    assert_eq!(text, ["B2", "B7", "V11", "user issue #4"]);
+}
