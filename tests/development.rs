@@ -1,4 +1,4 @@
-//! What docs/development says is so: requirements and their tests.
+//! What docs/development says is so: requirements and their tests, `unsafe` and its reasons.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const REQUIREMENTS: &str = "docs/development/requirements.md";
+const THREAT_MODEL: &str = "docs/development/threat-model.md";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -174,4 +175,36 @@ fn ids_are_recognised() {
     let text: Vec<String> =
         ids_of_text("(B2 to B7, user issue #4); V2.99's IPv4, V11. Not A1, xB1 or B1x").into_iter().collect();
     assert_eq!(text, ["B2", "B7", "V11", "user issue #4"]);
+}
+
+/// Counts the keyword in a source, comments left out.
+fn unsafes(source: &str) -> usize {
+    let code = source.lines().map(|line| line.split("//").next().unwrap_or_default());
+    code.flat_map(|code| code.split(|c: char| !c.is_alphanumeric() && c != '_'))
+        .filter(|word| *word == "unsafe")
+        .count()
+}
+
+#[test]
+fn the_threat_model_has_a_reason_for_every_unsafe() {
+    let mut used = BTreeMap::new();
+    for file in files(&["src"], "rs") {
+        let count = unsafes(&read(&file));
+        if count > 0 {
+            used.insert(file.strip_prefix(root()).unwrap().display().to_string(), count);
+        }
+    }
+    let text = read(THREAT_MODEL);
+    let mut listed = BTreeMap::new();
+    for row in text.lines().filter(|line| line.starts_with("| `src/")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [file, count, purpose, soundness] = cells[..] else { panic!("{row}") };
+        assert!(!purpose.is_empty() && !soundness.is_empty(), "{row}");
+        listed.insert(file.trim_matches('`').to_owned(), count.parse().unwrap_or_else(|e| panic!("{row}: {e}")));
+    }
+    let differ = |one: &BTreeMap<String, usize>, other: &BTreeMap<String, usize>| {
+        one.clone().into_iter().filter(|(file, count)| other.get(file) != Some(count)).collect::<Vec<_>>()
+    };
+    let (stale, missing) = (differ(&listed, &used), differ(&used, &listed));
+    assert_eq!((&stale, &missing), (&vec![], &vec![]), "{THREAT_MODEL} lists the first, the source has the second");
 }
