@@ -1,4 +1,4 @@
-//! What docs/development says is so: requirements and their tests, `unsafe` and its reasons.
+//! What docs/development says is so: requirements and their tests, `unsafe` and its reasons, dependencies.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -9,6 +9,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
 
 const REQUIREMENTS: &str = "docs/development/requirements.md";
 const THREAT_MODEL: &str = "docs/development/threat-model.md";
@@ -207,4 +210,111 @@ fn the_threat_model_has_a_reason_for_every_unsafe() {
     };
     let (stale, missing) = (differ(&listed, &used), differ(&used, &listed));
     assert_eq!((&stale, &missing), (&vec![], &vec![]), "{THREAT_MODEL} lists the first, the source has the second");
+}
+
+/// Licences that only demand to be named along with the program.
+const LICENCES: [&str; 7] =
+    ["MIT", "Apache-2.0", "BSD-3-Clause", "CDLA-Permissive-2.0", "ISC", "Unicode-3.0", "Unlicense"];
+
+/// Packages of which there is more than one version, and why.
+const TWICE: [(&str, &str); 1] =
+    [("syn", "only used by macros at build time; argh_derive and pnet_macros still need version 2")];
+
+/// Returns cargo's description of the workspace's packages and all they need on this machine, tests included. Needs no
+/// network: whoever runs this test has just compiled them.
+fn metadata() -> Value {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let run = |arguments: &[&str]| {
+        let done = Command::new(&cargo).args(arguments).current_dir(root()).output().unwrap();
+        assert!(done.status.success(), "cargo {}: {}", arguments.join(" "), String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let version = run(&["-vV"]);
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_else(|| panic!("{version}"));
+    let mut arguments = vec!["metadata", "--locked", "--offline", "--format-version=1", "--filter-platform", host];
+    if !cfg!(feature = "tls") {
+        arguments.push("--no-default-features");
+    }
+    serde_json::from_str(&run(&arguments)).unwrap()
+}
+
+/// Returns name, version, licence and source of each package.
+fn packages() -> Vec<[String; 4]> {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let all: Vec<_> =
+        packages.iter().map(|p| ["name", "version", "license", "source"].map(|key| text(&p[key]))).collect();
+    assert!(all.len() > 40, "{all:?}");
+    all
+}
+
+/// Returns whether an SPDX expression leaves a choice that is allowed. `OR` binds less than `AND`; old crates write `/` for it.
+fn is_allowed(expression: &str) -> bool {
+    let text = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    matches!(either(&words), Some((true, [])))
+}
+
+/// Whether the part read so far is allowed, and the words after it; `None` if it is not an expression.
+type Judged<'a> = Option<(bool, &'a [&'a str])>;
+
+fn either<'a>(words: &'a [&'a str]) -> Judged<'a> {
+    let (allowed, left) = both(words)?;
+    let ["OR", rest @ ..] = left else { return Some((allowed, left)) };
+    let (other, left) = either(rest)?;
+    Some((allowed || other, left))
+}
+
+fn both<'a>(words: &'a [&'a str]) -> Judged<'a> {
+    let (allowed, left) = one(words)?;
+    let ["AND", rest @ ..] = left else { return Some((allowed, left)) };
+    let (other, left) = both(rest)?;
+    Some((allowed && other, left))
+}
+
+fn one<'a>(words: &'a [&'a str]) -> Judged<'a> {
+    match words {
+        ["(", rest @ ..] => match either(rest)? {
+            (allowed, [")", rest @ ..]) => Some((allowed, rest)),
+            _ => None,
+        },
+        // An exception only allows more.
+        [licence, "WITH", _, rest @ ..] | [licence, rest @ ..] => Some((LICENCES.contains(licence), rest)),
+        [] => None,
+    }
+}
+
+#[test]
+fn every_dependency_has_a_licence_that_is_allowed_and_comes_from_the_registry() {
+    for [name, version, licence, source] in packages() {
+        assert!(is_allowed(&licence), "{name} {version}: is its licence fine? '{licence}'");
+        let is_ours = source.is_empty() && name.starts_with("imon");
+        assert!(is_ours || source.starts_with("registry+"), "{name} {version} comes from '{source}'");
+    }
+}
+
+#[test]
+fn licences_are_judged_as_spdx_means_them() {
+    for fine in ["MIT", "MIT OR Apache-2.0", "MIT/Apache-2.0", "GPL-3.0 OR MIT", "(MIT OR Apache-2.0) AND Unicode-3.0"]
+    {
+        assert!(is_allowed(fine), "{fine}");
+    }
+    for bad in
+        ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR ISC) AND GPL-3.0", "MIT OR", "(MIT", "MIT) OR ISC", "MIT ISC"]
+    {
+        assert!(!is_allowed(bad), "{bad}");
+    }
+}
+
+#[test]
+fn no_dependency_is_used_in_two_versions() {
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for [name, version, ..] in packages() {
+        versions.entry(name).or_default().insert(version);
+    }
+    versions.retain(|_, versions| versions.len() > 1);
+    let allowed: BTreeSet<&str> = TWICE.iter().map(|(name, _)| *name).collect();
+    let found: BTreeSet<&str> = versions.keys().map(String::as_str).collect();
+    assert_eq!(found, allowed, "{versions:?}; allowed are {TWICE:?}");
 }
