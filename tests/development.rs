@@ -1,4 +1,4 @@
-//! What docs/development says is so: requirements and their tests, `unsafe` and its reasons, dependencies.
+//! What docs/development says is so: requirements and their tests, `unsafe` and its reasons, dependencies, releases.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -317,4 +317,15 @@ fn no_dependency_is_used_in_two_versions() {
     let allowed: BTreeSet<&str> = TWICE.iter().map(|(name, _)| *name).collect();
     let found: BTreeSet<&str> = versions.keys().map(String::as_str).collect();
     assert_eq!(found, allowed, "{versions:?}; allowed are {TWICE:?}");
+}
+
+#[test]
+fn the_day_of_the_release_is_the_same_everywhere() {
+    let released = imon::sys::http::RELEASED;
+    let time = imon::time::Wall { secs: released, nanos: 0 }.to_string();
+    let day = time.strip_suffix("T00:00:00.000Z").unwrap_or_else(|| panic!("{time} is no beginning of a day"));
+    let heading = format!("## {} ({day})", env!("CARGO_PKG_VERSION"));
+    assert!(read("CHANGELOG.md").lines().any(|line| line == heading), "CHANGELOG.md has no '{heading}'");
+    let date = format!("SOURCE_DATE_EPOCH={released}\n");
+    assert!(read("debian/package").contains(&date), "debian/package has no {date}");
 }
