@@ -1,4 +1,4 @@
-//! What docs/development says is so: requirements and their tests, `unsafe` and its reasons, dependencies, releases.
+//! What docs/development says is so: requirements and their tests, `unsafe` and its reasons, dependencies, releases, hosted CI.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -328,4 +328,15 @@ fn the_day_of_the_release_is_the_same_everywhere() {
     assert!(read("CHANGELOG.md").lines().any(|line| line == heading), "CHANGELOG.md has no '{heading}'");
     let date = format!("SOURCE_DATE_EPOCH={released}\n");
     assert!(read("debian/package").contains(&date), "debian/package has no {date}");
+}
+
+#[test]
+fn hosted_ci_runs_our_script_and_nobody_elses_actions() {
+    for workflow in files(&[".github/workflows"], "yml") {
+        let text = read(&workflow);
+        let uses: Vec<&str> =
+            text.lines().filter_map(|line| line.split_once("uses: ").map(|(_, action)| action)).collect();
+        assert!(uses.iter().all(|action| action.starts_with("actions/checkout@")), "{}: {uses:?}", workflow.display());
+        assert!(text.contains("- run: .ci/run\n"), "{}", workflow.display());
+    }
 }
