@@ -1,5 +1,6 @@
 //! The commands of the README and the guide, run in the lab as they stand there, with the output that they show.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -8,8 +9,11 @@ use imon_lab::roles::{Dns, DnsMode, Http, Record};
 use imon_lab::{Fault, Lab, Signal, Wan};
 use libtest_mimic::Trial;
 
-use crate::documents::{Block, Kind, blocks, commands, transcript, users};
-use crate::{SOON, public_lab};
+use serde_json::{Value, json};
+
+use crate::documents::{Block, Kind, blocks, commands, file, transcript, users};
+use crate::support::wait_status;
+use crate::{SOON, public_lab, trials};
 
 /// A document's blocks are run one after the other in a lab of its own.
 pub(crate) fn tests() -> Vec<Trial> {
@@ -21,7 +25,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     };
     let is_run = |block: &Block| matches!(block.kind(), Some(Kind::Lab | Kind::Transcript));
     let documents = users().into_iter().filter(|document| blocks(document).iter().any(is_run));
-    documents.map(trial).collect()
+    documents.map(trial).chain(trials![the_guide_names_every_field_of_the_status]).collect()
 }
 
 /// Programs that blocks for the lab may run. The lab shares its files with this machine but for a few folders.
@@ -216,4 +220,46 @@ fn is_time(a: &str, b: &str) -> bool {
 fn is_measured(a: &str, b: &str, has_unit: bool) -> bool {
     let number = |text: &str| text.trim_end_matches([',', ';']).parse::<f64>().is_ok();
     number(a) && number(b) && (has_unit || (a.contains('.') && b.contains('.')))
+}
+
+/// Every key of a status, but for the numbers of checks, which are those of events.
+fn keys(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                found.insert(key.clone());
+                if key != "last" {
+                    keys(value, found);
+                }
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
+fn the_guide_names_every_field_of_the_status() {
+    let world = World::new();
+    let text = configuration("docs/guide/failover.md", 0);
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["updown"] = json!({ "enable": true, "interval": 1, "monitorip": "1.1.1.1", "addping": "192.168.42.1",
+        "dnsserver": "8.8.8.8", "dnslookup": "microsoft.com" });
+    config["ping"] = json!({ "enable": true, "interval": 1, "monitorip": "9.9.9.9" });
+    config["ddns"] = json!({ "enable": true, "sources": ["http://icanhazip.com/", "dns:opendns"] });
+    let imon = world.lab.imon("router").instance("all", &config.to_string()).nosyslog().spawn();
+    let status = wait_status(&world.lab, &imon, "all", "all monitors have seen something", |s| {
+        let monitors = &s["monitors"];
+        monitors["failover"]["active"] == "wan1"
+            && monitors["updown"]["state"] == "online"
+            && monitors["ping"]["targets"][0]["last"].is_object()
+            && monitors["ddns"]["addresses"][0]["state"] == "known"
+    });
+    let mut found = BTreeSet::new();
+    keys(&status, &mut found);
+    assert!(found.len() > 30, "{found:?}");
+    let guide = file("docs/guide/operate.md");
+    let section = guide.split("\n## ").find(|section| section.starts_with("The status file\n")).unwrap();
+    let named: BTreeSet<&str> = section.split('`').skip(1).step_by(2).flat_map(|span| span.split('.')).collect();
+    let missing: Vec<&String> = found.iter().filter(|key| !named.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "The status has more than docs/guide/operate.md says: {missing:?}\n{status:#}");
 }
