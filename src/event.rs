@@ -555,7 +555,7 @@ impl Event {
         self.action().filter(|call| !ON_REQUEST.contains(&call.name) || requested.contains(&call.name))
     }
 
-    /// The whole event as one line of JSON, for `IMON_JSON`. Its fields are documented in the README.
+    /// The whole event as one line of JSON, for `IMON_JSON`. docs/guide/operate.md documents its fields.
     #[must_use]
     pub fn json(&self, instance: &str, clock: Clock, address: Option<IpAddr>) -> String {
         let mut j = Json {
@@ -644,7 +644,7 @@ impl Event {
         Self::examples(Instant::ZERO).iter().filter_map(|e| e.action().map(|a| a.name)).collect()
     }
 
-    /// One example of each event that calls the action script, by its name, for `imon test-action` and the README.
+    /// One example of each event that calls the action script, by its name, for `imon test-action` and tests.
     #[must_use]
     pub fn examples(now: Instant) -> Vec<Self> {
         let target: Rc<str> = "1.1.1.1".into();
