@@ -555,7 +555,7 @@ mod tests {
     #[test]
     fn missed_grid_points_make_no_burst() {
         let mut c = Checker::new(3, plan(), Settle::FirstReply, at(0));
-        let mut out = Vec::new();
+        let mut out = unread();
         c.tick(at(35_000), &mut out);
         assert_eq!(out.len(), 1);
         c.reply(at(35_001), id(1, 0), MS);

@@ -49,7 +49,7 @@ const OUR_CONVENTION: Option<u32> = if cfg!(target_arch = "x86_64") {
 #[rustfmt::skip]
 const REFUSED: &[libc::c_long] = &[
     libc::SYS_execve, libc::SYS_execveat, libc::SYS_clone, libc::SYS_clone3,
-    libc::SYS_kill, libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev, libc::SYS_pidfd_open,
+    libc::SYS_kill, libc::SYS_tgkill, libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev, libc::SYS_pidfd_open,
     libc::SYS_openat2, libc::SYS_open_by_handle_at, libc::SYS_truncate, libc::SYS_unlinkat, libc::SYS_renameat2, libc::SYS_linkat,
     libc::SYS_symlinkat, libc::SYS_mkdirat, libc::SYS_mknodat, libc::SYS_fchmodat, libc::SYS_fchownat, libc::SYS_memfd_create,
     libc::SYS_unshare, libc::SYS_setns, libc::SYS_mount, libc::SYS_umount2, libc::SYS_pivot_root, libc::SYS_chroot,
@@ -69,12 +69,15 @@ const REFUSED_BY_OLD_NAMES: &[libc::c_long] = &[
 #[cfg(not(any(target_arch = "x86_64", target_arch = "arm", target_arch = "mips")))]
 const REFUSED_BY_OLD_NAMES: &[libc::c_long] = &[];
 
+/// Flags of open(2) that change a file.
+const WRITING: libc::c_int = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
+
 /// Calls that are refused if an argument (by its place) has one of these bits: files opened for writing, memory that is
 /// made executable.
 const REFUSED_WITH: &[(libc::c_long, u32, libc::c_int)] = &[
     #[cfg(any(target_arch = "x86_64", target_arch = "arm", target_arch = "mips"))]
-    (libc::SYS_open, 1, libc::O_ACCMODE | libc::O_CREAT),
-    (libc::SYS_openat, 2, libc::O_ACCMODE | libc::O_CREAT),
+    (libc::SYS_open, 1, WRITING),
+    (libc::SYS_openat, 2, WRITING),
     (libc::SYS_mprotect, 2, libc::PROT_EXEC),
     #[cfg(not(target_arch = "arm"))]
     (libc::SYS_mmap, 2, libc::PROT_EXEC),
@@ -201,7 +204,7 @@ mod tests {
     fn files_are_opened_for_reading_only() {
         let open = |flags| ours(libc::SYS_openat, [libc::AT_FDCWD, 0, flags]);
         assert_eq!(open(libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW), ALLOW);
-        for flags in [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_WRONLY | libc::O_APPEND] {
+        for flags in [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_WRONLY | libc::O_APPEND, libc::O_TRUNC] {
             assert_eq!(open(flags), REFUSE, "{flags:#o}");
         }
     }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use imon::kernel as net;
 use imon::kernel::{Change, Picture};
 use imon::sys::netlink::{Events, Requests};
 use imon::kernel::news::Message;
@@ -14,7 +15,7 @@ use imon_lab::Lab;
 use libtest_mimic::Trial;
 
 use crate::kernel::{
-    Action, Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, MAIN, Mode, Neighbour, News, Route, Rule,
+    self, Action, Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, MAIN, Mode, Neighbour, News, Route, Rule,
     Settings, Way, scope, state,
 };
 use crate::random::Random;
@@ -234,7 +235,7 @@ fn words(result: Result<(), Errno>) -> String {
 }
 
 fn compare(kernel: &Kernel, real: &mut Real, v6: bool) -> Result<(), String> {
-    let mut links: Vec<kernel::Link> = kernel.links().cloned().collect();
+    let mut links: Vec<net::Link> = kernel.links().cloned().collect();
     links.sort_by_key(|l| l.index);
     let mut real_links = real.links();
     real_links.sort_by_key(|l| l.index);
@@ -280,7 +281,7 @@ fn news(told: &[News], heard: &[News]) -> Result<(), String> {
         };
         all.iter().filter_map(news).collect()
     };
-    let links = |all: &[News]| -> Vec<kernel::Link> {
+    let links = |all: &[News]| -> Vec<net::Link> {
         let mut links: Vec<_> =
             all.iter().filter_map(|n| if let News::Link(l) = n { Some(l.clone()) } else { None }).collect();
         links.sort_by_key(|l| l.index);
@@ -336,7 +337,7 @@ fn imons(kernel: &mut Kernel, requests: &mut Requests, events: &mut Events) -> R
 fn imons_way(kernel: &Kernel, requests: &mut Requests, to: IpAddr) -> Result<(), String> {
     let IpAddr::V4(ip) = to else { return Ok(()) };
     let (ours, theirs) = (kernel.way_to(ip), requests.way(ip).map_err(|e| e.errno));
-    let several = kernel.ways(&Flow { protocol: kernel::UDP, ..Flow::to(to) }).len() > 1;
+    let several = kernel.ways(&Flow { protocol: net::UDP, ..Flow::to(to) }).len() > 1;
     if ours == theirs || several { Ok(()) } else { Err(format!("imon's way to {ip}: {ours:?}, really {theirs:?}")) }
 }
 
@@ -985,13 +986,13 @@ impl Draw {
             if self.random.percent(90) {
                 route.hops.truncate(1);
             }
-            let hop = |h: &Hop| kernel::Hop { index: h.index, gateway: h.gateway.map(v4), onlink: h.onlink, dead: false };
-            let route = kernel::Route {
+            let hop = |h: &Hop| net::Hop { index: h.index, gateway: h.gateway.map(v4), onlink: h.onlink, dead: false };
+            let route = net::Route {
                 table: route.table,
                 destination: v4(route.destination),
                 prefix: route.prefix,
                 metric: route.metric,
-                protocol: kernel::PROTOCOL,
+                protocol: net::PROTOCOL,
                 tos: route.tos,
                 source: route.source.map(v4),
                 hops: route.hops.iter().map(hop).collect(),
@@ -1008,10 +1009,10 @@ impl Draw {
             self.rule_of(false)
         };
         let table = if let Action::Table(table) = rule.action { table } else { MAIN };
-        let rule = kernel::Rule {
+        let rule = net::Rule {
             priority: priority.unwrap_or(22_011),
             table,
-            protocol: kernel::PROTOCOL,
+            protocol: net::PROTOCOL,
             inverted: rule.inverted,
             source: rule.source.map(|(ip, _)| v4(ip)),
             source_length: rule.source.map_or(0, |(_, n)| n),
@@ -1022,7 +1023,7 @@ impl Draw {
             mark: rule.mark,
             device: rule.device,
             suppress: rule.suppress,
-            ..kernel::Rule::default()
+            ..net::Rule::default()
         };
         match self.random.below(2) {
             _ if remove => Change::RemoveRule(rule),

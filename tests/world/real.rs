@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use imon::kernel;
+use imon::kernel as net;
 use imon::kernel::Change;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -202,7 +202,7 @@ impl Real {
         all
     }
 
-    pub fn links(&mut self) -> Vec<kernel::Link> {
+    pub fn links(&mut self) -> Vec<net::Link> {
         let answers = self.ask(request(18, DUMP, &[0; 16])).unwrap();
         answers.iter().filter_map(|raw| link(&raw.body)).collect()
     }
@@ -502,13 +502,13 @@ fn flow_body(flow: &Flow, flags: u32) -> Vec<u8> {
     out
 }
 
-fn link(body: &[u8]) -> Option<kernel::Link> {
+fn link(body: &[u8]) -> Option<net::Link> {
     if body[0] != 0 {
         return None;
     }
     let flags = u32_at(body, 8);
     let mut link =
-        kernel::Link { index: u32_at(body, 4), up: flags & 1 != 0, carrier: flags & 0x10000 != 0, ..kernel::Link::default() };
+        net::Link { index: u32_at(body, 4), up: flags & 1 != 0, carrier: flags & 0x10000 != 0, ..net::Link::default() };
     for (kind, value) in attributes(&body[16..]) {
         match kind {
             3 => link.name = text(value),

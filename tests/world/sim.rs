@@ -1,7 +1,6 @@
 //! A world in memory, for the whole loop: waiting makes the clock jump to whatever comes next. What a host does is a
 //! function of the time, so a test knows the truth that the program has to find out.
 
-use imon::config::source;
 use imon::engine::world;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -17,12 +16,10 @@ use imon::config::Overrides;
 use imon::engine::world::{Dialer, Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Source, Store, Waited, World};
 use imon::engine::{Daemon, Start};
 use imon::event::{Monitor, Severity};
-use imon::sys::configuration;
 use imon::config::source::Loaded;
 use imon::monitor::ddns::{Found, NotFound};
 use imon::kernel::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
 use imon::engine::world::Stamp;
-use imon::sys::netlink;
 use imon::engine::world::Refused;
 use imon::kernel::path::{Families, Via};
 use imon::engine::world::OpenError;
@@ -287,7 +284,7 @@ impl SimWorld {
 
     /// Somebody writes the configuration file at that moment.
     pub fn configure(&mut self, at: Instant, config: &str) {
-        self.arrive(at, Arrival::File(source::Source::instance(INSTANCE, None).file.into(), config.to_owned()));
+        self.arrive(at, Arrival::File(imon::config::source::Source::instance(INSTANCE, None).file.into(), config.to_owned()));
     }
 
     /// Somebody does something at that moment.
@@ -298,14 +295,14 @@ impl SimWorld {
     /// Runs the program with a configuration in this world until it ends or waiting fails as it is to, and gives the world
     /// back.
     pub fn run(mut self, config: &str) -> Self {
-        let source = source::Source::instance(INSTANCE, None);
+        let source = imon::config::source::Source::instance(INSTANCE, None);
         self.files.insert(source.file.into(), config.into());
         self.start(INSTANCE)
     }
 
     /// The same with the configuration that an instance has, also after the end of another.
     pub fn start(mut self, instance: &str) -> Self {
-        let source = source::Source::instance(instance, None);
+        let source = imon::config::source::Source::instance(instance, None);
         self.status = format!("/run/imon/{instance}.json").into();
         // Of what the one before was told or waited for nothing comes to this one.
         (self.signals, self.killed) = (Arrived::default(), false);
@@ -317,7 +314,7 @@ impl SimWorld {
         assert!(loaded.errors.is_empty(), "{:?}", loaded.errors);
         let (config, print) = (loaded.config.unwrap(), loaded.print);
         let start = Start { world: self, source, config, print, instance: instance.to_owned() };
-        let mut daemon = Daemon::new(start).unwrap_or_else(|refused| panic!("{}", refused.0));
+        let mut daemon = Daemon::new(start).unwrap_or_else(|refused| panic!("{}", refused.0.in_words::<Self>()));
         let result = daemon.run();
         let world = daemon.into_world();
         let broken = world.killed || world.broken.is_some_and(|at| at <= world.now);
@@ -517,7 +514,7 @@ impl Store for SimWorld {
     type File = PathBuf;
     type Lock = ();
 
-    fn load(&mut self, source: &source::Source) -> Loaded {
+    fn load(&mut self, source: &imon::config::source::Source) -> Loaded {
         let Some(text) = self.files.get(Path::new(&source.file)) else {
             return imon::sys::configuration::unreadable(source, &io::ErrorKind::NotFound.into());
         };
@@ -934,6 +931,10 @@ impl World for SimWorld {
     }
 
     /// xorshift64.
+    fn in_words(e: &io::Error) -> String {
+        imon::base::error::text(e)
+    }
+
     fn random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;

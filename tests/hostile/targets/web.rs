@@ -1,5 +1,6 @@
 //! Web servers: their pages, and their answers byte by byte; and the secrets that they may repeat.
 
+use imon::web;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -236,7 +237,7 @@ pub(super) fn http(data: &[u8]) {
         Err(why) => {
             assert_clean(&why);
             assert!(!why.contains(SECRET) && why.len() < 500, "{why}");
-            assert_ne!(why, imon::web::TOO_LATE, "the answer has ended, and it waits");
+            assert_ne!(why, web::TOO_LATE, "the answer has ended, and it waits");
         }
     }
 }

@@ -3,7 +3,6 @@
 use imon::kernel::news;
 use std::net::{IpAddr, Ipv4Addr};
 
-use imon::wire::rtnetlink;
 
 use super::{Errno, Kernel};
 

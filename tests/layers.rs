@@ -1,0 +1,137 @@
+//! Modules stand in layers: each uses only those below its own. The picture is in docs/development/architecture.md.
+#![allow(clippy::disallowed_methods, clippy::panic, reason = "test code, not imon's core")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Top-level modules from the lowest layer to the highest. Modules of one layer do not know each other.
+const LAYERS: [&[&str]; 13] = [
+    &["base"],
+    &["addr", "secret"],
+    &["kernel"],
+    &["wire", "routing"],
+    &["dns"],
+    &["probe"],
+    &["event"],
+    &["monitor"],
+    &["config", "web"],
+    &["snapshot", "diagnose"],
+    &["engine"],
+    &["sys", "selftest"],
+    &["cli"],
+];
+/// Lines of the file with the engine's loop.
+const LONGEST_LOOP: usize = 400;
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// A file's code without comments and without its tests.
+fn code(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |all, line| all + line + "\n")
+}
+
+/// The first names behind `crate::`, those in braces too.
+fn used(code: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let name = |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
+        if let Some(list) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut item = String::new();
+            for c in list.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => {
+                        names.insert(name(item.trim()));
+                        item.clear();
+                        continue;
+                    }
+                    _ => {}
+                }
+                item.push(c);
+            }
+            names.insert(name(item.trim()));
+        } else {
+            names.insert(name(rest));
+        }
+    }
+    names
+}
+
+#[test]
+fn a_module_uses_only_modules_of_lower_layers() {
+    let layer = |module: &str| LAYERS.iter().position(|layer| layer.contains(&module));
+    let mut paths = Vec::new();
+    files(&source(), &mut paths);
+    let (mut wrong, mut edges) = (Vec::new(), 0);
+    for path in &paths {
+        let inside = path.strip_prefix(source()).unwrap_or(path);
+        let Some(first) = inside.iter().next().and_then(|first| first.to_str()) else { continue };
+        let module = first.trim_end_matches(".rs");
+        if ["lib", "main"].contains(&module) || path.ends_with("tests.rs") {
+            continue;
+        }
+        let Some(own) = layer(module) else { panic!("{}: the module {module} has no layer", inside.display()) };
+        for other in used(&code(path)) {
+            if other == module || layer(&other).is_none() {
+                continue;
+            }
+            edges += 1;
+            if layer(&other) >= Some(own) {
+                wrong.push(format!("{} uses crate::{other}", inside.display()));
+            }
+        }
+    }
+    assert!(edges > 150, "only {edges} uses were found");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_layer_is_there() {
+    let lib = code(&source().join("lib.rs"));
+    let declared: BTreeSet<&str> =
+        lib.lines().filter_map(|line| line.trim().strip_suffix(';')?.rsplit_once("mod ").map(|(_, name)| name)).collect();
+    let layers: BTreeSet<&str> = LAYERS.iter().flat_map(|layer| layer.iter().copied()).collect();
+    assert_eq!(declared, layers);
+}
+
+/// A folder's module is `mod.rs` in it, never a file of its name beside it.
+#[test]
+fn one_convention_for_module_files() {
+    let mut paths = Vec::new();
+    files(&source(), &mut paths);
+    for path in paths {
+        let beside = path.with_extension("");
+        assert!(!beside.is_dir(), "{} belongs into {}/mod.rs", path.display(), beside.display());
+    }
+}
+
+#[test]
+fn a_list_in_braces_is_read() {
+    let names = used("use crate::{a, b::{c, d}};\nlet x = crate::e::f();");
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["a", "b", "e"]);
+}
+
+#[test]
+fn the_loop_fits_on_a_few_screens() {
+    let path = source().join("engine/mod.rs");
+    let lines = std::fs::read_to_string(&path).map_or(0, |text| text.lines().count());
+    assert!((1..=LONGEST_LOOP).contains(&lines), "{}: {lines} lines", path.display());
+}
