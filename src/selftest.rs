@@ -5,26 +5,26 @@ use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::config::{Overrides, edit, parse};
-use crate::monitor::ddns::source::Source;
-use crate::monitor::ddns::answer;
 use crate::addr::family::Family;
-use crate::probe::round::{Checker, Plan, Settle};
+use crate::base::time;
+use crate::base::time::{Instant, Wall};
+use crate::config::{Overrides, edit, parse};
+use crate::dns::resolver;
+use crate::kernel::news::News;
+use crate::kernel::{Change, Hop, MAIN, PROTOCOL, Route};
+use crate::monitor::ddns::answer;
+use crate::monitor::ddns::source::Source;
 use crate::monitor::ddns::survey::Survey;
 use crate::monitor::failover::choice::{Choice, Condition, Decision};
-use crate::probe::stats::{Fraction, Millis, Stats};
 use crate::monitor::updown;
 use crate::monitor::updown::Updown;
 use crate::monitor::{Effect, Seen};
-use crate::kernel::{Change, Hop, MAIN, PROTOCOL, Route};
-use crate::dns::resolver;
-use crate::base::time;
-use crate::base::time::{Instant, Wall};
+use crate::probe::round::{Checker, Plan, Settle};
+use crate::probe::stats::{Fraction, Millis, Stats};
 use crate::wire::dns;
 use crate::wire::dns::{Class, Kind, Name, Question};
 use crate::wire::icmp::{Codec, Heard, Token};
 use crate::wire::rtnetlink;
-use crate::kernel::news::News;
 
 /// Round-trip times in milliseconds and probes sent; least, mean, greatest, loss, jitter and whether it is alive, as V2.99
 /// wrote them.

@@ -7,18 +7,18 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use crate::base::time::{Clock, Wall};
 use crate::event::{PingJson, Role};
 use crate::monitor::ddns::answer::Nat;
-use crate::probe::Owner;
-use crate::probe::round::{Checker, Counters, Verdict};
 use crate::monitor::ddns::sinks::Stamp;
 use crate::monitor::ddns::{Ddns, Track};
 use crate::monitor::failover::{Failover, Wan};
 use crate::monitor::ping::Ping;
-use crate::probe::stats::{Fraction, Millis};
 use crate::monitor::updown::{State, Updown};
+use crate::probe::Owner;
+use crate::probe::round::{Checker, Counters, Verdict};
+use crate::probe::stats::{Fraction, Millis};
 use crate::routing::State as Link;
-use crate::base::time::{Clock, Wall};
 
 /// What the status is made of.
 pub struct Sources<'a> {

@@ -10,17 +10,17 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use imon::base::time::Instant;
 use imon::event::What;
-use imon::probe::round::Plan;
 use imon::event::cause::Cause;
+use imon::kernel::{Address, Hop, Link, MAIN, Picture, Route};
 use imon::monitor::failover::choice::Condition;
 use imon::monitor::failover::health::{Limit, Quality};
 use imon::monitor::failover::{Failover, Setup, WanSetup};
 use imon::monitor::{Effect, Seen};
 use imon::probe::ProbeId;
-use imon::kernel::{Address, Hop, Link, MAIN, Picture, Route};
+use imon::probe::round::Plan;
 use imon::routing::{Gateway, Policy, Road, State, View};
-use imon::base::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
 /// Targets of the WANs have their numbers; what is pinged after a switch has this and the WAN's.

@@ -106,8 +106,10 @@ fn a_module_uses_only_modules_of_lower_layers() {
 #[test]
 fn every_layer_is_there() {
     let lib = code(&source().join("lib.rs"));
-    let declared: BTreeSet<&str> =
-        lib.lines().filter_map(|line| line.trim().strip_suffix(';')?.rsplit_once("mod ").map(|(_, name)| name)).collect();
+    let declared: BTreeSet<&str> = lib
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(';')?.rsplit_once("mod ").map(|(_, name)| name))
+        .collect();
     let layers: BTreeSet<&str> = LAYERS.iter().flat_map(|layer| layer.iter().copied()).collect();
     assert_eq!(declared, layers);
 }

@@ -3,4 +3,3 @@
 pub mod family;
 pub mod host;
 pub mod scope;
-

@@ -7,8 +7,8 @@ use argh::FromArgs;
 
 use super::{check, configure};
 use crate::addr::family::Family;
-use crate::sys::{worker, writer};
 use crate::base::text::{Clean, nearest};
+use crate::sys::{worker, writer};
 
 /// Which configuration, for every command.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

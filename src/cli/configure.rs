@@ -6,19 +6,21 @@ use std::path::Path;
 
 use super::args::Selection;
 use super::{CONFIGURATION, OK, USAGE, check, complain, fail, print, with_signals};
-use crate::config::edit;
+use crate::base::text::Clean;
 use crate::config;
-use crate::config::{MONITORS, instance};
-use crate::config::dialogue::{Answer, Device, Given, Head, Machine, QUESTIONS, Question, fresh, head, prompt, typed, yes};
+use crate::config::dialogue::{
+    Answer, Device, Given, Head, Machine, QUESTIONS, Question, fresh, head, prompt, typed, yes,
+};
+use crate::config::edit;
 use crate::config::source::{Loaded, Source};
-use crate::kernel::{MAIN, Picture};
+use crate::config::{MONITORS, instance};
 use crate::dns::resolver;
+use crate::kernel::{MAIN, Picture};
+use crate::sys::configuration;
 use crate::sys::files;
 use crate::sys::files::ScriptFault;
 use crate::sys::netlink::Requests;
 use crate::sys::{clock, error_text, signal, terminal};
-use crate::base::text::Clean;
-use crate::sys::configuration;
 
 /// What to do.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -6,19 +6,19 @@ use std::time::Duration;
 use super::args::Ask;
 use super::{CONFIGURATION, OK, complain, fail, print};
 use crate::addr::family::Family;
-use crate::monitor::ddns::source::{DEFAULTS, Source};
 use crate::base::json::fields::Writer;
+use crate::base::time::Instant;
+use crate::kernel::path::Bound;
+use crate::monitor::ddns::source::{DEFAULTS, Source};
 use crate::monitor::ddns::survey::Survey;
 use crate::monitor::ddns::{Found, NotFound};
 use crate::probe::stats::Millis;
 use crate::sys::clock;
-use crate::kernel::path::Bound;
 use crate::sys::net::interface_index;
 use crate::sys::poll::Poll;
-use crate::sys::worker::Worker;
-use crate::base::time::Instant;
-use crate::web::{GRACE, Job, LOOKUP_LIMIT, Report, Task};
 use crate::sys::web_worker;
+use crate::sys::worker::Worker;
+use crate::web::{GRACE, Job, LOOKUP_LIMIT, Report, Task};
 
 /// No address is believed.
 const NOT_FOUND: u8 = 1;

@@ -12,22 +12,22 @@ mod test_action;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use crate::config::source::{Loaded, Source};
+use crate::engine::world::OpenError;
 use crate::engine::{Daemon, Refused, Start};
 use crate::event::Severity;
-use crate::config::source::{Loaded, Source};
+use crate::sys;
+use crate::sys::configuration;
 use crate::sys::files::{Runtime, RuntimeError};
 use crate::sys::log::Logger;
 use crate::sys::notify::Notify;
-use crate::engine::world::OpenError;
 use crate::sys::real::Real;
 use crate::sys::shortage;
 use crate::sys::signal;
 use crate::sys::signal::Signals;
-use crate::sys;
-use crate::sys::{clock, files};
 use crate::sys::web_worker;
+use crate::sys::{clock, files};
 use args::{Command, Parsed, Selection};
-use crate::sys::configuration;
 
 /// Everything went well, or the daemon was asked to stop.
 const OK: u8 = 0;
@@ -210,7 +210,10 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
                 Refused::Ping(e) if is_forbidden(e) => (CONFIGURATION, no_socket(e)),
                 Refused::Ping(e) => (FAILURE, no_socket(e)),
                 Refused::Routes => (CONFIGURATION, no_routes()),
-                Refused::Device(_) => (CONFIGURATION, format!("{}: give each failover instance its own interfaces", why.in_words::<Real>())),
+                Refused::Device(_) => (
+                    CONFIGURATION,
+                    format!("{}: give each failover instance its own interfaces", why.in_words::<Real>()),
+                ),
                 Refused::Netlink(_) | Refused::Short(..) => (FAILURE, why.in_words::<Real>()),
             };
             refuse(code, &[text], &mut world.logger, &world.notify)

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use super::args::Selection;
 use super::{CONFIGURATION, FAILURE, OK, USAGE, complain, fail, print, source};
+use crate::base::number::{Plain, Rounded};
+use crate::base::text::{Clean, nearest};
+use crate::base::time::Instant;
 use crate::engine::environment;
 use crate::engine::world::Ending;
 use crate::event::Event;
-use crate::base::number::{Plain, Rounded};
 use crate::sys::clock;
+use crate::sys::configuration;
 use crate::sys::poll::Poll;
 use crate::sys::process;
 use crate::sys::shortage;
 use crate::sys::signal::Signals;
-use crate::base::text::{Clean, nearest};
-use crate::base::time::Instant;
-use crate::sys::configuration;
 
 /// From SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);

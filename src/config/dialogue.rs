@@ -4,11 +4,11 @@
 use crate::addr::scope;
 use std::net::Ipv4Addr;
 
+use crate::base::number;
+use crate::base::text::{Clean, nearest};
 use crate::config::edit;
 use crate::config::{Key, Kind, MONITORS, schema};
 use crate::kernel::Address;
-use crate::base::number;
-use crate::base::text::{Clean, nearest};
 
 /// One question.
 #[derive(Debug)]

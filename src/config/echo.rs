@@ -5,9 +5,9 @@ use serde_json::value::RawValue;
 
 use crate::base::json;
 use crate::base::json::{Entry, Value};
-use crate::secret::mask;
 use crate::base::number;
 use crate::base::text::Clean;
+use crate::secret::mask;
 
 /// A section of the file and its keys, for the log: `** [name] ** `, then a line for each key.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use serde_json::value::RawValue;
 
-use crate::base::json::{Document, Entry, Fault};
 use super::schema::{Key, Kind, schema};
 use super::value::Setting;
 use super::{Place, Problem, echo, section_names, value};
+use crate::base::json::{Document, Entry, Fault};
 use crate::base::number::Plain;
 use crate::base::text::{Clean, nearest};
 

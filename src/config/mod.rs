@@ -41,23 +41,23 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use echo::Section;
 pub use crate::base::json::MAX_BYTES;
+pub use echo::Section;
 pub use schema::{Key, Kind, MONITORS, schema};
 pub use updates::keys as update_keys;
 
 use crate::addr::family::Family;
-use crate::monitor::ddns::source::{DEFAULTS, Source};
 use crate::addr::host::Host;
-use crate::probe::round::Plan;
+use crate::base::json::Document;
+use crate::base::number::Plain;
+use crate::base::text::{Clean, nearest};
 use crate::monitor::ddns;
+use crate::monitor::ddns::source::{DEFAULTS, Source};
+use crate::monitor::ddns::update::Update;
 use crate::monitor::failover::Probe;
 use crate::monitor::failover::health::{Limit, Quality};
-use crate::base::number::Plain;
+use crate::probe::round::Plan;
 use crate::routing::Gateway;
-use crate::base::text::{Clean, nearest};
-use crate::monitor::ddns::update::Update;
-use crate::base::json::Document;
 use settings::{Report, Settings};
 use value::{Reading, Setting};
 

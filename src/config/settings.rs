@@ -3,17 +3,17 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::base::json::{Entry, Fault};
 use super::schema::{Key, schema};
 use super::value;
 use super::value::Setting;
 use super::{Place, Problem, Target, Timing};
 use crate::addr::family::Family;
-use crate::monitor::ddns::source::Source;
 use crate::addr::host::Host;
-use crate::routing::Gateway;
+use crate::base::json::{Entry, Fault};
 use crate::base::text::nearest;
+use crate::monitor::ddns::source::Source;
 use crate::monitor::ddns::update::Update;
+use crate::routing::Gateway;
 
 /// The settings of one section: what the file says, else the defaults.
 pub(super) struct Settings {

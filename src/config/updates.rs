@@ -1,12 +1,12 @@
 //! Updates of dynamic DNS providers: a list of objects, whose keys depend on their type.
 
-use crate::base::json;
-use crate::base::json::Value;
 use super::schema::Key;
 use super::value::{Reading, cut, invalid};
-use crate::monitor::ddns::source;
 use crate::addr::host;
+use crate::base::json;
+use crate::base::json::Value;
 use crate::base::text::nearest;
+use crate::monitor::ddns::source;
 use crate::monitor::ddns::update::{LONGEST_SECRET, Protocol, Secret, Update};
 
 /// Hosts of one update.

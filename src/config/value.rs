@@ -8,19 +8,19 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::instance;
-use crate::base::json;
-use crate::base::json::Value;
-use crate::secret::mask;
 use super::schema::{Key, Kind, MAX_PATH, MAX_REMARK};
 use super::{Probe, Target, updates};
-use crate::event::{Event, ON_REQUEST};
 use crate::addr::family::Family;
-use crate::monitor::ddns::source::Source;
 use crate::addr::host;
 use crate::addr::host::Host;
-use crate::routing::Gateway;
+use crate::base::json;
+use crate::base::json::Value;
 use crate::base::text::{Clean, nearest};
+use crate::event::{Event, ON_REQUEST};
+use crate::monitor::ddns::source::Source;
 use crate::monitor::ddns::update::Update;
+use crate::routing::Gateway;
+use crate::secret::mask;
 
 /// A value that is as its [`Kind`] says.
 #[derive(Clone, PartialEq, Debug)]

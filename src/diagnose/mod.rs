@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::routing::Beside;
 use crate::base::time::Wall;
+use crate::routing::Beside;
 use others::Detours;
 use own::Own;
 

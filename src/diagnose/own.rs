@@ -3,9 +3,9 @@
 
 use std::net::Ipv4Addr;
 
-use crate::diagnose::{Gateway, Reply, Wan};
 use crate::base::json::fields::Fields;
 use crate::base::time::read_time;
+use crate::diagnose::{Gateway, Reply, Wan};
 
 /// What imon itself says.
 #[derive(Clone, PartialEq, Debug, Default)]

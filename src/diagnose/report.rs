@@ -1,8 +1,8 @@
 //! What `imon check` prints.
 
 use crate::base::json::fields::Writer;
-use crate::probe::stats::Millis;
 use crate::base::text::Clean;
+use crate::probe::stats::Millis;
 use std::fmt::Write as _;
 use std::time::Duration;
 

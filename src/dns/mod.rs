@@ -2,4 +2,3 @@
 
 pub mod plausible;
 pub mod resolver;
-

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::wire::dns::{Answer, Rcode};
 use crate::addr::scope::{Scope, is_local_name, scope};
+use crate::wire::dns::{Answer, Rcode};
 
 /// Why an answer is not believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,11 +11,11 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::addr::family::Family;
+use crate::base::time;
+use crate::base::time::{Clock, Instant, Wall};
 use crate::event::cause::Cause;
 use crate::probe::stats::{Fraction, Millis, Stats};
 use crate::probe::{Owner, Reason};
-use crate::base::time;
-use crate::base::time::{Clock, Instant, Wall};
 
 /// Severity of a log line, as syslog numbers them (RFC 5424).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

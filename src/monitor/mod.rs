@@ -48,22 +48,22 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::event::Event;
-use crate::routing::State as Link;
 use crate::base::time::Instant;
+use crate::event::Event;
 use crate::monitor::ddns::update::Outcome;
+use crate::probe::{AskId, Owner, ProbeId, Reason};
+use crate::routing::State as Link;
 use crate::wire::dns::Answer;
 use crate::wire::icmp::IcmpError;
 use ddns::sinks::Publication;
 use ddns::{Found, LookupId, NotFound, Way};
-use crate::probe::{AskId, Owner, ProbeId, Reason};
 
 /// What a monitor wants done.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Send an echo request to the host.
     Probe(ProbeId),
-    /// Ask the name server; for [`About::Name`] about this name.
+    /// Ask the name server; for [`About::Name`](crate::probe::About::Name) about this name.
     Ask(AskId, Rc<str>),
     /// The host did not answer: if it is a name, look it up again soon.
     Refresh(Owner),

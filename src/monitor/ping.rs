@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::probe::round::{Checker, Plan, Settle, Verdict};
 use super::{Effect, Progress, Seen};
-use crate::probe::{Owner, Reason};
-use crate::event::{Event, Monitor, What};
 use crate::base::time::Instant;
+use crate::event::{Event, Monitor, What};
+use crate::probe::round::{Checker, Plan, Settle, Verdict};
+use crate::probe::{Owner, Reason};
 
 /// One address and its last result.
 #[derive(Debug)]

@@ -98,7 +98,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silent => f.write_str("no reply"),
-            Self::Late(rtt) => write!(f, "reply too late, after {} ms", crate::probe::stats::Millis(rtt.as_secs_f64() * 1000.0)),
+            Self::Late(rtt) => {
+                write!(f, "reply too late, after {} ms", crate::probe::stats::Millis(rtt.as_secs_f64() * 1000.0))
+            }
             Self::Icmp(e) => write!(f, "{e}"),
             Self::Hinted(e) => write!(f, "no reply (unproven: {e})"),
             Self::Send(errno) => {

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::stats::Stats;
-use crate::probe::{Owner, ProbeId, Reason};
 use crate::base::time::Instant;
+use crate::probe::{Owner, ProbeId, Reason};
 use crate::wire::icmp::IcmpError;
 
 /// How a host is checked.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::kernel::TCP;
 use crate::base::random::Random;
+use crate::kernel::TCP;
 
 /// A kernel that does what it is told, as Linux does: REPLACE goes by table, destination, metric and type of service.
 #[derive(Clone)]

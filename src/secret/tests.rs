@@ -5,8 +5,8 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 
 use super::*;
 use crate::base::random::Random;
-use crate::sys::clock;
 use crate::monitor::ddns::update::{Outcome, Reading, outcome};
+use crate::sys::clock;
 
 fn of(secret: &str) -> Secrets {
     Secrets::of("https://h.example/u?ip=203.0.113.1", secret)

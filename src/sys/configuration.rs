@@ -1,14 +1,14 @@
 //! Finding and checking a configuration: the file, what it says, and what of that can be checked on this machine.
 
 use crate::config;
+use crate::config::source::{Loaded, Source};
 use crate::config::{Config, Ddns, Located, Overrides, Problem};
+use crate::monitor::ddns::update::Secret;
 use crate::sys::error_text;
 use crate::sys::files;
 use crate::sys::files::ScriptFault;
 use crate::sys::secret;
-use crate::monitor::ddns::update::Secret;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use crate::config::source::{Loaded, Source};
 
 /// Longest configuration file that is read, in bytes.
 const LONGEST: u64 = 1024 * 1024;

@@ -20,10 +20,10 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Timeout};
 
 use super::error_text;
-use crate::secret::Secrets;
+use crate::base::time::RELEASED;
 use crate::base::time::Wall;
 use crate::kernel::path::Bound;
-use crate::base::time::RELEASED;
+use crate::secret::Secrets;
 use crate::web::TOO_LATE;
 
 /// Size of each buffer, in bytes.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::clock;
 use super::poll::writable;
-use crate::event::{Monitor, Severity};
 use crate::base::text::Clean;
+use crate::event::{Monitor, Severity};
 
 const SOCKET: &str = "/dev/log";
 /// Facility "daemon" (RFC 3164, section 4.1.1), shifted as the priority wants it.

@@ -10,11 +10,11 @@ use libc::c_int;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::cerr;
+use crate::engine::world::{Delivery, Refused};
+use crate::kernel::news::{Message, Neighbour, News};
 use crate::kernel::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
 use crate::wire::rtnetlink;
-use crate::kernel::news::{Message, Neighbour, News};
 use crate::wire::rtnetlink::Query;
-use crate::engine::world::{Delivery, Refused};
 
 /// The kernel answers within the call; this is only against waiting for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -80,7 +80,10 @@ impl Requests {
     /// The kernel's, `EPERM` without the capability `CAP_NET_ADMIN`; one that is of the moment or of this kernel is none.
     pub fn try_out(&mut self, nothing: &Change) -> Result<(), Refused> {
         match self.make(nothing) {
-            Err(e) if e.errno == libc::EPERM || crate::base::error::is_shortage(&io::Error::from_raw_os_error(e.errno)) => {
+            Err(e)
+                if e.errno == libc::EPERM
+                    || crate::base::error::is_shortage(&io::Error::from_raw_os_error(e.errno)) =>
+            {
                 Err(e)
             }
             _ => Ok(()),

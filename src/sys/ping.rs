@@ -12,9 +12,9 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::set_option;
 use crate::base::time::Clock;
-use crate::wire::icmp::{Codec, Heard, IcmpError, REQUEST, Token, words};
-use crate::kernel::path::{Families, Via};
 use crate::engine::world::OpenError;
+use crate::kernel::path::{Families, Via};
+use crate::wire::icmp::{Codec, Heard, IcmpError, REQUEST, Token, words};
 
 /// Messages taken by one system call. More are taken by the next; fewer means that there are no more.
 const BATCH: usize = 16;

@@ -11,33 +11,35 @@ use std::time::Duration;
 
 use super::conntrack::Flush;
 use super::files::{Lock, Runtime};
-use crate::engine::world::Stamp;
 use super::log::Logger;
 use super::netlink::{Events, Requests};
-use crate::engine::world::Refused;
 use super::notify::Notify;
-use crate::kernel::path::{Families, Via};
-use crate::engine::world::OpenError;
 use super::ping::Pinger;
 use super::poll::Poll;
 use super::process;
 use super::process::{Output, Script};
-use crate::engine::world::Arrived;
 use super::signal::Signals;
 use super::tcp::Opening;
 use super::udp::Question;
 use super::worker::Worker;
 use super::writer::Writer;
 use super::{clock, files, memory, net, secret, shortage};
-use crate::engine::world::{Dialer, Done, Ending, FileJob, Kernel, Log, Pings, Processes, Record, Source, Store, Waited, World};
-use crate::event::{Monitor, Severity};
-use crate::sys::configuration;
-use crate::config::source::Loaded;
-use crate::kernel::{Change, Link, Picture, Route, Rule};
 use crate::base::time::{Clock, Instant};
-use crate::monitor::ddns::update::Secret;
-use crate::wire::icmp::{Heard, Token};
+use crate::config::source::Loaded;
+use crate::engine::world::Arrived;
+use crate::engine::world::OpenError;
+use crate::engine::world::Refused;
+use crate::engine::world::Stamp;
+use crate::engine::world::{
+    Dialer, Done, Ending, FileJob, Kernel, Log, Pings, Processes, Record, Source, Store, Waited, World,
+};
+use crate::event::{Monitor, Severity};
 use crate::kernel::news::Message;
+use crate::kernel::path::{Families, Via};
+use crate::kernel::{Change, Link, Picture, Route, Rule};
+use crate::monitor::ddns::update::Secret;
+use crate::sys::configuration;
+use crate::wire::icmp::{Heard, Token};
 
 /// Where replies are collected, waking up is put off by this many milliseconds. The kernel's time stamps keep the
 /// round-trip times exact.

@@ -7,9 +7,9 @@ use std::os::fd::{AsRawFd, RawFd};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::clock;
+use crate::base::time::Instant;
 use crate::kernel::path::Bound;
 use crate::kernel::path::Via;
-use crate::base::time::Instant;
 use crate::sys::{http, ping};
 
 /// One question's socket, with a random port of the kernel's choosing.

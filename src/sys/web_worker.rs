@@ -11,26 +11,26 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::monitor::ddns::source::{Means, Service};
-use crate::monitor::ddns::{answer, source};
 use crate::addr::family::Family;
-use crate::monitor::ddns::answer::{LONGEST, LONGEST_TRACE, Refusal};
-use crate::monitor::ddns::{Found, NotFound};
+use crate::base::time;
+use crate::base::time::Instant;
 use crate::dns::resolver;
-use crate::sys::http;
 use crate::kernel::path::Bound;
+use crate::monitor::ddns::answer::{LONGEST, LONGEST_TRACE, Refusal};
+use crate::monitor::ddns::source::{Means, Service};
+use crate::monitor::ddns::update;
+use crate::monitor::ddns::update::Outcome;
+use crate::monitor::ddns::{Found, NotFound};
+use crate::monitor::ddns::{answer, source};
+use crate::sys::http;
 use crate::sys::http::Get;
 use crate::sys::worker;
 use crate::sys::worker::Worker;
 use crate::sys::{clock, confine, error_text, files, net, shortage, udp};
-use crate::base::time;
-use crate::base::time::Instant;
-use crate::monitor::ddns::update;
-use crate::monitor::ddns::update::Outcome;
-use crate::wire::dns;
-use crate::wire::dns::{Answer, Class, Kind, Name, Question, Reject};
 use crate::web;
 use crate::web::{Job, LOOKUP_LIMIT, Page, Report, Said, TOO_LATE, Task, UPDATE_LIMIT};
+use crate::wire::dns;
+use crate::wire::dns::{Answer, Class, Kind, Name, Question, Reject};
 
 /// One name server is waited for so long.
 const NAME_SERVER: Duration = Duration::from_millis(1200);

@@ -5,7 +5,9 @@
 
 use std::net::Ipv4Addr;
 
-use super::netlink::{DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at, u32_at};
+use super::netlink::{
+    DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at, u32_at,
+};
 
 /// `NFNL_SUBSYS_CTNETLINK << 8`, and the messages of it.
 const SUBSYSTEM: u16 = 1 << 8;

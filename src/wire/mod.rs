@@ -6,4 +6,3 @@ pub mod frame;
 pub mod icmp;
 mod netlink;
 pub mod rtnetlink;
-

@@ -2,20 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::addr::family::Family;
+use crate::addr::scope::{Scope, scope};
+use crate::base::text::nearest;
+use crate::config::Config;
 use crate::diagnose::others::Detours;
 use crate::diagnose::own::Own;
 use crate::diagnose::{Gateway, Instead, Link, Neighbour, Reply, Setup, Target, Wan, Way};
-use crate::config::Config;
-use crate::addr::family::Family;
+use crate::kernel::path::Bound;
 use crate::kernel::{MAIN, Picture, Route, protocol_name};
-use crate::addr::scope::{Scope, scope};
 use crate::routing;
 use crate::routing::{Policy, Road, State, View};
 use crate::sys::files;
 use crate::sys::http;
-use crate::kernel::path::Bound;
 use crate::sys::netlink::Requests;
-use crate::base::text::nearest;
 
 /// So many errors, and one packet of so many, are worth a word.
 const ERRORS: u64 = 100;

@@ -9,24 +9,24 @@ use std::time::Duration;
 
 use super::args::Selection;
 use super::{FAILURE, complain, print};
+use crate::addr::family::Family;
+use crate::base::time::Instant;
+use crate::base::time::RELEASED;
+use crate::config::Config;
+use crate::config::source::Source;
 use crate::diagnose::judge::judge;
 use crate::diagnose::report::Style;
 use crate::diagnose::{Gateway, Mtu, Neighbour, Reply, Seen, Setup, Stage, Wan, Way};
-use crate::config::Config;
-use crate::addr::family::Family;
-use crate::config::source::Source;
-use crate::kernel::Picture;
 use crate::dns::resolver;
-use crate::routing::Road;
-use crate::base::time::RELEASED;
-use crate::sys::netlink::Requests;
+use crate::kernel::Picture;
 use crate::kernel::path::Families;
+use crate::routing::Road;
+use crate::sys::configuration;
+use crate::sys::netlink::Requests;
 use crate::sys::ping::Pinger;
 use crate::sys::signal::Signals;
 use crate::sys::{clock, error_text, files, shortage, terminal};
-use crate::base::time::Instant;
 use probes::{Probes, Which};
-use crate::sys::configuration;
 
 /// Everything is known by then, or not at all.
 const LIMIT: Duration = Duration::from_secs(9);

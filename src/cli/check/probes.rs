@@ -4,26 +4,26 @@ use crate::addr::scope;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::addr::family::Family;
+use crate::base::time::Instant;
 use crate::diagnose::names::{Answers, KNOWN, NEAR, OTHER, Said};
 use crate::diagnose::{External, Instead, Mtu, Neighbour, Portal, Reply, Resolver, Seen, Way};
-use crate::addr::family::Family;
-use crate::monitor::ddns::source::Source;
 use crate::dns::plausible;
 use crate::dns::resolver::Server;
-use crate::routing::Road;
 use crate::kernel::path::Bound;
+use crate::monitor::ddns::source::Source;
+use crate::routing::Road;
 use crate::sys::packet::{Came, Lane};
 use crate::sys::ping::{Pinger, Sized, SizedHeard};
 use crate::sys::poll::Poll;
+use crate::sys::web_worker;
 use crate::sys::worker::Worker;
 use crate::sys::{clock, error_text, net, tcp, udp};
-use crate::base::time::Instant;
+use crate::web::{GRACE, Job, LOOKUP_LIMIT, Report, Said as Reported, Task};
 use crate::wire::dns;
 use crate::wire::dns::{Class, Kind, MAX_MESSAGE, Name, Question, Reject};
 use crate::wire::frame::{Answered, Knock};
 use crate::wire::icmp::{Heard, Token};
-use crate::web::{GRACE, Job, LOOKUP_LIMIT, Report, Said as Reported, Task};
-use crate::sys::web_worker;
 
 /// A ping is sent up to so often,
 const PINGS: u16 = 4;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::report::{Report, State, Test};
 use super::{Gateway, Link, Neighbour, Reply, Seen, Stage, Target, Way};
+use crate::addr::scope::Scope;
 use crate::monitor::ddns::answer::Nat;
 use crate::probe::stats::Millis;
-use crate::addr::scope::Scope;
 use verdict::{Dns, blames_names, dns_fault, portal};
 
 /// A clock that is off by more than this is wrong: certificates and logs notice.

@@ -1,11 +1,11 @@
-use crate::diagnose::Wan;
-use crate::diagnose::report::Verdict;
 use super::*;
+use crate::base::time::Wall;
+use crate::diagnose::Wan;
 use crate::diagnose::others::Detours;
 use crate::diagnose::own::{Own, OwnWan};
+use crate::diagnose::report::Verdict;
 use crate::diagnose::{External, Instead, Mtu, Portal, Resolver, Setup};
 use crate::routing::{Beside, BesideKind};
-use crate::base::time::Wall;
 
 const RELEASED: i64 = 1_795_478_400;
 

@@ -4,8 +4,8 @@ use crate::diagnose::others::kept_on;
 use crate::diagnose::report::Verdict;
 use crate::routing::BesideKind;
 
-use crate::diagnose::{Link, Reply, Resolver, Seen, Stage, Wan, Way};
 use super::{in_words, is_misplaced, short, wrong_clock};
+use crate::diagnose::{Link, Reply, Resolver, Seen, Stage, Wan, Way};
 
 /// What helps against a provider's faults.
 const RESTART: &str = "Restart the modem; if that does not help, call them.";

@@ -1,12 +1,11 @@
 //! The external address as others tell it: read strictly, because what they say is acted upon.
 
-
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::addr::family::Family;
 use crate::addr::scope::{Scope, scope};
 use crate::wire::dns::{Answer, Rcode};
-use crate::addr::family::Family;
 
 /// The longest page that is read, in bytes. An address has at most 45 characters.
 pub const LONGEST: usize = 256;

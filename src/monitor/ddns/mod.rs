@@ -15,12 +15,12 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::event::{Event, Monitor, Severity, What};
-use crate::monitor::ddns::source::Source;
 use crate::addr::family::Family;
-use crate::monitor::ddns::answer::Nat;
-use crate::monitor::{Effect, Progress, Seen};
 use crate::base::time::{Clock, Instant};
+use crate::event::{Event, Monitor, Severity, What};
+use crate::monitor::ddns::answer::Nat;
+use crate::monitor::ddns::source::Source;
+use crate::monitor::{Effect, Progress, Seen};
 use sinks::{Sink, SinkSetup, Stamp};
 use state::{Saved, SavedTrack};
 use survey::Survey;

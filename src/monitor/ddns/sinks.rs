@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::state::SavedSink;
 use super::{Track, TrackSetup, note};
+use crate::base::time::{Clock, Instant};
 use crate::event::{Event, Monitor, Severity, What};
 use crate::monitor::Effect;
-use crate::base::time::{Clock, Instant};
 use crate::monitor::ddns::update::Outcome;
 
 /// Minutes from each try to the next. After the last there is none until the address changes.

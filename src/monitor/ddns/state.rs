@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use serde_json::value::RawValue;
 
 use crate::addr::family::Family;
-use crate::monitor::ddns::answer::Nat;
 use crate::base::json::fields::{Fields, Writer};
 use crate::base::time::Wall;
+use crate::monitor::ddns::answer::Nat;
 
 /// The format of the file.
 const SCHEMA: i64 = 1;

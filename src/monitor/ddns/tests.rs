@@ -1,10 +1,10 @@
 //! The monitor in simulated time, with sources that fail and lie, providers that refuse, and crashes.
 
 use super::*;
-use crate::monitor::ddns::source::Means;
-use crate::monitor::ddns::sinks::Publication;
 use crate::base::random::Random;
 use crate::base::time::Wall;
+use crate::monitor::ddns::sinks::Publication;
+use crate::monitor::ddns::source::Means;
 use crate::monitor::ddns::update::Outcome;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::secret::{Secrets, WITHHELD};
 use crate::secret::encoded;
+use crate::secret::{Secrets, WITHHELD};
 
 /// The longest answer that is read, in bytes.
 pub const LONGEST: usize = 2048;

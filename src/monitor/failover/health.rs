@@ -12,11 +12,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::choice::Condition;
-use crate::probe::round::{Checker, Plan, Settle};
+use crate::base::time::Instant;
 use crate::monitor::Effect;
+use crate::probe::round::{Checker, Plan, Settle};
 use crate::probe::{Owner, ProbeId, Reason};
 use crate::routing::State as Link;
-use crate::base::time::Instant;
 use crate::wire::icmp::IcmpError;
 
 /// Probes over which quality is judged.

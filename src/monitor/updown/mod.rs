@@ -5,13 +5,13 @@ pub mod secondaries;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::probe::round::{Checker, Plan, Settle, Verdict};
 use self::secondaries::Secondaries;
-use crate::probe::{About, AskId, Owner, ProbeId, Reason};
 use super::{Effect, Progress, Seen};
-use crate::event::{Event, Monitor, Outage, What};
-use crate::dns::plausible;
 use crate::base::time::Instant;
+use crate::dns::plausible;
+use crate::event::{Event, Monitor, Outage, What};
+use crate::probe::round::{Checker, Plan, Settle, Verdict};
+use crate::probe::{About, AskId, Owner, ProbeId, Reason};
 use crate::wire::dns::Answer;
 
 /// While offline a check starts this often, or every `interval` if that is shorter: recovery is what people wait for.

@@ -5,11 +5,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::probe::round::{Checker, Plan, Settle};
-use crate::monitor::Effect;
-use crate::probe::{Owner, Reason};
-use crate::event::{Event, Monitor, What};
 use crate::base::time::Instant;
+use crate::event::{Event, Monitor, What};
+use crate::monitor::Effect;
+use crate::probe::round::{Checker, Plan, Settle};
+use crate::probe::{Owner, Reason};
 
 /// What a look at them is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

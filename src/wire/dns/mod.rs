@@ -20,7 +20,6 @@
 //! assert_eq!(dns::response(&message, 0x4321, &question), Err(Reject::Mismatch("another id")));
 //! ```
 
-
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

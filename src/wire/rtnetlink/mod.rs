@@ -1,12 +1,13 @@
 //! The kernel's route messages (rtnetlink(7)): from bytes to the values of [`crate::kernel`] and back. Everything is in the
 //! byte order of the machine, and every piece begins at a multiple of four bytes.
 
-
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::netlink::{DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at, u32_at};
-use crate::kernel::{Address, Change, Hop, Link, MAIN, Nexthop, Route, Rule};
+use super::netlink::{
+    DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at, u32_at,
+};
 use crate::kernel::news::{Default6, Message, Neighbour, News};
+use crate::kernel::{Address, Change, Hop, Link, MAIN, Nexthop, Route, Rule};
 
 /// `struct rtmsg` and `struct fib_rule_hdr`.
 const ROUTE_HEADER: usize = 12;

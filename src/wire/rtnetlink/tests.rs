@@ -34,8 +34,8 @@ fn neighbours_are_read_and_whether_they_answer() {
     assert_eq!(message(libc::AF_INET6, NUD_REACHABLE, &v6.octets()), [wanted]);
     assert_eq!(message(libc::AF_INET6, NUD_REACHABLE, &[1, 2, 3]), [News::Other]);
 }
-use crate::kernel::{MAIN, PROTOCOL};
 use crate::base::random::Random;
+use crate::kernel::{MAIN, PROTOCOL};
 
 fn only(bytes: &[u8]) -> Message {
     let all: Vec<_> = messages(bytes).collect();
