@@ -12,8 +12,14 @@
 
 mod day;
 mod differential;
+mod house;
+mod internet;
 mod kernel;
+mod names;
 mod networks;
+mod output;
+mod power;
+mod providers;
 mod random;
 mod real;
 mod sim;
@@ -24,6 +30,15 @@ use libtest_mimic::Arguments;
 fn main() {
     imon_lab::roles::intercept();
     differential::intercept();
-    let suites = [day::tests(), kernel::tests(), differential::tests(), swarm::tests()];
+    let suites = [
+        day::tests(),
+        names::tests(),
+        providers::tests(),
+        output::tests(),
+        power::tests(),
+        kernel::tests(),
+        differential::tests(),
+        swarm::tests(),
+    ];
     libtest_mimic::run(&Arguments::from_args(), suites.into_iter().flatten().collect()).exit();
 }
