@@ -5,6 +5,10 @@
 //! everything wanted is a returned effect. The loop has them by way of a [`daemon::world::World`], so that all of it can
 //! be simulated. `clippy.toml` and the lints in `Cargo.toml` hold that line.
 
+// Tests of this crate share the simulated kernel with those of the whole program, for which it is another crate.
+#[cfg(test)]
+extern crate self as imon;
+
 pub mod action;
 pub mod check;
 pub mod cli;

@@ -13,6 +13,7 @@
 mod day;
 mod differential;
 mod kernel;
+mod kernel_tests;
 mod networks;
 mod random;
 mod real;
@@ -24,6 +25,6 @@ use libtest_mimic::Arguments;
 fn main() {
     imon_lab::roles::intercept();
     differential::intercept();
-    let suites = [day::tests(), kernel::tests(), differential::tests(), swarm::tests()];
+    let suites = [day::tests(), kernel_tests::tests(), differential::tests(), swarm::tests()];
     libtest_mimic::run(&Arguments::from_args(), suites.into_iter().flatten().collect()).exit();
 }
