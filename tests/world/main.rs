@@ -10,6 +10,7 @@
 )]
 #![allow(unreachable_pub, missing_docs, reason = "a test program has no readers but its own modules")]
 
+mod complaints;
 mod day;
 mod differential;
 mod kernel;
@@ -25,6 +26,6 @@ use libtest_mimic::Arguments;
 fn main() {
     imon_lab::roles::intercept();
     differential::intercept();
-    let suites = [day::tests(), kernel_tests::tests(), differential::tests(), swarm::tests()];
+    let suites = [day::tests(), complaints::tests(), kernel_tests::tests(), differential::tests(), swarm::tests()];
     libtest_mimic::run(&Arguments::from_args(), suites.into_iter().flatten().collect()).exit();
 }
