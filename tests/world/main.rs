@@ -13,9 +13,15 @@
 mod complaints;
 mod day;
 mod differential;
+mod house;
+mod internet;
 mod kernel;
 mod kernel_tests;
+mod names;
 mod networks;
+mod output;
+mod power;
+mod providers;
 mod random;
 mod real;
 mod sim;
@@ -26,6 +32,16 @@ use libtest_mimic::Arguments;
 fn main() {
     imon_lab::roles::intercept();
     differential::intercept();
-    let suites = [day::tests(), complaints::tests(), kernel_tests::tests(), differential::tests(), swarm::tests()];
+    let suites = [
+        day::tests(),
+        complaints::tests(),
+        names::tests(),
+        providers::tests(),
+        output::tests(),
+        power::tests(),
+        kernel_tests::tests(),
+        differential::tests(),
+        swarm::tests(),
+    ];
     libtest_mimic::run(&Arguments::from_args(), suites.into_iter().flatten().collect()).exit();
 }

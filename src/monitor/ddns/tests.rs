@@ -555,6 +555,22 @@ fn a_crash_between_any_two_steps_loses_nothing() {
     }
 }
 
+/// Whoever was told another address in between, and was not heard, may have that one.
+#[test]
+fn an_address_that_comes_back_after_a_try_in_vain_is_told_again() {
+    let mut driver = Driver::simple(1);
+    driver.run(10 * SECOND);
+    driver.takes = Box::new(|_, p| if p.update.is_some() { Outcome::Failed("x".into()) } else { Outcome::Done });
+    driver.says(|_, _| found(2));
+    driver.run(POLITE * 2);
+    driver.takes = Box::new(|_, _| Outcome::Done);
+    driver.says(|_, _| found(1));
+    driver.on(&Seen::Moved);
+    driver.run(POLITE * 2);
+    let last = |update: Option<usize>| driver.published.iter().rfind(|(_, whom, _)| *whom == update).map(|(.., a)| *a);
+    assert_eq!((last(None), last(Some(0))), (Some(ip(1)), Some(ip(1))));
+}
+
 /// A year in which one answer in a hundred is a lie, some of them the same one, and one in fifty fails.
 #[test]
 fn a_year_of_liars_publishes_no_wrong_address_and_misses_no_right_one() {

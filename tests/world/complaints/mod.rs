@@ -4,6 +4,7 @@
 mod beside;
 mod daemon;
 mod monitors;
+mod names;
 mod play;
 mod routes;
 mod switches;
@@ -26,7 +27,7 @@ fn scenario(name: &str, scenario: fn()) -> Trial {
 }
 
 pub fn tests() -> Vec<Trial> {
-    [switches::tests(), routes::tests(), daemon::tests(), beside::tests(), monitors::tests()]
+    [switches::tests(), routes::tests(), daemon::tests(), beside::tests(), monitors::tests(), names::tests()]
         .into_iter()
         .flatten()
         .collect()
