@@ -60,6 +60,24 @@ impl Monitor {
 }
 
 /// Something worth telling.
+/// ```
+/// use imon::event::{Event, Monitor, What};
+/// use imon::monitor::Reason;
+/// use imon::time::{Clock, Instant, Wall};
+///
+/// let now = Instant::from_nanos(60_000_000_000);
+/// let what = What::Offline { target: "1.1.1.1".into(), began: now, reason: Reason::Silent };
+/// let event = Event { monitor: Monitor::Updown, owner: 0, what };
+///
+/// event.log(true, &mut |_, line| assert_eq!(line.to_string(), "Monitored IP 1.1.1.1 offline"));
+///
+/// let call = event.action().unwrap();
+/// assert_eq!((call.name, call.args), ("updown-offline", vec!["1.1.1.1".to_owned()]));
+///
+/// let clock = Clock { now, wall: Wall { secs: 1_795_330_107, nanos: 0 } };
+/// let json = event.json("main", clock, None);
+/// assert!(json.starts_with(r#"{"schema":1,"event":"updown-offline","monitor":"updown","instance":"main""#));
+/// ```
 #[derive(Clone, PartialEq, Debug)]
 pub struct Event {
     /// Who noticed it.
@@ -537,7 +555,7 @@ impl Event {
         self.action().filter(|call| !ON_REQUEST.contains(&call.name) || requested.contains(&call.name))
     }
 
-    /// The whole event as one line of JSON, for `IMON_JSON`. Its fields are documented in the README.
+    /// The whole event as one line of JSON, for `IMON_JSON`. docs/guide/operate.md documents its fields.
     #[must_use]
     pub fn json(&self, instance: &str, clock: Clock, address: Option<IpAddr>) -> String {
         let mut j = Json {
@@ -626,7 +644,7 @@ impl Event {
         Self::examples(Instant::ZERO).iter().filter_map(|e| e.action().map(|a| a.name)).collect()
     }
 
-    /// One example of each event that calls the action script, by its name, for `imon test-action` and the README.
+    /// One example of each event that calls the action script, by its name, for `imon test-action` and tests.
     #[must_use]
     pub fn examples(now: Instant) -> Vec<Self> {
         let target: Rc<str> = "1.1.1.1".into();

@@ -5,6 +5,19 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 /// An address or a name, with the text exactly as it was configured (logs and action scripts repeat it unchanged).
+/// ```
+/// use imon::host::Host;
+///
+/// let host = Host::parse("1.1.1.1").unwrap();
+/// assert_eq!(host.address(), Some([1, 1, 1, 1].into()));
+///
+/// // A name has no address until the resolver finds one.
+/// assert_eq!(Host::parse("one.one.one.one").unwrap().address(), None);
+///
+/// // Text that only looks like an address is a mistake, not a name.
+/// let why = Host::parse("1.1.1").unwrap_err();
+/// assert_eq!(why, "is not an IPv4 address (four numbers from 0 to 255, without leading zeros)");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Host {
     text: Rc<str>,

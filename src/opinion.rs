@@ -7,6 +7,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::wire::dns::{Answer, Rcode};
 
 /// Where an address belongs.
+/// ```
+/// use imon::opinion::{Scope, scope};
+///
+/// assert_eq!(scope([1, 1, 1, 1].into()), Scope::Public);
+/// // A provider that gives its customers such an address translates it: no port can be forwarded.
+/// assert_eq!(scope([100, 64, 0, 9].into()), Scope::Shared);
+/// // An IPv4 address in IPv6's clothes.
+/// assert_eq!(scope("::ffff:192.168.1.1".parse().unwrap()), Scope::Private);
+/// assert_eq!(Scope::Private.in_words(), "a private address");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
     /// Anywhere on the internet. The documentation networks (RFC 5737, RFC 3849) and the benchmark network 198.18/15

@@ -1,4 +1,5 @@
-//! The status file: what each monitor sees, for people and programs. Schema 1, documented in the README.
+//! The status file: what each monitor sees, for people and programs. Schema 1, documented in
+//! docs/guide/operate.md.
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};

@@ -75,6 +75,15 @@ impl Wall {
 }
 
 /// One moment on both clocks, to tell people when something of the monotonic clock was.
+/// ```
+/// use std::time::Duration;
+/// use imon::time::{Clock, Instant, Wall, in_words};
+///
+/// let began = Instant::from_nanos(5_000_000_000);
+/// let clock = Clock { now: began + Duration::from_secs(13), wall: Wall { secs: 1_795_330_107, nanos: 0 } };
+/// assert_eq!(in_words(clock.now.since(began)), "0 days 0 hours, 0 minutes 13 seconds");
+/// assert_eq!(clock.wall_of(began).to_string(), "2026-11-22T06:48:14.000Z");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Clock {
     /// On the monotonic clock.

@@ -373,6 +373,13 @@ fn the_example_configuration_is_valid_and_the_versions_agree() {
     assert_ne!(uci, example);
     run(&folder, &uci, "start_service");
     assert!(folder.read("procd").contains("open main"), "{}", folder.read("log"));
+    // That of the guide as well.
+    let folder = Folder::new();
+    let guide = fs::read_to_string(source("docs/guide/openwrt.md")).unwrap();
+    let uci = guide.split("```text\nconfig instance").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    run(&folder, &format!("config instance{uci}"), "start_service");
+    assert!(folder.read("procd").contains("open main"), "{}", folder.read("log"));
+    assert_eq!(folder.read("log"), "");
     let makefile = fs::read_to_string(source("openwrt/Makefile")).unwrap();
     assert!(makefile.contains(concat!("PKG_VERSION:=", env!("CARGO_PKG_VERSION"), "\n")));
     let shown = Command::new(env!("CARGO_BIN_EXE_imon")).arg("--version").output().unwrap();

@@ -26,6 +26,7 @@ const WAN2: u32 = 14;
 pub(crate) fn bench(table: &mut Table, imon: &Path) {
     carrier(table, imon);
     late_carrier(table, imon);
+    stalled_disk(table, imon);
     for (name, fault, target, runs, limit) in [
         ("gateway silent", Fault::GatewaySilent(Wan::One), None, 21, Some((1700.0, 2200.0))),
         ("gateway dead, ARP too", Fault::GatewayDead(Wan::One), None, 7, None),
@@ -129,6 +130,24 @@ fn late_carrier(table: &mut Table, imon: &Path) {
     let (down, _) = pull(&lab, 1300, 300, 20);
     let lost = took(&down, &watch.times(WAN2));
     table.add("carrier lost 0.3 s after it came, median, ms", median(lost.clone()));
+    table.add("    at most, ms", part(lost, 100)).limit(50.0);
+}
+
+/// What imon writes is written by another process. One that has been stopped is to imon what a disk that stalls is.
+fn stalled_disk(table: &mut Table, imon: &Path) {
+    progress("failover: carrier lost while the disk stalls");
+    let lab = Lab::builder().imon(imon).default_route(None).up();
+    let watch = Watch::new(&lab);
+    let _imon = run(&lab, &watch, "");
+    let stop = lab.spawn("router", "sh", ["-c", "until pkill -STOP -f 'imon file-write[r]'; do sleep 0.001; done"]);
+    // The first switch has the status written.
+    pull(&lab, 1000, 300, 1);
+    stop.wait(SOON * 4);
+    let (down, _) = pull(&lab, 300, 300, 20);
+    let writers = lab.sh("router", "pgrep -f 'imon file-write[r]' | wc -l");
+    assert_eq!(writers.trim(), "1", "the writer that was stopped is still there, and no other");
+    let lost = took(&down, &watch.times(WAN2));
+    table.add("carrier lost while the disk stalls, median, ms", median(lost.clone()));
     table.add("    at most, ms", part(lost, 100)).limit(50.0);
 }
 

@@ -3,6 +3,28 @@
 //! Files written for imon V2.99 are read with all its sloppiness about types. What V2.99 died of later (an interval of
 //! 0, a missing section, a list where text belongs) is an error here, at start, that names file, line and key. Nothing
 //! in this module opens a file.
+//! ```
+//! use imon::config::{Overrides, parse};
+//!
+//! let text = br#"{"ping": {"enable": true, "monitorip": "1.1.1.1", "interval": 60}}"#;
+//! let ping = parse("imon-main", text, &Overrides::default()).config.unwrap().ping.unwrap();
+//! assert_eq!(&**ping.targets[0].text(), "1.1.1.1");
+//!
+//! let text = br#"{
+//!     "ping": {"enable": true, "monitorip": "1.1.1.1", "intervall": 60,
+//!              "pingcount": 0}
+//! }"#;
+//! let parsed = parse("imon-main", text, &Overrides::default());
+//! assert!(parsed.config.is_none());
+//! assert_eq!(
+//!     parsed.errors[0].to_string(),
+//!     "Invalid value 0 for pingcount: a whole number from 1 to 100 is allowed (imon-main:3, ping.pingcount)"
+//! );
+//! assert_eq!(
+//!     parsed.warnings[0].to_string(),
+//!     "Unknown key intervall is ignored; did you mean interval? (imon-main:2, ping.intervall)"
+//! );
+//! ```
 
 mod echo;
 pub mod edit;

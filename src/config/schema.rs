@@ -1,9 +1,16 @@
-//! The table of all settings. Reading, error messages, suggestions for mistyped keys and the table in the README follow
+//! The table of all settings. Reading, error messages, suggestions for mistyped keys and the manual imon.conf(5) follow
 //! from it.
 
 use crate::number::Plain;
 
 /// One setting.
+/// ```
+/// use imon::config::schema;
+///
+/// let key = schema().iter().find(|key| (key.section, key.name) == ("failover", "hold-down")).unwrap();
+/// assert_eq!(key.default, "10");
+/// assert_eq!(key.allowed(), "a number of seconds from 0 to 86400");
+/// ```
 #[derive(Debug)]
 pub struct Key {
     /// The section it stands in: `global` or the name of a monitor.
@@ -166,11 +173,11 @@ const TARGETS: Kind = Kind::Targets { max: 16 };
 const PRIMARY_GW_DOC: &str =
     "Gateway of the primary network. auto: the one of the default route that DHCP or PPP sets.";
 const PRIMARY_PING_DOC: &str =
-    "What tells whether the primary network is up, instead of its gateway. Asked through this network alone.";
+    "Targets that show whether the primary network is up, instead of its gateway. Probed through this network alone.";
 
-const ENABLE_DOC: &str = "Whether this monitor runs.";
+const ENABLE_DOC: &str = "Runs this monitor.";
 const PINGCOUNT_DOC: &str = "Probes in a check, sent 1 s or a tenth of the interval apart, whichever is less.";
-const PINGWAIT_DOC: &str = "How many seconds to wait for the answer to a probe.";
+const PINGWAIT_DOC: &str = "Seconds to wait for the reply to a probe.";
 
 static SCHEMA: &[Key] = &[
     Key::new(
@@ -185,33 +192,39 @@ static SCHEMA: &[Key] = &[
         "action-timeout",
         Kind::Seconds { min: 1.0, max: 3600.0 },
         "60",
-        "Seconds after which an action script and all it started is ended.",
+        "Seconds after which imon ends an action script and everything it started.",
     ),
     Key::new(
         "global",
         "events",
         Kind::Events,
         UNSET,
-        "Events that call the action script beside those of V2.99, see The action script. all: all of them.",
+        "Events that call the action script in addition to those of V2.99: failover-offline, failover-online, failover-remind, failover-restored. all: all of them.",
     ),
     Key::new(
         "global",
         "datefmt",
         Kind::Text { max: 128 },
         "\"%Y-%m-%d %H:%M:%S\"",
-        "Date in front of each line printed with --nosyslog, in the notation of strftime.",
+        "Date before each line printed with --nosyslog, in the notation of strftime.",
     ),
     Key::new(
         "global",
         "instance",
         Kind::Instance,
         UNSET,
-        "Instance name given to the action script with --config. Not used with --instance.",
+        "Instance name passed to the action script with --config. Not used with --instance.",
     ),
     Key::new("global", "note", Kind::Remark, UNSET, "A remark of yours. Not used."),
-    Key::new("global", "debug", Kind::Flag, "false", "Accepted for V2.99's sake. Does nothing."),
-    Key::new("global", "imon-configure-version", Kind::Remark, UNSET, "What wrote this file. Not used."),
-    Key::new("global", "imon-configure-created", Kind::Remark, UNSET, "When this file was written. Not used."),
+    Key::new("global", "debug", Kind::Flag, "false", "Accepted for compatibility with V2.99. Does nothing."),
+    Key::new("global", "imon-configure-version", Kind::Remark, UNSET, "The program that wrote this file. Not used."),
+    Key::new(
+        "global",
+        "imon-configure-created",
+        Kind::Remark,
+        UNSET,
+        "The time at which this file was written. Not used.",
+    ),
     //
     Key::new("ddns", "enable", Kind::Flag, "false", ENABLE_DOC),
     Key::new(
@@ -219,59 +232,59 @@ static SCHEMA: &[Key] = &[
         "interval",
         INTERVAL,
         "10",
-        "Seconds from one look at the external address to the next. No operator is asked twice in 5 minutes.",
+        "Seconds between lookups of the external address. No operator is asked twice within 5 minutes.",
     ),
     Key::new(
         "ddns",
         "pingcount",
         PINGCOUNT,
         "2",
-        "Accepted for V2.99's sake. Does nothing: no ping goes before a look.",
+        "Accepted for compatibility with V2.99. Does nothing: no ping precedes a lookup.",
     ),
-    Key::new("ddns", "pingwait", PINGWAIT, "1", "Accepted for V2.99's sake. Does nothing: no ping goes before a look."),
+    Key::new(
+        "ddns",
+        "pingwait",
+        PINGWAIT,
+        "1",
+        "Accepted for compatibility with V2.99. Does nothing: no ping precedes a lookup.",
+    ),
     Key::new(
         "ddns",
         "sources",
         Kind::Sources { max: 16 },
         UNSET,
-        "Who is asked for the external address, in this order. Not set: see The external address.",
+        "Sources of the external address, in the order in which imon asks them. Not set: see The external address.",
     ),
-    Key::new(
-        "ddns",
-        "families",
-        Kind::Families,
-        "[\"4\"]",
-        "Whether the IPv4 address, the IPv6 address or both are watched.",
-    ),
+    Key::new("ddns", "families", Kind::Families, "[\"4\"]", "Address families to track: IPv4, IPv6 or both."),
     Key::new(
         "ddns",
         "per-wan",
         Kind::Flag,
         "false",
-        "With failover: true watches the address of each network, false that of the one in use.",
+        "With failover: true tracks the address of each network, false that of the network in use.",
     ),
     Key::new(
         "ddns",
         "announce",
         Kind::Word(&["change", "start"]),
         "\"change\"",
-        "When the action script is called: at a change only, or at each start as well, as V2.99 did.",
+        "Calls the action script at a change only, or at each start as well, as V2.99 did.",
     ),
     Key::new(
         "ddns",
         "refresh",
         Kind::Number { max: 365.0, unit: "days" },
         "0",
-        "An address that stays the same is published again after so long. 0: never.",
+        "Publishes an unchanged address again after this time. 0: never.",
     ),
     Key::new(
         "ddns",
         "ca-file",
         Kind::Path,
         UNSET,
-        "Full path of certificates (PEM) that are trusted in place of the built-in ones.",
+        "Full path of a file of certificates (PEM) to trust in place of the built-in ones.",
     ),
-    Key::new("ddns", "update", Kind::Updates { max: 16 }, UNSET, "Providers that imon updates by itself, see Updates."),
+    Key::new("ddns", "update", Kind::Updates { max: 16 }, UNSET, "Providers that imon updates itself, see Updates."),
     //
     Key::new("updown", "enable", Kind::Flag, "false", ENABLE_DOC),
     Key::new(
@@ -279,31 +292,31 @@ static SCHEMA: &[Key] = &[
         "interval",
         INTERVAL,
         "10",
-        "Seconds from one check to the next. While the address is offline, at most 1.",
+        "Seconds from the start of one check to the next. While the address is offline, at most 1.",
     ),
     Key::new("updown", "pingcount", PINGCOUNT, "2", PINGCOUNT_DOC),
     Key::new("updown", "pingwait", PINGWAIT, "1", PINGWAIT_DOC),
-    Key::required("updown", "monitorip", Kind::Host, "The address or name to monitor."),
+    Key::required("updown", "monitorip", Kind::Host, "Address or name to monitor."),
     Key::new(
         "updown",
         "addping",
         Kind::Hosts { max: 16 },
         UNSET,
-        "Further addresses or names to check when the monitored one goes online or offline.",
+        "More addresses or names, checked when the monitored one goes online or offline.",
     ),
     Key::new(
         "updown",
         "dnsserver",
         Kind::Host,
         UNSET,
-        "DNS server, out in the internet, that is asked for dnslookup before an offline is believed.",
+        "DNS server out in the internet. imon asks it for dnslookup before it believes an outage.",
     ),
-    Key::new("updown", "dnslookup", Kind::Name, UNSET, "Name that dnsserver is asked for."),
+    Key::new("updown", "dnslookup", Kind::Name, UNSET, "Name to ask dnsserver for."),
     Key::new("updown", "fall", STREAK, "1", "Bad checks in a row after which the address is offline."),
     Key::new("updown", "rise", STREAK, "1", "Good checks in a row after which the address is online again."),
     //
     Key::new("failover", "enable", Kind::Flag, "false", ENABLE_DOC),
-    Key::new("failover", "interval", INTERVAL, "10", "Seconds from one check to the next."),
+    Key::new("failover", "interval", INTERVAL, "10", "Seconds from the start of one check to the next."),
     Key::new("failover", "pingcount", PINGCOUNT, "2", PINGCOUNT_DOC),
     Key::new("failover", "pingwait", PINGWAIT, "1", PINGWAIT_DOC),
     Key::new(
@@ -318,7 +331,7 @@ static SCHEMA: &[Key] = &[
         "metric",
         Kind::Count { min: 0, max: u32::MAX },
         "201",
-        "Metric of imon's default route in the table main. Its rules lead the traffic, whatever other metrics there are.",
+        "Metric of imon's default route in the table main. imon's rules lead the traffic regardless of other metrics.",
     ),
     Key::required("failover", "primary-if", Kind::Device, "Interface of the primary network."),
     Key::new("failover", "primary-name", WAN_NAME, UNSET, "Your name for the primary network."),
@@ -339,7 +352,7 @@ static SCHEMA: &[Key] = &[
         "standby-ping",
         TARGETS,
         UNSET,
-        "What tells whether the standby network is up, as for the primary one.",
+        "Targets that show whether the standby network is up, as for the primary one.",
     ),
     Key::new(
         "failover",
@@ -348,76 +361,76 @@ static SCHEMA: &[Key] = &[
         UNSET,
         "Address or name to ping after a switch to the standby network.",
     ),
-    Key::new("failover", "min-up", Kind::Count { min: 1, max: 16 }, "1", "So many of its targets must answer."),
+    Key::new("failover", "min-up", Kind::Count { min: 1, max: 16 }, "1", "Number of its targets that must answer."),
     Key::new(
         "failover",
         "hold-down",
         Kind::Seconds { min: 0.0, max: 86_400.0 },
         "10",
-        "Seconds without one lost probe before the preferred network is used again. 0: at once, as V2.99 did.",
+        "Seconds without a lost probe before imon returns to the preferred network. 0: at once, as V2.99 did.",
     ),
     Key::new(
         "failover",
         "max-loss",
         Kind::Number { max: 100.0, unit: "percent" },
         "0",
-        "With more lost probes than this a network is degraded, and a better one is used. 0: not looked at.",
+        "Loss above which a network is degraded, and a better one is used. 0: not considered.",
     ),
     Key::new(
         "failover",
         "return-loss",
         Kind::Number { max: 100.0, unit: "percent" },
         "0",
-        "With no more than this it is good again. 0: half of max-loss.",
+        "Loss at or below which a degraded network is good again. 0: half of max-loss.",
     ),
     Key::new(
         "failover",
         "max-rtt",
         Kind::Number { max: 60_000.0, unit: "milliseconds" },
         "0",
-        "With a mean round-trip time above this a network is degraded. 0: not looked at.",
+        "Mean round-trip time above which a network is degraded. 0: not considered.",
     ),
     Key::new(
         "failover",
         "return-rtt",
         Kind::Number { max: 60_000.0, unit: "milliseconds" },
         "0",
-        "With no more than this it is good again. 0: half of max-rtt.",
+        "Mean round-trip time at or below which a degraded network is good again. 0: half of max-rtt.",
     ),
     Key::new(
         "failover",
         "idle-interval",
         Kind::Seconds { min: 0.0, max: 86_400.0 },
         "0",
-        "Seconds between single probes of a network that carries no traffic, where every byte costs. 0: as interval.",
+        "Seconds between single probes of a network that carries no traffic, for links where every byte costs. 0: as interval.",
     ),
     Key::new(
         "failover",
         "remind",
         Kind::Seconds { min: 0.0, max: 604_800.0 },
         "0",
-        "Seconds from the beginning of a network's outage to the event failover-remind, and from each to the next, at least 1. 0: never.",
+        "Seconds from the start of a network's outage to the event failover-remind, and from each to the next, at least 1. 0: never.",
     ),
     Key::new(
         "failover",
         "flush-conntrack",
         Kind::Flag,
         "true",
-        "Whether a switch ends connections that are translated to the address of the network that is left.",
+        "Ends connections that are translated to the address of the network that traffic leaves.",
     ),
     Key::new(
         "failover",
         "on-exit",
         Kind::Word(&["keep", "remove"]),
         "\"keep\"",
-        "What becomes of the default route when imon is stopped. Its other routes and rules always go.",
+        "Keeps or removes the default route when imon stops. Its other routes and rules always go.",
     ),
     //
     Key::new("ping", "enable", Kind::Flag, "false", ENABLE_DOC),
-    Key::new("ping", "interval", INTERVAL, "10", "Seconds from one check to the next."),
+    Key::new("ping", "interval", INTERVAL, "10", "Seconds from the start of one check to the next."),
     Key::new("ping", "pingcount", PINGCOUNT, "2", PINGCOUNT_DOC),
     Key::new("ping", "pingwait", PINGWAIT, "1", PINGWAIT_DOC),
-    Key::required("ping", "monitorip", Kind::Hosts { max: 1000 }, "The addresses or names to ping."),
+    Key::required("ping", "monitorip", Kind::Hosts { max: 1000 }, "Addresses or names to ping."),
 ];
 
 #[cfg(test)]

@@ -2,6 +2,42 @@
 //!
 //! They know no socket, clock or file. That is what lets a test run a year of bad weather in seconds, and what keeps a
 //! monitor from ever waiting for anything.
+//! ```
+//! use std::rc::Rc;
+//! use std::time::Duration;
+//! use imon::monitor::check::Plan;
+//! use imon::monitor::ping::Ping;
+//! use imon::monitor::{Effect, Seen};
+//! use imon::time::Instant;
+//!
+//! // Two probes every ten seconds, each of which is waited for one second.
+//! let plan = Plan::new(Duration::from_secs(10), 2, Duration::from_secs(1));
+//! let mut now = Instant::ZERO;
+//! let mut ping = Ping::new(0, &[Rc::from("192.0.2.1")], plan, now);
+//!
+//! // This loop is the network: the first probe is lost, the second is answered after 20 ms.
+//! let mut log = Vec::new();
+//! while log.is_empty() {
+//!     now = ping.poll_at().unwrap();
+//!     let mut effects = Vec::new();
+//!     ping.on(now, &Seen::Tick, &mut effects);
+//!     while let Some(effect) = effects.pop() {
+//!         match effect {
+//!             Effect::Probe(id) if id.index == 1 => {
+//!                 let rtt = Duration::from_millis(20);
+//!                 now = now + rtt;
+//!                 ping.on(now, &Seen::Reply(id, rtt), &mut effects);
+//!             }
+//!             Effect::Emit(event) => event.log(false, &mut |_, line| log.push(line.to_string())),
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//! assert_eq!(
+//!     log,
+//!     ["Ping Result: IP:192.0.2.1 State:True minrtt:20.0 avgrtt:20.0 maxrtt:20.0 loss:0.5 jitter:0.0"]
+//! );
+//! ```
 
 pub mod check;
 pub mod ddns;

@@ -6,6 +6,19 @@ use std::time::Duration;
 use crate::number::Rounded;
 
 /// Statistics of one check.
+/// ```
+/// use std::time::Duration;
+/// use imon::monitor::stats::{Fraction, Millis, Stats};
+///
+/// // Three probes, two replies.
+/// let rtts = [10, 14].map(Duration::from_millis);
+/// let stats = Stats::of(rtts.into_iter(), 3);
+/// assert_eq!((stats.min, stats.avg, stats.max, stats.jitter), (10.0, 12.0, 14.0, 4.0));
+///
+/// // As logs and scripts show them.
+/// assert_eq!(Millis(stats.avg).to_string(), "12.0");
+/// assert_eq!(Fraction(stats.loss).to_string(), "0.33");
+/// ```
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Stats {
     /// Whether any reply came.

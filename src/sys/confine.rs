@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::cerr;
+use super::{cerr, seccomp};
 
 /// "nobody", everywhere.
 const NOBODY: libc::uid_t = 65_534;
@@ -30,8 +30,9 @@ struct Sets {
 }
 
 /// Leaves this process with nothing but the descriptors it has and the right to open sockets: no capability, no way to
-/// get one, another user, nothing to be traced or dumped, little memory, `seconds` of processor time, and a SIGALRM that
-/// ends it `seconds` from now. It ends with its parent if `with_parent` says so.
+/// get one, another user, nothing to be traced or dumped, none of the system calls that it can do without, little memory,
+/// `seconds` of processor time, and a SIGALRM that ends it `seconds` from now. It ends with its parent if `with_parent`
+/// says so.
 ///
 /// # Errors
 /// What the kernel did not let happen, for a person. Everything else has.
@@ -71,6 +72,8 @@ pub fn confine(seconds: u32, with_parent: bool) -> Result<(), String> {
         // SAFETY: the structure lives through the call.
         unsafe { libc::setrlimit(resource, &raw const limit) };
     }
+    // Last, since it may refuse what was done above.
+    seccomp::refuse_needless_calls();
     if refused.is_empty() { Ok(()) } else { Err(refused.join("; ")) }
 }
 

@@ -96,8 +96,8 @@ pub struct Answer {
     pub date: Option<String>,
 }
 
-/// The day this version was released, in seconds since 1970: a clock before it is wrong. A test holds it to the year of
-/// the changelog.
+/// The day this version was released, in seconds since 1970: a clock before it is wrong. A test compares it with the
+/// changelog and the Debian package.
 pub const RELEASED: i64 = 1_795_478_400;
 /// A clock this long after it is most probably wrong, too.
 const TOO_FAR: i64 = 20 * 366 * 86_400;

@@ -20,6 +20,7 @@ pub mod ping;
 pub mod poll;
 pub mod process;
 pub mod real;
+mod seccomp;
 pub mod secret;
 pub mod shortage;
 pub mod signal;

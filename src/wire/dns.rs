@@ -2,6 +2,23 @@
 //!
 //! Only what a monitor needs: A, AAAA and TXT questions, over UDP and without EDNS, so an honest answer has at most
 //! 512 bytes. A longer one arrives truncated; the addresses that did fit are used, there is no second try over TCP.
+//! ```
+//! use imon::wire::dns::{self, Class, Kind, Name, Question, Rcode, Reject};
+//!
+//! let question = Question { name: Name::parse("host.example").unwrap(), kind: Kind::A, class: Class::In };
+//! let mut message = Vec::new();
+//! dns::query(0x1234, &question, &mut message);
+//!
+//! // The answer repeats the question and adds a record: a pointer to the name, A, IN, 60 s, four bytes.
+//! (message[2], message[7]) = (0x80, 1);
+//! message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+//! let answer = dns::response(&message, 0x1234, &question).unwrap();
+//! assert_eq!((answer.rcode, answer.ttl), (Rcode::NOERROR, 60));
+//! assert_eq!(answer.addresses, [std::net::IpAddr::from([192, 0, 2, 1])]);
+//!
+//! // Whoever does not know the identifier cannot answer in the server's place.
+//! assert_eq!(dns::response(&message, 0x4321, &question), Err(Reject::Mismatch("another id")));
+//! ```
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -67,6 +67,26 @@ pub enum Heard {
 }
 
 /// Builds and recognises the echo requests of one socket.
+/// ```
+/// use std::hash::RandomState;
+/// use std::net::Ipv6Addr;
+/// use imon::time::Instant;
+/// use imon::wire::icmp::{Codec, Heard, Token};
+///
+/// let codec = Codec::new(0x1234, RandomState::new());
+/// let token = Token { owner: 7, check: 1, index: 0, sent: Instant::from_nanos(42) };
+/// let request = codec.request(Ipv6Addr::LOCALHOST.into(), &token);
+///
+/// // The reply is the request with another type (RFC 4443). It brings the token back.
+/// let mut reply = request;
+/// reply[0] = 129;
+/// assert_eq!(codec.heard_icmp6(Ipv6Addr::LOCALHOST, &reply), Some(Heard::Reply(token)));
+///
+/// // From another host, or changed on the way, it is no reply.
+/// assert_eq!(codec.heard_icmp6("2001:db8::1".parse().unwrap(), &reply), None);
+/// reply[20] ^= 1;
+/// assert_eq!(codec.heard_icmp6(Ipv6Addr::LOCALHOST, &reply), None);
+/// ```
 pub struct Codec<S> {
     /// The identifier of all requests. On a datagram ICMP socket the kernel chooses it.
     pub ident: u16,

@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         announce_start_calls_at_each_start,
         b22_b23_no_misbehaviour_is_ever_published,
         b25_an_outage_is_told_once,
+        b26_a_lookup_sends_no_ping,
         b28_with_failover_a_switch_is_confirmed_through_the_new_network,
         each_network_has_its_address,
         ipv6_beside_ipv4,
@@ -225,6 +226,24 @@ fn failover() -> Value {
         "enable": true, "interval": 0.3, "pingcount": 1, "pingwait": 0.2, "prefer-primary": true, "hold-down": 0,
         "primary-if": "wan1", "primary-gw": "192.168.42.1", "standby-if": "wan2", "standby-gw": "192.168.62.1",
     })
+}
+
+fn b26_a_lookup_sends_no_ping() {
+    let (lab, _http, _dns) = world();
+    lab.sh(
+        "router",
+        "nft 'add table inet pings; add chain inet pings out { type filter hook output priority 0; }; \
+         add rule inet pings out icmp type echo-request counter drop'",
+    );
+    let imon = start(&lab, &config(&lab, json!({ "pingcount": 2, "pingwait": 1 })));
+    wait_known(&lab, &imon);
+    look(&lab, &imon);
+    let counted = || lab.sh("router", "nft list chain inet pings out");
+    assert!(counted().contains("packets 0 bytes 0"), "{}", counted());
+    stop(&imon);
+    // A ping would have been counted.
+    let _pings = start(&lab, r#"{"ping": {"enable": true, "monitorip": "1.1.1.1"}}"#);
+    lab.wait_until("a ping is counted", SOON, || !counted().contains("packets 0 "));
 }
 
 fn b28_with_failover_a_switch_is_confirmed_through_the_new_network() {

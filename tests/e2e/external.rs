@@ -259,6 +259,8 @@ fn no_secret_and_no_privilege_is_in_the_worker() {
         assert_eq!(field(set), "0000000000000000", "{set}");
     }
     assert_eq!(field("NoNewPrivs:"), "1");
+    // A filter of system calls; what it lets pass is a unit test's.
+    assert_eq!(field("Seccomp:"), "2");
     // Where there is only one user, as in a user namespace, it stays that one.
     let users = field("Uid:");
     let only_root = lab.sh("router", "cat /proc/self/uid_map").split_whitespace().nth(2) == Some("1");

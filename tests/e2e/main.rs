@@ -18,9 +18,12 @@ mod configure;
 mod cost;
 mod ddns;
 mod disk;
+#[path = "../documents/mod.rs"]
+mod documents;
 mod edges;
 mod external;
 mod failover;
+mod guide;
 mod hostile;
 mod logging;
 mod names;
@@ -64,6 +67,7 @@ fn main() {
         routers::tests(),
         service::tests(),
         failover::tests(),
+        guide::tests(),
         beside::tests(),
         cost::tests(),
     ];

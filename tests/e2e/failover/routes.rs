@@ -224,6 +224,7 @@ fn a_lan_client_loses_only_what_was_sent_over_the_dead_cable() {
     assert!(lost < 2_500, "{lost} of {} packets", heard.len());
 }
 
+/// V14
 fn connections_over_the_wan_that_is_left_are_ended_and_no_others() {
     for flush in [true, false] {
         let lab = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).nat(Nat::Fixed).default_route(None).up();

@@ -57,6 +57,7 @@ fn b2_b3_b4(rp_filter: u8, nat: Nat, bcp38: bool) {
     assert_eq!((switches(&imon), way(&lab, "9.9.9.9").as_str()), (3, "wan1"));
 }
 
+/// user issue #4
 fn b6_b7_targets_beyond_the_gateways_without_a_default_route() {
     let lab = lab_with(1, Nat::Lan, true);
     let imon = start(&lab, json!({ "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
