@@ -172,7 +172,7 @@ fn an_honest_second_opinion_refutes_an_outage() {
     ] {
         assert_eq!(with(manner, &|_| {}), what, "{manner:?}");
     }
-    assert_eq!(with(Server::Truth, &|world| world.networks[0].hijack = Some(public.into())), told);
+    assert_eq!(with(Server::Truth, &|world| world.networks[0].hijack = Some(public)), told);
     assert_eq!(with(Server::Truth, &|world| world.networks[0].portal = true).1, 0);
     // Our own address, as a router gives it whose cable is out.
     assert_eq!(with(Server::Wrong(Ipv4Addr::new(192, 168, 42, 2)), &|_| {}), told);

@@ -14,6 +14,9 @@ use super::SimWorld;
 /// Nobody looks back further: a disk that was not synced by then has done so by itself.
 const BY_ITSELF: Duration = Duration::from_secs(30);
 
+/// What is in a file, if there is one.
+type Content = Option<Vec<u8>>;
+
 /// A change that may not be on the disk yet.
 pub(super) struct Unsynced {
     /// When it was begun,
@@ -21,7 +24,7 @@ pub(super) struct Unsynced {
     /// and from when on it is done, as far as anybody sees.
     at: Instant,
     path: PathBuf,
-    before: Option<Vec<u8>>,
+    before: Content,
 }
 
 impl SimWorld {
@@ -68,7 +71,7 @@ impl SimWorld {
             self.syncs.iter().any(synced)
         };
         // What each file may be: as before any change that is not durable, or as after the last that was begun.
-        let mut may_be: BTreeMap<PathBuf, (Vec<Option<Vec<u8>>>, bool)> = BTreeMap::new();
+        let mut may_be: BTreeMap<PathBuf, (Vec<Content>, bool)> = BTreeMap::new();
         for change in self.unsynced.iter().filter(|change| !durable(change)) {
             let (contents, over) = may_be.entry(change.path.clone()).or_default();
             if !*over {

@@ -370,15 +370,6 @@ pub(super) fn believed<'a>(world: &'a SimWorld, probes: impl Iterator<Item = &'a
     all
 }
 
-impl Truth {
-    /// Nothing has happened for so long.
-    fn quiet(&self, now: Instant, secs: u32) -> bool {
-        let past = Instant::ZERO + now.since(Instant::ZERO).saturating_sub(SECOND * secs);
-        let last = self.timeline.last().is_none_or(|(at, _)| *at <= past);
-        last && !self.is_vague(past, now)
-    }
-}
-
 /// Whether the sources that are left suffice to find the address, as `survey.rs` says it.
 pub(super) fn can_be_found(world: &SimWorld) -> bool {
     let Some(external) = world.external() else { return false };
@@ -407,9 +398,7 @@ pub(super) fn watch(world: &SimWorld, known: &Truth, say: &mut dyn FnMut(String)
     let servers = SERVERS.iter().all(|s| world.internet.servers.get(&IpAddr::V4(*s)) == Some(&Server::Truth));
     let told = world.networks.iter().all(|n| n.made_up().is_none() && n.works());
     let place = world.internet.zone[NAMED].v4[0];
-    let last = world.probes.iter().flatten().rev().take(400).find(|probe| {
-        probe.wan.is_none() && matches!(probe.to, IpAddr::V4(v4) if PLACES.contains(&v4) || v4.octets()[3] == 66)
-    });
+    let last = world.probes.iter().flatten().rev().take(400).find(|probe| probe.wan.is_none() && is_place(probe.to));
     if servers && told && last.is_some_and(|probe| probe.to != IpAddr::V4(place)) {
         say(format!("{NAMED} is {place}, and the last ping goes to {:?}", last.map(|probe| probe.to)));
     }
@@ -495,7 +484,7 @@ fn judge_politeness(world: &SimWorld, known: &Truth, wrong: &mut Vec<(Instant, S
             Some((_, at)) => *at = look.at,
             None => last.push((&look.source, look.at)),
         }
-        let calm = || look.at.since(trouble) > SECOND * 1200 && known.quiet_before(look.at, 1200);
+        let calm = || look.at.since(trouble) > SECOND * 1200 && known.quiet(look.at, 1200);
         if gap.is_some_and(|gap| gap < POLITE) && calm() {
             wrong.push((look.at, format!("{} is asked again after {gap:?}", look.source)));
         }
@@ -503,12 +492,17 @@ fn judge_politeness(world: &SimWorld, known: &Truth, wrong: &mut Vec<(Instant, S
 }
 
 impl Truth {
-    /// Nothing had happened for so long before that moment.
-    fn quiet_before(&self, now: Instant, secs: u32) -> bool {
+    /// Nothing had happened for so long at that moment.
+    fn quiet(&self, now: Instant, secs: u32) -> bool {
         let past = Instant::ZERO + now.since(Instant::ZERO).saturating_sub(SECOND * secs);
         let known = self.timeline.partition_point(|(at, _)| *at <= now);
         self.timeline[..known].last().is_none_or(|(at, _)| *at <= past) && !self.is_vague(past, now)
     }
+}
+
+/// Whether the name may lead there, or a liar says so.
+fn is_place(to: IpAddr) -> bool {
+    matches!(to, IpAddr::V4(v4) if PLACES.contains(&v4) || v4.octets()[3] == 66)
 }
 
 /// Results of the ping monitor are those of its probes, of IPv6 and of names as well.
@@ -517,11 +511,9 @@ fn judge_results(world: &SimWorld, known: &Truth, wrong: &mut Vec<(Instant, Stri
     if known.drawn.contains_key(&Kind::ScriptHangs) {
         return;
     }
-    let places = |to: IpAddr| matches!(to, IpAddr::V4(v4) if PLACES.contains(&v4) || v4.octets()[3] == 66);
-    let targets: [(String, Box<dyn Fn(IpAddr) -> bool>); 2] =
-        [(FAR.to_string(), Box::new(|to| to == IpAddr::V6(FAR))), (NAMED.to_owned(), Box::new(places))];
+    let is = |target: &str, to: IpAddr| if target == NAMED { is_place(to) } else { to == IpAddr::V6(FAR) };
     let probes: Vec<&Probe> = world.probes.iter().flatten().filter(|probe| probe.wan.is_none()).collect();
-    for (target, is) in targets {
+    for target in [FAR.to_string(), NAMED.to_owned()] {
         let mut at = 0;
         let mut last = Instant::ZERO;
         for call in world.calls.iter().filter(|call| call.words[0] == "ping-result") {
@@ -530,13 +522,13 @@ fn judge_results(world: &SimWorld, known: &Truth, wrong: &mut Vec<(Instant, Stri
             let (mut any, mut good) = (0, 0);
             while let Some(probe) = probes.get(at).filter(|probe| probe.at < call.at) {
                 at += 1;
-                if is(probe.to) {
+                if is(&target, probe.to) {
                     any += 1;
                     good += usize::from(probe.answered.is_some_and(|answered| answered.since(probe.at) <= SECOND));
                 }
             }
             // The secondary look of updown pings the same hosts.
-            let calm = || known.quiet_before(call.at, 60) && call.at.since(last) > SECOND * 5;
+            let calm = || known.quiet(call.at, 60) && call.at.since(last) > SECOND * 5;
             if any > 0 && said != (good > 0) && calm() {
                 wrong.push((call.at, format!("{target} is said to answer: {said}, {good} of {any} probes did")));
             }
