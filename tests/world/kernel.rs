@@ -22,7 +22,6 @@ mod ip6;
 mod neighbours;
 mod rules;
 mod seen;
-mod tests;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -32,7 +31,6 @@ use imon::net::{self, Change};
 pub use neighbours::{Neighbour, state};
 pub use rules::{Action, Rule};
 pub use seen::{Ear, Heard};
-pub use tests::tests;
 
 pub const MAIN: u32 = 254;
 pub const LOCAL: u32 = 255;
@@ -432,7 +430,7 @@ impl Route {
 
 impl Rule {
     /// What imon's request for a rule says.
-    fn asked(rule: &net::Rule) -> Self {
+    pub fn asked(rule: &net::Rule) -> Self {
         Self {
             priority: rule.priority,
             action: Action::Table(rule.table),

@@ -10,11 +10,13 @@
 )]
 #![allow(unreachable_pub, missing_docs, reason = "a test program has no readers but its own modules")]
 
+mod complaints;
 mod day;
 mod differential;
 mod house;
 mod internet;
 mod kernel;
+mod kernel_tests;
 mod names;
 mod networks;
 mod output;
@@ -32,11 +34,12 @@ fn main() {
     differential::intercept();
     let suites = [
         day::tests(),
+        complaints::tests(),
         names::tests(),
         providers::tests(),
         output::tests(),
         power::tests(),
-        kernel::tests(),
+        kernel_tests::tests(),
         differential::tests(),
         swarm::tests(),
     ];
