@@ -14,6 +14,10 @@
 //! 5. [`addr::scope::Scope`] says where an address belongs, and so whether an answer can be believed.
 //! 6. [`event::Event`] is what is reported, to the log, to scripts and as JSON.
 
+// Tests of this crate share the simulated kernel with those of the whole program, for which it is another crate.
+#[cfg(test)]
+extern crate self as imon;
+
 pub mod addr;
 pub mod base;
 pub mod cli;

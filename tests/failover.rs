@@ -10,17 +10,36 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use imon::base::time::Instant;
 use imon::event::What;
+use imon::probe::round::Plan;
 use imon::event::cause::Cause;
-use imon::kernel::{Address, Hop, Link, MAIN, Picture, Route};
 use imon::monitor::failover::choice::Condition;
 use imon::monitor::failover::health::{Limit, Quality};
 use imon::monitor::failover::{Failover, Setup, WanSetup};
 use imon::monitor::{Effect, Seen};
 use imon::probe::ProbeId;
-use imon::probe::round::Plan;
-use imon::routing::{Gateway, Policy, Road, State, View};
+use imon::kernel::{MAIN, PROTOCOL, Route};
+use imon::routing::{Gateway, Policy, Road, State};
+use imon::base::time::Instant;
+
+use world::kernel;
+use world::router::{self, Router};
+
+#[path = "world"]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    reason = "a part of the simulated world is enough here"
+)]
+mod world {
+    pub mod kernel;
+    pub mod router;
+}
+
+/// The links of the WANs.
+const LINKS: [u32; 2] = [router::WAN1, router::WAN2];
 
 const MS: Duration = Duration::from_millis(1);
 /// Targets of the WANs have their numbers; what is pinged after a switch has this and the WAN's.
@@ -70,8 +89,8 @@ fn setup(plan: Plan, prefer_first: bool, hold_down: Duration) -> Setup {
     }
 }
 
-/// The monitor, and a kernel that does what the plan of routes says, or refuses.
-struct World {
+/// Drives the monitor through simulated time, with a kernel that does what the plan of routes says, or refuses.
+struct Driver {
     now: Instant,
     monitor: Failover,
     /// What the links are like: of a real plan over the kernel's picture, or as the test sets them.
@@ -90,119 +109,85 @@ struct World {
     probes: [usize; 2],
 }
 
-/// The kernel's network in memory, with what belongs to others.
+/// The kernel's network, which the simulated world has as well, and what is planned for it.
 struct Kernel {
-    picture: Picture,
+    router: Router,
     policy: Policy,
 }
 
 impl Kernel {
     fn new() -> Self {
-        let wan = |n: u8| imon::routing::Wan {
-            device: format!("wan{n}"),
-            gateway: Gateway::Fixed(Ipv4Addr::new(192, 168, 42 + 20 * n, 1)),
+        let wan = |(device, gateway): (&str, Ipv4Addr)| imon::routing::Wan {
+            device: device.into(),
+            gateway: Gateway::Fixed(gateway),
             targets: Vec::new(),
             remembered: None,
         };
-        let mut kernel = Self { picture: Picture::default(), policy: Policy::new("t", vec![wan(0), wan(1)], 201) };
-        for wan in 0..2 {
-            kernel.set_link(wan, true, true);
-            kernel.set_address(wan, Some(2));
-        }
-        kernel
+        let wans = [("wan1", router::GW1), ("wan2", router::GW2)].map(wan);
+        Self { router: Router::new(), policy: Policy::new("t", wans.into(), 201) }
     }
 
     /// Sets a link; one that is set down loses its routes without a word.
     fn set_link(&mut self, wan: usize, up: bool, carrier: bool) {
-        let index = 3 + wan as u32;
-        self.picture.links.retain(|l| l.index != index);
-        let name = format!("wan{wan}");
-        self.picture.links.push(Link { index, name, up, carrier: up && carrier, ..Link::default() });
-        if !up {
-            self.picture.routes.retain(|r| r.hops.iter().all(|h| h.index != index));
-        }
+        self.router.plug(LINKS[wan], carrier);
+        self.router.set_up(LINKS[wan], up);
     }
 
     /// Sets its address, or takes it away, and the routes that need it with it.
     fn set_address(&mut self, wan: usize, host: Option<u8>) {
-        let index = 3 + wan as u32;
-        self.picture.addresses.retain(|a| a.index != index);
-        self.picture.routes.retain(|r| r.hops.iter().all(|h| h.index != index));
-        self.picture.addresses.extend(host.map(|host| Address {
-            index,
-            address: Ipv4Addr::new(192, 168, 42 + 20 * wan as u8, host),
-            peer: None,
-            prefix: 24,
-            local: false,
-            secondary: false,
-        }));
+        let address = host.map(|host| Ipv4Addr::new(192, 168, 42 + 20 * wan as u8, host));
+        self.router.set_address(LINKS[wan], address);
     }
 
-    /// Somebody else's default.
+    /// Somebody else's default, where the kernel takes it.
     fn add_foreign(&mut self, wan: usize, metric: u32) {
-        let hop = Hop {
-            index: 3 + wan as u32,
-            gateway: Some(Ipv4Addr::new(192, 168, 42 + 20 * wan as u8, 254)),
-            onlink: false,
-            dead: false,
-        };
-        let route = Route {
+        let gateway = Ipv4Addr::new(192, 168, 42 + 20 * wan as u8, 254);
+        let hop = kernel::Hop { index: LINKS[wan], gateway: Some(gateway.into()), ..kernel::Hop::default() };
+        let route = kernel::Route {
             table: MAIN,
-            destination: Ipv4Addr::UNSPECIFIED,
+            destination: Ipv4Addr::UNSPECIFIED.into(),
             prefix: 0,
-            metric,
-            protocol: 16,
             tos: 0,
+            metric,
+            kind: kernel::Kind::Unicast,
+            scope: kernel::scope::UNIVERSE,
+            protocol: 16,
             source: None,
             hops: vec![hop],
-            nexthop: 0,
         };
-        if !self.picture.routes.iter().any(|r| r.table == MAIN && r.metric == metric) {
-            self.picture.routes.push(route);
-        }
+        self.router.change(|kernel| _ = kernel.add_route(&route, kernel::Mode::ADD));
     }
 
     fn foreign(&self) -> Vec<Route> {
-        self.picture.routes.iter().filter(|r| !r.is_ours()).cloned().collect()
+        self.router.routes.iter().filter(|r| !r.is_ours()).cloned().collect()
     }
 
     fn states(&self) -> [State; 2] {
-        [0, 1].map(|wan| self.policy.state(wan, &View::from(&self.picture)).unwrap())
+        [0, 1].map(|wan| self.policy.state(wan, &self.router.view()).unwrap())
     }
 
     /// Makes what the plan wants; nothing of others may be touched by it.
     fn make(&mut self, chosen: Option<usize>) {
         let foreign = self.foreign();
-        for _ in 0..2 {
-            for change in self.policy.changes(chosen, &View::from(&self.picture)) {
-                self.picture.made(&change);
-            }
-        }
+        self.router.follow(&self.policy, chosen);
         assert_eq!(self.foreign(), foreign, "what belongs to others is left alone");
-        assert_eq!(self.policy.changes(chosen, &View::from(&self.picture)), [], "there is an end to it");
     }
 
-    /// By which WAN packets to the internet leave, as the rules have it.
+    /// By which WAN packets of a LAN host leave.
     fn way(&self) -> Option<usize> {
-        let mut rules: Vec<_> =
-            self.picture.rules.iter().filter(|r| r.source.is_none() && r.suppress.is_none()).collect();
-        rules.sort_by_key(|r| r.priority);
-        let tables = rules.iter().map(|r| r.table).chain([MAIN]);
-        let best =
-            |table| self.picture.routes.iter().filter(|r| r.table == table && r.prefix == 0).min_by_key(|r| r.metric);
-        let route = tables.into_iter().find_map(best)?;
-        Some(route.hop()?.index as usize - 3)
+        let way = self.router.way(Some(Ipv4Addr::new(192, 168, 92, 50)))?;
+        LINKS.iter().position(|link| *link == way)
     }
 }
 
-impl World {
+impl Driver {
     fn new(plan: Plan, prefer_first: bool, hold_down: Duration) -> Self {
         Self::of(setup(plan, prefer_first, hold_down), [road(0, 2), road(1, 2)])
     }
 
     fn of(setup: Setup, links: [State; 2]) -> Self {
         let route = setup.adopted;
-        let mut world = Self {
+        let mut driver = Self {
             now: at(0),
             monitor: Failover::new(setup, at(0)),
             links,
@@ -215,8 +200,8 @@ impl World {
             moves: Vec::new(),
             probes: [0; 2],
         };
-        world.see(&Seen::Links(&links), &mut |_, _| true);
-        world
+        driver.see(&Seen::Links(&links), &mut |_, _| true);
+        driver
     }
 
     /// Runs until `end`; `answers` tells whether a WAN answers a probe sent at that time, always after 5 ms.
@@ -340,9 +325,9 @@ fn a_silent_gateway_is_left_within_2_2_s_and_1_7_s_in_the_middle() {
     let mut took = Vec::new();
     for n in 0..200 {
         let dies = 10_000 + n * 5;
-        let mut world = World::new(usual(), true, MS * 10_000);
-        world.run(20_000, |t, wan| wan == 1 || t < dies);
-        let switches = world.switches();
+        let mut driver = Driver::new(usual(), true, MS * 10_000);
+        driver.run(20_000, |t, wan| wan == 1 || t < dies);
+        let switches = driver.switches();
         assert_eq!(switches.len(), 1);
         took.push(switches[0].0 - dies);
     }
@@ -352,23 +337,23 @@ fn a_silent_gateway_is_left_within_2_2_s_and_1_7_s_in_the_middle() {
 
 #[test]
 fn a_lost_carrier_is_left_at_once_and_a_dead_standby_is_known_before() {
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(10_500, |_, _| true);
-    world.link(0, State::NoCarrier);
-    assert_eq!(world.switches(), [(10_500, 1)]);
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(10_500, |_, wan| wan == 0);
-    assert_eq!(world.condition(1), Condition::Down, "B5");
-    world.link(0, State::NoCarrier);
-    assert_eq!((world.switches(), world.both_down()), (vec![], 1), "{:?}", world.said);
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(10_500, |_, _| true);
+    driver.link(0, State::NoCarrier);
+    assert_eq!(driver.switches(), [(10_500, 1)]);
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(10_500, |_, wan| wan == 0);
+    assert_eq!(driver.condition(1), Condition::Down, "B5");
+    driver.link(0, State::NoCarrier);
+    assert_eq!((driver.switches(), driver.both_down()), (vec![], 1), "{:?}", driver.said);
 }
 
 #[test]
 fn b8_a_missed_check_while_the_other_is_down_changes_nothing() {
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(60_000, |t, wan| if wan == 0 { t < 10_000 } else { !(30_000..31_500).contains(&t) });
-    assert_eq!(world.switches().len(), 1, "{:?}", world.said);
-    assert_eq!(world.route, Some(1));
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(60_000, |t, wan| if wan == 0 { t < 10_000 } else { !(30_000..31_500).contains(&t) });
+    assert_eq!(driver.switches().len(), 1, "{:?}", driver.said);
+    assert_eq!(driver.route, Some(1));
 }
 
 #[test]
@@ -376,28 +361,28 @@ fn b36_half_of_all_probes_lost_for_a_minute_costs_at_most_two_switches() {
     for interval in [10_000_u32, 5_000, 2_000, 1_000] {
         for seed in 0..200 {
             let mut random = Random(seed);
-            let mut world = World::new(Plan::new(MS * interval, 2, MS * 1000), true, MS * 10_000);
+            let mut driver = Driver::new(Plan::new(MS * interval, 2, MS * 1000), true, MS * 10_000);
             // Many drops in a minute make the hold-down as long as it gets.
-            world.run(730_000, |t, wan| wan == 1 || !(30_000..90_000).contains(&t) || random.below(2) == 0);
-            assert!(world.switches().len() <= 2, "interval {interval}, seed {seed}: {:?}", world.said);
-            assert_eq!(world.route, Some(0), "interval {interval}, seed {seed}: it comes back");
+            driver.run(730_000, |t, wan| wan == 1 || !(30_000..90_000).contains(&t) || random.below(2) == 0);
+            assert!(driver.switches().len() <= 2, "interval {interval}, seed {seed}: {:?}", driver.said);
+            assert_eq!(driver.route, Some(0), "interval {interval}, seed {seed}: it comes back");
         }
     }
 }
 
 #[test]
 fn b18_standby_is_used_at_once_where_the_primary_interface_is_missing() {
-    let mut world = World::of(setup(usual(), true, MS * 10_000), [State::Missing, road(1, 2)]);
-    world.run(1_000, |_, _| true);
-    assert_eq!((world.route, world.routes.len()), (Some(1), 1), "{:?}", world.said);
+    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [State::Missing, road(1, 2)]);
+    driver.run(1_000, |_, _| true);
+    assert_eq!((driver.route, driver.routes.len()), (Some(1), 1), "{:?}", driver.said);
 }
 
 #[test]
 fn fifteen_seconds_up_and_five_down_for_ten_minutes_cost_at_most_four_switches() {
     for offset in 0..20 {
-        let mut world = World::new(usual(), true, MS * 10_000);
-        world.run(1_500_000, |t, wan| wan == 1 || t > 630_000 || (t + offset * 1000) % 20_000 < 15_000 || t < 30_000);
-        assert!(world.switches().len() <= 4, "offset {offset}: {:?}", world.said);
+        let mut driver = Driver::new(usual(), true, MS * 10_000);
+        driver.run(1_500_000, |t, wan| wan == 1 || t > 630_000 || (t + offset * 1000) % 20_000 < 15_000 || t < 30_000);
+        assert!(driver.switches().len() <= 4, "offset {offset}: {:?}", driver.said);
     }
 }
 
@@ -406,14 +391,14 @@ fn a_fast_plan_sees_a_dead_gateway_in_0_8_s_and_nothing_in_ten_days_of_two_perce
     let plan = Plan::new(MS * 200, 4, MS * 300);
     for n in 0..40 {
         let dies = 10_000 + n * 5;
-        let mut world = World::new(plan, true, MS * 10_000);
-        world.run(20_000, |t, wan| wan == 1 || t < dies);
-        assert!(world.switches()[0].0 - dies <= 800, "{:?}", world.said);
+        let mut driver = Driver::new(plan, true, MS * 10_000);
+        driver.run(20_000, |t, wan| wan == 1 || t < dies);
+        assert!(driver.switches()[0].0 - dies <= 800, "{:?}", driver.said);
     }
     let mut random = Random(1);
-    let mut world = World::new(plan, true, MS * 10_000);
-    world.run(10 * 86_400_000, |_, _| random.below(100) >= 2);
-    assert_eq!(world.switches(), []);
+    let mut driver = Driver::new(plan, true, MS * 10_000);
+    driver.run(10 * 86_400_000, |_, _| random.below(100) >= 2);
+    assert_eq!(driver.switches(), []);
 }
 
 #[test]
@@ -422,10 +407,10 @@ fn the_order_at_the_start_is_primary_its_switch_its_postping_and_then_standby() 
     for (n, wan) in setup.wans.iter_mut().enumerate() {
         wan.postping = Some((POSTPING + n as u32, "1.1.1.1".into()));
     }
-    let mut world = World::of(setup.clone(), [road(0, 2), road(1, 2)]);
-    world.run(900, |_, _| true);
+    let mut driver = Driver::of(setup.clone(), [road(0, 2), road(1, 2)]);
+    driver.run(900, |_, _| true);
     assert_eq!(
-        world.log(),
+        driver.log(),
         [
             "Network Failover Initial State for Primary Network net0 (wan0): online",
             "Network Failover to Primary Network net0 (wan0)",
@@ -434,10 +419,10 @@ fn the_order_at_the_start_is_primary_its_switch_its_postping_and_then_standby() 
             "Network Failover Initial State for Standby Network net1 (wan1): online",
         ]
     );
-    let mut world = World::of(setup, [road(0, 2), road(1, 2)]);
-    world.run(1_300, |_, wan| wan == 1);
+    let mut driver = Driver::of(setup, [road(0, 2), road(1, 2)]);
+    driver.run(1_300, |_, wan| wan == 1);
     assert_eq!(
-        world.log(),
+        driver.log(),
         [
             "Primary Network net0 (wan0): nothing answers: 2 probes to its gateway in a row unanswered; it has never \
              answered: if it answers no pings at all, set primary-ping",
@@ -452,12 +437,12 @@ fn the_order_at_the_start_is_primary_its_switch_its_postping_and_then_standby() 
 
 #[test]
 fn a_failover_and_a_failback_are_told_as_v2_99_did() {
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(10_400, |_, _| true);
-    let before = world.log().len();
-    world.run(60_000, |t, wan| wan == 1 || t > 31_000);
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(10_400, |_, _| true);
+    let before = driver.log().len();
+    driver.run(60_000, |t, wan| wan == 1 || t > 31_000);
     assert_eq!(
-        world.log()[before..],
+        driver.log()[before..],
         [
             "Primary Network net0 (wan0): nothing answers: 2 probes to its gateway in a row unanswered",
             "Primary Network net0 (wan0) is now offline",
@@ -469,61 +454,61 @@ fn a_failover_and_a_failback_are_told_as_v2_99_did() {
             "Network Failover Primary Route net0 (wan0) is active",
         ]
     );
-    assert_eq!(world.monitor.switches().0, 2);
+    assert_eq!(driver.monitor.switches().0, 2);
 }
 
 #[test]
 fn both_down_is_told_within_a_check_and_the_first_that_answers_is_used_at_once() {
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(60_000, |t, wan| if wan == 0 { t < 10_000 } else { !(20_000..40_000).contains(&t) });
-    let told = world.said.iter().find(|(_, what)| matches!(what, What::AllDown { .. })).unwrap().0;
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(60_000, |t, wan| if wan == 0 { t < 10_000 } else { !(20_000..40_000).contains(&t) });
+    let told = driver.said.iter().find(|(_, what)| matches!(what, What::AllDown { .. })).unwrap().0;
     assert!((20_000..22_200).contains(&told), "{told}");
-    assert_eq!((world.route, world.switches().len()), (Some(1), 1), "the last road stays");
-    world.run(80_000, |t, wan| wan == 0 || t < 70_000);
-    assert!(world.switches().iter().any(|(t, wan)| *wan == 0 && *t < 72_500), "{:?}", world.switches());
+    assert_eq!((driver.route, driver.switches().len()), (Some(1), 1), "the last road stays");
+    driver.run(80_000, |t, wan| wan == 0 || t < 70_000);
+    assert!(driver.switches().iter().any(|(t, wan)| *wan == 0 && *t < 72_500), "{:?}", driver.switches());
 }
 
 #[test]
 fn b19_a_route_that_the_kernel_refuses_is_never_called_active_and_is_tried_again() {
-    let mut world = World::of(setup(usual(), true, MS * 10_000), [road(0, 2), road(1, 2)]);
-    world.refuses = Some("Network is unreachable");
-    world.run(130_000, |_, _| true);
-    let log = world.log();
+    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [road(0, 2), road(1, 2)]);
+    driver.refuses = Some("Network is unreachable");
+    driver.run(130_000, |_, _| true);
+    let log = driver.log();
     assert!(!log.iter().any(|line| line.contains("is active") || line.contains("Failover to")), "{log:?}");
     let told = log.iter().filter(|line| line.contains("cannot be set") && line.contains("unreachable")).count();
     assert_eq!(told, 3, "once a minute: {log:?}");
-    assert_eq!(world.monitor.active(), None);
+    assert_eq!(driver.monitor.active(), None);
     assert_eq!(log.iter().filter(|line| line.contains("Initial State")).count(), 2, "standby does not wait for that");
-    world.refuses = None;
-    world.run(132_000, |_, _| true);
-    assert_eq!((world.route, world.monitor.active()), (Some(0), Some(0)));
+    driver.refuses = None;
+    driver.run(132_000, |_, _| true);
+    assert_eq!((driver.route, driver.monitor.active()), (Some(0), Some(0)));
 }
 
 /// Where a client adds an address before the route to its subnet, the gateway counts as unreachable for a moment.
 #[test]
 fn v12_a_refusal_that_passes_within_300_ms_is_not_told() {
     for (lasts, told) in [(0, 0), (10, 0), (250, 0), (290, 0), (340, 1), (2_000, 1)] {
-        let mut world = World::new(usual(), true, MS * 10_000);
-        world.run(10_500, |_, _| true);
-        world.refuses = Some("Nexthop has invalid gateway");
-        world.link(0, State::NoCarrier);
-        world.run(10_500 + lasts, |_, _| true);
-        world.refuses = None;
-        world.run(20_000, |_, _| true);
-        assert_eq!((world.route, world.monitor.active()), (Some(1), Some(1)), "{lasts} ms");
-        let log = world.log();
+        let mut driver = Driver::new(usual(), true, MS * 10_000);
+        driver.run(10_500, |_, _| true);
+        driver.refuses = Some("Nexthop has invalid gateway");
+        driver.link(0, State::NoCarrier);
+        driver.run(10_500 + lasts, |_, _| true);
+        driver.refuses = None;
+        driver.run(20_000, |_, _| true);
+        assert_eq!((driver.route, driver.monitor.active()), (Some(1), Some(1)), "{lasts} ms");
+        let log = driver.log();
         let said = log.iter().filter(|line| line.contains("cannot be set")).count();
         assert_eq!(said, told, "{lasts} ms: {log:?}");
-        let took = world.moves.last().unwrap().0 - (10_500 + lasts);
+        let took = driver.moves.last().unwrap().0 - (10_500 + lasts);
         assert!(took <= if told == 0 { 20 } else { 1_000 }, "{lasts} ms: {took} ms");
     }
 }
 
 #[test]
 fn b37_an_outage_lasts_from_its_first_lost_probe_on_the_monotonic_clock() {
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(40_000, |t, wan| wan == 1 || !(10_900..30_900).contains(&t));
-    let lasted = world.said.iter().find_map(|(_, what)| match what {
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(40_000, |t, wan| wan == 1 || !(10_900..30_900).contains(&t));
+    let lasted = driver.said.iter().find_map(|(_, what)| match what {
         What::WanOnline { outage, .. } => Some(outage.lasted),
         _ => None,
     });
@@ -532,34 +517,34 @@ fn b37_an_outage_lasts_from_its_first_lost_probe_on_the_monotonic_clock() {
 
 #[test]
 fn b9_another_address_is_followed_and_is_neither_an_outage_nor_a_switch() {
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(10_400, |_, _| true);
-    let before = world.said.len();
-    world.link(0, road(0, 77));
-    world.run(30_000, |_, _| true);
-    assert_eq!((world.said.len(), world.switches()), (before, vec![]));
-    assert_eq!(world.monitor.name(0).unwrap().address, Some(Ipv4Addr::new(192, 168, 42, 77)));
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(10_400, |_, _| true);
+    let before = driver.said.len();
+    driver.link(0, road(0, 77));
+    driver.run(30_000, |_, _| true);
+    assert_eq!((driver.said.len(), driver.switches()), (before, vec![]));
+    assert_eq!(driver.monitor.name(0).unwrap().address, Some(Ipv4Addr::new(192, 168, 42, 77)));
 }
 
 #[test]
 fn b46_what_an_earlier_imon_left_is_taken_over_and_told() {
     let adopted = Setup { adopted: Some(1), ..setup(usual(), false, MS * 10_000) };
-    let mut world = World::of(adopted.clone(), [road(0, 2), road(1, 2)]);
-    world.run(30_000, |_, wan| wan == 1);
-    assert_eq!(world.routes.iter().map(|r| r.1).collect::<Vec<_>>(), [1], "told, not moved");
-    let mut world = World::of(adopted, [road(0, 2), road(1, 2)]);
-    world.run(30_000, |_, _| true);
-    assert_eq!(world.routes.iter().map(|r| r.1).collect::<Vec<_>>(), [0], "a healthy primary is used, as V2.99 did");
+    let mut driver = Driver::of(adopted.clone(), [road(0, 2), road(1, 2)]);
+    driver.run(30_000, |_, wan| wan == 1);
+    assert_eq!(driver.routes.iter().map(|r| r.1).collect::<Vec<_>>(), [1], "told, not moved");
+    let mut driver = Driver::of(adopted, [road(0, 2), road(1, 2)]);
+    driver.run(30_000, |_, _| true);
+    assert_eq!(driver.routes.iter().map(|r| r.1).collect::<Vec<_>>(), [0], "a healthy primary is used, as V2.99 did");
 }
 
 #[test]
 fn at_boot_standby_is_used_within_two_seconds_of_its_address() {
-    let mut world = World::of(setup(usual(), true, MS * 10_000), [road(0, 2), State::NoAddress]);
-    world.run(30_000, |_, _| false);
-    assert_eq!((world.route, world.both_down()), (None, 1));
-    world.link(1, road(1, 2));
-    world.run(32_000, |_, wan| wan == 1);
-    assert_eq!(world.route, Some(1));
+    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [road(0, 2), State::NoAddress]);
+    driver.run(30_000, |_, _| false);
+    assert_eq!((driver.route, driver.both_down()), (None, 1));
+    driver.link(1, road(1, 2));
+    driver.run(32_000, |_, wan| wan == 1);
+    assert_eq!(driver.route, Some(1));
 }
 
 #[test]
@@ -567,63 +552,63 @@ fn a_metered_standby_is_verified_when_it_may_be_needed_and_used_within_the_bound
     let idle = Setup { idle_interval: Some(MS * 300_000), ..setup(usual(), true, MS * 10_000) };
     for n in 0..100 {
         let dies = 1_000_000 + n * 10;
-        let mut world = World::of(idle.clone(), [road(0, 2), road(1, 2)]);
-        world.run(1_010_000, |t, wan| wan == 1 || t < dies);
-        let switches = world.switches();
+        let mut driver = Driver::of(idle.clone(), [road(0, 2), road(1, 2)]);
+        driver.run(1_010_000, |t, wan| wan == 1 || t < dies);
+        let switches = driver.switches();
         assert!(switches.len() == 1 && switches[0].0 - dies <= 2_200, "{dies}: {switches:?}");
     }
-    let mut world = World::of(idle.clone(), [road(0, 2), road(1, 2)]);
-    world.run(30 * 86_400_000, |_, _| true);
+    let mut driver = Driver::of(idle.clone(), [road(0, 2), road(1, 2)]);
+    driver.run(30 * 86_400_000, |_, _| true);
     // An echo request of ours and its reply are 68 bytes each.
-    let bytes = world.probes[1] * 2 * 68;
+    let bytes = driver.probes[1] * 2 * 68;
     assert!(bytes < 1_300_000, "{bytes} bytes a month");
     // One that has died meanwhile is not believed in.
-    let mut world = World::of(idle, [road(0, 2), road(1, 2)]);
-    world.run(1_010_000, |t, wan| if wan == 0 { t < 1_000_000 } else { t < 950_000 });
-    assert_eq!((world.switches(), world.both_down()), (vec![], 1));
+    let mut driver = Driver::of(idle, [road(0, 2), road(1, 2)]);
+    driver.run(1_010_000, |t, wan| if wan == 0 { t < 1_000_000 } else { t < 950_000 });
+    assert_eq!((driver.switches(), driver.both_down()), (vec![], 1));
 }
 
 #[test]
 fn degraded_is_no_outage_and_a_better_wan_is_used() {
     let limit = Limit { most: 0.2, again: 0.1 };
     let quality = Quality { loss: Some(limit), rtt: None };
-    let mut world = World::of(Setup { quality, ..setup(usual(), false, MS * 10_000) }, [road(0, 2), road(1, 2)]);
+    let mut driver = Driver::of(Setup { quality, ..setup(usual(), false, MS * 10_000) }, [road(0, 2), road(1, 2)]);
     // The first probe of each check of the primary is lost, the second answered.
-    world.run(200_000, |t, wan| wan == 1 || t < 60_000 || t % 1000 != 0);
-    assert_eq!(world.switches().len(), 1, "{:?}", world.said);
-    let log = world.log().join("\n");
+    driver.run(200_000, |t, wan| wan == 1 || t < 60_000 || t % 1000 != 0);
+    assert_eq!(driver.switches().len(), 1, "{:?}", driver.said);
+    let log = driver.log().join("\n");
     assert!(log.contains("Primary Network net0 (wan0) is degraded: "), "{log}");
     assert!(!log.contains("offline"), "{log}");
-    assert_eq!(world.monitor.switches().1.unwrap().cause, Cause::Degraded);
+    assert_eq!(driver.monitor.switches().1.unwrap().cause, Cause::Degraded);
 }
 
 /// Both work and primary is in use for ten seconds; then its address goes, at 10,500 ms.
-fn renewing(prefer_first: bool) -> World {
-    let mut world = World::new(usual(), prefer_first, MS * 10_000);
-    world.run(10_500, |_, _| true);
-    world.link(0, State::NoAddress);
-    world
+fn renewing(prefer_first: bool) -> Driver {
+    let mut driver = Driver::new(usual(), prefer_first, MS * 10_000);
+    driver.run(10_500, |_, _| true);
+    driver.link(0, State::NoAddress);
+    driver
 }
 
 #[test]
 fn d8_a_renewal_of_up_to_300_ms_moves_the_packets_and_is_neither_told_nor_counted() {
     for (gateway, away) in [1, 2, 10, 50, 100, 200, 250, 290, 298, 299].into_iter().flat_map(|n| [(2, n), (77, n)]) {
-        let mut world = renewing(true);
-        let said = world.said.len();
-        assert_eq!(world.moves.last(), Some(&(10_500, 1)), "{away} ms: packets move at once");
-        world.run(10_500 + away, |_, _| true);
-        world.link(0, road(0, gateway));
-        assert_eq!(world.moves.last(), Some(&(10_500 + away, 0)), "{away} ms: and back at once");
-        world.run(60_000, |_, _| true);
-        assert_eq!((world.said.len(), world.switches()), (said, vec![]), "{away} ms: {:?}", world.log());
-        assert_eq!(world.monitor.switches().0, 0);
-        assert_eq!(world.moves.len(), 3);
+        let mut driver = renewing(true);
+        let said = driver.said.len();
+        assert_eq!(driver.moves.last(), Some(&(10_500, 1)), "{away} ms: packets move at once");
+        driver.run(10_500 + away, |_, _| true);
+        driver.link(0, road(0, gateway));
+        assert_eq!(driver.moves.last(), Some(&(10_500 + away, 0)), "{away} ms: and back at once");
+        driver.run(60_000, |_, _| true);
+        assert_eq!((driver.said.len(), driver.switches()), (said, vec![]), "{away} ms: {:?}", driver.log());
+        assert_eq!(driver.monitor.switches().0, 0);
+        assert_eq!(driver.moves.len(), 3);
         // A real outage of a second right afterwards is the first drop: the hold-down is as short as configured.
-        world.link(0, State::NoCarrier);
-        world.run(61_000, |_, _| true);
-        world.link(0, road(0, 2));
-        world.run(72_000, |_, _| true);
-        let switches = world.switches();
+        driver.link(0, State::NoCarrier);
+        driver.run(61_000, |_, _| true);
+        driver.link(0, road(0, 2));
+        driver.run(72_000, |_, _| true);
+        let switches = driver.switches();
         assert!(matches!(switches[..], [(60_000, 1), (71_000..=71_100, 0)]), "{switches:?}");
     }
 }
@@ -631,54 +616,54 @@ fn d8_a_renewal_of_up_to_300_ms_moves_the_packets_and_is_neither_told_nor_counte
 #[test]
 fn d8_what_lasts_longer_is_an_outage_from_the_moment_the_address_went() {
     for away in [300, 301, 500, 5_000] {
-        let mut world = renewing(true);
-        let said = world.said.len();
-        world.run(10_799, |_, _| true);
-        assert_eq!(world.said.len(), said, "nothing is told before");
-        world.run(10_500 + away, |_, _| true);
-        assert_eq!(world.switches(), [(10_800, 1)], "{:?}", world.log());
-        assert_eq!(world.moves.last(), Some(&(10_500, 1)), "the packets are there since the address went");
-        let log = world.log();
+        let mut driver = renewing(true);
+        let said = driver.said.len();
+        driver.run(10_799, |_, _| true);
+        assert_eq!(driver.said.len(), said, "nothing is told before");
+        driver.run(10_500 + away, |_, _| true);
+        assert_eq!(driver.switches(), [(10_800, 1)], "{:?}", driver.log());
+        assert_eq!(driver.moves.last(), Some(&(10_500, 1)), "the packets are there since the address went");
+        let log = driver.log();
         assert!(log.contains(&"Primary Network net0 (wan0): the interface has no address".to_owned()), "{log:?}");
-        world.link(0, road(0, 2));
-        world.run(30_000, |_, _| true);
-        let lasted = world.said.iter().find_map(|(_, what)| match what {
+        driver.link(0, road(0, 2));
+        driver.run(30_000, |_, _| true);
+        let lasted = driver.said.iter().find_map(|(_, what)| match what {
             What::WanOnline { outage, .. } => Some(outage.lasted),
             _ => None,
         });
         assert_eq!(lasted, Some(MS * (away as u32 + 5)), "to the first reply");
-        assert_eq!(world.switches().len(), 2, "and back after the hold-down");
+        assert_eq!(driver.switches().len(), 2, "and back after the hold-down");
     }
 }
 
 #[test]
 fn d8_whatever_else_speaks_for_an_outage_is_believed_at_once() {
     for state in [State::NoCarrier, State::Down, State::Missing, State::Port] {
-        let mut world = renewing(true);
-        world.run(10_600, |_, _| true);
-        world.link(0, state);
-        assert_eq!(world.switches(), [(10_600, 1)], "{state:?} while it is away");
-        let mut world = World::new(usual(), true, MS * 10_000);
-        world.run(10_500, |_, _| true);
-        world.link(0, state);
-        assert_eq!(world.switches(), [(10_500, 1)], "{state:?} alone");
-        world.link(0, State::NoAddress);
-        assert_eq!(world.switches(), [(10_500, 1)], "{state:?} first");
+        let mut driver = renewing(true);
+        driver.run(10_600, |_, _| true);
+        driver.link(0, state);
+        assert_eq!(driver.switches(), [(10_600, 1)], "{state:?} while it is away");
+        let mut driver = Driver::new(usual(), true, MS * 10_000);
+        driver.run(10_500, |_, _| true);
+        driver.link(0, state);
+        assert_eq!(driver.switches(), [(10_500, 1)], "{state:?} alone");
+        driver.link(0, State::NoAddress);
+        assert_eq!(driver.switches(), [(10_500, 1)], "{state:?} first");
     }
     // The probe at 10 s is unanswered when the address goes half a second later.
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(10_500, |t, wan| wan == 1 || t < 9_900);
-    world.link(0, State::NoAddress);
-    assert_eq!(world.switches(), [(10_500, 1)], "silent before");
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(10_500, |t, wan| wan == 1 || t < 9_900);
+    driver.link(0, State::NoAddress);
+    assert_eq!(driver.switches(), [(10_500, 1)], "silent before");
     // One that was sent a moment before says nothing.
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(11_003, |_, _| true);
-    world.link(0, State::NoAddress);
-    assert_eq!((world.switches(), world.route), (vec![], Some(1)));
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(11_003, |_, _| true);
+    driver.link(0, State::NoAddress);
+    assert_eq!((driver.switches(), driver.route), (vec![], Some(1)));
     // At the start an address that is not there is none that has gone.
-    let mut world = World::of(setup(usual(), true, MS * 10_000), [State::NoAddress, road(1, 2)]);
-    world.run(100, |_, _| true);
-    assert_eq!(world.route, Some(1));
+    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [State::NoAddress, road(1, 2)]);
+    driver.run(100, |_, _| true);
+    assert_eq!(driver.route, Some(1));
 }
 
 #[test]
@@ -690,185 +675,185 @@ fn d8_losses_of_other_kinds_in_a_row_and_a_gateway_that_comes_later_are_one_rene
         vec![State::NoGateway, State::NoAddress, State::NoGateway],
     ] {
         for (step, told) in [(60, 0), (160, 1)] {
-            let mut world = World::new(usual(), true, MS * 10_000);
-            world.run(10_500, |_, _| true);
-            let said = world.said.len();
+            let mut driver = Driver::new(usual(), true, MS * 10_000);
+            driver.run(10_500, |_, _| true);
+            let said = driver.said.len();
             for (n, state) in (0..).zip(&states) {
-                world.run(10_500 + n * step, |_, _| true);
-                world.link(0, *state);
+                driver.run(10_500 + n * step, |_, _| true);
+                driver.link(0, *state);
             }
             let ready = 10_500 + step * states.len() as u64;
-            world.run(ready, |_, _| true);
-            world.link(0, road(0, 2));
-            world.run(ready + 2_000, |_, _| true);
+            driver.run(ready, |_, _| true);
+            driver.link(0, road(0, 2));
+            driver.run(ready + 2_000, |_, _| true);
             let late = ready - 10_500 >= 300;
-            assert_eq!(world.said.len() > said, late && told == 1, "{states:?} {step}: {:?}", world.log());
+            assert_eq!(driver.said.len() > said, late && told == 1, "{states:?} {step}: {:?}", driver.log());
         }
     }
 }
 
 #[test]
 fn d8_one_that_goes_again_before_it_has_answered_has_been_away_all_the_time() {
-    let mut world = renewing(true);
-    let said = world.said.len();
+    let mut driver = renewing(true);
+    let said = driver.said.len();
     // 80 ms away and 20 ms there, and never an answer: told 300 ms after the first time.
     for n in 0..5 {
-        world.run(10_580 + n * 100, |_, wan| wan == 1);
-        world.link(0, road(0, 2));
-        world.run(10_600 + n * 100, |_, wan| wan == 1);
-        world.link(0, State::NoAddress);
+        driver.run(10_580 + n * 100, |_, wan| wan == 1);
+        driver.link(0, road(0, 2));
+        driver.run(10_600 + n * 100, |_, wan| wan == 1);
+        driver.link(0, State::NoAddress);
     }
-    assert_eq!(world.switches(), [(10_800, 1)], "{:?}", world.log());
-    assert!(world.said.len() > said);
+    assert_eq!(driver.switches(), [(10_800, 1)], "{:?}", driver.log());
+    assert!(driver.said.len() > said);
     // With an answer in between each is a renewal of its own.
-    let mut world = renewing(true);
-    let said = world.said.len();
+    let mut driver = renewing(true);
+    let said = driver.said.len();
     for n in 0..50 {
-        world.run(10_700 + n * 300, |_, _| true);
-        world.link(0, road(0, 2 + (n % 2) as u8));
-        world.run(10_800 + n * 300, |_, _| true);
-        world.link(0, State::NoAddress);
+        driver.run(10_700 + n * 300, |_, _| true);
+        driver.link(0, road(0, 2 + (n % 2) as u8));
+        driver.run(10_800 + n * 300, |_, _| true);
+        driver.link(0, State::NoAddress);
     }
-    world.link(0, road(0, 2));
-    world.run(60_000, |_, _| true);
-    assert_eq!((world.said.len(), world.switches(), world.route), (said, vec![], Some(0)));
+    driver.link(0, road(0, 2));
+    driver.run(60_000, |_, _| true);
+    assert_eq!((driver.said.len(), driver.switches(), driver.route), (said, vec![], Some(0)));
 }
 
 #[test]
 fn d8_one_that_comes_back_and_does_not_answer_is_an_outage_by_its_silence() {
-    let mut world = renewing(true);
-    let said = world.said.len();
-    world.run(10_600, |_, _| true);
-    world.link(0, road(0, 2));
-    assert_eq!((world.route, world.said.len()), (Some(0), said));
-    world.run(14_000, |_, wan| wan == 1);
-    assert_eq!(world.switches().len(), 1, "{:?}", world.log());
+    let mut driver = renewing(true);
+    let said = driver.said.len();
+    driver.run(10_600, |_, _| true);
+    driver.link(0, road(0, 2));
+    assert_eq!((driver.route, driver.said.len()), (Some(0), said));
+    driver.run(14_000, |_, wan| wan == 1);
+    assert_eq!(driver.switches().len(), 1, "{:?}", driver.log());
 }
 
 #[test]
 fn d8_standby_may_renew_while_it_is_used_or_not() {
     // It is not in use, and nothing is moved.
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(10_500, |_, _| true);
-    let (said, moves) = (world.said.len(), world.moves.len());
-    world.link(1, State::NoAddress);
-    world.run(10_700, |_, _| true);
-    world.link(1, road(1, 5));
-    world.run(20_000, |_, _| true);
-    assert_eq!((world.said.len(), world.moves.len()), (said, moves));
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(10_500, |_, _| true);
+    let (said, moves) = (driver.said.len(), driver.moves.len());
+    driver.link(1, State::NoAddress);
+    driver.run(10_700, |_, _| true);
+    driver.link(1, road(1, 5));
+    driver.run(20_000, |_, _| true);
+    assert_eq!((driver.said.len(), driver.moves.len()), (said, moves));
     // It is away when primary fails: used as soon as it is there.
-    world.link(1, State::NoAddress);
-    world.link(0, State::NoCarrier);
-    assert_eq!((world.route, world.both_down()), (Some(0), 0), "{:?}", world.log());
-    world.run(20_150, |_, _| true);
-    world.link(1, road(1, 5));
-    assert_eq!((world.switches().last(), world.both_down()), (Some(&(20_150, 1)), 0), "{:?}", world.log());
+    driver.link(1, State::NoAddress);
+    driver.link(0, State::NoCarrier);
+    assert_eq!((driver.route, driver.both_down()), (Some(0), 0), "{:?}", driver.log());
+    driver.run(20_150, |_, _| true);
+    driver.link(1, road(1, 5));
+    assert_eq!((driver.switches().last(), driver.both_down()), (Some(&(20_150, 1)), 0), "{:?}", driver.log());
     // It is in use, and primary is on trial: its hold-down goes on.
-    world.run(25_000, |_, _| true);
-    world.link(0, road(0, 2));
-    world.run(30_000, |_, _| true);
-    world.link(1, State::NoAddress);
-    assert_eq!((world.route, world.switches().len()), (Some(0), 1), "over primary for the moment");
-    world.run(30_200, |_, _| true);
-    world.link(1, road(1, 6));
-    assert_eq!(world.route, Some(1));
-    world.run(40_000, |_, _| true);
-    let back = world.switches()[1];
+    driver.run(25_000, |_, _| true);
+    driver.link(0, road(0, 2));
+    driver.run(30_000, |_, _| true);
+    driver.link(1, State::NoAddress);
+    assert_eq!((driver.route, driver.switches().len()), (Some(0), 1), "over primary for the moment");
+    driver.run(30_200, |_, _| true);
+    driver.link(1, road(1, 6));
+    assert_eq!(driver.route, Some(1));
+    driver.run(40_000, |_, _| true);
+    let back = driver.switches()[1];
     assert!(matches!(back, (35_000..=35_200, 0)), "{back:?}");
 }
 
 #[test]
 fn d8_a_renewal_in_the_hold_down_does_not_let_it_end_or_begin_anew() {
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(10_500, |_, _| true);
-    world.link(0, State::NoCarrier);
-    world.run(20_000, |_, _| true);
-    world.link(0, road(0, 2));
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(10_500, |_, _| true);
+    driver.link(0, State::NoCarrier);
+    driver.run(20_000, |_, _| true);
+    driver.link(0, road(0, 2));
     // The hold-down ends at 30 s, in the middle of the renewal.
-    world.run(29_900, |_, _| true);
-    world.link(0, State::NoAddress);
-    world.run(30_100, |_, _| true);
-    assert_eq!(world.switches().len(), 1);
-    world.link(0, road(0, 3));
-    world.run(31_000, |_, _| true);
-    assert!(matches!(world.switches()[..], [_, (30_100..=30_200, 0)]), "{:?}", world.switches());
+    driver.run(29_900, |_, _| true);
+    driver.link(0, State::NoAddress);
+    driver.run(30_100, |_, _| true);
+    assert_eq!(driver.switches().len(), 1);
+    driver.link(0, road(0, 3));
+    driver.run(31_000, |_, _| true);
+    assert!(matches!(driver.switches()[..], [_, (30_100..=30_200, 0)]), "{:?}", driver.switches());
 }
 
 #[test]
 fn d8_both_that_renew_at_once_are_no_outage_of_the_internet() {
     for (first, second) in [(50, 250), (250, 50), (200, 200)] {
-        let mut world = renewing(true);
-        let said = world.said.len();
-        world.link(1, State::NoAddress);
+        let mut driver = renewing(true);
+        let said = driver.said.len();
+        driver.link(1, State::NoAddress);
         let mut ends = [(10_500 + first, 0), (10_500 + second, 1)];
         ends.sort_unstable();
         for (end, wan) in ends {
-            world.run(end, |_, _| true);
-            world.link(wan, road(wan, 9));
+            driver.run(end, |_, _| true);
+            driver.link(wan, road(wan, 9));
             if wan == 1 && second < first {
-                assert_eq!(world.route, Some(1), "the first that is there is used");
+                assert_eq!(driver.route, Some(1), "the first that is there is used");
             }
         }
-        assert_eq!(world.route, Some(0));
-        world.run(60_000, |_, _| true);
-        assert_eq!((world.said.len(), world.both_down()), (said, 0), "{:?}", world.log());
+        assert_eq!(driver.route, Some(0));
+        driver.run(60_000, |_, _| true);
+        assert_eq!((driver.said.len(), driver.both_down()), (said, 0), "{:?}", driver.log());
     }
-    let mut world = renewing(true);
-    world.link(1, State::NoAddress);
-    world.run(12_000, |_, _| true);
-    assert_eq!(world.both_down(), 1, "and one, after 300 ms");
-    world.link(0, road(0, 2));
-    world.run(13_000, |_, _| true);
-    assert_eq!((world.route, world.monitor.active()), (Some(0), Some(0)));
+    let mut driver = renewing(true);
+    driver.link(1, State::NoAddress);
+    driver.run(12_000, |_, _| true);
+    assert_eq!(driver.both_down(), 1, "and one, after 300 ms");
+    driver.link(0, road(0, 2));
+    driver.run(13_000, |_, _| true);
+    assert_eq!((driver.route, driver.monitor.active()), (Some(0), Some(0)));
 }
 
 #[test]
 fn d8_a_detour_that_fails_is_left_and_the_traffic_comes_back_whatever_happens() {
     // Both lose it: primary's address for good, the other's cable.
-    let mut world = renewing(true);
-    world.run(10_600, |_, _| true);
-    world.link(1, State::NoCarrier);
-    world.run(20_000, |_, _| true);
-    assert_eq!(world.both_down(), 1);
-    world.link(0, road(0, 2));
-    assert_eq!(world.route, Some(0), "before it has answered: there is no other");
-    world.run(21_000, |_, _| true);
-    assert_eq!((world.route, world.monitor.active()), (Some(0), Some(0)), "{:?}", world.log());
+    let mut driver = renewing(true);
+    driver.run(10_600, |_, _| true);
+    driver.link(1, State::NoCarrier);
+    driver.run(20_000, |_, _| true);
+    assert_eq!(driver.both_down(), 1);
+    driver.link(0, road(0, 2));
+    assert_eq!(driver.route, Some(0), "before it has answered: there is no other");
+    driver.run(21_000, |_, _| true);
+    assert_eq!((driver.route, driver.monitor.active()), (Some(0), Some(0)), "{:?}", driver.log());
     // A reload in the middle.
-    let mut world = renewing(true);
-    let said = world.said.len();
-    world.reload(Setup { adopted: Some(0), ..setup(usual(), true, MS * 5_000) });
-    world.run(10_600, |_, _| true);
-    world.link(0, road(0, 2));
-    world.run(40_000, |_, _| true);
-    assert_eq!((world.route, world.monitor.active()), (Some(0), Some(0)), "{:?}", world.log());
-    assert_eq!(world.said.len(), said, "{:?}", world.log());
+    let mut driver = renewing(true);
+    let said = driver.said.len();
+    driver.reload(Setup { adopted: Some(0), ..setup(usual(), true, MS * 5_000) });
+    driver.run(10_600, |_, _| true);
+    driver.link(0, road(0, 2));
+    driver.run(40_000, |_, _| true);
+    assert_eq!((driver.route, driver.monitor.active()), (Some(0), Some(0)), "{:?}", driver.log());
+    assert_eq!(driver.said.len(), said, "{:?}", driver.log());
     // One that stays away is told all the same.
-    let mut world = renewing(true);
-    world.reload(Setup { adopted: Some(0), ..setup(usual(), true, MS * 5_000) });
-    world.run(12_900, |_, _| true);
-    assert_eq!((world.route, world.switches().len()), (Some(1), 1), "{:?}", world.log());
+    let mut driver = renewing(true);
+    driver.reload(Setup { adopted: Some(0), ..setup(usual(), true, MS * 5_000) });
+    driver.run(12_900, |_, _| true);
+    assert_eq!((driver.route, driver.switches().len()), (Some(1), 1), "{:?}", driver.log());
     // A kernel that refuses the way back is asked again.
-    let mut world = renewing(true);
-    world.refuses = Some("No buffer space available");
-    world.run(10_600, |_, _| true);
-    world.link(0, road(0, 2));
-    world.run(11_000, |_, _| true);
-    assert_eq!(world.route, Some(1));
-    assert!(world.log().iter().any(|line| line.contains("cannot be set")), "{:?}", world.log());
-    world.refuses = None;
-    world.run(13_000, |_, _| true);
-    assert_eq!((world.route, world.switches()), (Some(0), vec![]), "{:?}", world.log());
+    let mut driver = renewing(true);
+    driver.refuses = Some("No buffer space available");
+    driver.run(10_600, |_, _| true);
+    driver.link(0, road(0, 2));
+    driver.run(11_000, |_, _| true);
+    assert_eq!(driver.route, Some(1));
+    assert!(driver.log().iter().any(|line| line.contains("cannot be set")), "{:?}", driver.log());
+    driver.refuses = None;
+    driver.run(13_000, |_, _| true);
+    assert_eq!((driver.route, driver.switches()), (Some(0), vec![]), "{:?}", driver.log());
     // Soon, and without a word where the subnet's route comes a moment after the address.
-    let mut world = renewing(true);
-    let said = world.said.len();
-    world.refuses = Some("Nexthop has invalid gateway");
-    world.run(10_600, |_, _| true);
-    world.link(0, road(0, 2));
-    world.run(10_650, |_, _| true);
-    world.refuses = None;
-    world.run(10_680, |_, _| true);
-    assert_eq!((world.route, world.said.len()), (Some(0), said), "{:?}", world.log());
+    let mut driver = renewing(true);
+    let said = driver.said.len();
+    driver.refuses = Some("Nexthop has invalid gateway");
+    driver.run(10_600, |_, _| true);
+    driver.link(0, road(0, 2));
+    driver.run(10_650, |_, _| true);
+    driver.refuses = None;
+    driver.run(10_680, |_, _| true);
+    assert_eq!((driver.route, driver.said.len()), (Some(0), said), "{:?}", driver.log());
 }
 
 #[test]
@@ -877,28 +862,28 @@ fn d8_a_point_to_point_link_and_one_that_is_probed_rarely_are_no_exceptions() {
     let ppp =
         |last| State::Ready(Road { index: 9, address, gateway: None, peer: Some(Ipv4Addr::new(10, 64, 0, last)) });
     let idle = Setup { idle_interval: Some(MS * 300_000), ..setup(usual(), true, MS * 10_000) };
-    let mut world = World::of(idle, [ppp(1), road(1, 2)]);
-    world.run(1_000_500, |_, _| true);
-    let said = world.said.len();
-    world.link(0, State::NoAddress);
-    assert_eq!(world.route, Some(1));
-    world.run(1_000_700, |_, _| true);
-    world.link(0, ppp(7));
-    world.run(1_100_000, |_, _| true);
-    assert_eq!((world.said.len(), world.route), (said, Some(0)), "{:?}", world.log());
+    let mut driver = Driver::of(idle, [ppp(1), road(1, 2)]);
+    driver.run(1_000_500, |_, _| true);
+    let said = driver.said.len();
+    driver.link(0, State::NoAddress);
+    assert_eq!(driver.route, Some(1));
+    driver.run(1_000_700, |_, _| true);
+    driver.link(0, ppp(7));
+    driver.run(1_100_000, |_, _| true);
+    assert_eq!((driver.said.len(), driver.route), (said, Some(0)), "{:?}", driver.log());
     // The rarely probed one renews: it is looked at when it is there again.
-    world.link(1, State::NoAddress);
-    world.run(1_100_100, |_, _| true);
-    world.link(1, road(1, 8));
-    world.run(1_200_000, |_, _| true);
-    assert_eq!((world.said.len(), world.route), (said, Some(0)), "{:?}", world.log());
+    driver.link(1, State::NoAddress);
+    driver.run(1_100_100, |_, _| true);
+    driver.link(1, road(1, 8));
+    driver.run(1_200_000, |_, _| true);
+    assert_eq!((driver.said.len(), driver.route), (said, Some(0)), "{:?}", driver.log());
 }
 
 /// Weather of 30 days from a seed: cables, gateways and providers that fail for seconds to hours, a network that
 /// flickers for an hour, and addresses that go for minutes. Every call of the script for which `call` has words, and when.
 fn month(setup: Setup, seed: u64, call: impl Fn(&imon::event::Event) -> Option<String>) -> Vec<String> {
     let mut random = Random(seed);
-    let mut world = World::of(setup, [road(0, 2), road(1, 2)]);
+    let mut driver = Driver::of(setup, [road(0, 2), road(1, 2)]);
     let (mut t, mut answers) = (0, [true, true]);
     while t < 30 * 86_400_000 {
         t += if random.below(3) == 0 { random.below(60_000) } else { random.below(4 * 3_600_000) };
@@ -906,27 +891,27 @@ fn month(setup: Setup, seed: u64, call: impl Fn(&imon::event::Event) -> Option<S
         match random.below(6) {
             0 => {
                 for _ in 0..random.below(400) {
-                    world.run(t, |_, wan| answers[wan]);
+                    driver.run(t, |_, wan| answers[wan]);
                     answers[wan] = !answers[wan];
                     t += 500 + random.below(15_000);
                 }
                 answers[wan] = true;
             }
             1 => {
-                world.run(t, |_, wan| answers[wan]);
-                world.link(wan, [State::NoCarrier, State::Down, State::Missing][random.below(3) as usize]);
+                driver.run(t, |_, wan| answers[wan]);
+                driver.link(wan, [State::NoCarrier, State::Down, State::Missing][random.below(3) as usize]);
                 t += 1_000 + random.below(600_000);
-                world.run(t, |_, wan| answers[wan]);
-                world.link(wan, road(wan, 2));
+                driver.run(t, |_, wan| answers[wan]);
+                driver.link(wan, road(wan, 2));
             }
             _ => {
-                world.run(t, |_, wan| answers[wan]);
+                driver.run(t, |_, wan| answers[wan]);
                 answers[wan] = !answers[wan];
             }
         }
     }
     let mut calls = Vec::new();
-    for (at, what) in world.said {
+    for (at, what) in driver.said {
         let event = imon::event::Event { monitor: imon::event::Monitor::Failover, owner: 0, what };
         calls.extend(call(&event).map(|call| format!("{at} {call}")));
     }
@@ -947,7 +932,7 @@ fn in_words(action: imon::event::Action) -> String {
     format!("{} {:?}", action.name, action.args)
 }
 
-impl World {
+impl Driver {
     /// What was said since, as lines of the log.
     fn log_since(&self, mark: usize) -> Vec<String> {
         lines(&self.said[mark..])
@@ -980,23 +965,23 @@ fn lines(said: &[(u64, What)]) -> Vec<String> {
 }
 
 /// How long no network was online, in milliseconds, each time.
-fn restored(world: &World) -> Vec<u128> {
+fn restored(driver: &Driver) -> Vec<u128> {
     let lasted = |(_, what): &(u64, What)| match what {
         What::Restored { outage, .. } => Some(outage.lasted.as_millis()),
         _ => None,
     };
-    world.said.iter().filter_map(lasted).collect()
+    driver.said.iter().filter_map(lasted).collect()
 }
 
 #[test]
 fn d9_no_internet_at_all_has_a_beginning_an_end_and_a_length() {
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(10_400, |_, _| true);
-    let mark = world.said.len();
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(10_400, |_, _| true);
+    let mark = driver.said.len();
     // Standby fails at 20 s, primary at 30 s and is back at 50 s.
-    world.run(100_000, |t, wan| if wan == 0 { !(29_900..49_900).contains(&t) } else { t < 19_900 });
+    driver.run(100_000, |t, wan| if wan == 0 { !(29_900..49_900).contains(&t) } else { t < 19_900 });
     assert_eq!(
-        world.log_since(mark),
+        driver.log_since(mark),
         [
             "Standby Network net1 (wan1): nothing answers: 2 probes to its gateway in a row unanswered",
             "Standby Network net1 (wan1) is now offline",
@@ -1009,83 +994,83 @@ fn d9_no_internet_at_all_has_a_beginning_an_end_and_a_length() {
              now",
         ]
     );
-    assert_eq!(restored(&world), [20_005], "from the first probe that primary lost to the first reply");
-    let calls = world.calls_since(mark);
+    assert_eq!(restored(&driver), [20_005], "from the first probe that primary lost to the first reply");
+    let calls = driver.calls_since(mark);
     assert_eq!(calls.last().unwrap(), "failover-restored [\"net0:Primary:wan0:192.168.42.2\", \"0:0:0:20\"]");
 }
 
 #[test]
 fn d9_the_end_is_told_after_the_switch_to_the_one_that_works() {
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(10_400, |_, _| true);
-    world.run(30_000, |_, _| false);
-    let mark = world.said.len();
-    world.refuses = Some("No buffer space available");
-    world.run(40_000, |_, wan| wan == 1);
-    assert_eq!(restored(&world), [0_u128; 0], "as long as the kernel refuses the route there is none");
-    world.refuses = None;
-    world.run(50_000, |_, wan| wan == 1);
-    let log = world.log_since(mark);
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(10_400, |_, _| true);
+    driver.run(30_000, |_, _| false);
+    let mark = driver.said.len();
+    driver.refuses = Some("No buffer space available");
+    driver.run(40_000, |_, wan| wan == 1);
+    assert_eq!(restored(&driver), [0_u128; 0], "as long as the kernel refuses the route there is none");
+    driver.refuses = None;
+    driver.run(50_000, |_, wan| wan == 1);
+    let log = driver.log_since(mark);
     let tail = &log[log.len() - 3..];
     assert_eq!(
         tail[..2].to_vec(),
         ["Network Failover to Standby Network net1 (wan1)", "Network Failover Standby Route net1 (wan1) is active"]
     );
     assert!(tail[2].ends_with("traffic goes over Standby Network net1 (wan1) now"), "{tail:?}");
-    let lasted = restored(&world)[0];
+    let lasted = restored(&driver)[0];
     assert!((29_000..30_500).contains(&lasted), "up to the route: {lasted}");
 }
 
 #[test]
 fn d9_all_may_be_down_at_the_start_over_a_reload_and_over_a_suspend() {
     // From the start.
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(60_000, |t, wan| wan == 1 && t > 29_900);
-    assert_eq!((world.both_down(), restored(&world)), (1, vec![30_005]), "{:?}", world.log());
-    let log = world.log();
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(60_000, |t, wan| wan == 1 && t > 29_900);
+    assert_eq!((driver.both_down(), restored(&driver)), (1, vec![30_005]), "{:?}", driver.log());
+    let log = driver.log();
     let at = log.iter().position(|line| line.starts_with("Both Primary")).unwrap();
     assert!(log[..at].iter().filter(|line| line.ends_with(": offline")).count() == 2, "{log:?}");
     // Links that are not there.
-    let mut world = World::of(setup(usual(), true, MS * 10_000), [State::NoCarrier, State::Missing]);
-    world.run(20_000, |_, _| true);
-    world.link(1, road(1, 2));
-    world.run(21_000, |_, _| true);
-    assert_eq!((world.both_down(), restored(&world)), (1, vec![20_005]), "{:?}", world.log());
+    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [State::NoCarrier, State::Missing]);
+    driver.run(20_000, |_, _| true);
+    driver.link(1, road(1, 2));
+    driver.run(21_000, |_, _| true);
+    assert_eq!((driver.both_down(), restored(&driver)), (1, vec![20_005]), "{:?}", driver.log());
     // Over a reload, twice, and a suspend.
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(10_400, |_, _| true);
-    world.run(20_000, |_, _| false);
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(10_400, |_, _| true);
+    driver.run(20_000, |_, _| false);
     let adopted = Setup { adopted: Some(0), ..setup(usual(), true, MS * 10_000) };
-    world.reload(adopted.clone());
-    world.run(30_000, |_, _| false);
-    world.see(&Seen::Resumed, &mut |_, _| false);
-    world.run(35_000, |_, _| false);
-    world.reload(adopted.clone());
-    world.run(60_000, |t, wan| wan == 0 && t > 39_950);
-    assert_eq!((world.both_down(), restored(&world).len()), (1, 1), "{:?}", world.log());
-    assert!((29_000..29_100).contains(&restored(&world)[0]), "{:?}", restored(&world));
-    world.reload(adopted);
-    world.run(70_000, |_, wan| wan == 0);
-    assert_eq!(restored(&world).len(), 1, "told once");
+    driver.reload(adopted.clone());
+    driver.run(30_000, |_, _| false);
+    driver.see(&Seen::Resumed, &mut |_, _| false);
+    driver.run(35_000, |_, _| false);
+    driver.reload(adopted.clone());
+    driver.run(60_000, |t, wan| wan == 0 && t > 39_950);
+    assert_eq!((driver.both_down(), restored(&driver).len()), (1, 1), "{:?}", driver.log());
+    assert!((29_000..29_100).contains(&restored(&driver)[0]), "{:?}", restored(&driver));
+    driver.reload(adopted);
+    driver.run(70_000, |_, wan| wan == 0);
+    assert_eq!(restored(&driver).len(), 1, "told once");
 }
 
 #[test]
 fn d9_one_that_is_degraded_or_away_for_a_moment_is_still_internet() {
     let quality = Quality { loss: Some(Limit { most: 0.2, again: 0.1 }), rtt: None };
-    let mut world = World::of(Setup { quality, ..setup(usual(), false, MS * 10_000) }, [road(0, 2), road(1, 2)]);
-    world.run(100_000, |t, wan| if wan == 1 { t < 20_000 } else { t < 30_000 || t % 1000 != 0 });
-    assert_eq!(world.condition(0), Condition::Degraded);
-    world.link(0, State::NoAddress);
-    world.run(100_250, |_, _| false);
-    world.link(0, road(0, 2));
-    world.run(120_000, |t, wan| wan == 0 && t % 1000 != 0);
-    assert_eq!((world.both_down(), restored(&world).len()), (0, 0), "{:?}", world.log());
-    world.link(0, State::NoAddress);
-    world.run(121_000, |_, _| false);
-    assert_eq!((world.both_down(), restored(&world).len()), (1, 0), "{:?}", world.log());
-    world.link(0, road(0, 2));
-    world.run(122_000, |_, wan| wan == 0);
-    assert_eq!(restored(&world).len(), 1);
+    let mut driver = Driver::of(Setup { quality, ..setup(usual(), false, MS * 10_000) }, [road(0, 2), road(1, 2)]);
+    driver.run(100_000, |t, wan| if wan == 1 { t < 20_000 } else { t < 30_000 || t % 1000 != 0 });
+    assert_eq!(driver.condition(0), Condition::Degraded);
+    driver.link(0, State::NoAddress);
+    driver.run(100_250, |_, _| false);
+    driver.link(0, road(0, 2));
+    driver.run(120_000, |t, wan| wan == 0 && t % 1000 != 0);
+    assert_eq!((driver.both_down(), restored(&driver).len()), (0, 0), "{:?}", driver.log());
+    driver.link(0, State::NoAddress);
+    driver.run(121_000, |_, _| false);
+    assert_eq!((driver.both_down(), restored(&driver).len()), (1, 0), "{:?}", driver.log());
+    driver.link(0, road(0, 2));
+    driver.run(122_000, |_, wan| wan == 0);
+    assert_eq!(restored(&driver).len(), 1);
 }
 
 #[test]
@@ -1093,19 +1078,19 @@ fn d9_every_offline_line_has_its_reason_right_before_it() {
     let mut offline = 0;
     for seed in 0..20 {
         let mut random = Random(seed);
-        let mut world = World::new(usual(), random.below(2) == 0, MS * 5_000);
+        let mut driver = Driver::new(usual(), random.below(2) == 0, MS * 5_000);
         let mut answers = [random.below(2) == 0, random.below(2) == 0];
         for t in 1..60 {
-            world.run(t * 5_000, |_, wan| answers[wan]);
+            driver.run(t * 5_000, |_, wan| answers[wan]);
             let wan = random.below(2) as usize;
             match random.below(4) {
-                0 => world.link(wan, State::NoCarrier),
-                1 => world.link(wan, State::NoAddress),
-                2 => world.link(wan, road(wan, 2)),
+                0 => driver.link(wan, State::NoCarrier),
+                1 => driver.link(wan, State::NoAddress),
+                2 => driver.link(wan, road(wan, 2)),
                 _ => answers[wan] = !answers[wan],
             }
         }
-        let log = world.log();
+        let log = driver.log();
         for (at, line) in log.iter().enumerate() {
             let end = line.strip_suffix(" is now offline").or_else(|| {
                 line.strip_suffix(": offline").and_then(|line| line.strip_prefix("Network Failover Initial State for "))
@@ -1125,57 +1110,57 @@ fn d9_silence_names_who_was_asked_and_how_often() {
     setup.wans[0].targets = vec![(0, "1.1.1.1".into()), (20, "dns:9.9.9.9".into())];
     setup.wans[0].by_gateway = false;
     setup.min_up = 2;
-    let mut world = World::of(setup, [road(0, 2), road(1, 2)]);
-    world.run(10_400, |_, _| true);
-    let mark = world.said.len();
-    world.run(15_000, |_, wan| wan == 1);
-    let log = world.log_since(mark);
+    let mut driver = Driver::of(setup, [road(0, 2), road(1, 2)]);
+    driver.run(10_400, |_, _| true);
+    let mark = driver.said.len();
+    driver.run(15_000, |_, wan| wan == 1);
+    let log = driver.log_since(mark);
     let (what, rest) = log[0].split_once(": ").unwrap();
     assert_eq!(what, "Primary Network net0 (wan0)");
     let wanted = ["nothing answers: 2 probes to 1.1.1.1", "2 probes to dns:9.9.9.9"];
     assert!(wanted.iter().any(|part| rest.contains(part)) && rest.ends_with(" in a row unanswered"), "{rest}");
     // Meanwhile there are more of them: the status counts on.
-    world.run(25_000, |_, wan| wan == 1);
-    let why = world.monitor.wans()[0].health.why().unwrap().to_string();
+    driver.run(25_000, |_, wan| wan == 1);
+    let why = driver.monitor.wans()[0].health.why().unwrap().to_string();
     let counts: Vec<u32> = why.split(' ').filter_map(|word| word.parse().ok()).collect();
     assert!(matches!(counts[..], [20..=30, 20..=30]), "{why}");
 }
 
 #[test]
 fn d10_a_standby_that_comes_and_goes_each_second_costs_a_handful_of_lines_an_hour() {
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(10_400, |_, _| true);
-    let mark = world.said.len();
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(10_400, |_, _| true);
+    let mark = driver.said.len();
     // A third of the checks is answered: 20 pings a minute.
-    world.run(3_600_000, |t, wan| wan == 0 || (t / 1000) % 3 == 0);
-    let log = world.log_since(mark);
+    driver.run(3_600_000, |t, wan| wan == 0 || (t / 1000) % 3 == 0);
+    let log = driver.log_since(mark);
     assert!(log.len() <= 12, "{log:#?}");
     assert!(log[1].ends_with("(wan1) is now offline"), "the first at once: {log:#?}");
     let sums: Vec<&String> = log.iter().filter(|line| line.contains(" changed ")).collect();
     assert!(sums[0].starts_with("Standby Network net1 (wan1) changed 39 times in the last 1 min, now "), "{sums:#?}");
     assert_eq!(sums.len(), 5, "{sums:#?}");
     // Scripts hear of each change that they want to hear of, once.
-    let calls = world.calls_since(mark);
+    let calls = driver.calls_since(mark);
     let count = |name: &str| calls.iter().filter(|call| call.starts_with(name)).count();
     assert!(count("failover-offline") > 1000 && count("failover-online") > 1000, "{}", calls.len());
     assert_eq!(calls.len(), count("failover-offline") + count("failover-online"), "and of nothing else");
     // It dies for good: that is told when it is calm, with the reason.
-    let mark = world.said.len();
-    world.run(4_000_000, |_, wan| wan == 0);
-    let log = world.log_since(mark);
+    let mark = driver.said.len();
+    driver.run(4_000_000, |_, wan| wan == 0);
+    let log = driver.log_since(mark);
     assert!(log.len() == 1 && log[0].contains(", now offline: nothing answers: "), "{log:?}");
     // Ten minutes later a change is told at once.
-    let mark = world.said.len();
-    world.run(5_000_000, |t, wan| wan == 0 || t > 4_900_000);
-    assert_eq!(world.log_since(mark).len(), 2, "{:?}", world.log_since(mark));
+    let mark = driver.said.len();
+    driver.run(5_000_000, |t, wan| wan == 0 || t > 4_900_000);
+    assert_eq!(driver.log_since(mark).len(), 2, "{:?}", driver.log_since(mark));
 }
 
 #[test]
 fn d10_each_switch_is_told_with_the_reason_for_it_however_often_there_is_one() {
-    let mut world = World::new(usual(), true, Duration::ZERO);
-    world.run(10_400, |_, _| true);
-    world.run(600_000, |t, wan| wan == 1 || (t / 7000) % 2 == 0);
-    let log = world.log();
+    let mut driver = Driver::new(usual(), true, Duration::ZERO);
+    driver.run(10_400, |_, _| true);
+    driver.run(600_000, |t, wan| wan == 1 || (t / 7000) % 2 == 0);
+    let log = driver.log();
     let switches: Vec<usize> =
         (0..log.len()).filter(|at| log[*at].starts_with("Network Failover to Standby")).collect();
     assert!(switches.len() > 30, "{log:#?}");
@@ -1187,14 +1172,14 @@ fn d10_each_switch_is_told_with_the_reason_for_it_however_often_there_is_one() {
 
 #[test]
 fn d10_the_only_network_that_comes_and_goes_is_summed_up_and_scripts_hear_of_each_time() {
-    let mut world = World::of(setup(usual(), true, MS * 10_000), [road(0, 2), State::NoCarrier]);
-    world.run(10_400, |_, _| true);
-    let mark = world.said.len();
-    world.run(3_600_000, |t, _| (t / 1000) % 6 < 3);
-    let log = world.log_since(mark);
+    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [road(0, 2), State::NoCarrier]);
+    driver.run(10_400, |_, _| true);
+    let mark = driver.said.len();
+    driver.run(3_600_000, |t, _| (t / 1000) % 6 < 3);
+    let log = driver.log_since(mark);
     assert!(log.len() <= 36, "{log:#?}");
     assert!(log.iter().any(|line| line.starts_with("The internet changed ")), "{log:#?}");
-    let calls = world.calls_since(mark);
+    let calls = driver.calls_since(mark);
     let count = |name: &str| calls.iter().filter(|call| call.starts_with(name)).count();
     assert!(count("failover-bothdown") > 500, "{}", calls.len());
     assert!(count("failover-bothdown").abs_diff(count("failover-restored")) <= 1);
@@ -1202,26 +1187,26 @@ fn d10_the_only_network_that_comes_and_goes_is_summed_up_and_scripts_hear_of_eac
 
 #[test]
 fn d11_a_gateway_that_has_never_answered_may_be_deaf_and_the_setting_is_named() {
-    let mut world = World::new(usual(), true, MS * 10_000);
-    world.run(5_000, |_, _| false);
-    let log = world.log();
+    let mut driver = Driver::new(usual(), true, MS * 10_000);
+    driver.run(5_000, |_, _| false);
+    let log = driver.log();
     assert!(log[0].ends_with("if it answers no pings at all, set primary-ping"), "{log:?}");
     assert!(log[2].ends_with("if it answers no pings at all, set standby-ping"), "{log:?}");
-    assert!(world.monitor.advice(0).is_some_and(|advice| advice.contains("primary-ping")));
-    assert!(world.monitor.advice(1).is_some_and(|advice| advice.contains("standby-ping")));
+    assert!(driver.monitor.advice(0).is_some_and(|advice| advice.contains("primary-ping")));
+    assert!(driver.monitor.advice(1).is_some_and(|advice| advice.contains("standby-ping")));
     // One that has answered once is no such gateway, also after a reload.
-    world.run(20_000, |t, _| t < 10_000);
-    assert_eq!((world.monitor.advice(0), world.condition(0)), (None, Condition::Down));
-    world.reload(setup(usual(), true, MS * 10_000));
-    world.run(30_000, |_, _| false);
-    assert_eq!((world.monitor.advice(0), world.condition(0)), (None, Condition::Down));
+    driver.run(20_000, |t, _| t < 10_000);
+    assert_eq!((driver.monitor.advice(0), driver.condition(0)), (None, Condition::Down));
+    driver.reload(setup(usual(), true, MS * 10_000));
+    driver.run(30_000, |_, _| false);
+    assert_eq!((driver.monitor.advice(0), driver.condition(0)), (None, Condition::Down));
     // Neither is one whose cable is out, nor one with targets of its own.
     let mut setup = setup(usual(), true, MS * 10_000);
     setup.wans[1].by_gateway = false;
-    let mut world = World::of(setup, [State::NoCarrier, road(1, 2)]);
-    world.run(5_000, |_, _| false);
-    assert_eq!([world.monitor.advice(0), world.monitor.advice(1)], [None, None]);
-    assert!(!world.log().iter().any(|line| line.contains("set primary-ping")), "{:?}", world.log());
+    let mut driver = Driver::of(setup, [State::NoCarrier, road(1, 2)]);
+    driver.run(5_000, |_, _| false);
+    assert_eq!([driver.monitor.advice(0), driver.monitor.advice(1)], [None, None]);
+    assert!(!driver.log().iter().any(|line| line.contains("set primary-ping")), "{:?}", driver.log());
 }
 
 #[test]
@@ -1252,14 +1237,15 @@ fn v11_without_the_key_a_month_of_calls_is_byte_for_byte_that_of_3_0_0() {
 
 #[test]
 fn v11_each_change_of_a_network_has_one_call_whether_or_not_there_is_a_switch() {
-    let mut world = World::new(usual(), false, MS * 10_000);
-    world.run(10_400, |_, _| true);
-    let mark = world.said.len();
-    world.run(100_000, |t, wan| if wan == 1 { !(20_000..30_000).contains(&t) } else { !(50_000..60_000).contains(&t) });
+    let mut driver = Driver::new(usual(), false, MS * 10_000);
+    driver.run(10_400, |_, _| true);
+    let mark = driver.said.len();
+    driver
+        .run(100_000, |t, wan| if wan == 1 { !(20_000..30_000).contains(&t) } else { !(50_000..60_000).contains(&t) });
     let (primary, standby) = ("net0:Primary:wan0:192.168.42.2", "net1:Standby:wan1:192.168.62.2");
     let why = "nothing answers: 2 probes to its gateway in a row unanswered";
     assert_eq!(
-        world.calls_since(mark),
+        driver.calls_since(mark),
         [
             format!("failover-offline {:?}", [standby, why]),
             format!("failover-online {:?}", [standby, "0:0:0:10"]),
@@ -1274,41 +1260,41 @@ fn v11_each_change_of_a_network_has_one_call_whether_or_not_there_is_a_switch() 
 fn v11_reminders_come_while_an_outage_lasts_also_one_from_the_start_and_over_a_reload() {
     let reminding =
         |every: u32| Setup { remind: Some(MS * every), adopted: Some(1), ..setup(usual(), true, MS * 10_000) };
-    let reminders = |world: &World| -> Vec<(u64, u32)> {
+    let reminders = |driver: &Driver| -> Vec<(u64, u32)> {
         let count = |(at, what): &(u64, What)| match what {
             What::WanReminder { count, .. } => Some((*at, *count)),
             _ => None,
         };
-        world.said.iter().filter_map(count).collect()
+        driver.said.iter().filter_map(count).collect()
     };
-    let mut world = World::of(reminding(600_000), [State::NoCarrier, road(1, 2)]);
-    world.run(1_300_000, |_, _| true);
-    assert_eq!(reminders(&world), [(600_000, 1), (1_200_000, 2)]);
-    world.reload(reminding(600_000));
-    world.run(1_500_000, |_, _| true);
-    assert_eq!(reminders(&world).len(), 2, "a reload is no reason for another");
+    let mut driver = Driver::of(reminding(600_000), [State::NoCarrier, road(1, 2)]);
+    driver.run(1_300_000, |_, _| true);
+    assert_eq!(reminders(&driver), [(600_000, 1), (1_200_000, 2)]);
+    driver.reload(reminding(600_000));
+    driver.run(1_500_000, |_, _| true);
+    assert_eq!(reminders(&driver).len(), 2, "a reload is no reason for another");
     // Another interval counts from the beginning of the outage as well.
-    world.reload(reminding(400_000));
-    world.run(1_700_000, |_, _| true);
-    assert_eq!(reminders(&world)[2..], [(1_600_000, 4)]);
-    world.link(0, road(0, 2));
-    world.run(5_000_000, |_, _| true);
-    assert_eq!(reminders(&world).len(), 3, "over is over");
-    let calls = world.calls_since(0);
+    driver.reload(reminding(400_000));
+    driver.run(1_700_000, |_, _| true);
+    assert_eq!(reminders(&driver)[2..], [(1_600_000, 4)]);
+    driver.link(0, road(0, 2));
+    driver.run(5_000_000, |_, _| true);
+    assert_eq!(reminders(&driver).len(), 3, "over is over");
+    let calls = driver.calls_since(0);
     let reminder = calls.iter().find(|call| call.starts_with("failover-remind")).unwrap();
     assert_eq!(reminder, "failover-remind [\"net0:Primary:wan0:\", \"0:0:10:0\"]");
-    let log = world.log();
+    let log = driver.log();
     assert!(
         log.contains(&"Primary Network net0 (wan0) is still offline, for 0 days 0 hours, 10 minutes 0 seconds".into())
     );
     // A renewal that becomes an outage is reminded of from its beginning, a renewal never.
-    let mut world = World::of(Setup { adopted: None, ..reminding(200) }, [road(0, 2), road(1, 2)]);
-    world.run(10_500, |_, _| true);
-    world.link(0, State::NoAddress);
-    world.run(10_790, |_, _| true);
-    assert_eq!(reminders(&world), []);
-    world.run(11_000, |_, _| true);
-    assert_eq!(reminders(&world), [(10_900, 2)]);
+    let mut driver = Driver::of(Setup { adopted: None, ..reminding(200) }, [road(0, 2), road(1, 2)]);
+    driver.run(10_500, |_, _| true);
+    driver.link(0, State::NoAddress);
+    driver.run(10_790, |_, _| true);
+    assert_eq!(reminders(&driver), []);
+    driver.run(11_000, |_, _| true);
+    assert_eq!(reminders(&driver), [(10_900, 2)]);
 }
 
 #[test]
@@ -1343,9 +1329,9 @@ fn schedule(seed: u64) {
         kernel.make(Some(wan));
     }
     let states = kernel.states();
-    let mut world = World::of(setup, states);
-    world.kernel = kernel;
-    world.hear();
+    let mut driver = Driver::of(setup, states);
+    driver.kernel = kernel;
+    driver.hear();
     let mut timeline = vec![format!("idle {idle:?}, hold-down {hold_down:?}, adopted {adopted:?}")];
     // Whether each answers, and since when it works as a whole, or does not; since when routes can be set.
     let mut answers = [true, true];
@@ -1353,41 +1339,41 @@ fn schedule(seed: u64) {
     let mut t = 0;
     for _ in 0..30 {
         t += 200 + random.below(12_000);
-        world.run(t, |_, wan| answers[wan]);
+        driver.run(t, |_, wan| answers[wan]);
         let long = |wan: usize| t - since[wan] > BOUND;
-        let usable = (0..2).any(|wan| works[wan] && long(wan)) && t - settable > BOUND && world.refuses.is_none();
-        let dead = world.route.is_none_or(|a| !works[a] && long(a));
+        let usable = (0..2).any(|wan| works[wan] && long(wan)) && t - settable > BOUND && driver.refuses.is_none();
+        let dead = driver.route.is_none_or(|a| !works[a] && long(a));
         let fail = |what: &str| {
-            panic!("seed {seed} at {t}: {what}\n{}\n{:#?}", timeline.join("\n"), world.log());
+            panic!("seed {seed} at {t}: {what}\n{}\n{:#?}", timeline.join("\n"), driver.log());
         };
         if usable && dead {
             fail("a WAN works and the traffic is not on one");
         }
-        if world.monitor.active() != world.route && !world.monitor.is_provisional() {
+        if driver.monitor.active() != driver.route && !driver.monitor.is_provisional() {
             fail("the monitor is wrong about the route");
         }
-        let ours = world.kernel.picture.routes.iter().filter(|r| r.table == MAIN && r.is_ours()).count();
+        let ours = driver.kernel.router.ours(MAIN);
         if ours > 1 {
             fail("two defaults of ours");
         }
-        let led = world.route.filter(|wan| matches!(world.links[*wan], State::Ready(_)) && world.refuses.is_none());
-        if led.is_some() && (ours != 1 || world.kernel.way() != led) {
+        let led = driver.route.filter(|wan| matches!(driver.links[*wan], State::Ready(_)) && driver.refuses.is_none());
+        if led.is_some() && (ours != 1 || driver.kernel.way() != led) {
             fail("traffic does not go where it is led");
         }
         let wan = random.below(2) as usize;
         timeline.push(match random.below(11) {
             0 => {
                 let (up, carrier) = (random.below(3) > 0, random.below(2) > 0);
-                world.kernel.set_link(wan, up, carrier);
+                driver.kernel.set_link(wan, up, carrier);
                 format!("{t}: link of {wan}: up {up}, carrier {carrier}")
             }
             1 => {
-                world.kernel.set_link(wan, true, true);
+                driver.kernel.set_link(wan, true, true);
                 format!("{t}: link of {wan} is fine")
             }
             2 => {
                 let host = (random.below(3) > 0).then(|| 3 + random.below(9) as u8);
-                world.kernel.set_address(wan, host);
+                driver.kernel.set_address(wan, host);
                 // It is checked anew, as after any other beginning.
                 if works[wan] {
                     since[wan] = t;
@@ -1395,30 +1381,31 @@ fn schedule(seed: u64) {
                 format!("{t}: {wan} has the address {host:?}")
             }
             3 => {
-                world.see(&Seen::Resumed, &mut |_, wan| answers[wan]);
+                driver.see(&Seen::Resumed, &mut |_, wan| answers[wan]);
                 since = [t, t];
                 format!("{t}: suspended")
             }
             4 => {
-                world.refuses = if world.refuses.is_none() { Some("No buffer space available") } else { None };
+                driver.refuses = if driver.refuses.is_none() { Some("No buffer space available") } else { None };
                 settable = t;
-                format!("{t}: the kernel refuses: {:?}", world.refuses)
+                format!("{t}: the kernel refuses: {:?}", driver.refuses)
             }
             5 => {
                 let metric = [0, 100, 201, 202, 1002][random.below(5) as usize];
-                world.kernel.add_foreign(wan, metric);
+                driver.kernel.add_foreign(wan, metric);
                 format!("{t}: somebody's default over {wan}, metric {metric}")
             }
             6 => {
-                let before = world.kernel.picture.routes.len();
-                let at = random.below(before.max(1) as u64) as usize;
-                let gone = (at < before).then(|| world.kernel.picture.routes.remove(at));
+                let routes = driver.kernel.router.routes.clone();
+                let gone = routes.get(random.below(routes.len().max(1) as u64) as usize);
+                driver.kernel.router.keep_routes(|route| Some(route) != gone);
                 format!("{t}: somebody deletes {gone:?}")
             }
             7 => {
-                let before = world.kernel.picture.rules.len();
-                let at = random.below(before.max(1) as u64) as usize;
-                let gone = (at < before).then(|| world.kernel.picture.rules.remove(at));
+                let ours: Vec<_> =
+                    driver.kernel.router.rules.iter().filter(|rule| rule.protocol == PROTOCOL).cloned().collect();
+                let gone = ours.get(random.below(ours.len().max(1) as u64) as usize);
+                driver.kernel.router.keep_rules(|rule| Some(rule) != gone);
                 format!("{t}: somebody deletes {gone:?}")
             }
             _ => {
@@ -1426,19 +1413,19 @@ fn schedule(seed: u64) {
                 format!("{t}: {wan} answers: {}", answers[wan])
             }
         });
-        world.hear();
+        driver.hear();
         for wan in 0..2 {
-            let now = answers[wan] && matches!(world.links[wan], State::Ready(_));
+            let now = answers[wan] && matches!(driver.links[wan], State::Ready(_));
             if now != works[wan] {
                 (works[wan], since[wan]) = (now, t);
             }
         }
     }
-    let fail = |what: &str| panic!("seed {seed}: {what}\n{}\n{:#?}", timeline.join("\n"), world.log());
+    let fail = |what: &str| panic!("seed {seed}: {what}\n{}\n{:#?}", timeline.join("\n"), driver.log());
     // Every down has its up, and no outage lasts for a negative time or longer than the test.
     for device in ["wan0", "wan1"] {
         let mut online = None;
-        for (_, what) in &world.said {
+        for (_, what) in &driver.said {
             let (wan, now) = match what {
                 What::WanInitial { wan, online, .. } => (wan, *online),
                 What::WanOnline { wan, .. } => (wan, true),
@@ -1456,7 +1443,7 @@ fn schedule(seed: u64) {
         }
     }
     // A route is set when it was chosen, not again and again.
-    if world.routes.windows(2).any(|w| w[0] == w[1]) {
+    if driver.routes.windows(2).any(|w| w[0] == w[1]) {
         fail("the same route is set twice at once");
     }
 }

@@ -1,7 +1,7 @@
 //! Modules stand in layers: each uses only those below its own. The picture is in docs/development/architecture.md.
 #![allow(clippy::disallowed_methods, clippy::panic, reason = "test code, not imon's core")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Top-level modules from the lowest layer to the highest. Modules of one layer do not know each other.
@@ -136,4 +136,35 @@ fn the_loop_fits_on_a_few_screens() {
     let path = source().join("engine/mod.rs");
     let lines = std::fs::read_to_string(&path).map_or(0, |text| text.lines().count());
     assert!((1..=LONGEST_LOOP).contains(&lines), "{}: {lines} lines", path.display());
+}
+
+/// A reader who meets a name anywhere knows which type it is.
+#[test]
+fn a_types_bare_name_is_unique_and_none_has_an_alias() {
+    let mut paths = Vec::new();
+    files(&source(), &mut paths);
+    let mut types: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut aliases = Vec::new();
+    for path in paths.iter().filter(|path| !path.ends_with("tests.rs")) {
+        let inside = path.strip_prefix(source()).unwrap_or(path).display().to_string();
+        for line in code(path).lines() {
+            let words: Vec<&str> = line.split_whitespace().filter(|word| !word.starts_with("pub")).collect();
+            // Those inside a trait or an implementation are indented.
+            if let ["struct" | "enum" | "type" | "trait", name, ..] = words[..]
+                && !line.starts_with(' ')
+            {
+                let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+                types.entry(name).or_default().insert(inside.clone());
+            }
+            let renamed = line.rsplit_once(" as ").map(|(_, name)| name.trim_end_matches([';', ',', '}', ' ']));
+            let is_use = line.trim_start().starts_with("use ") || line.starts_with("pub use ");
+            if is_use && !line.contains("pnet::") && renamed.is_some_and(|name| name.starts_with(char::is_uppercase)) {
+                aliases.push(format!("{inside}: {line}"));
+            }
+        }
+    }
+    assert!(types.len() > 200, "only {} types were found", types.len());
+    let shared: Vec<_> = types.iter().filter(|(_, files)| files.len() > 1).collect();
+    assert!(shared.is_empty(), "{shared:#?}");
+    assert!(aliases.is_empty(), "{aliases:#?}");
 }

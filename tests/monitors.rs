@@ -1,17 +1,17 @@
 //! The monitors in simulated time: behaviour by behaviour, then against a random network whose truth is known.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code, not imon's core")]
 
-mod sim;
+mod driver;
 
 use std::time::Duration;
 
-use imon::base::time::{Clock, Instant, Wall, in_words};
+use driver::*;
 use imon::event::{Outage, What};
-use imon::monitor::Seen;
 use imon::monitor::ping::Ping;
 use imon::monitor::updown::{State, Updown};
 use imon::probe::{About, AskId, ProbeId, Reason};
-use sim::*;
+use imon::monitor::Seen;
+use imon::base::time::{Clock, Instant, Wall, in_words};
 
 fn silent_between(begin: f64, end: f64) -> Box<dyn FnMut(Instant, u32) -> Fate> {
     Box::new(
@@ -23,7 +23,7 @@ fn silent_between(begin: f64, end: f64) -> Box<dyn FnMut(Instant, u32) -> Fate> 
 
 #[test]
 fn an_outage_is_logged_with_begin_end_and_duration() {
-    let mut w = world(updown(plan(10.0, 2, 1.0), &[], false));
+    let mut w = driver(updown(plan(10.0, 2, 1.0), &[], false));
     w.hosts = silent_between(25.0, 58.5);
     w.run_until(at(100.0));
     assert_eq!(
@@ -39,7 +39,7 @@ fn an_outage_is_logged_with_begin_end_and_duration() {
 
 #[test]
 fn b29_a_target_that_is_down_at_the_start_is_logged_and_acted_on_and_its_recovery_has_a_duration() {
-    let mut w = world(updown(plan(10.0, 2, 1.0), &[], false));
+    let mut w = driver(updown(plan(10.0, 2, 1.0), &[], false));
     w.hosts = silent_between(0.0, 12.5);
     w.run_until(at(60.0));
     assert_eq!(
@@ -56,7 +56,7 @@ fn b29_a_target_that_is_down_at_the_start_is_logged_and_acted_on_and_its_recover
 
 #[test]
 fn b37_a_stepped_wall_clock_does_not_bend_a_duration() {
-    let mut w = world(updown(plan(10.0, 2, 1.0), &[], false));
+    let mut w = driver(updown(plan(10.0, 2, 1.0), &[], false));
     w.hosts = silent_between(25.0, 58.5);
     w.run_until(at(100.0));
     let (now, what) = w.said.last().cloned().expect("an end");
@@ -79,14 +79,14 @@ fn action(what: &What) -> String {
 
 #[test]
 fn the_first_online_calls_no_script() {
-    let mut w = world(updown(plan(10.0, 2, 1.0), &[], false));
+    let mut w = driver(updown(plan(10.0, 2, 1.0), &[], false));
     w.run_until(at(5.0));
     assert_eq!(w.said.iter().map(|(_, what)| action(what)).collect::<Vec<_>>(), [""]);
 }
 
 #[test]
 fn b47_a_host_slower_than_pingwait_is_offline_and_says_that_its_replies_come_late() {
-    let mut w = world(updown(plan(10.0, 2, 1.0), &[], false));
+    let mut w = driver(updown(plan(10.0, 2, 1.0), &[], false));
     w.hosts = Box::new(|_, _| Fate::Reply(ms(1200)));
     w.run_until(at(9.0));
     let State::Offline(_, reason) = w.updown().state() else { panic!("{:?}", w.log()) };
@@ -96,7 +96,7 @@ fn b47_a_host_slower_than_pingwait_is_offline_and_says_that_its_replies_come_lat
 
 #[test]
 fn checks_come_every_second_while_offline_and_return_to_the_grid() {
-    let mut w = world(updown(plan(10.0, 1, 0.5), &[], false));
+    let mut w = driver(updown(plan(10.0, 1, 0.5), &[], false));
     w.hosts = silent_between(15.0, 26.2);
     w.run_until(at(50.0));
     let starts: Vec<f64> = w.probes.iter().map(|(t, _)| seconds(*t)).collect();
@@ -107,7 +107,7 @@ fn checks_come_every_second_while_offline_and_return_to_the_grid() {
 fn fall_and_rise_count_checks() {
     let mut setup = updown(plan(10.0, 1, 0.5), &[], false);
     (setup.fall, setup.rise) = (3, 2);
-    let mut w = world(setup);
+    let mut w = driver(setup);
     w.hosts = silent_between(15.0, 45.0);
     w.run_until(at(70.0));
     assert_eq!(
@@ -122,7 +122,7 @@ fn fall_and_rise_count_checks() {
     // Two bad checks of three: nothing happened.
     let mut setup = updown(plan(10.0, 1, 0.5), &[], false);
     setup.fall = 3;
-    let mut w = world(setup);
+    let mut w = driver(setup);
     w.hosts = silent_between(15.0, 35.0);
     w.run_until(at(100.0));
     assert_eq!(w.log().len(), 1);
@@ -130,7 +130,7 @@ fn fall_and_rise_count_checks() {
 
 #[test]
 fn one_lost_probe_of_two_is_no_outage() {
-    let mut w = world(updown(plan(10.0, 2, 1.0), &[], false));
+    let mut w = driver(updown(plan(10.0, 2, 1.0), &[], false));
     let mut n = 0;
     w.hosts = Box::new(move |_, _| {
         n += 1;
@@ -148,7 +148,7 @@ fn dns_says(
 }
 
 fn refuted(dns: Box<dyn FnMut(Instant, About) -> DnsFate>) -> Vec<String> {
-    let mut w = world(updown(plan(10.0, 2, 1.0), &[], true));
+    let mut w = driver(updown(plan(10.0, 2, 1.0), &[], true));
     w.hosts = silent_between(5.0, 1000.0);
     w.dns = dns;
     w.run_until(at(60.0));
@@ -192,7 +192,7 @@ fn the_second_opinion_costs_no_time() {
 
 #[test]
 fn dns_alone_can_end_an_outage_as_in_v299() {
-    let mut w = world(updown(plan(10.0, 2, 1.0), &[], true));
+    let mut w = driver(updown(plan(10.0, 2, 1.0), &[], true));
     w.hosts = silent_between(0.0, 1000.0);
     w.dns = Box::new(|now, about| {
         (now > at(30.0)).then(|| (ms(20), addresses(if about == About::Name { &["20.70.246.20"] } else { &[] })))
@@ -207,7 +207,7 @@ fn dns_alone_can_end_an_outage_as_in_v299() {
 
 #[test]
 fn secondaries_are_reported_after_each_change_and_say_where_the_fault_lies() {
-    let mut w = world(updown(plan(10.0, 1, 1.0), &["192.168.92.1", "192.168.1.1"], false));
+    let mut w = driver(updown(plan(10.0, 1, 1.0), &["192.168.92.1", "192.168.1.1"], false));
     w.hosts = Box::new(|now, owner| {
         let dead = now >= at(15.0) && now < at(65.5) && (owner == TARGET || (owner == 2 && now < at(35.0)));
         if dead { Fate::Silent } else { Fate::Reply(ms(10)) }
@@ -235,7 +235,7 @@ fn secondaries_are_reported_after_each_change_and_say_where_the_fault_lies() {
 
 #[test]
 fn issue3_a_secondary_that_dies_during_the_outage_is_seen_also_when_a_look_takes_longer_than_the_interval() {
-    let mut w = world(updown(plan(0.5, 1, 1.5), &["192.168.92.1"], false));
+    let mut w = driver(updown(plan(0.5, 1, 1.5), &["192.168.92.1"], false));
     w.hosts =
         Box::new(|now, owner| if owner == TARGET || now >= at(10.0) { Fate::Silent } else { Fate::Reply(ms(10)) });
     w.run_until(at(60.0));
@@ -247,7 +247,7 @@ fn issue3_a_secondary_that_dies_during_the_outage_is_seen_also_when_a_look_takes
 
 #[test]
 fn what_comes_back_together_is_no_fault_beyond() {
-    let mut w = world(updown(plan(1.0, 1, 0.5), &["192.168.92.1"], false));
+    let mut w = driver(updown(plan(1.0, 1, 0.5), &["192.168.92.1"], false));
     w.hosts = Box::new(|now, _| if now >= at(4.5) && now < at(9.5) { Fate::Silent } else { Fate::Reply(ms(10)) });
     w.run_until(at(20.0));
     let after: Vec<String> = w.log().into_iter().skip_while(|l| !l.contains("either")).collect();
@@ -264,7 +264,7 @@ fn what_comes_back_together_is_no_fault_beyond() {
 
 #[test]
 fn a_fault_in_this_system_is_not_looked_for_elsewhere() {
-    let mut w = world(updown(plan(10.0, 2, 1.0), &["192.168.92.1"], false));
+    let mut w = driver(updown(plan(10.0, 2, 1.0), &["192.168.92.1"], false));
     w.hosts =
         Box::new(
             |now, owner| {
@@ -287,7 +287,7 @@ fn a_fault_in_this_system_is_not_looked_for_elsewhere() {
 
 #[test]
 fn a_healthy_address_with_one_probe_a_check_asks_no_name_server() {
-    let mut w = world(updown(plan(10.0, 1, 1.0), &[], true));
+    let mut w = driver(updown(plan(10.0, 1, 1.0), &[], true));
     let asked = std::rc::Rc::new(std::cell::Cell::new(0));
     let count = asked.clone();
     w.hosts = silent_between(95.0, 105.0);
@@ -302,7 +302,7 @@ fn a_healthy_address_with_one_probe_a_check_asks_no_name_server() {
 
 #[test]
 fn a_suspend_is_no_outage() {
-    let mut w = world(updown(plan(10.0, 2, 1.0), &[], false));
+    let mut w = driver(updown(plan(10.0, 2, 1.0), &[], false));
     w.hosts = silent_between(20.0, 20.6);
     w.run_until(at(20.5));
     w.see(&Seen::Resumed);
@@ -314,7 +314,7 @@ fn a_suspend_is_no_outage() {
 /// in time, so reading the first of them must not lose the probes of the others.
 #[test]
 fn replies_that_came_in_time_are_no_outage_however_late_they_are_read() {
-    let mut w = world(updown(plan(1.0, 1, 1.5), &["192.168.92.1"], true));
+    let mut w = driver(updown(plan(1.0, 1, 1.5), &["192.168.92.1"], true));
     w.hosts = Box::new(|_, _| Fate::Silent);
     w.run_until(at(1.2));
     for check in [1, 2] {
@@ -325,7 +325,7 @@ fn replies_that_came_in_time_are_no_outage_however_late_they_are_read() {
     w.run_until(at(20.0));
     assert_eq!(w.log(), ["4.0 Monitored IP 1.1.1.1 online", "4.0 Secondary IP 192.168.92.1 online"]);
 
-    let mut w = World::new(sim::Machine::Ping(Ping::new(0, &["1.1.1.1".into()], plan(10.0, 2, 1.0), at(0.0))));
+    let mut w = Driver::new(driver::Machine::Ping(Ping::new(0, &["1.1.1.1".into()], plan(10.0, 2, 1.0), at(0.0))));
     w.hosts = Box::new(|_, _| Fate::Silent);
     w.run_until(at(1.2));
     for index in [0, 1] {
@@ -339,7 +339,7 @@ fn replies_that_came_in_time_are_no_outage_however_late_they_are_read() {
 /// The same for the second opinion: its time is not over while its answer waits behind a reply in the queue.
 #[test]
 fn an_opinion_that_came_in_time_counts_however_late_it_is_read() {
-    let mut w = world(updown(plan(1.0, 1, 0.5), &[], true));
+    let mut w = driver(updown(plan(1.0, 1, 0.5), &[], true));
     let mut n = 0;
     w.hosts = Box::new(move |_, _| {
         n += 1;
@@ -357,7 +357,7 @@ fn an_opinion_that_came_in_time_counts_however_late_it_is_read() {
 #[test]
 fn another_hosts_name_that_is_looked_up_first_costs_no_probe() {
     for other in [1, 2] {
-        let mut w = world(updown(plan(10.0, 1, 1.0), &["router.lan"], true));
+        let mut w = driver(updown(plan(10.0, 1, 1.0), &["router.lan"], true));
         // What it wants before it has run is carried out by nobody.
         w.see(&Seen::Hold(other));
         assert_eq!(w.probes, []);
@@ -368,7 +368,7 @@ fn another_hosts_name_that_is_looked_up_first_costs_no_probe() {
 
 #[test]
 fn a_reload_keeps_what_is_known_of_the_same_target() {
-    let mut w = world(updown(plan(10.0, 1, 1.0), &[], false));
+    let mut w = driver(updown(plan(10.0, 1, 1.0), &[], false));
     w.hosts = silent_between(15.0, 40.5);
     w.run_until(at(30.2));
     let mut old = Updown::new(updown(plan(5.0, 1, 1.0), &[], false), w.now);
@@ -389,7 +389,7 @@ fn a_reload_keeps_what_is_known_of_the_same_target() {
 
 #[test]
 fn b1_a_name_that_never_resolves_counts_as_failed_checks_and_the_monitor_goes_on() {
-    let mut w = world(updown(plan(10.0, 2, 1.0), &[], false));
+    let mut w = driver(updown(plan(10.0, 2, 1.0), &[], false));
     w.hosts = Box::new(|now, _| {
         let why = Reason::Unresolved("name does not resolve".into());
         if now < at(33.0) { Fate::Fails(why) } else { Fate::Reply(ms(10)) }
@@ -408,7 +408,7 @@ fn b1_a_name_that_never_resolves_counts_as_failed_checks_and_the_monitor_goes_on
 
 #[test]
 fn ping_says_once_what_keeps_its_probes_from_being_sent() {
-    let mut w = World::new(sim::Machine::Ping(Ping::new(0, &["1.1.1.1".into()], plan(10.0, 2, 1.0), at(0.0))));
+    let mut w = Driver::new(driver::Machine::Ping(Ping::new(0, &["1.1.1.1".into()], plan(10.0, 2, 1.0), at(0.0))));
     w.hosts =
         Box::new(
             |now, _| {
@@ -429,7 +429,7 @@ fn ping_says_once_what_keeps_its_probes_from_being_sent() {
 #[test]
 fn a_thousand_ping_targets_are_spread_over_the_interval() {
     let targets: Vec<_> = (0..1000).map(|i| format!("10.0.{}.{}", i / 250, i % 250 + 1).as_str().into()).collect();
-    let mut w = World::new(sim::Machine::Ping(Ping::new(0, &targets, plan(1.0, 1, 1.0), at(0.0))));
+    let mut w = Driver::new(driver::Machine::Ping(Ping::new(0, &targets, plan(1.0, 1, 1.0), at(0.0))));
     w.run_until(at(0.9999));
     let mut last = 0.0;
     for (t, _) in &w.probes {
@@ -442,7 +442,7 @@ fn a_thousand_ping_targets_are_spread_over_the_interval() {
 #[test]
 fn ping_targets_stay_spread_after_a_suspend_and_when_their_names_are_found_at_once() {
     let targets: Vec<_> = (0..10).map(|i| format!("t{i}.example").as_str().into()).collect();
-    let mut w = World::new(sim::Machine::Ping(Ping::new(0, &targets, plan(10.0, 1, 1.0), at(0.0))));
+    let mut w = Driver::new(driver::Machine::Ping(Ping::new(0, &targets, plan(10.0, 1, 1.0), at(0.0))));
     (0..10).for_each(|owner| w.see(&Seen::Hold(owner)));
     w.run_until(at(0.3));
     (0..10).for_each(|owner| w.see(&Seen::Ready(owner)));
@@ -473,7 +473,7 @@ fn every_outage_of_a_random_network_is_reported_once_and_no_other() {
             t = end + r.between(2.0 * bound + span, 20.0 * bound);
         }
         let rtt = r.between(0.001, plan.wait.as_secs_f64() * 0.9);
-        let mut w = world(updown(plan, &["10.0.0.1"], r.chance(0.5)));
+        let mut w = driver(updown(plan, &["10.0.0.1"], r.chance(0.5)));
         let rule = truth.clone();
         w.hosts = Box::new(move |now, owner| {
             let down = rule.iter().any(|(a, b)| now >= at(*a) && now < at(*b)) && owner == TARGET;
@@ -514,7 +514,7 @@ fn in_bad_weather_nothing_is_claimed_that_the_probes_did_not_show() {
         let (loss, late) = (r.between(0.0, 0.9), r.between(0.0, 0.3));
         let wait = plan.wait;
         let mut weather = Random::new(seed + 1_000_000);
-        let mut w = world(updown(plan, &["10.0.0.1", "10.0.0.2"], true));
+        let mut w = driver(updown(plan, &["10.0.0.1", "10.0.0.2"], true));
         let answered = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let note = answered.clone();
         w.hosts = Box::new(move |now, owner| {
@@ -572,7 +572,7 @@ fn ping_results_count_every_probe_of_a_lossy_network() {
         let plan = plan(r.between(0.5, 10.0), 1 + (r.next() % 10) as u16, r.between(0.05, 2.0));
         let wait = plan.wait;
         let mut weather = Random::new(seed + 77);
-        let mut w = World::new(sim::Machine::Ping(Ping::new(0, &["a".into(), "b".into()], plan, at(0.0))));
+        let mut w = Driver::new(driver::Machine::Ping(Ping::new(0, &["a".into(), "b".into()], plan, at(0.0))));
         let fates = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let note = fates.clone();
         w.hosts = Box::new(move |_, owner| {

@@ -89,7 +89,7 @@ pub enum FileJob {
     Move(PathBuf, PathBuf),
     /// Removes a file, if it is there.
     Remove(PathBuf),
-    /// Opens and locks a file that says whether something was done.
+    /// Opens and locks a file that says whether something was done, and whose name outlives a power failure by then.
     Record(PathBuf),
 }
 

@@ -785,3 +785,6 @@ fn on_off(online: bool) -> &'static str {
 fn python_bool(b: bool) -> &'static str {
     if b { "True" } else { "False" }
 }
+
+#[cfg(test)]
+mod tests;

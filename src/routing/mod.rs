@@ -398,10 +398,12 @@ fn address(link: &Link, gateway: Option<Ipv4Addr>, view: &View<'_>) -> Option<Ad
 }
 
 /// A gateway in none of the link's networks: the kernel takes it only when told that it is on the link all the same. For
-/// main it looks for the gateway by the rules, and finds nothing where one of them, or a route it leads to, ends first.
+/// main it looks for the gateway by the rules, and finds nothing where one of them, or a route it leads to, ends first, or
+/// where none looks into main (after `ip rule flush`).
 fn needs_onlink(road: &Road, view: &View<'_>) -> bool {
     road.gateway.is_some_and(|g| !view.addresses.iter().any(|a| a.index == road.index && a.reaches(g)))
         || view.rules.iter().any(|rule| rule.nowhere)
+        || (view.policy_routing && !view.rules.iter().any(|rule| rule.table == MAIN))
         || view.routes.iter().any(|route| route.table != MAIN && route.hops.is_empty())
 }
 

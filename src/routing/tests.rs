@@ -1,146 +1,21 @@
 use super::*;
+use crate::kernel::{Picture, TCP};
 use crate::base::random::Random;
-use crate::kernel::TCP;
 
-/// A kernel that does what it is told, as Linux does: REPLACE goes by table, destination, metric and type of service.
-#[derive(Clone)]
-struct Kernel {
-    links: Vec<Link>,
-    addresses: Vec<Address>,
-    routes: Vec<Route>,
-    rules: Vec<Rule>,
-}
+use self::world::router::{GW1, GW2, Packet, Router as Kernel, TUNNEL, WAN1, WAN2};
 
-const GW1: Ipv4Addr = Ipv4Addr::new(192, 168, 42, 1);
-const GW2: Ipv4Addr = Ipv4Addr::new(192, 168, 62, 1);
-
-impl Kernel {
-    fn new() -> Self {
-        let link = |index, name: &str| Link { index, name: name.into(), up: true, carrier: true, ..Link::default() };
-        let address = |index, c| Address {
-            index,
-            address: Ipv4Addr::new(192, 168, c, 2),
-            peer: None,
-            prefix: 24,
-            local: false,
-            secondary: false,
-        };
-        Self {
-            links: vec![link(2, "lan0"), link(3, "wan1"), link(4, "wan2")],
-            addresses: vec![address(2, 92), address(3, 42), address(4, 62)],
-            routes: Vec::new(),
-            rules: [(0, 255), (32766, MAIN), (32767, 253)].map(|(priority, table)| rule(priority, table)).into(),
-        }
-    }
-
-    fn view(&self) -> View<'_> {
-        View {
-            links: &self.links,
-            addresses: &self.addresses,
-            routes: &self.routes,
-            rules: &self.rules,
-            policy_routing: true,
-        }
-    }
-
-    fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Replace(new) => {
-                let place = |r: &Route| (r.table, r.destination, r.prefix, r.metric, r.tos);
-                match self.routes.iter_mut().find(|r| place(r) == place(new)) {
-                    Some(old) => *old = new.clone(),
-                    None => self.routes.push(new.clone()),
-                }
-            }
-            Change::RemoveRoute(old) => self.routes.retain(|r| r != old),
-            Change::AddRule(new) if self.rules.contains(new) => panic!("{new} is there"),
-            Change::AddRule(new) | Change::AppendRule(new) => self.add_rule(new.clone()),
-            Change::RemoveRule(old) => {
-                let at = self.rules.iter().position(|r| r == old).expect("a rule to be removed is there");
-                self.rules.remove(at);
-            }
-        }
-    }
-
-    /// Makes the changes and returns how many there were. At no point may the choice be without a road once it had one.
-    fn follow(&mut self, policy: &Policy, chosen: Option<usize>) -> usize {
-        let changes = policy.changes(chosen, &self.view());
-        let mut had = [policy.table(), MAIN].map(|t| self.ours(t));
-        for change in &changes {
-            self.apply(change);
-            let have = [policy.table(), MAIN].map(|t| self.ours(t));
-            assert!(have.iter().zip(&had).all(|(now, before)| *before == 0 || *now > 0), "a gap after {change}");
-            had = have;
-        }
-        assert_eq!(policy.changes(chosen, &self.view()), [], "nothing is left to do");
-        changes.len()
-    }
-
-    /// Behind all of its priority.
-    fn add_rule(&mut self, new: Rule) {
-        let at = self.rules.iter().position(|r| r.priority > new.priority).unwrap_or(self.rules.len());
-        self.rules.insert(at, new);
-    }
-
-    /// As `ip rule add` without a preference does it: that of the second rule, less one.
-    fn add_rule_first(&mut self, new: Rule) {
-        let priority = self.rules.get(1).map_or(0, |second| second.priority.saturating_sub(1));
-        self.add_rule(Rule { priority, ..new });
-    }
-
-    fn ours(&self, table: u32) -> usize {
-        self.routes.iter().filter(|r| r.is_ours() && r.table == table).count()
-    }
-
-    /// By which interface a packet leaves that nobody has marked.
-    fn way(&self, source: Option<Ipv4Addr>) -> Option<u32> {
-        self.way_of(Packet { source, protocol: TCP, ..Packet::default() })
-    }
-
-    /// By which interface a packet leaves: rules in their order, then the longest prefix, then the lowest metric. `None`:
-    /// none, or it ends.
-    fn way_of(&self, packet: Packet) -> Option<u32> {
-        for rule in &self.rules {
-            let covers = |address: Option<Ipv4Addr>, wanted: Option<Ipv4Addr>, length: u8| {
-                let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-                let bits = |a: Option<Ipv4Addr>| u32::from(a.unwrap_or(Ipv4Addr::UNSPECIFIED)) & mask;
-                wanted.is_none() || bits(address) == bits(wanted)
-            };
-            let to = packet.to.unwrap_or(Ipv4Addr::new(1, 1, 1, 1));
-            let matches = covers(packet.source, rule.source, rule.source_length)
-                && covers(Some(to), rule.destination, rule.destination_length)
-                && [0, packet.protocol].contains(&rule.ip_protocol)
-                && [0, packet.port].contains(&rule.port)
-                && [0, packet.mark].contains(&rule.mark)
-                && rule.device.is_none()
-                && (!rule.special || packet.mark == 0x80000);
-            if matches == rule.inverted {
-                continue;
-            }
-            if rule.nowhere {
-                return None;
-            }
-            let fits = |r: &&Route| {
-                r.table == rule.table
-                    && covers(Some(to), Some(r.destination), r.prefix)
-                    && rule.suppress.is_none_or(|most| u32::from(r.prefix) > most)
-            };
-            let found = self.routes.iter().filter(fits).min_by_key(|r| (u8::MAX - r.prefix, r.metric));
-            if let Some(route) = found {
-                return route.hops.first().map(|hop| hop.index);
-            }
-        }
-        None
-    }
-}
-
-#[derive(Clone, Copy, Default)]
-struct Packet {
-    source: Option<Ipv4Addr>,
-    to: Option<Ipv4Addr>,
-    protocol: u8,
-    port: u16,
-    mark: u32,
+/// Linux's network in memory, which the simulated world has as well.
+#[path = "../../tests/world"]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    reason = "tests have no other readers, and here a part is enough"
+)]
+mod world {
+    pub mod kernel;
+    pub mod router;
 }
 
 fn rule(priority: u32, table: u32) -> Rule {
@@ -186,7 +61,7 @@ fn each_wan_has_its_table_and_all_else_follows_the_choice() {
 #[test]
 fn before_the_first_choice_nothing_is_led_anywhere_but_probes() {
     let (mut kernel, policy) = (Kernel::new(), policy());
-    kernel.routes.push(foreign(4, 0, 2, Ipv4Addr::new(192, 168, 92, 254)));
+    kernel.add(&foreign(4, 0, 2, Ipv4Addr::new(192, 168, 92, 254)));
     kernel.follow(&policy, None);
     assert_eq!((kernel.way(None), kernel.ours(MAIN)), (Some(2), 0));
     assert_eq!(kernel.way(Some(Ipv4Addr::new(192, 168, 42, 2))), Some(3));
@@ -197,7 +72,7 @@ fn b12_b13_b15_defaults_of_others_neither_win_nor_are_touched() {
     let (mut kernel, policy) = (Kernel::new(), policy());
     let others =
         [foreign(3, 0, 2, Ipv4Addr::new(192, 168, 92, 254)), foreign(16, 100, 4, GW2), foreign(16, 50, 3, GW1)];
-    kernel.routes.extend(others.clone());
+    kernel.add_all(&others.clone());
     for chosen in [0, 1, 0] {
         kernel.follow(&policy, Some(chosen));
         assert_eq!(kernel.way(None), Some([3, 4][chosen]));
@@ -212,9 +87,9 @@ fn b11_what_somebody_removed_comes_back() {
     let (mut kernel, policy) = (Kernel::new(), policy());
     kernel.follow(&policy, Some(0));
     let whole = kernel.clone();
-    kernel.routes.retain(|r| r.table != MAIN);
+    kernel.keep_routes(|r| r.table != MAIN);
     assert_eq!(kernel.follow(&policy, Some(0)), 1);
-    kernel.rules.retain(|r| r.protocol != PROTOCOL);
+    kernel.keep_rules(|r| r.protocol != PROTOCOL);
     kernel.follow(&policy, Some(0));
     assert_eq!(kernel.rules, whole.rules);
 }
@@ -231,7 +106,7 @@ fn b44_after_a_kill_everything_is_adopted() {
 #[test]
 fn a_default_of_v2_99_is_taken_over_whatever_made_it() {
     let (mut kernel, policy) = (Kernel::new(), policy());
-    kernel.routes.push(foreign(3, 201, 4, GW2));
+    kernel.add(&foreign(3, 201, 4, GW2));
     assert_eq!(policy.adopted(&kernel.view()), Some(1));
     kernel.follow(&policy, Some(0));
     assert_eq!(kernel.routes.iter().filter(|r| r.table == MAIN).count(), 1);
@@ -240,12 +115,13 @@ fn a_default_of_v2_99_is_taken_over_whatever_made_it() {
 #[test]
 fn a_foreign_default_at_our_metric_stays_and_we_use_the_next_free_one() {
     let (mut kernel, policy) = (Kernel::new(), policy());
-    let others = [foreign(4, 201, 2, Ipv4Addr::new(192, 168, 92, 254)), foreign(4, 202, 2, GW1)];
-    kernel.routes.extend(others.clone());
+    let others =
+        [(201, 254), (202, 253)].map(|(metric, last)| foreign(4, metric, 2, Ipv4Addr::new(192, 168, 92, last)));
+    kernel.add_all(&others.clone());
     kernel.follow(&policy, Some(0));
     assert!(others.iter().all(|r| kernel.routes.contains(r)));
     assert!(kernel.routes.iter().any(|r| r.is_ours() && r.table == MAIN && r.metric == 203));
-    kernel.routes.retain(|r| !others.contains(r));
+    kernel.keep_routes(|r| !others.contains(r));
     kernel.follow(&policy, Some(0));
     assert_eq!(kernel.ours(MAIN), 1, "back at the configured one, and the other is gone");
 }
@@ -255,7 +131,7 @@ fn b9_a_new_address_gets_its_rule_and_the_old_one_goes() {
     let (mut kernel, policy) = (Kernel::new(), policy());
     kernel.follow(&policy, Some(0));
     let new = Ipv4Addr::new(192, 168, 42, 77);
-    kernel.addresses[1].address = new;
+    kernel.set_address(WAN1, Some(new));
     kernel.follow(&policy, Some(0));
     let from: Vec<_> = kernel.rules.iter().filter_map(|r| r.source).collect();
     assert_eq!(from.iter().filter(|a| **a == new).count(), 3);
@@ -267,24 +143,24 @@ fn b17_b18_a_wan_without_interface_or_address_has_no_road_and_takes_none_away() 
     let (mut kernel, policy) = (Kernel::new(), policy());
     assert_eq!(policy.state(7, &kernel.view()), None);
     kernel.follow(&policy, Some(0));
-    kernel.links[1].carrier = false;
+    kernel.plug(WAN1, false);
     assert_eq!(policy.state(0, &kernel.view()), Some(State::NoCarrier));
     assert_eq!(kernel.follow(&policy, Some(0)), 0, "the last road stays");
     assert_eq!(kernel.way(None), Some(3));
-    kernel.links[1].up = false;
+    kernel.set_up(WAN1, false);
     assert_eq!(policy.state(0, &kernel.view()), Some(State::Down));
-    kernel.links[1].up = true;
-    kernel.links[1].carrier = true;
-    kernel.addresses.remove(1);
+    kernel.set_up(WAN1, true);
+    kernel.plug(WAN1, true);
+    kernel.set_address(WAN1, None);
     assert_eq!(policy.state(0, &kernel.view()), Some(State::NoAddress));
-    kernel.links.remove(1);
+    kernel.change(|kernel| kernel.remove_link(WAN1).unwrap());
     assert_eq!(policy.state(0, &kernel.view()), Some(State::Missing));
 }
 
 #[test]
 fn a_link_local_address_is_none() {
     let (mut kernel, policy) = (Kernel::new(), policy());
-    kernel.addresses[1].address = Ipv4Addr::new(169, 254, 3, 4);
+    kernel.set_address(WAN1, Some(Ipv4Addr::new(169, 254, 3, 4)));
     assert_eq!(policy.state(0, &kernel.view()), Some(State::NoAddress));
 }
 
@@ -292,9 +168,7 @@ fn a_link_local_address_is_none() {
 fn an_interface_that_comes_back_under_another_number_is_followed() {
     let (mut kernel, policy) = (Kernel::new(), policy());
     kernel.follow(&policy, Some(0));
-    kernel.links[1].index = 9;
-    kernel.addresses[1].index = 9;
-    kernel.routes.retain(|r| r.hop().is_none_or(|h| h.index != 3));
+    kernel.change_link(WAN1, |link| link.index = 9);
     kernel.follow(&policy, Some(0));
     assert_eq!(kernel.way(None), Some(9));
 }
@@ -310,24 +184,24 @@ fn an_automatic_gateway_is_learnt_from_whoever_set_it_and_kept_meanwhile() {
     assert_eq!(policy.state(0, &kernel.view()), Some(State::NoGateway));
     let mut dhcp = foreign(16, 1002, 3, GW1);
     dhcp.table = 77;
-    kernel.routes.push(dhcp);
+    kernel.add(&dhcp);
     kernel.follow(&policy, Some(0));
     let gateway = |kernel: &Kernel| match policy.state(0, &kernel.view()) {
         Some(State::Ready(road)) => road.gateway,
         other => panic!("{other:?}"),
     };
     assert_eq!(gateway(&kernel), Some(GW1));
-    kernel.routes.retain(Route::is_ours);
+    kernel.keep_routes(Route::is_ours);
     assert_eq!(gateway(&kernel), Some(GW1), "the client renews");
     let changed = Ipv4Addr::new(192, 168, 42, 254);
-    kernel.routes.push(foreign(16, 1002, 3, changed));
+    kernel.add(&foreign(16, 1002, 3, changed));
     assert_eq!(gateway(&kernel), Some(changed));
 }
 
 #[test]
 fn a_point_to_point_link_needs_no_gateway() {
     let mut kernel = Kernel::new();
-    kernel.links[1].point_to_point = true;
+    kernel.change_link(WAN1, |link| link.point_to_point = true);
     let policy = Policy::new(
         "main",
         vec![Wan { device: "wan1".into(), gateway: Gateway::Auto, targets: Vec::new(), remembered: None }],
@@ -340,7 +214,7 @@ fn a_point_to_point_link_needs_no_gateway() {
 #[test]
 fn a_gateway_outside_the_links_network_is_declared_to_be_on_the_link() {
     let (mut kernel, policy) = (Kernel::new(), policy());
-    kernel.addresses[1].address = Ipv4Addr::new(10, 0, 0, 2);
+    kernel.set_address(WAN1, Some(Ipv4Addr::new(10, 0, 0, 2)));
     kernel.follow(&policy, Some(0));
     let onlink = |kernel: &Kernel, main| {
         let routes = kernel.routes.iter().filter(|route| (route.table == MAIN) == main);
@@ -356,9 +230,8 @@ fn a_gateway_outside_the_links_network_is_declared_to_be_on_the_link() {
 fn a_vpn_that_wants_everything_is_not_led_around() {
     let (mut kernel, policy) = (Kernel::new(), policy());
     kernel.follow(&policy, Some(0));
-    let tun = Link { index: 20, name: "tun0".into(), up: true, carrier: true, tunnel: true, ..Link::default() };
-    kernel.links.push(tun);
-    kernel.routes.push(foreign(3, 50, 20, Ipv4Addr::new(10, 8, 0, 1)));
+    kernel.add_tunnel();
+    kernel.add(&foreign(3, 50, 20, Ipv4Addr::new(10, 8, 0, 1)));
     kernel.follow(&policy, Some(0));
     assert_eq!(kernel.way(None), Some(20));
     assert_eq!(
@@ -366,7 +239,7 @@ fn a_vpn_that_wants_everything_is_not_led_around() {
         Some(3),
         "the WANs are still probed through themselves"
     );
-    kernel.routes.retain(|r| r.metric != 50);
+    kernel.keep_routes(|r| r.metric != 50);
     kernel.follow(&policy, Some(0));
     assert_eq!(kernel.way(None), Some(3));
 }
@@ -392,7 +265,7 @@ fn two_instances_do_not_touch_what_is_the_others() {
     assert_eq!(kernel.follow(&a, Some(0)), 0);
     assert_eq!(kernel.way(None), Some(3), "the lower metric wins, as among routes");
     for change in a.farewell(true, &kernel.view()) {
-        kernel.apply(&change);
+        kernel.make(&change).unwrap();
     }
     assert_eq!(kernel.follow(&b, Some(0)), 0);
     assert_eq!(kernel.way(None), Some(4));
@@ -402,15 +275,15 @@ fn two_instances_do_not_touch_what_is_the_others() {
 fn at_the_end_tables_and_rules_go_and_the_default_stays_or_goes() {
     let (mut kernel, policy) = (Kernel::new(), policy());
     let other = foreign(16, 100, 4, GW2);
-    kernel.routes.push(other.clone());
+    kernel.add(&other.clone());
     kernel.follow(&policy, Some(0));
     let mut kept = kernel.clone();
     for change in policy.farewell(false, &kernel.view()) {
-        kept.apply(&change);
+        kept.make(&change).unwrap();
     }
     assert_eq!((kept.rules.len(), kept.ours(MAIN), kept.ours(policy.table())), (3, 1, 0));
     for change in policy.farewell(true, &kernel.view()) {
-        kernel.apply(&change);
+        kernel.make(&change).unwrap();
     }
     assert_eq!(kernel.routes, [other]);
 }
@@ -423,15 +296,22 @@ fn random_weather_never_costs_the_default_nor_anything_of_others() {
     for _ in 0..300 {
         let (mut kernel, policy) = (Kernel::new(), policy());
         let mut others: Vec<Route> = Vec::new();
-        let mut chosen = None;
+        let (mut chosen, mut plugged, mut up) = (None, [true; 2], [true; 2]);
         for _ in 0..60 {
             let wan = random.below(2) as usize;
+            let link = [WAN1, WAN2][wan];
             match random.below(8) {
-                0 => kernel.links[1 + wan].carrier ^= true,
-                1 => kernel.links[1 + wan].up ^= true,
+                0 => {
+                    plugged[wan] ^= true;
+                    kernel.plug(link, plugged[wan]);
+                }
+                1 => {
+                    up[wan] ^= true;
+                    kernel.set_up(link, up[wan]);
+                }
                 2 => {
-                    kernel.addresses[1 + wan].address =
-                        Ipv4Addr::new(192, 168, [42, 62][wan], 2 + random.below(50) as u8)
+                    let address = Ipv4Addr::new(192, 168, [42, 62][wan], 2 + random.below(50) as u8);
+                    kernel.set_address(link, Some(address));
                 }
                 3 => {
                     let route = foreign(
@@ -442,11 +322,11 @@ fn random_weather_never_costs_the_default_nor_anything_of_others() {
                     );
                     if !kernel.routes.iter().any(|r| r.table == MAIN && r.metric == route.metric) {
                         others.push(route.clone());
-                        kernel.routes.push(route);
+                        kernel.add(&route);
                     }
                 }
-                4 => kernel.routes.retain(|r| !r.is_ours() || r.table != MAIN || random.below(2) == 0),
-                5 => kernel.rules.retain(|r| r.protocol != PROTOCOL || random.below(2) == 0),
+                4 => kernel.keep_routes(|r| !r.is_ours() || r.table != MAIN || random.below(2) == 0),
+                5 => kernel.keep_rules(|r| r.protocol != PROTOCOL || random.below(2) == 0),
                 _ => {
                     let ready = matches!(policy.state(wan, &kernel.view()), Some(State::Ready(_)));
                     chosen = if ready { Some(wan) } else { chosen };
@@ -463,7 +343,6 @@ fn random_weather_never_costs_the_default_nor_anything_of_others() {
     }
 }
 
-const TUNNEL: u32 = 20;
 const LAN: Option<Ipv4Addr> = Some(Ipv4Addr::new(192, 168, 92, 50));
 
 /// A set of rules and routes as others make them, and by which interface packets of a LAN host leave with it beside our
@@ -476,6 +355,11 @@ struct Set {
     /// `None`: by the chosen network.
     others: Option<u32>,
     singled_out: Option<(Packet, u32)>,
+}
+
+/// The address of a link.
+fn own(kernel: &Kernel, index: u32) -> Ipv4Addr {
+    kernel.addresses.iter().find(|a| a.index == index).unwrap().address
 }
 
 fn table(table: u32, route: Route) -> Route {
@@ -583,13 +467,13 @@ fn v1_what_leads_elsewhere_is_never_led_around_whoever_comes_first() {
         for first in [true, false] {
             for chosen in [0, 1] {
                 let (mut kernel, policy) = (Kernel::new(), policy());
-                kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+                kernel.add_tunnel();
                 if !first {
                     kernel.follow(&policy, Some(chosen));
                 }
-                kernel.routes.extend(set.routes.clone());
+                kernel.add_all(&set.routes.clone());
                 for rule in &set.rules {
-                    if rule.priority == 0 { kernel.add_rule_first(rule.clone()) } else { kernel.add_rule(rule.clone()) }
+                    if rule.priority == 0 { kernel.add_rule_first(rule) } else { kernel.add_rule(rule) }
                 }
                 kernel.follow(&policy, Some(chosen));
                 let context = format!(
@@ -608,7 +492,7 @@ fn v1_what_leads_elsewhere_is_never_led_around_whoever_comes_first() {
                 }
                 assert_eq!(kernel.follow(&policy, Some(chosen)), 0, "{context}");
                 for change in policy.farewell(true, &kernel.view()) {
-                    kernel.apply(&change);
+                    kernel.make(&change).unwrap();
                     let now = kernel.way_of(packet).unwrap_or(0);
                     let elsewhere = set.others.is_some_and(|way| way != 3);
                     assert!(!elsewhere || now == expected, "{context}: after {change}");
@@ -626,8 +510,8 @@ fn v10_a_network_without_a_default_is_told_to_lack_a_metric_only_where_the_other
     let policy = Policy::new("main", vec![wan("wan1"), wan("wan2")], 201);
     for (metric, lacks) in [(0, true), (200, false)] {
         let mut kernel = Kernel::new();
-        kernel.routes.retain(|r| !r.is_default());
-        kernel.routes.push(foreign(16, metric, 4, GW2));
+        kernel.keep_routes(|r| !r.is_default());
+        kernel.add(&foreign(16, metric, 4, GW2));
         assert_eq!(policy.state(0, &kernel.view()), Some(State::NoGateway));
         assert_eq!(policy.lacks_metric(0, &kernel.view()), lacks, "metric {metric}");
     }
@@ -638,11 +522,11 @@ fn v1_a_tunnel_in_main_that_goes_leaves_its_traffic_to_the_black_hole_behind_it(
     let nowhere = |metric| Route { hops: Vec::new(), ..foreign(3, metric, TUNNEL, Ipv4Addr::new(10, 8, 0, 1)) };
     for (black_hole, then) in [(100, None), (9999, None), (u32::MAX, Some(3))] {
         let (mut kernel, policy) = (Kernel::new(), policy());
-        kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+        kernel.add_tunnel();
         let tunnel = foreign(3, 50, TUNNEL, Ipv4Addr::new(10, 8, 0, 1));
-        kernel.routes.extend([tunnel.clone(), nowhere(black_hole)]);
+        kernel.add_all(&[tunnel.clone(), nowhere(black_hole)]);
         kernel.follow(&policy, Some(0));
-        kernel.routes.retain(|r| *r != tunnel);
+        kernel.keep_routes(|r| *r != tunnel);
         assert_eq!(
             kernel.way(LAN).filter(|way| *way != 0),
             then,
@@ -650,7 +534,7 @@ fn v1_a_tunnel_in_main_that_goes_leaves_its_traffic_to_the_black_hole_behind_it(
         );
         // imon has been stopped, and its default in main stays.
         for change in policy.farewell(false, &kernel.view()) {
-            kernel.apply(&change);
+            kernel.make(&change).unwrap();
         }
         assert_eq!(kernel.way(LAN).filter(|way| *way != 0), then, "black hole of metric {black_hole}: without imon");
     }
@@ -660,11 +544,11 @@ fn v1_a_tunnel_in_main_that_goes_leaves_its_traffic_to_the_black_hole_behind_it(
 fn v1_a_change_that_is_cut_short_anywhere_leaks_nothing_and_is_finished_later() {
     for set in sets() {
         let (mut kernel, policy) = (Kernel::new(), policy());
-        kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+        kernel.add_tunnel();
         kernel.follow(&policy, Some(0));
-        kernel.routes.extend(set.routes.clone());
+        kernel.add_all(&set.routes.clone());
         for rule in &set.rules {
-            if rule.priority == 0 { kernel.add_rule_first(rule.clone()) } else { kernel.add_rule(rule.clone()) }
+            if rule.priority == 0 { kernel.add_rule_first(rule) } else { kernel.add_rule(rule) }
         }
         let packet = Packet { source: Some(Ipv4Addr::new(192, 168, 92, 9)), protocol: TCP, ..Packet::default() };
         let changes = policy.changes(Some(0), &kernel.view());
@@ -672,7 +556,7 @@ fn v1_a_change_that_is_cut_short_anywhere_leaks_nothing_and_is_finished_later() 
             let mut kernel = kernel.clone();
             let mut inside = kernel.way_of(packet) == Some(TUNNEL);
             for change in &changes[..cut] {
-                kernel.apply(change);
+                kernel.make(change).unwrap();
                 assert!(!inside || kernel.way_of(packet) == Some(TUNNEL), "{}: after {change}", set.name);
                 inside = kernel.way_of(packet) == Some(TUNNEL);
             }
@@ -686,10 +570,10 @@ fn v1_a_change_that_is_cut_short_anywhere_leaks_nothing_and_is_finished_later() 
 fn v1_what_it_means_is_said_of_each() {
     let kinds = |name: &str| {
         let (mut kernel, policy) = (Kernel::new(), policy());
-        kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+        kernel.add_tunnel();
         let set = sets().into_iter().find(|set| set.name == name).unwrap();
-        kernel.routes.extend(set.routes);
-        set.rules.into_iter().for_each(|rule| kernel.add_rule(rule));
+        kernel.add_all(&set.routes);
+        set.rules.into_iter().for_each(|rule| kernel.add_rule(&rule));
         kernel.follow(&policy, Some(0));
         policy.beside(&kernel.view()).into_iter().map(|b| (b.kind, b.wan)).collect::<Vec<_>>()
     };
@@ -709,12 +593,13 @@ fn v1_what_it_means_is_said_of_each() {
 #[test]
 fn v4_two_networks_with_one_address_are_told_apart_by_what_is_probed() {
     let (mut kernel, mut policy) = (Kernel::new(), policy());
-    kernel.addresses[2].address = kernel.addresses[1].address;
+    let same = own(&kernel, WAN1);
+    kernel.set_address(WAN2, Some(same));
     assert_eq!((policy.twin(0, &kernel.view()), policy.twin(1, &kernel.view())), (None, Some(0)), "said of one");
     policy.set_targets(0, vec![probed(1), probed(3)]);
     policy.set_targets(1, vec![probed(2), probed(3)]);
     kernel.follow(&policy, Some(1));
-    let source = Some(kernel.addresses[1].address);
+    let source = Some(same);
     assert_eq!(kernel.way(source), Some(4), "its own connections follow the choice");
     let probe = |last| Packet { to: Some(probed(last).address), source, protocol: 1, ..Packet::default() };
     assert_eq!((kernel.way_of(probe(1)), kernel.way_of(probe(2))), (Some(3), Some(4)));
@@ -733,7 +618,7 @@ fn v3_datagrams_follow_the_choice_and_connections_stay_with_their_address() {
 
 #[test]
 fn v9_a_next_hop_object_is_as_good_as_its_way_out() {
-    let mut picture = crate::kernel::Picture::default();
+    let mut picture = Picture::default();
     let hop = Hop { index: 3, gateway: Some(GW1), onlink: false, dead: false };
     let bare = Route { hops: vec![Hop { index: 0, gateway: None, ..hop }], nexthop: 7, ..foreign(4, 100, 0, GW1) };
     let news = |news| crate::kernel::news::Message { sequence: 0, interrupted: false, replaces: false, news };
@@ -748,8 +633,8 @@ fn v9_a_next_hop_object_is_as_good_as_its_way_out() {
 #[test]
 fn v8_a_port_of_a_bridge_is_called_one() {
     let (mut kernel, policy) = (Kernel::new(), policy());
-    kernel.links[1].master = 9;
-    kernel.addresses.remove(1);
+    kernel.change_link(WAN1, |link| link.master = 9);
+    kernel.set_address(WAN1, None);
     assert_eq!(policy.state(0, &kernel.view()), Some(State::Port));
 }
 
@@ -763,10 +648,10 @@ fn v1_probes_leave_by_their_network_beside_every_set_of_others() {
         let (mut kernel, mut policy) = (Kernel::new(), policy());
         policy.set_targets(0, vec![probed(1)]);
         policy.set_targets(1, vec![probed(2)]);
-        kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
-        kernel.routes.extend(set.routes.clone());
+        kernel.add_tunnel();
+        kernel.add_all(&set.routes.clone());
         for rule in &set.rules {
-            if rule.priority == 0 { kernel.add_rule_first(rule.clone()) } else { kernel.add_rule(rule.clone()) }
+            if rule.priority == 0 { kernel.add_rule_first(rule) } else { kernel.add_rule(rule) }
         }
         for chosen in [0, 1, 0] {
             kernel.follow(&policy, Some(chosen));
@@ -788,14 +673,13 @@ fn v1_probes_leave_by_their_network_beside_every_set_of_others() {
 #[test]
 fn v1_a_choice_that_moves_never_stands_without_the_look_into_main() {
     let (mut kernel, policy) = (Kernel::new(), policy());
-    let lan = to([192, 168, 92, 0], 24, Route { protocol: 2, ..foreign(2, 0, 2, GW1) });
-    kernel.routes.extend([lan, table(100, foreign(4, 0, 3, GW1))]);
-    kernel.add_rule(rule(100, 100));
+    kernel.add(&table(100, foreign(4, 0, 3, GW1)));
+    kernel.add_rule(&rule(100, 100));
     kernel.follow(&policy, Some(1));
-    kernel.rules.retain(|rule| rule.priority != 100);
+    kernel.keep_rules(|rule| rule.priority != 100);
     let inside = Packet { to: LAN, protocol: TCP, ..Packet::default() };
     for change in policy.changes(Some(1), &kernel.view()) {
-        kernel.apply(&change);
+        kernel.make(&change).unwrap();
         assert_eq!(kernel.way_of(inside), Some(2), "after {change}");
     }
 }
@@ -816,10 +700,8 @@ fn v1_two_imons_with_two_networks_each_come_to_rest_whoever_comes_first() {
             let mut kernel = Kernel::new();
             for (index, name, c) in [(5, "wan3", 43), (6, "ppp0", 44)] {
                 let tunnel = name == "ppp0";
-                let more = Link { index, name: name.into(), up: true, carrier: true, tunnel, ..Link::default() };
-                kernel.links.push(more);
-                let address = Ipv4Addr::new(192, 168, c, 2);
-                kernel.addresses.push(Address { index, address, ..kernel.addresses[0] });
+                kernel.add_link(Link { index, name: name.into(), tunnel, ..Link::default() });
+                kernel.set_address(index, Some(Ipv4Addr::new(192, 168, c, 2)));
             }
             let choice = |policy: &Policy| chosen.then_some(if *policy == a { mine } else { theirs });
             // Each hears of what the other does.
@@ -848,7 +730,7 @@ fn gateway(policy: &Policy, wan: usize, kernel: &Kernel) -> Option<Ipv4Addr> {
 
 #[test]
 fn a_kernel_without_rules_is_seen_as_one() {
-    let mut picture = crate::kernel::Picture::default();
+    let mut picture = Picture::default();
     assert!(View::from(&picture).policy_routing);
     picture.no_policy_routing = true;
     assert!(!View::from(&picture).policy_routing);
@@ -911,11 +793,11 @@ fn the_rules_are_those_that_are_described() {
 fn of_two_networks_without_metrics_the_gateway_of_the_first_is_remembered() {
     let (mut kernel, mut policy) = (Kernel::new(), learning());
     policy.remember(&foreign(16, 0, 3, GW1), &kernel.links);
-    kernel.routes.push(foreign(16, 0, 4, GW2));
+    kernel.add(&foreign(16, 0, 4, GW2));
     assert_eq!((gateway(&policy, 0, &kernel), gateway(&policy, 1, &kernel)), (Some(GW1), Some(GW2)));
-    kernel.routes.clear();
+    kernel.set_routes(&[]);
     assert_eq!(gateway(&policy, 1, &kernel), None, "it was not told of");
-    kernel.addresses[1].address = Ipv4Addr::new(10, 0, 0, 2);
+    kernel.set_address(WAN1, Some(Ipv4Addr::new(10, 0, 0, 2)));
     assert_eq!(policy.state(0, &kernel.view()), Some(State::NoGateway), "the gateway is another network's");
 }
 
@@ -933,7 +815,7 @@ fn a_gateway_is_not_remembered_from_a_route_of_ours_nor_from_a_piece_of_a_defaul
 fn each_interface_has_the_gateway_of_its_own_default() {
     let (mut kernel, policy) = (Kernel::new(), learning());
     let detour = Ipv4Addr::new(192, 168, 42, 9);
-    kernel.routes.extend([
+    kernel.add_all(&[
         foreign(16, 50, 4, GW2),
         to([0; 4], 1, foreign(3, 0, 3, detour)),
         foreign(16, 100, 3, GW1),
@@ -946,18 +828,20 @@ fn each_interface_has_the_gateway_of_its_own_default() {
 fn while_a_client_renews_the_gateway_is_that_in_the_networks_own_table() {
     let (mut kernel, policy) = (Kernel::new(), learning());
     let earlier = Ipv4Addr::new(192, 168, 42, 9);
-    kernel.routes.push(foreign(PROTOCOL, 201, 3, earlier));
-    kernel.routes.push(table(policy.table_of(0), foreign(PROTOCOL, 0, 3, GW1)));
+    kernel.add(&foreign(PROTOCOL, 201, 3, earlier));
+    kernel.add(&table(policy.table_of(0), foreign(PROTOCOL, 0, 3, GW1)));
     assert_eq!(gateway(&policy, 0, &kernel), Some(GW1));
-    kernel.routes[1].protocol = 4;
-    kernel.routes[0].table = policy.table();
+    kernel.set_routes(&[
+        table(policy.table(), foreign(PROTOCOL, 201, 3, earlier)),
+        table(policy.table_of(0), foreign(4, 0, 3, GW1)),
+    ]);
     assert_eq!(gateway(&policy, 0, &kernel), Some(GW1), "in whatever table others have put it");
 }
 
 #[test]
 fn v10_a_default_in_another_table_replaces_nobodys() {
     let (mut kernel, policy) = (Kernel::new(), learning());
-    kernel.routes.extend([foreign(16, 0, 4, GW2), table(77, foreign(16, 0, 2, GW1))]);
+    kernel.add_all(&[foreign(16, 0, 4, GW2), table(77, foreign(16, 0, 2, GW1))]);
     assert!(policy.lacks_metric(0, &kernel.view()));
     assert!(!policy.lacks_metric(1, &kernel.view()), "it has its default");
 }
@@ -986,7 +870,7 @@ fn a_default_is_ours_by_its_mark_or_by_the_configured_metric_and_gateway() {
         (to([0; 4], 1, foreign(PROTOCOL, 201, 3, GW1)), false),
     ] {
         assert_eq!(policy.is_our_default(&route, &kernel.view()), ours, "{route}");
-        kernel.routes = vec![route];
+        kernel.set_routes(&[route]);
         assert_eq!(policy.adopted(&kernel.view()), ours.then_some(0));
     }
 }
@@ -996,24 +880,24 @@ fn a_rival_is_the_default_of_others_that_the_kernel_would_prefer() {
     let (mut kernel, policy) = (Kernel::new(), policy());
     kernel.follow(&policy, Some(0));
     let lan = Ipv4Addr::new(192, 168, 92, 254);
-    let dead = |mut route: Route| {
-        route.hops[0].dead = true;
-        route
-    };
     let no_rivals = [
         table(77, foreign(16, 0, 2, lan)),
         to([0; 4], 1, foreign(16, 0, 2, lan)),
         Route { tos: 8, ..foreign(16, 0, 2, lan) },
-        dead(foreign(16, 10, 2, lan)),
         foreign(16, 300, 2, lan),
     ];
-    kernel.routes.extend(no_rivals);
+    kernel.add_all(&no_rivals);
     assert_eq!(policy.rival(&kernel.view()), None);
-    kernel.routes.extend([foreign(16, 100, 2, lan), foreign(16, 50, 4, GW2)]);
+    let mut picture = Picture::clone(&kernel);
+    let mut dead = foreign(16, 10, 2, lan);
+    dead.hops[0].dead = true;
+    picture.routes.push(dead);
+    assert_eq!(policy.rival(&View::from(&picture)), None);
+    kernel.add_all(&[foreign(16, 100, 2, lan), foreign(16, 50, 4, GW2)]);
     assert_eq!(policy.rival(&kernel.view()).map(|r| r.metric), Some(50));
     // Behind the highest metric there is no place: ours replaces what is there.
     let last = Policy { metric: u32::MAX, ..policy };
-    kernel.routes = vec![foreign(16, u32::MAX, 2, lan)];
+    kernel.set_routes(&[foreign(16, u32::MAX, 2, lan)]);
     assert_eq!(last.rival(&kernel.view()), None);
 }
 
@@ -1037,17 +921,19 @@ fn a_change_is_part_of_the_choice_of_a_network_or_of_neither() {
 
 #[test]
 fn the_primary_address_of_a_link_is_ours_where_none_is_the_gateways() {
-    let (mut kernel, policy) = (Kernel::new(), policy());
-    let at =
-        |last, secondary| Address { address: Ipv4Addr::new(10, 0, 0, last), secondary, ..Kernel::new().addresses[1] };
-    let address = |kernel: &Kernel| match policy.state(0, &kernel.view()) {
+    let (kernel, policy) = (Kernel::new(), policy());
+    let wan1 = *kernel.addresses.iter().find(|a| a.index == WAN1).unwrap();
+    // In whatever order they are told.
+    let mut picture = Picture::clone(&kernel);
+    let address = |picture: &Picture| match policy.state(0, &View::from(picture)) {
         Some(State::Ready(road)) => road.address,
         other => panic!("{other:?}"),
     };
-    kernel.addresses = vec![at(3, true), at(2, false)];
-    assert_eq!(address(&kernel), Ipv4Addr::new(10, 0, 0, 2));
-    kernel.addresses.push(Address { address: Ipv4Addr::new(192, 168, 42, 5), secondary: true, ..at(0, true) });
-    assert_eq!(address(&kernel), Ipv4Addr::new(192, 168, 42, 5), "in the gateway's network");
+    let at = |last, secondary| Address { address: Ipv4Addr::new(10, 0, 0, last), secondary, ..wan1 };
+    picture.addresses = vec![at(3, true), at(2, false)];
+    assert_eq!(address(&picture), Ipv4Addr::new(10, 0, 0, 2));
+    picture.addresses.push(Address { address: Ipv4Addr::new(192, 168, 42, 5), ..at(0, true) });
+    assert_eq!(address(&picture), Ipv4Addr::new(192, 168, 42, 5), "in the gateway's network");
 }
 
 #[test]
@@ -1061,8 +947,8 @@ fn a_gateway_is_declared_to_be_on_the_link_where_the_kernel_may_not_find_it() {
         (vec![], vec![nowhere(MAIN)], false),
     ] {
         let (mut kernel, policy) = (Kernel::new(), policy());
-        rules.into_iter().for_each(|rule| kernel.add_rule(rule));
-        kernel.routes.extend(routes);
+        rules.into_iter().for_each(|rule| kernel.add_rule(&rule));
+        kernel.add_all(&routes);
         kernel.follow(&policy, Some(0));
         let ours = kernel.routes.iter().filter(|r| r.is_ours() && r.table == MAIN);
         assert_eq!(ours.filter_map(Route::hop).map(|h| h.onlink).collect::<Vec<_>>(), [onlink], "{:?}", kernel.rules);
@@ -1072,7 +958,7 @@ fn a_gateway_is_declared_to_be_on_the_link_where_the_kernel_may_not_find_it() {
 #[test]
 fn where_a_table_leads() {
     let (mut kernel, policy) = (Kernel::new(), policy());
-    kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
+    kernel.add_tunnel();
     let lan = foreign(16, 0, 2, Ipv4Addr::new(192, 168, 92, 254));
     let tunnel = foreign(3, 0, TUNNEL, Ipv4Addr::new(10, 8, 0, 1));
     let wan = foreign(4, 0, 3, GW1);
@@ -1088,9 +974,10 @@ fn where_a_table_leads() {
         (vec![half(&wan)], Lead::Wan(0), Lead::Wan(0)),
         (vec![wan, half(&tunnel)], Lead::Elsewhere, Lead::Elsewhere),
     ] {
-        kernel.routes = routes.clone();
+        kernel.set_routes(&routes);
         assert_eq!(policy.lead(MAIN, &kernel.view()), in_main, "{routes:?}");
-        kernel.routes = routes.iter().map(|route| table(77, route.clone())).collect();
+        let elsewhere_ones: Vec<Route> = routes.iter().map(|route| table(77, route.clone())).collect();
+        kernel.set_routes(&elsewhere_ones);
         assert_eq!(policy.lead(77, &kernel.view()), elsewhere, "{routes:?}");
         assert_eq!(policy.lead(78, &kernel.view()), Lead::None);
     }
@@ -1099,14 +986,15 @@ fn where_a_table_leads() {
 #[test]
 fn where_nobody_looks_into_main_the_choice_stands_where_it_would_stand_before_that() {
     let (mut kernel, policy) = (Kernel::new(), policy());
-    kernel.rules.retain(|rule| rule.priority == 0);
-    kernel.routes.push(foreign(16, 0, 4, GW2));
+    kernel.add_tunnel();
+    kernel.keep_rules(|rule| rule.priority == 0);
+    kernel.add(&foreign(16, 0, 4, GW2));
     kernel.follow(&policy, Some(0));
-    kernel.add_rule(rule(32766, MAIN));
+    kernel.add_rule(&rule(32766, MAIN));
     assert_eq!((kernel.follow(&policy, Some(0)), kernel.way(LAN)), (0, Some(3)), "what comes back is behind it");
-    kernel.rules.retain(|rule| rule.priority != 32766);
-    kernel.routes.push(table(77, foreign(3, 0, TUNNEL, Ipv4Addr::new(10, 8, 0, 1))));
-    kernel.add_rule(rule(32765, 77));
+    kernel.keep_rules(|rule| rule.priority != 32766);
+    kernel.add(&table(77, foreign(3, 0, TUNNEL, Ipv4Addr::new(10, 8, 0, 1))));
+    kernel.add_rule(&rule(32765, 77));
     kernel.follow(&policy, Some(0));
     assert_eq!(kernel.way(LAN), Some(TUNNEL), "what leads elsewhere goes first, also when it was added later");
 }
@@ -1117,7 +1005,7 @@ fn rules_of_probes_leave_room_for_others_without_a_preference() {
     for (first, expected) in [(32000, 22_011), (100, 99), (5, 4), (4, 22_011), (1, 22_011)] {
         let (mut kernel, mut policy) = (Kernel::new(), policy());
         policy.set_targets(0, vec![probed(1)]);
-        kernel.add_rule(narrow(first));
+        kernel.add_rule(&narrow(first));
         kernel.follow(&policy, Some(0));
         let probes: Vec<_> = kernel.rules.iter().filter(|r| r.destination.is_some()).map(|r| r.priority).collect();
         assert_eq!(probes, [expected], "first rule at {first}");
@@ -1132,9 +1020,9 @@ fn rules_stay_while_a_link_is_down_and_go_with_its_address() {
         let ours = kernel.rules.iter().filter(|r| r.protocol == PROTOCOL);
         ours.filter(|r| r.source == Some(Ipv4Addr::new(192, 168, 42, 2))).count()
     };
-    kernel.links[1].carrier = false;
+    kernel.plug(WAN1, false);
     assert_eq!((kernel.follow(&policy, Some(1)), from(&kernel)), (0, 3));
-    kernel.addresses.remove(1);
+    kernel.set_address(WAN1, None);
     kernel.follow(&policy, Some(1));
     assert_eq!(from(&kernel), 0);
 }
@@ -1163,9 +1051,9 @@ fn what_others_have_set_up_has_words_for_programs() {
 fn v1_what_it_means_of_rules_and_routes_of_any_kind() {
     let kinds = |rules: Vec<Rule>, routes: Vec<Route>| {
         let (mut kernel, policy) = (Kernel::new(), policy());
-        kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
-        kernel.routes.extend(routes);
-        rules.into_iter().for_each(|rule| kernel.add_rule(rule));
+        kernel.add_tunnel();
+        kernel.add_all(&routes);
+        rules.into_iter().for_each(|rule| kernel.add_rule(&rule));
         kernel.follow(&policy, Some(0));
         policy.beside(&kernel.view()).into_iter().map(|b| (b.kind, b.wan, b.via_main)).collect::<Vec<_>>()
     };
@@ -1216,10 +1104,10 @@ fn v1_what_it_means_of_rules_and_routes_of_any_kind() {
 #[test]
 fn a_choice_that_cannot_go_first_stands_before_main() {
     let (mut kernel, policy) = (Kernel::new(), policy());
-    kernel.routes.push(table(100, foreign(4, 0, 3, GW1)));
+    kernel.add(&table(100, foreign(4, 0, 3, GW1)));
     // There is no place between two rules of one preference.
-    kernel.add_rule(Rule { source: LAN, source_length: 32, ..rule(100, 101) });
-    kernel.add_rule(rule(100, 100));
+    kernel.add_rule(&Rule { source: LAN, source_length: 32, ..rule(100, 101) });
+    kernel.add_rule(&rule(100, 100));
     kernel.follow(&policy, Some(1));
     let choice = kernel.rules.iter().find(|rule| rule.table == policy.table());
     assert_eq!(choice.map(|rule| rule.priority), Some(32765));
@@ -1235,8 +1123,8 @@ fn v1_rules_of_another_imon_that_leads_nothing_are_not_gone_behind() {
         remembered: None,
     };
     let (a, b) = (Policy::new("a", vec![wan("wan1", GW1)], 201), Policy::new("b", vec![wan("wan2", GW2)], 300));
-    kernel.links.push(Link { index: TUNNEL, up: true, carrier: true, tunnel: true, ..Link::default() });
-    kernel.routes.push(foreign(3, 50, TUNNEL, Ipv4Addr::new(10, 8, 0, 1)));
+    kernel.add_tunnel();
+    kernel.add(&foreign(3, 50, TUNNEL, Ipv4Addr::new(10, 8, 0, 1)));
     kernel.follow(&b, Some(0));
     kernel.follow(&a, Some(0));
     assert_eq!(kernel.follow(&b, Some(0)), 0);

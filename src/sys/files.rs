@@ -125,7 +125,7 @@ pub(super) fn unlink(path: &Path) -> io::Result<()> {
 }
 
 /// Opens and locks the record of something to be done, and reads what an earlier try has left. One that was cut short says
-/// nothing and is emptied.
+/// nothing and is emptied. Its name is on the disk by then, or what is noted there would go with it when the power fails.
 ///
 /// # Errors
 /// `WouldBlock`: its process is still at it. Else as for [`open_own`].
@@ -139,6 +139,7 @@ pub(super) fn open_record(path: &Path) -> io::Result<(File, Vec<u8>)> {
         said.clear();
         file.set_len(0)?;
         io::Seek::rewind(&mut file)?;
+        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())?;
     }
     Ok((file, said))
 }

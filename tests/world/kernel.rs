@@ -22,7 +22,6 @@ mod ip6;
 mod neighbours;
 mod rules;
 mod seen;
-mod tests;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -33,7 +32,6 @@ use imon::kernel::Change;
 pub use neighbours::{Neighbour, state};
 pub use rules::{Action, Rule};
 pub use seen::{Ear, Heard};
-pub use tests::tests;
 
 pub const MAIN: u32 = 254;
 pub const LOCAL: u32 = 255;
@@ -433,7 +431,7 @@ impl Route {
 
 impl Rule {
     /// What imon's request for a rule says.
-    fn asked(rule: &kernel::Rule) -> Self {
+    pub fn asked(rule: &kernel::Rule) -> Self {
         Self {
             priority: rule.priority,
             action: Action::Table(rule.table),

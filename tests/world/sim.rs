@@ -1,40 +1,50 @@
 //! A world in memory, for the whole loop: waiting makes the clock jump to whatever comes next. What a host does is a
 //! function of the time, so a test knows the truth that the program has to find out.
 
+mod dialer;
+mod disk;
+mod output;
+mod web;
+
+use imon::config::source;
 use imon::engine::world;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::convert::Infallible;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use std::{fmt, io};
 
-use imon::base::time::{Clock, Instant, Wall};
 use imon::config;
 use imon::config::Overrides;
-use imon::config::source::Loaded;
-use imon::engine::world::Arrived;
-use imon::engine::world::OpenError;
-use imon::engine::world::Refused;
-use imon::engine::world::Stamp;
-use imon::engine::world::{
-    Dialer, Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Source, Store, Waited, World,
-};
+use imon::engine::world::{Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Source, Store, Waited, World};
 use imon::engine::{Daemon, Start};
 use imon::event::{Monitor, Severity};
-use imon::kernel::news::{Message, News};
+use imon::config::source::Loaded;
+use imon::kernel::{BROAD, Change, ICMP, Link, MAIN, Picture, Route, Rule};
+use imon::engine::world::Stamp;
+use imon::engine::world::Refused;
 use imon::kernel::path::{Families, Via};
-use imon::kernel::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
+use imon::engine::world::OpenError;
+use imon::engine::world::Arrived;
+use imon::base::time::{Clock, Instant, Wall};
 use imon::monitor::ddns::update::Secret;
-use imon::monitor::ddns::{Found, NotFound};
-use imon::web::Said;
 use imon::wire::icmp::{Heard, IcmpError, Token};
+use imon::kernel::news::{Message, News};
 use imon::wire::rtnetlink::Query;
+use imon::web::Task;
 
+use crate::internet::Internet;
 use crate::kernel::{self, Flow};
 use crate::networks::{Fate, Network};
+pub use dialer::Asked;
+use dialer::{Inbox, Lead, Trip};
+use disk::Unsynced;
+use output::{Printer, Words};
+use web::{Worker, Working};
 
 /// The instance that is simulated.
 pub const INSTANCE: &str = "sim";
@@ -46,6 +56,8 @@ const OUT_THERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 200);
 const MOST_AT_ONCE: u32 = 1000;
 /// Where replies are collected, waking up is put off by so much.
 const COLLECTING: Duration = Duration::from_millis(8);
+/// `IPPROTO_ICMPV6`.
+const ICMP6: u8 = 58;
 /// How long a writer takes for each of its jobs.
 const WRITING: Duration = Duration::from_millis(3);
 
@@ -53,6 +65,8 @@ const WRITING: Duration = Duration::from_millis(3);
 pub type Weather = Box<dyn FnMut(Instant, IpAddr) -> Option<Duration>>;
 /// How a call of the script ends, and after what time.
 pub type Script = Box<dyn FnMut(&Call) -> (Duration, Ending)>;
+/// What it prints.
+pub type Prints = Box<dyn FnMut(&Call) -> Words>;
 
 /// What somebody does to the world.
 type Deed = Box<dyn FnOnce(&mut SimWorld)>;
@@ -66,7 +80,15 @@ enum Arrival {
     Over(u32, usize, Option<u64>, Heard, Duration),
     Signal(Arrived),
     Ended(u64, Ending),
+    /// Some words of a script are due.
+    Printed(u64),
+    /// A worker has begun.
+    Work(u64, Box<Task>),
     Said(u64, Vec<u8>),
+    /// To a socket of one purpose, over this link if it comes over any.
+    Datagram(Option<u32>, u64, Result<Vec<u8>, i32>),
+    /// A connection is asked for once more.
+    Request(u64, u32),
     Reported(u64, Report),
     File(PathBuf, String),
 }
@@ -110,6 +132,7 @@ enum Watch {
     Writer(u64),
     Output(u64),
     Worker(u64),
+    Socket(u64),
     News(u64),
     /// Nothing ever comes from there.
     Silent,
@@ -138,12 +161,6 @@ struct Ear {
     lost: bool,
 }
 
-/// A worker that runs.
-pub struct Worker {
-    number: u64,
-    _alive: Rc<()>,
-}
-
 /// A probe, and what becomes of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Probe {
@@ -164,6 +181,8 @@ pub struct Call {
     pub env: Vec<(&'static str, String)>,
     /// It succeeds, and in time.
     pub succeeds: bool,
+    /// When it has ended with success.
+    pub done: Option<Instant>,
 }
 
 /// A line of the log.
@@ -190,13 +209,22 @@ pub struct SimWorld {
     ears: Vec<Ear>,
     scripts: BTreeMap<u64, Option<Ending>>,
     writers: BTreeMap<u64, VecDeque<Report>>,
-    /// What workers have said, in full.
-    workers: BTreeMap<u64, Vec<u8>>,
+    workers: BTreeMap<u64, Working>,
+    printers: BTreeMap<u64, Printer>,
+    sockets: BTreeMap<u64, Inbox>,
+    /// Those of a lower number went with a power failure.
+    first_process: u64,
+    /// Calls of scripts that run, by their place among all.
+    running: BTreeMap<u64, usize>,
+    unsynced: Vec<Unsynced>,
+    /// Directories that were synced, and when.
+    syncs: Vec<(Instant, PathBuf)>,
     /// Records that a process holds, by its number, and what it writes there when it succeeds.
     records: BTreeMap<u64, (PathBuf, Vec<u8>)>,
     status: PathBuf,
     pub weather: Weather,
     pub script: Script,
+    pub prints: Prints,
     /// Scripts do not end when they are asked to.
     pub stubborn: bool,
     /// From then on waiting fails.
@@ -205,6 +233,10 @@ pub struct SimWorld {
     pub kernel: kernel::Kernel,
     /// What its links lead to. Without any the weather decides about all pings.
     pub networks: Vec<Network>,
+    /// What is behind them.
+    pub internet: Internet,
+    /// Questions to name servers, but for probes.
+    pub asked: Vec<Asked>,
     /// Every ping, where that is wanted.
     pub probes: Option<Vec<Probe>>,
     /// The wall clock was set by so much.
@@ -231,6 +263,8 @@ pub struct SimWorld {
     pub notified: Vec<String>,
     /// Echo requests sent.
     pub pings: u64,
+    /// Questions and connections begun.
+    pub sent: u64,
     /// Times the loop has waited.
     pub waits: u64,
 }
@@ -253,14 +287,23 @@ impl SimWorld {
             scripts: BTreeMap::new(),
             writers: BTreeMap::new(),
             workers: BTreeMap::new(),
+            printers: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            first_process: 0,
+            running: BTreeMap::new(),
+            unsynced: Vec::new(),
+            syncs: Vec::new(),
             records: BTreeMap::new(),
             status: format!("/run/imon/{INSTANCE}.json").into(),
             weather: Box::new(|_, _| Some(Duration::from_millis(10))),
             script: Box::new(|_| (Duration::from_millis(20), Ending::Status(0))),
+            prints: Box::new(|_| Words::new()),
             stubborn: false,
             broken: None,
             kernel: kernel::Kernel::new(),
             networks: Vec::new(),
+            internet: Internet::default(),
+            asked: Vec::new(),
             probes: None,
             stepped: 0,
             slept: Duration::ZERO,
@@ -275,8 +318,14 @@ impl SimWorld {
             calls: Vec::new(),
             notified: Vec::new(),
             pings: 0,
+            sent: 0,
             waits: 0,
         }
+    }
+
+    /// Other random numbers from here on. The seed must not be 0.
+    pub fn reseed(&mut self, seed: u64) {
+        self.random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
     /// Sends the program a signal at that moment.
@@ -286,10 +335,7 @@ impl SimWorld {
 
     /// Somebody writes the configuration file at that moment.
     pub fn configure(&mut self, at: Instant, config: &str) {
-        self.arrive(
-            at,
-            Arrival::File(imon::config::source::Source::instance(INSTANCE, None).file.into(), config.to_owned()),
-        );
+        self.arrive(at, Arrival::File(source::Source::instance(INSTANCE, None).file.into(), config.to_owned()));
     }
 
     /// Somebody does something at that moment.
@@ -300,21 +346,22 @@ impl SimWorld {
     /// Runs the program with a configuration in this world until it ends or waiting fails as it is to, and gives the world
     /// back.
     pub fn run(mut self, config: &str) -> Self {
-        let source = imon::config::source::Source::instance(INSTANCE, None);
+        let source = source::Source::instance(INSTANCE, None);
         self.files.insert(source.file.into(), config.into());
         self.start(INSTANCE)
     }
 
     /// The same with the configuration that an instance has, also after the end of another.
     pub fn start(mut self, instance: &str) -> Self {
-        let source = imon::config::source::Source::instance(instance, None);
+        let source = source::Source::instance(instance, None);
         self.status = format!("/run/imon/{instance}.json").into();
         // Of what the one before was told or waited for nothing comes to this one.
         (self.signals, self.killed) = (Arrived::default(), false);
         (self.watched, self.ready, self.heard) = Default::default();
         self.scripts.clear();
         self.writers.clear();
-        self.workers.clear();
+        self.printers.clear();
+        self.bury_workers();
         let loaded = self.load(&source);
         assert!(loaded.errors.is_empty(), "{:?}", loaded.errors);
         let (config, print) = (loaded.config.unwrap(), loaded.print);
@@ -369,16 +416,24 @@ impl SimWorld {
                 }
             }
             Arrival::Signal(signal) => self.add_signal(signal),
-            Arrival::Said(worker, line) => {
-                if let Some((path, _)) = self.records.remove(&worker) {
-                    self.files.insert(path, line.clone());
-                }
-                self.workers.insert(worker, line);
-            }
+            Arrival::Printed(script) => self.print(script),
+            Arrival::Work(worker, task) => self.work(worker, &task),
+            Arrival::Said(worker, line) => self.end_work(worker, line),
+            Arrival::Datagram(index, socket, what) => self.deliver(index, socket, what),
+            Arrival::Request(socket, nth) => self.request_connection(socket, nth),
+            Arrival::Ended(script, _) if script < self.first_process => {}
             Arrival::Ended(script, ending) => {
+                if let Some(later) = self.delays_end(script).filter(|_| !matches!(ending, Ending::Signal(_))) {
+                    return self.arrive(later, Arrival::Ended(script, ending));
+                }
+                self.end_printing(script, ending);
+                let call = self.running.remove(&script).and_then(|place| self.calls.get_mut(place));
+                if let Some(call) = call.filter(|_| ending.is_success()) {
+                    call.done = Some(self.now);
+                }
                 // Whether or not the program is there to see it.
                 if let Some((path, success)) = self.records.remove(&script).filter(|_| ending.is_success()) {
-                    self.files.insert(path, success);
+                    self.write(path, success);
                 }
                 // Whoever is ended has one end.
                 let Some(place) = self.scripts.get_mut(&script).filter(|place| place.is_none()) else { return };
@@ -404,9 +459,9 @@ impl SimWorld {
             Watch::Signals => self.signals != Arrived::default(),
             Watch::Pings => !self.heard.is_empty(),
             Watch::Writer(writer) => self.writers.get(&writer).is_some_and(|reports| !reports.is_empty()),
-            // A script prints nothing: its output ends with it.
-            Watch::Output(script) => self.scripts.get(&script).is_none_or(Option::is_some),
-            Watch::Worker(worker) => self.workers.contains_key(&worker),
+            Watch::Output(script) => self.has_printed(script),
+            Watch::Worker(worker) => self.workers.get(&worker).is_some_and(|worker| worker.line.is_some()),
+            Watch::Socket(socket) => self.sockets.get(&socket).is_some_and(|inbox| !inbox.came.is_empty()),
             Watch::News(ear) => self.ears.iter().any(|e| e.number == ear && (e.lost || !e.waiting.is_empty())),
             Watch::Collected | Watch::Silent => false,
         }
@@ -457,12 +512,15 @@ impl SimWorld {
         }
     }
 
-    /// Does a job of a writer at once, and says what comes of it.
-    fn perform(&mut self, place: usize, job: &FileJob) -> Done<PathBuf> {
+    /// Does a job of a writer at once, and says what comes of it. For a power failure it is begun and done at these
+    /// moments.
+    fn perform(&mut self, place: usize, job: &FileJob, times: (Instant, Instant)) -> Done<PathBuf> {
         let mut record = None;
+        self.bury_workers();
         if let Some(number) = self.disk_error.filter(|_| !matches!(job, FileJob::Remove(_))) {
             return Done { place, result: errno(number), record };
         }
+        self.note_unsynced(times, job);
         match job {
             FileJob::Probe(_) => {}
             FileJob::Replace(path, content) | FileJob::Save(path, content) => {
@@ -477,7 +535,14 @@ impl SimWorld {
             FileJob::Record(path) if self.records.values().any(|(held, _)| held == path) => {
                 return Done { place, result: errno(libc::EWOULDBLOCK), record };
             }
-            FileJob::Record(path) => record = Some((path.clone(), self.files.get(path).cloned().unwrap_or_default())),
+            FileJob::Record(path) => {
+                let said = self.files.entry(path.clone()).or_default();
+                // What was cut short says nothing.
+                if said.last() != Some(&b'\n') {
+                    said.clear();
+                }
+                record = Some((path.clone(), said.clone()));
+            }
         }
         Done { place, result: Ok(()), record }
     }
@@ -519,7 +584,7 @@ impl Store for SimWorld {
     type File = PathBuf;
     type Lock = ();
 
-    fn load(&mut self, source: &imon::config::source::Source) -> Loaded {
+    fn load(&mut self, source: &source::Source) -> Loaded {
         let Some(text) = self.files.get(Path::new(&source.file)) else {
             return imon::sys::configuration::unreadable(source, &io::ErrorKind::NotFound.into());
         };
@@ -546,7 +611,8 @@ impl Store for SimWorld {
     }
 
     fn stamp(&mut self, path: &str) -> Stamp {
-        self.files.get(Path::new(path)).map(|bytes| (1, 0, 0, bytes.len() as u64))
+        let print = |bytes: &Vec<u8>| BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes);
+        self.files.get(Path::new(path)).map(|bytes| (print(bytes), 0, 0, bytes.len() as u64))
     }
 
     fn writable_by_others(&mut self, _path: &str) -> Option<String> {
@@ -568,10 +634,16 @@ impl Store for SimWorld {
     fn start_writer(&mut self, jobs: &[&FileJob]) -> io::Result<u64> {
         self.may_fail()?;
         let writer = self.number();
-        let mut at = self.now + self.stall;
+        let (mut begins, mut at) = (self.now, self.now + self.stall);
+        let mut unsaved = false;
         for (place, job) in jobs.iter().enumerate() {
             at = at + WRITING;
-            let done = self.perform(place, job);
+            // Not before what was to be saved is on the disk.
+            let waits = unsaved && matches!(job, FileJob::Remove(_));
+            let failed = || Done { place, result: errno(libc::EAGAIN), record: None };
+            let done = if waits { failed() } else { self.perform(place, job, (begins, at)) };
+            begins = at;
+            unsaved |= matches!(job, FileJob::Save(..)) && done.result.is_err();
             self.arrive(at, Arrival::Reported(writer, Some(done)));
         }
         self.arrive(at, Arrival::Reported(writer, None));
@@ -614,12 +686,16 @@ impl Processes for SimWorld {
         record: Option<&Record<PathBuf>>,
     ) -> io::Result<(u64, u64)> {
         self.may_fail()?;
-        let mut call = Call { at: self.now, words: args[2..].to_vec(), env: env.to_vec(), succeeds: false };
+        let (words, env) = (args[2..].to_vec(), env.to_vec());
+        let mut call = Call { at: self.now, words, env, succeeds: false, done: None };
         let (takes, ending) = (self.script)(&call);
+        let words = (self.prints)(&call);
         call.succeeds = ending.is_success() && takes < Duration::from_secs(60);
-        self.calls.push(call);
         let script = self.number();
+        self.running.insert(script, self.calls.len());
+        self.calls.push(call);
         self.scripts.insert(script, None);
+        self.begin_printing(script, words);
         self.records.extend(record.map(|record| (script, (record.path.clone(), record.success.to_vec()))));
         self.arrive(self.now + takes, Arrival::Ended(script, ending));
         Ok((script, script))
@@ -643,26 +719,16 @@ impl Processes for SimWorld {
         self.scripts.remove(script).flatten().unwrap_or(Ending::Unknown)
     }
 
-    fn read_output(&mut self, output: &mut u64, _buffer: &mut [u8]) -> Option<usize> {
-        self.has(Watch::Output(*output)).then_some(0)
+    fn read_output(&mut self, output: &mut u64, buffer: &mut [u8]) -> Option<usize> {
+        self.read_pipe(*output, buffer)
     }
 
-    /// Only lookups: what is told to providers goes by the script.
     fn start_worker(&mut self, request: &[u8], record: Option<&PathBuf>) -> io::Result<Worker> {
-        self.may_fail()?;
-        let request: serde_json::Value = serde_json::from_slice(request).map_err(io::Error::other)?;
-        assert!(request["source"].is_string() && record.is_none(), "{request}");
-        let worker = Worker { number: self.number(), _alive: Rc::new(()) };
-        let found = self.external().map(|address| Found { address: address.into(), local: None });
-        let after = Duration::from_millis(if found.is_some() { 200 } else { 5000 });
-        let said = Said::Lookup(found.ok_or_else(|| NotFound::because("no answer in time")));
-        let line = imon::web::Report { said, unconfined: None }.line();
-        self.arrive(self.now + after, Arrival::Said(worker.number, line.into_bytes()));
-        Ok(worker)
+        self.begin_work(request, record)
     }
 
     fn read_worker(&mut self, worker: &mut Worker) -> Option<Vec<u8>> {
-        self.workers.remove(&worker.number)
+        self.workers.get_mut(&worker.number)?.line.take()
     }
 }
 
@@ -673,31 +739,6 @@ impl SimWorld {
         let link = self.kernel.links().find(|l| l.index == way.index)?;
         let network = self.networks.iter().find(|n| n.index == way.index)?;
         (link.carrier && network.works() && way.gateway == Some(network.gateway.into())).then_some(network.external)
-    }
-}
-
-impl Dialer for SimWorld {
-    type Question = Infallible;
-    type Opening = Infallible;
-
-    fn server_address(&mut self, address: IpAddr, _zone: Option<&str>, port: u16) -> SocketAddr {
-        SocketAddr::new(address, port)
-    }
-
-    fn ask(&mut self, _via: Option<&Via>, _to: SocketAddr, _packet: &[u8]) -> io::Result<Infallible> {
-        errno(libc::ENETUNREACH)
-    }
-
-    fn receive<'a>(&mut self, question: &mut Infallible, _buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
-        match *question {}
-    }
-
-    fn connect(&mut self, _via: Option<&Via>, _to: SocketAddr) -> io::Result<Infallible> {
-        errno(libc::ENETUNREACH)
-    }
-
-    fn opened(&mut self, opening: &Infallible) -> io::Result<()> {
-        match *opening {}
     }
 }
 
@@ -791,22 +832,14 @@ impl SimWorld {
         probe: &mut Probe,
     ) -> io::Result<()> {
         self.may_fail()?;
-        let flow = Flow {
-            from: via.map(|via| via.address.into()),
-            device: via.map_or(0, |via| via.index),
-            protocol: libc::IPPROTO_ICMP as u8,
-            ..Flow::to(to)
-        };
-        let way = self.kernel.way(&flow).map_err(io::Error::from_raw_os_error)?;
-        if !self.kernel.links().any(|l| l.index == way.index && l.carrier) {
-            return Ok(());
-        }
-        let luck = self.random();
-        let Some(network) = self.networks.iter().find(|n| n.index == way.index) else { return Ok(()) };
+        let lead = Lead { from: via.map(|via| via.address.into()), device: via.map_or(0, |via| via.index) };
+        let protocol = if to.is_ipv6() { ICMP6 } else { ICMP };
+        let Trip { way, fate } = self.travel(lead, SocketAddr::new(to, 0), protocol)?;
         let (now, index) = (self.now, way.index);
         let number = self.probes.as_ref().map_or(0, Vec::len);
-        match network.fate(way.gateway, to, luck) {
-            Fate::Reply(after) => {
+        let dead = self.networks.iter().any(|n| n.index == index && n.dead.contains(&to));
+        match fate {
+            Fate::Arrives(after) if !dead => {
                 probe.answered = Some(now + after);
                 self.arrive(now + after, Arrival::Over(index, number, lane, Heard::Reply(*token), after));
             }
@@ -814,7 +847,7 @@ impl SimWorld {
                 let error = IcmpError { what: "network unreachable", from: by };
                 self.arrive(now + after, Arrival::Over(index, number, lane, Heard::Failed(*token, error), after));
             }
-            Fate::Silent => {}
+            _ => {}
         }
         Ok(())
     }
@@ -961,7 +994,8 @@ impl World for SimWorld {
             Source::News(events) => Watch::News(events.number),
             Source::Log => Watch::Silent,
             Source::Worker(worker) => Watch::Worker(worker.number),
-            Source::Question(never) | Source::Opening(never) | Source::Flush(never) => match *never {},
+            Source::Question(socket) | Source::Opening(socket) => Watch::Socket(socket.number),
+            Source::Flush(never) => match *never {},
         };
         self.watched.push((name, watch));
     }
@@ -973,6 +1007,7 @@ impl World for SimWorld {
         let until = until.map(|until| if collects { until.max(began + COLLECTING) } else { until.max(began) });
         loop {
             if self.killed {
+                self.orphan_workers();
                 return errno(libc::EINTR);
             }
             self.pass_on_news();
@@ -1022,7 +1057,8 @@ impl World for SimWorld {
     }
 
     fn own_addresses(&mut self) -> Vec<IpAddr> {
-        vec![Ipv4Addr::LOCALHOST.into()]
+        let own = self.kernel.addresses().iter().map(|a| a.address);
+        own.chain([Ipv4Addr::LOCALHOST.into()]).collect()
     }
 
     fn pid(&self) -> u32 {

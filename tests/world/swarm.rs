@@ -3,6 +3,8 @@
 //!
 //! `SEED=n cargo test --test world swarm` runs one seed and prints its timeline.
 
+mod services;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,11 +13,11 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use imon::base::time::Instant;
-use imon::engine::world::Arrived;
 use imon::engine::world::Ending;
 use imon::event::Monitor;
 use imon::kernel::{Link, PROTOCOL};
+use imon::engine::world::Arrived;
+use imon::base::time::Instant;
 use libtest_mimic::{Failed, Trial};
 
 use crate::kernel::{Address, Flow, Hop, Kind as RouteKind, MAIN, Mode, Route, Rule, scope};
@@ -104,6 +106,36 @@ kinds! {
     External,
     /// Any call fails.
     Errno,
+    /// A name server is silent, refuses, lies, cuts its answers off, or is slow.
+    NameServer,
+    /// A name gets another address.
+    Renumbered,
+    /// Other name servers are configured.
+    Resolv,
+    /// Somebody on the way answers all questions of DNS.
+    Hijacked,
+    /// A login page is in the way.
+    Portal,
+    /// A port is closed, or silent.
+    PortClosed,
+    /// A network has no IPv6.
+    Upstream6,
+    /// A page or a name server tells another external address,
+    Liar,
+    /// or all pages that are not secured do.
+    Proxy,
+    /// Pages or name servers do not tell it.
+    SourceDown,
+    /// A provider does not take an address, or its answer does not arrive.
+    ProviderDown,
+    Unheard,
+    /// Workers never end, or without a word.
+    WorkerHangs,
+    WorkerDies,
+    /// Scripts print much.
+    Prints,
+    /// The power fails.
+    Power,
 }
 
 use Kind::*;
@@ -121,6 +153,7 @@ struct Truth {
     drawn: BTreeMap<Kind, usize>,
     /// What is the matter with scripts.
     script: Rc<Cell<Option<Kind>>>,
+    printed: services::Printed,
 }
 
 type Known = Rc<RefCell<Truth>>;
@@ -168,21 +201,24 @@ impl Scenario {
     fn config(&self, pingcount: u32) -> String {
         let interval = self.interval;
         let (often, pingcount, more) = if self.floods {
-            ("0.1".to_owned(), 7 + pingcount, ",198.51.100.9")
+            ("0.1".to_owned(), 7 + pingcount, "198.51.100.8,198.51.100.9")
         } else {
             (interval.to_string(), pingcount, "")
         };
         let prefer = self.seed.is_multiple_of(2);
+        let services::Settings { ddns, updown, ping, failover, targets } = services::settings(self.seed, interval);
+        let more = if self.floods { more } else { ping.as_str() };
         format!(
             r#"{{"global": {{"action": "/script"}},
-            "ddns": {{"enable": true, "interval": 600, "sources": ["http://a.example/", "dns:opendns", "dns:google"]}},
-            "updown": {{"enable": true, "interval": {interval}, "pingcount": 2, "pingwait": 1, "monitorip": "{WATCHED}"}},
+            "ddns": {{"enable": true, {ddns}}},
+            "updown": {{"enable": true, "interval": {interval}, "pingcount": 2, "pingwait": 1, "monitorip": "{WATCHED}",
+                {updown}}},
             "ping": {{"enable": true, "interval": {often}, "pingcount": {pingcount}, "pingwait": 1,
-                "monitorip": "{INTERNET},198.51.100.8{more}"}},
+                "monitorip": "{INTERNET},{more}"}},
             "failover": {{"enable": true, "interval": {interval}, "pingcount": 2, "pingwait": 1,
-                "prefer-primary": {prefer},
-                "primary-if": "wan0", "primary-name": "a", "primary-gw": "{}", "primary-ping": "{INTERNET}",
-                "standby-if": "wan1", "standby-name": "b", "standby-gw": "{}", "standby-ping": "{INTERNET}"}}}}"#,
+                "prefer-primary": {prefer}, {failover}
+                "primary-if": "wan0", "primary-name": "a", "primary-gw": "{}", "primary-ping": "{targets}",
+                "standby-if": "wan1", "standby-name": "b", "standby-gw": "{}", "standby-ping": "{targets}"}}}}"#,
             GATEWAYS[0], GATEWAYS[1]
         )
     }
@@ -196,6 +232,7 @@ impl Scenario {
         let known = Known::default();
         let mut random = Random::new(self.seed);
         let mut world = router(self.seed);
+        services::prints(&mut world, &known.borrow().printed);
         self.draw(&mut world, &known, &mut random);
         for instance in [INSTANCE, ANOTHER] {
             world.files.insert(file(instance).into(), self.config(2).into());
@@ -266,7 +303,7 @@ impl Scenario {
         let to = from + SECOND * u32::try_from(length).unwrap();
         *known.borrow_mut().drawn.entry(kind).or_default() += 1;
         let vague = |until: Instant| known.borrow_mut().vague.push((from, until + self.bound() + SECOND * 5));
-        let index = 3 + wan as u32;
+        let (index, seed) = (3 + wan as u32, self.seed);
         let mut deed = |at: Instant, what: &str, deed: Box<dyn FnOnce(&mut SimWorld)>| {
             let (known, what) = (Rc::clone(known), format!("{kind:?} wan{wan}: {what}"));
             world.when(at, move |world| {
@@ -274,7 +311,7 @@ impl Scenario {
                 let mut known = known.borrow_mut();
                 known.timeline.push((world.time(), what));
                 for wan in 0..2 {
-                    let usable = is_usable(world, wan);
+                    let usable = is_usable(world, wan, seed);
                     if known.at(wan, world.time()).0 != usable {
                         known.usable[wan].push((world.time(), usable));
                     }
@@ -380,9 +417,7 @@ impl Scenario {
                 let text = self.config(2);
                 // It would not be started with a file that is bad, or without sockets.
                 let kill = move |w: &mut SimWorld| {
-                    for instance in [INSTANCE, ANOTHER] {
-                        w.files.insert(file(instance).into(), text.clone().into());
-                    }
+                    reset_files(w, &text);
                     (w.no_pings, w.failing, w.killed) = (None, None, true);
                 };
                 deed(from, "killed", Box::new(kill));
@@ -409,6 +444,16 @@ impl Scenario {
                 deed(from, "armed", Box::new(move |w| w.failing = Some((after, errno))));
                 deed(to, "disarmed", Box::new(|w| w.failing = None));
             }
+            other => {
+                if other == Power {
+                    vague(from + SECOND);
+                    let text = self.config(2);
+                    deed(from, "the file", Box::new(move |w| reset_files(w, &text)));
+                }
+                for (at, what, what_happens) in services::deeds(other, wan, (from, to), known, random) {
+                    deed(at, what, what_happens);
+                }
+            }
         }
     }
 
@@ -420,6 +465,9 @@ impl Scenario {
         }
         self.judge_updown(world, known, end, &mut wrong);
         self.judge_scripts(world, known, &mut wrong);
+        if !self.floods {
+            services::judge(world, known, &mut wrong);
+        }
         match world.lines.last() {
             Some(line) if line.text == "Stopped" => {
                 if line.at.since(end) > Duration::from_millis(2500) {
@@ -436,7 +484,7 @@ impl Scenario {
         if !routes.is_empty() || !rules.is_empty() {
             wrong.push((end, format!("it has left {routes:?} {rules:?}")));
         }
-        let most = world.pings * 3 + world.calls.len() as u64 * 4 + self.length;
+        let most = (world.pings + world.sent) * 3 + world.calls.len() as u64 * 4 + self.length;
         if world.waits > most {
             wrong.push((end, format!("{} waits for {} pings", world.waits, world.pings)));
         }
@@ -493,8 +541,8 @@ impl Scenario {
     /// The monitored address, by what became of each of its probes.
     fn judge_updown(&self, world: &SimWorld, known: &Truth, end: Instant, wrong: &mut Vec<(Instant, String)>) {
         let to = IpAddr::V4(WATCHED);
-        let probes: Vec<_> =
-            world.probes.iter().flatten().filter(|probe| probe.wan.is_none() && probe.to == to).collect();
+        let probes = world.probes.iter().flatten().filter(|probe| probe.wan.is_none() && probe.to == to);
+        let probes = services::believed(world, probes);
         let mut runs: Vec<(Instant, Instant, usize)> = Vec::new();
         let mut run: Option<(Instant, usize)> = None;
         for probe in probes {
@@ -526,7 +574,10 @@ impl Scenario {
             let words = format!("{}:{}:{}:{}", lasted / DAY, lasted / 3600 % 24, lasted / 60 % 60, lasted % 60);
             let told = world.calls.iter().find(|call| call.words[0] == "updown-online" && call.at >= *over);
             let told = told.filter(|call| call.at.since(*over) < SECOND).map(|call| call.words[2].clone());
-            if told.as_ref().is_some_and(|told| *told != words) {
+            // Checks that overlap are judged in the order of their start.
+            let overlap = |(at, what): &(Instant, String)| what.starts_with("CheckNow") && over.since(*at) < SECOND * 5;
+            let overlaps = known.timeline.iter().rev().any(overlap);
+            if told.as_ref().is_some_and(|told| *told != words) && !overlaps {
                 wrong.push((*over, format!("the outage lasted {words}, it is said {told:?}")));
             }
         }
@@ -541,7 +592,7 @@ impl Scenario {
 
     /// The scripts tell what the log tells, in its order.
     fn judge_scripts(&self, world: &SimWorld, known: &Truth, wrong: &mut Vec<(Instant, String)>) {
-        let breaks = [ScriptHangs, Killed, Replaced, Errno, Suspend];
+        let breaks = [ScriptHangs, Killed, Replaced, Errno, Suspend, Power];
         if breaks.iter().any(|kind| known.drawn.contains_key(kind)) {
             return;
         }
@@ -596,6 +647,7 @@ fn watch(world: &mut SimWorld, known: &Truth, bound: Duration, before: &(Vec<Rou
     if !known.is_vague(Instant::ZERO + since, now) {
         watch_published(world, known, &mut say);
     }
+    services::watch(world, known, &mut say);
     if foreign(world) != *before {
         say("something of others was changed".to_owned());
     }
@@ -616,7 +668,7 @@ fn watch_published(world: &SimWorld, known: &Truth, say: &mut dyn FnMut(String))
         |call: &Call| call.env.iter().any(|(name, value)| *name == "IMON_INSTANCE" && value == world.instance());
     let published =
         world.calls.iter().rev().find(|call| call.words[0] == "ddns-ip-update" && call.succeeds && by_it(call));
-    let works = world.external().is_some() && world.disk_error.is_none() && known.script.get().is_none();
+    let works = services::can_be_found(world) && world.disk_error.is_none() && known.script.get().is_none();
     let published = published.filter(|_| works);
     if quiet(900)
         && published.is_some_and(|call| Some(call.words[1].clone()) != world.external().map(|a| a.to_string()))
@@ -639,6 +691,13 @@ fn foreign(world: &SimWorld) -> (Vec<Route>, Vec<Rule>) {
     let routes = world.kernel.routes4().iter().filter(by_lan).filter(|r| !r.hops.is_empty());
     let rules = world.kernel.rules(false).iter().filter(|r| r.protocol != PROTOCOL);
     (routes.cloned().collect(), rules.cloned().collect())
+}
+
+/// Gives both instances their first configuration.
+fn reset_files(world: &mut SimWorld, text: &str) {
+    for instance in [INSTANCE, ANOTHER] {
+        world.files.insert(file(instance).into(), text.into());
+    }
 }
 
 /// Takes away what the program has made.
@@ -673,6 +732,7 @@ fn manage(world: &mut SimWorld, wan: usize) {
     let hop = Hop { index, gateway: Some(GATEWAYS[wan].into()), ..Hop::default() };
     let route = Route { metric: 100 + wan as u32, ..route([0; 4], 0, hop) };
     let _ = world.kernel.add_route(&route, Mode::REPLACE);
+    services::manage6(world, wan);
 }
 
 fn route(destination: [u8; 4], prefix: u8, hop: Hop) -> Route {
@@ -705,16 +765,17 @@ fn router(seed: u64) -> SimWorld {
         manage(&mut world, wan);
         world.networks.push(Network::new(3 + wan as u32, gateway));
     }
+    services::furnish(&mut world);
     world.probes = Some(Vec::new());
     world
 }
 
 /// Whether the internet can be used by a WAN.
-fn is_usable(world: &SimWorld, wan: usize) -> bool {
+fn is_usable(world: &SimWorld, wan: usize, seed: u64) -> bool {
     let index = 3 + wan as u32;
     let carrier = world.kernel.links().any(|l| l.index == index && l.up && l.carrier);
-    let address = world.kernel.addresses().iter().any(|a| a.index == index);
-    carrier && address && world.networks[wan].works()
+    let address = world.kernel.addresses().iter().any(|a| a.index == index && a.address.is_ipv4());
+    carrier && address && services::shows(world, &world.networks[wan], seed)
 }
 
 /// All that matters of a run, in its order.

@@ -1,4 +1,4 @@
-//! The resolver in simulated time: a world of servers that behave as scripted, and a random one.
+//! The resolver in simulated time, with servers that behave as scripted, and random ones.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ type Reply = Option<(Duration, Result<Answer, AskError>)>;
 type Server<'a> = Box<dyn FnMut(Instant, &Ask) -> Reply + 'a>;
 
 /// Runs a resolver against a server function, and keeps what was asked and when.
-struct World<'a> {
+struct Driver<'a> {
     resolver: Resolver,
     now: Instant,
     server: Server<'a>,
@@ -25,19 +25,19 @@ struct World<'a> {
     outstanding: BTreeSet<u32>,
 }
 
-impl<'a> World<'a> {
+impl<'a> Driver<'a> {
     fn new(server: impl FnMut(Instant, &Ask) -> Reply + 'a) -> Self {
         let resolver = Resolver::new(7);
         let (coming, asked, outstanding) = (Vec::new(), Vec::new(), BTreeSet::new());
-        World { resolver, now: Instant::from_nanos(1 << 40), server: Box::new(server), coming, asked, outstanding }
+        Driver { resolver, now: Instant::from_nanos(1 << 40), server: Box::new(server), coming, asked, outstanding }
     }
 
-    /// A world whose only name is `name`.
+    /// One whose only name is `name`.
     fn of(name: &str, resolv_conf: &str, server: impl FnMut(Instant, &Ask) -> Reply + 'a) -> (Self, NameId) {
-        let mut world = Self::new(server);
-        let id = world.resolver.watch(name);
-        world.resolver.set_files("", resolv_conf);
-        (world, id)
+        let mut driver = Self::new(server);
+        let id = driver.resolver.watch(name);
+        driver.resolver.set_files("", resolv_conf);
+        (driver, id)
     }
 
     fn run(&mut self, time: Duration) {
@@ -99,7 +99,7 @@ fn is_first(ask: &Ask) -> bool {
 
 #[test]
 fn a_name_is_resolved_and_kept_for_its_lifetime() {
-    let (mut w, id) = World::of("One.Example.", TWO, |_, _| gives(&["203.0.113.1"]));
+    let (mut w, id) = Driver::of("One.Example.", TWO, |_, _| gives(&["203.0.113.1"]));
     assert_eq!((w.address(id), w.problem(id)), ("none".into(), "none".into()));
     w.run(SEC);
     assert_eq!(w.address(id), "203.0.113.1");
@@ -111,7 +111,7 @@ fn a_name_is_resolved_and_kept_for_its_lifetime() {
 fn the_lifetime_is_bounded() {
     for (ttl, expected) in [(0, 30), (29, 30), (31, 31), (86_400, 3600), (u32::MAX, 3600)] {
         let reply = Answer { ttl, ..answer(Rcode::NOERROR, &["203.0.113.1"]) };
-        let (mut w, _) = World::of("a.example", TWO, move |_, _| says(reply.clone()));
+        let (mut w, _) = Driver::of("a.example", TWO, move |_, _| says(reply.clone()));
         w.run(3601 * SEC);
         assert_eq!(w.asked[1], format!("{expected}.005 192.0.2.1 A a.example"), "ttl {ttl}");
     }
@@ -119,7 +119,7 @@ fn the_lifetime_is_bounded() {
 
 #[test]
 fn nothing_happens_before_the_files_are_read() {
-    let mut w = World::new(|_, _| gives(&["203.0.113.1"]));
+    let mut w = Driver::new(|_, _| gives(&["203.0.113.1"]));
     assert!(!w.resolver.needs_files());
     let id = w.resolver.watch("a.example");
     assert!(w.resolver.needs_files());
@@ -132,7 +132,7 @@ fn nothing_happens_before_the_files_are_read() {
 
 #[test]
 fn the_hosts_file_goes_first() {
-    let mut w = World::new(|_, _| None);
+    let mut w = Driver::new(|_, _| None);
     let ids = ["NAS", "nas.lan.", "six", "both", "localhost", "x.localhost", "203.0.113.9", "2001:db8::9", "nas.lan"]
         .map(|name| w.resolver.watch(name));
     let hosts = "10.9.9.9 localhost x.localhost\n192.168.1.5 nas Nas.LAN\n2001:db8::6 six both\n192.168.1.6 both\n\
@@ -157,7 +157,7 @@ fn the_hosts_file_goes_first() {
 
 #[test]
 fn a_name_that_comes_to_the_hosts_file_or_leaves_it() {
-    let (mut w, id) = World::of("a.example", TWO, |_, _| code(Rcode::NXDOMAIN));
+    let (mut w, id) = Driver::of("a.example", TWO, |_, _| code(Rcode::NXDOMAIN));
     w.run(SEC);
     assert_eq!((w.address(id), w.problem(id)), ("none".into(), "no such name (NXDOMAIN) from 192.0.2.1".into()));
     w.resolver.set_files("203.0.113.5 a.example", TWO);
@@ -170,7 +170,7 @@ fn a_name_that_comes_to_the_hosts_file_or_leaves_it() {
 
 #[test]
 fn an_answer_to_a_name_that_is_now_in_the_hosts_file_is_ignored() {
-    let (mut w, id) = World::of("a.example", TWO, |_, _| gives(&["203.0.113.1"]));
+    let (mut w, id) = Driver::of("a.example", TWO, |_, _| gives(&["203.0.113.1"]));
     w.run(MS);
     w.resolver.set_files("203.0.113.5 a.example", TWO);
     w.run(SEC);
@@ -179,7 +179,7 @@ fn an_answer_to_a_name_that_is_now_in_the_hosts_file_is_ignored() {
 
 #[test]
 fn a_silent_server_costs_two_seconds_and_is_then_avoided() {
-    let (mut w, a) = World::of("a.example", TWO, |_, ask| if is_first(ask) { None } else { gives(&["203.0.113.1"]) });
+    let (mut w, a) = Driver::of("a.example", TWO, |_, ask| if is_first(ask) { None } else { gives(&["203.0.113.1"]) });
     w.run(3 * SEC);
     assert_eq!(w.asked, ["0.000 192.0.2.1 A a.example", "2.000 192.0.2.2 A a.example"]);
     assert_eq!((w.address(a), w.problem(a)), ("203.0.113.1".into(), "none".into()));
@@ -197,7 +197,7 @@ fn a_silent_server_costs_two_seconds_and_is_then_avoided() {
 
 #[test]
 fn every_server_is_asked_twice() {
-    let (mut w, id) = World::of("a.example", TWO, |_, _| None);
+    let (mut w, id) = Driver::of("a.example", TWO, |_, _| None);
     w.run(8 * SEC + 500 * MS);
     let expected = ["0.000 192.0.2.1", "2.000 192.0.2.2", "4.000 192.0.2.1", "6.000 192.0.2.2"];
     assert_eq!(w.asked, expected.map(|e| format!("{e} A a.example")));
@@ -208,11 +208,11 @@ fn every_server_is_asked_twice() {
 #[test]
 fn the_options_are_heeded() {
     let conf = format!("{TWO}options timeout:1 attempts:1 rotate\n");
-    let (mut w, _) = World::of("a.example", &conf, |_, _| None);
+    let (mut w, _) = Driver::of("a.example", &conf, |_, _| None);
     w.run(2 * SEC + 500 * MS);
     assert_eq!(w.asked.len(), 2);
     assert!(w.asked[1].starts_with("1.000"));
-    let (mut w, _) = World::of("a.example", &conf, |_, _| gives(&["203.0.113.1"]));
+    let (mut w, _) = Driver::of("a.example", &conf, |_, _| gives(&["203.0.113.1"]));
     w.run(700 * SEC);
     let servers: Vec<&str> = w.asked.iter().map(|a| a.split(' ').nth(1).unwrap()).collect();
     assert_eq!(servers, ["192.0.2.1", "192.0.2.2", "192.0.2.1"]);
@@ -235,7 +235,7 @@ fn a_useless_server_is_left_for_the_next_at_once() {
     ] {
         let same = reply.clone();
         let (mut w, id) =
-            World::of(
+            Driver::of(
                 "a.example",
                 TWO,
                 move |_, ask| {
@@ -245,7 +245,7 @@ fn a_useless_server_is_left_for_the_next_at_once() {
         w.run(SEC);
         assert_eq!((w.asked.len(), w.address(id)), (2, "203.0.113.1".into()), "{problem}");
 
-        let (mut w, id) = World::of("a.example", "nameserver 192.0.2.1", move |_, _| same.clone());
+        let (mut w, id) = Driver::of("a.example", "nameserver 192.0.2.1", move |_, _| same.clone());
         w.run(500 * MS);
         assert_eq!(w.problem(id), problem);
         assert_eq!(w.asked.len(), 2, "{problem}");
@@ -255,7 +255,7 @@ fn a_useless_server_is_left_for_the_next_at_once() {
 #[test]
 fn servfail_and_then_an_answer() {
     let mut asked = 0;
-    let (mut w, id) = World::of("a.example", "nameserver 192.0.2.1", |_, _| {
+    let (mut w, id) = Driver::of("a.example", "nameserver 192.0.2.1", |_, _| {
         asked += 1;
         if asked < 4 { code(Rcode::SERVFAIL) } else { gives(&["203.0.113.1"]) }
     });
@@ -268,14 +268,14 @@ fn servfail_and_then_an_answer() {
 #[test]
 fn a_truncated_answer_with_an_address_is_used() {
     let reply = Answer { truncated: true, ..answer(Rcode::NOERROR, &["203.0.113.1"]) };
-    let (mut w, id) = World::of("a.example", TWO, move |_, _| says(reply.clone()));
+    let (mut w, id) = Driver::of("a.example", TWO, move |_, _| says(reply.clone()));
     w.run(SEC);
     assert_eq!((w.address(id), w.asked.len()), ("203.0.113.1".into(), 1));
 }
 
 #[test]
 fn without_an_ipv4_address_the_ipv6_one_is_looked_up_at_the_same_server() {
-    let (mut w, id) = World::of("a.example", TWO, |_, ask| match (is_first(ask), ask.question.kind) {
+    let (mut w, id) = Driver::of("a.example", TWO, |_, ask| match (is_first(ask), ask.question.kind) {
         (true, _) => code(Rcode::SERVFAIL),
         (_, Kind::Aaaa) => gives(&["2001:db8::1"]),
         _ => gives(&[]),
@@ -288,7 +288,7 @@ fn without_an_ipv4_address_the_ipv6_one_is_looked_up_at_the_same_server() {
 
 #[test]
 fn a_name_without_addresses() {
-    let (mut w, id) = World::of("a.example", TWO, |_, _| gives(&[]));
+    let (mut w, id) = Driver::of("a.example", TWO, |_, _| gives(&[]));
     w.run(500 * MS);
     assert_eq!(w.problem(id), "no address of this name from 192.0.2.1");
     assert_eq!(w.asked.len(), 2);
@@ -296,7 +296,7 @@ fn a_name_without_addresses() {
 
 #[test]
 fn no_such_name_is_final() {
-    let (mut w, id) = World::of("a.example", TWO, |_, _| code(Rcode::NXDOMAIN));
+    let (mut w, id) = Driver::of("a.example", TWO, |_, _| code(Rcode::NXDOMAIN));
     w.run(500 * MS);
     assert_eq!(w.problem(id), "no such name (NXDOMAIN) from 192.0.2.1");
     assert_eq!(w.asked.len(), 1);
@@ -305,12 +305,12 @@ fn no_such_name_is_final() {
 #[test]
 fn an_address_that_is_nobody_elses_is_refused() {
     for bad in ["0.0.0.0", "127.0.0.1", "224.0.0.1"] {
-        let (mut w, id) = World::of("a.example", TWO, move |_, _| gives(&[bad]));
+        let (mut w, id) = Driver::of("a.example", TWO, move |_, _| gives(&[bad]));
         w.run(500 * MS);
         assert_eq!(w.address(id), "none");
         assert_eq!(w.problem(id), format!("{bad} from 192.0.2.1, which is no other host's address (a blocked name?)"));
     }
-    let (mut w, id) = World::of("a.example", TWO, |_, _| gives(&["0.0.0.0", "192.168.1.5"]));
+    let (mut w, id) = Driver::of("a.example", TWO, |_, _| gives(&["0.0.0.0", "192.168.1.5"]));
     w.run(SEC);
     assert_eq!(w.address(id), "192.168.1.5", "private ones are fine: it may be a host of the LAN");
 }
@@ -319,7 +319,7 @@ fn an_address_that_is_nobody_elses_is_refused() {
 fn the_search_list() {
     let conf = "nameserver 192.0.2.1\nsearch lan home.example\n";
     let asked = |name: &str, conf: &str| {
-        let (mut w, _) = World::of(name, conf, |_, _| code(Rcode::NXDOMAIN));
+        let (mut w, _) = Driver::of(name, conf, |_, _| code(Rcode::NXDOMAIN));
         w.run(500 * MS);
         w.asked.iter().map(|a| a.rsplit(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
@@ -329,7 +329,7 @@ fn the_search_list() {
     assert_eq!(asked("a.b", &format!("{conf}options ndots:2")), ["a.b.lan", "a.b.home.example", "a.b"]);
     assert_eq!(asked("nas", &format!("{conf}options ndots:0")), ["nas", "nas.lan", "nas.home.example"]);
 
-    let (mut w, id) = World::of("nas", conf, |_, ask| match ask.question.name.to_string().as_str() {
+    let (mut w, id) = Driver::of("nas", conf, |_, ask| match ask.question.name.to_string().as_str() {
         "nas.home.example" => gives(&["192.168.1.5"]),
         "nas.lan" => code(Rcode::SERVFAIL),
         _ => code(Rcode::NXDOMAIN),
@@ -337,33 +337,33 @@ fn the_search_list() {
     w.run(SEC);
     assert_eq!(w.address(id), "192.168.1.5", "a server's failure about one candidate does not end the search");
 
-    let (mut w, _) = World::of("nas", conf, |_, _| None);
+    let (mut w, _) = Driver::of("nas", conf, |_, _| None);
     w.run(4 * SEC + 500 * MS);
     assert!(w.asked.iter().all(|a| a.ends_with("nas.lan")), "silence does: {:?}", w.asked);
 }
 
 #[test]
 fn a_name_that_cannot_be_asked_for_has_a_problem() {
-    let (mut w, id) = World::of("a..b", TWO, |_, _| gives(&["203.0.113.1"]));
+    let (mut w, id) = Driver::of("a..b", TWO, |_, _| gives(&["203.0.113.1"]));
     w.run(SEC);
     assert_eq!(w.problem(id), "it has an empty label (two dots in a row, or one at the start)");
     let long = format!("{}.x", vec!["y".repeat(60); 4].join("."));
     let conf = "nameserver 192.0.2.1\nsearch home.example.and.more\n";
-    let (mut w, id) = World::of(&long, conf, |_, _| gives(&["203.0.113.1"]));
+    let (mut w, id) = Driver::of(&long, conf, |_, _| gives(&["203.0.113.1"]));
     w.run(SEC);
     assert_eq!(w.address(id), "203.0.113.1", "a search domain that makes it too long does not matter");
 }
 
 #[test]
 fn no_name_server_is_the_local_one() {
-    let (mut w, id) = World::of("a.example", "", |_, _| Some((Duration::ZERO, Err(AskError::PortClosed))));
+    let (mut w, id) = Driver::of("a.example", "", |_, _| Some((Duration::ZERO, Err(AskError::PortClosed))));
     w.run(500 * MS);
     assert_eq!(w.problem(id), "no name server in /etc/resolv.conf, and DNS port closed at 127.0.0.1");
 }
 
 #[test]
 fn failures_are_retried_after_1_2_4_up_to_60_seconds() {
-    let (mut w, _) = World::of("a.example", TWO, |_, _| code(Rcode::NXDOMAIN));
+    let (mut w, _) = Driver::of("a.example", TWO, |_, _| code(Rcode::NXDOMAIN));
     w.run(300 * SEC);
     let times: Vec<&str> = w.asked.iter().map(|a| a.split('.').next().unwrap()).collect();
     assert_eq!(times, ["0", "1", "3", "7", "15", "31", "63", "123", "183", "243"]);
@@ -372,7 +372,7 @@ fn failures_are_retried_after_1_2_4_up_to_60_seconds() {
 #[test]
 fn b1_a_failed_lookup_keeps_the_last_good_address() {
     let mut good = true;
-    let mut w = World::new(move |_, _| if std::mem::take(&mut good) { gives(&["203.0.113.1"]) } else { None });
+    let mut w = Driver::new(move |_, _| if std::mem::take(&mut good) { gives(&["203.0.113.1"]) } else { None });
     let id = w.resolver.watch("a.example");
     w.resolver.set_files("", TWO);
     w.run(3600 * SEC);
@@ -382,7 +382,7 @@ fn b1_a_failed_lookup_keeps_the_last_good_address() {
 #[test]
 fn the_address_in_use_stays_while_it_is_among_the_answers() {
     let mut turn = 0;
-    let (mut w, id) = World::of("a.example", TWO, |_, _| {
+    let (mut w, id) = Driver::of("a.example", TWO, |_, _| {
         turn += 1;
         match turn {
             1 => gives(&["203.0.113.1", "203.0.113.2"]),
@@ -399,7 +399,7 @@ fn the_address_in_use_stays_while_it_is_among_the_answers() {
 
 #[test]
 fn a_refresh_comes_at_once_but_not_twice_a_second() {
-    let (mut w, id) = World::of("a.example", TWO, |_, _| gives(&["203.0.113.1"]));
+    let (mut w, id) = Driver::of("a.example", TWO, |_, _| gives(&["203.0.113.1"]));
     w.run(10 * SEC);
     for _ in 0..300 {
         w.resolver.refresh(id, w.now);
@@ -414,7 +414,7 @@ fn a_refresh_comes_at_once_but_not_twice_a_second() {
 #[test]
 fn changed_files_try_failed_names_again_and_ask_the_new_servers() {
     let (mut w, id) =
-        World::of(
+        Driver::of(
             "a.example",
             "nameserver 192.0.2.1",
             |_, ask| if is_first(ask) { None } else { gives(&["203.0.113.1"]) },
@@ -427,7 +427,7 @@ fn changed_files_try_failed_names_again_and_ask_the_new_servers() {
     assert_eq!((w.address(id), w.asked.len()), ("203.0.113.1".into(), before + 1));
 
     // While a question is under way.
-    let mut w = World::new(|_, ask| {
+    let mut w = Driver::new(|_, ask| {
         let address = if is_first(ask) { "203.0.113.66" } else { "203.0.113.1" };
         Some((500 * MS, Ok(answer(Rcode::NOERROR, &[address]))))
     });
@@ -443,7 +443,7 @@ fn changed_files_try_failed_names_again_and_ask_the_new_servers() {
 
 #[test]
 fn a_thousand_names_take_turns() {
-    let mut w = World::new(|_, ask| {
+    let mut w = Driver::new(|_, ask| {
         let n: u32 =
             ask.question.name.to_string().trim_start_matches('n').trim_end_matches(".example").parse().unwrap();
         gives(&[&format!("203.0.{}.{}", n / 250, n % 250)])
@@ -461,7 +461,7 @@ fn a_thousand_names_take_turns() {
 
 #[test]
 fn the_same_name_is_watched_once_and_can_be_forgotten() {
-    let mut w = World::new(|_, _| gives(&["203.0.113.1"]));
+    let mut w = Driver::new(|_, _| gives(&["203.0.113.1"]));
     let a = w.resolver.watch("a.example");
     assert_eq!(w.resolver.watch("A.Example"), a);
     let b = w.resolver.watch("b.example");
@@ -481,7 +481,7 @@ fn the_same_name_is_watched_once_and_can_be_forgotten() {
 
 #[test]
 fn waking_without_need_does_nothing() {
-    let (mut w, _) = World::of("a.example", TWO, |_, _| gives(&["203.0.113.1"]));
+    let (mut w, _) = Driver::of("a.example", TWO, |_, _| gives(&["203.0.113.1"]));
     w.run(SEC);
     let next = w.resolver.poll_at().unwrap();
     let mut out = Vec::new();
@@ -532,7 +532,7 @@ fn in_any_weather_addresses_come_from_answers_and_a_healed_name_is_found_within_
         println!("round {round}, seed {:#x}", random.0);
         let weather_random = &mut Random(seeds.below(u64::MAX) | 1);
         let mut serial = 0;
-        let mut w = World::new(|_, ask| {
+        let mut w = Driver::new(|_, ask| {
             serial += 1;
             if healed.get() {
                 accepted.borrow_mut().insert("198.51.100.1".to_owned());
@@ -585,14 +585,14 @@ fn in_any_weather_addresses_come_from_answers_and_a_healed_name_is_found_within_
 }
 
 /// 1,000 names, a bad check of each every second.
-fn hopeless<'a>(server: impl FnMut(Instant, &Ask) -> Reply + 'a) -> (World<'a>, Vec<NameId>) {
-    let mut w = World::new(server);
+fn hopeless<'a>(server: impl FnMut(Instant, &Ask) -> Reply + 'a) -> (Driver<'a>, Vec<NameId>) {
+    let mut w = Driver::new(server);
     let ids: Vec<NameId> = (0..1000).map(|n| w.resolver.watch(&format!("n{n}.example"))).collect();
     w.resolver.set_files("", TWO);
     (w, ids)
 }
 
-fn bad_checks(w: &mut World<'_>, ids: &[NameId], seconds: u32) {
+fn bad_checks(w: &mut Driver<'_>, ids: &[NameId], seconds: u32) {
     for _ in 0..seconds {
         ids.iter().for_each(|id| w.resolver.refresh(*id, w.now));
         w.run(SEC);
@@ -641,7 +641,7 @@ fn d5_a_thousand_names_whose_hosts_are_down_are_no_burst_either() {
 
 #[test]
 fn d5_a_bad_check_leaves_the_wait_of_a_failed_lookup_alone_and_files_that_say_the_same_do_too() {
-    let (mut w, id) = World::of("a.example", TWO, |_, _| code(Rcode::NXDOMAIN));
+    let (mut w, id) = Driver::of("a.example", TWO, |_, _| code(Rcode::NXDOMAIN));
     for _ in 0..300 {
         w.resolver.refresh(id, w.now);
         w.resolver.set_files("", TWO);
@@ -657,7 +657,7 @@ fn d5_a_few_names_are_tried_as_soon_as_ever_beside_healthy_ones() {
         if ask.question.name.to_string().starts_with("n999") { code(Rcode::NXDOMAIN) } else { gives(&["203.0.113.1"]) }
     });
     w.run(4 * SEC);
-    let tries = |w: &World<'_>| w.asked.iter().filter(|a| a.ends_with(" n999.example")).count();
+    let tries = |w: &Driver<'_>| w.asked.iter().filter(|a| a.ends_with(" n999.example")).count();
     assert_eq!(tries(&w), 3, "at 0, 1 and 3 s");
     let healthy = ids.iter().filter(|id| w.resolver.address(**id).is_some()).count();
     assert_eq!(healthy, 999);

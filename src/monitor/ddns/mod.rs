@@ -530,7 +530,7 @@ impl Ddns {
             track.previous = track.address.map(|before| (before, now));
             track.address = Some(address);
             track.since = Stamp::At(now);
-            track.sinks.iter_mut().for_each(|sink| sink.renew(now));
+            track.sinks.iter_mut().for_each(|sink| sink.renew(now, address));
         }
         if announce {
             track.sinks.iter_mut().filter(|sink| sink.is_script()).for_each(Sink::forget);

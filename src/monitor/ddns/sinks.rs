@@ -132,7 +132,11 @@ impl Sink {
     }
 
     /// There is another address.
-    pub(super) fn renew(&mut self, now: Instant) {
+    pub(super) fn renew(&mut self, now: Instant, address: IpAddr) {
+        // Whoever did not say that he took the one in between may have taken it.
+        if self.published == Some(address) && (self.tries > 0 || self.running) {
+            self.published = None;
+        }
         (self.tries, self.due, self.problem) = (0, Some(now), None);
         self.refresh = None;
     }

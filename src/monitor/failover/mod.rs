@@ -642,3 +642,6 @@ impl Progress for Failover {
         self.wans.iter().all(|wan| wan.health.keeps_up(now))
     }
 }
+
+#[cfg(test)]
+mod tests;

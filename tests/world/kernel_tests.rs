@@ -6,7 +6,7 @@ use imon::kernel::{Change, Link, Picture};
 use imon::routing::{Gateway, Policy, State, View, Wan};
 use libtest_mimic::Trial;
 
-use super::{Address, Flow, Heard, Kernel, Mode, Route, scope};
+use crate::kernel::{self, Address, Flow, Heard, Hop, Kernel, Kind, Mode, Route, scope};
 
 pub fn tests() -> Vec<Trial> {
     let tests: [(&str, fn()); 4] = [
@@ -93,14 +93,14 @@ fn planned() {
 }
 
 fn default(index: u32, gateway: Ipv4Addr) -> Route {
-    let hop = super::Hop { index, gateway: Some(gateway.into()), ..super::Hop::default() };
+    let hop = Hop { index, gateway: Some(gateway.into()), ..Hop::default() };
     Route {
-        table: super::MAIN,
+        table: kernel::MAIN,
         destination: IpAddr::from([0; 4]),
         prefix: 0,
         tos: 0,
         metric: 0,
-        kind: super::Kind::Unicast,
+        kind: Kind::Unicast,
         scope: scope::UNIVERSE,
         protocol: 3,
         source: None,

@@ -1,5 +1,5 @@
-//! A simulated network around the monitors, in simulated time. What a host does is a function of the time, so a test
-//! knows the truth that the monitors have to find out.
+//! Drives one pure monitor through simulated time. What comes of each probe is a function of the time, so a test knows the
+//! truth that the monitor has to find out. Networks, kernel and loop are in the simulated world, see `tests/world`.
 
 #![allow(unreachable_pub, missing_docs, reason = "shared by test programs that use parts of it")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code, not imon's core")]
@@ -11,13 +11,13 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use imon::base::time::Instant;
 use imon::event::What;
+use imon::probe::round::Plan;
 use imon::monitor::ping::Ping;
 use imon::monitor::updown::{Dns, Setup, Updown};
-use imon::monitor::{Effect, Seen};
-use imon::probe::round::Plan;
 use imon::probe::{About, AskId, Owner, ProbeId, Reason};
+use imon::monitor::{Effect, Seen};
+use imon::base::time::Instant;
 use imon::wire::dns::{Answer, Rcode};
 
 /// What becomes of a probe.
@@ -52,8 +52,8 @@ enum Delivery {
     Answer(AskId, Result<Answer, Rc<str>>),
 }
 
-/// A monitor and the network around it.
-pub struct World {
+/// A monitor, what is on its way to it, and what it said.
+pub struct Driver {
     pub now: Instant,
     machine: Machine,
     on_the_way: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -68,7 +68,7 @@ pub struct World {
 
 pub const TARGET: Owner = 0;
 
-impl World {
+impl Driver {
     pub fn new(machine: Machine) -> Self {
         Self {
             now: at(0.0),
@@ -164,7 +164,7 @@ impl World {
     pub fn updown(&mut self) -> &mut Updown {
         match &mut self.machine {
             Machine::Updown(m) => m,
-            Machine::Ping(_) => panic!("this world has a ping monitor"),
+            Machine::Ping(_) => panic!("this is a ping monitor"),
         }
     }
 
@@ -198,8 +198,8 @@ pub fn updown(plan: Plan, secondaries: &[&str], dns: bool) -> Setup {
     }
 }
 
-pub fn world(setup: Setup) -> World {
-    World::new(Machine::Updown(Updown::new(setup, at(0.0))))
+pub fn driver(setup: Setup) -> Driver {
+    Driver::new(Machine::Updown(Updown::new(setup, at(0.0))))
 }
 
 pub fn plan(interval: f64, count: u16, wait: f64) -> Plan {
