@@ -399,6 +399,20 @@ fn lookups_go_on_where_another_configuration_asks_the_same_of_the_same() {
 }
 
 #[test]
+fn an_address_that_comes_back_soon_is_doubted_and_later_it_is_not() {
+    for (ago, believed) in [(RETURNS - Duration::from_nanos(1), 2), (RETURNS, 1)] {
+        let mut world = World::simple(2);
+        world.run(10 * SECOND);
+        let now = world.now + RETURNS;
+        // Nobody has contradicted the one that is known.
+        world.monitor.tracks[0].contested = false;
+        world.monitor.tracks[0].previous = Some((ip(1), now - ago));
+        world.monitor.confirmed(now, 0, ip(1), &mut Vec::new());
+        assert_eq!(world.monitor.tracks()[0].address, Some(ip(believed)), "{ago:?}");
+    }
+}
+
+#[test]
 fn a_source_that_speaks_alone_is_not_believed_and_that_is_said() {
     let mut world = World::new(setup(sources(), false), |_, source| if source == 0 { found(1) } else { silent() });
     world.run(600 * SECOND);
