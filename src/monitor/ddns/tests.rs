@@ -621,7 +621,6 @@ fn a_crash_between_any_two_steps_loses_nothing() {
     }
 }
 
-<<<<<<< HEAD
 /// Whoever was told another address in between, and was not heard, may have that one.
 #[test]
 fn an_address_that_comes_back_after_a_try_in_vain_is_told_again() {
@@ -636,7 +635,8 @@ fn an_address_that_comes_back_after_a_try_in_vain_is_told_again() {
     driver.run(POLITE * 2);
     let last = |update: Option<usize>| driver.published.iter().rfind(|(_, whom, _)| *whom == update).map(|(.., a)| *a);
     assert_eq!((last(None), last(Some(0))), (Some(ip(1)), Some(ip(1))));
-=======
+}
+
 #[test]
 fn a_thousand_routers_ask_at_a_thousand_times() {
     let (mut first, mut later) = (Vec::new(), Vec::new());
@@ -657,7 +657,6 @@ fn a_thousand_routers_ask_at_a_thousand_times() {
             assert!((6..=14).contains(&share), "{share} % in the {tenth}th of ten");
         }
     }
->>>>>>> mut
 }
 
 /// A year in which one answer in a hundred is a lie, some of them the same one, and one in fifty fails.
