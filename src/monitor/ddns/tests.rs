@@ -59,7 +59,7 @@ type Says = dyn FnMut(Instant, usize) -> Result<Found, NotFound>;
 type Takes = dyn FnMut(Instant, &Publication) -> Outcome;
 
 /// Drives one monitor through simulated time: what sources and providers say is scripted. How they behave together is the
-/// simulated world's, see `tests/world`.
+/// simulated driver's, see `tests/driver`.
 struct Driver {
     setup: Setup,
     monitor: Ddns,
@@ -378,12 +378,12 @@ fn a_provider_with_a_problem_is_asked_again_after_half_an_hour_also_across_resta
 #[test]
 fn lookups_go_on_where_another_configuration_asks_the_same_of_the_same() {
     let goes_on = |change: &dyn Fn(&mut Setup)| {
-        let mut world = World::simple(1);
-        world.run(10 * SECOND);
+        let mut driver = Driver::simple(1);
+        driver.run(10 * SECOND);
         let mut other = setup(sources(), false);
         change(&mut other);
         let mut new = Ddns::new(other);
-        let goes_on = new.inherit(world.monitor, clock(world.now));
+        let goes_on = new.inherit(driver.monitor, clock(driver.now));
         (goes_on, new.tracks()[0].address)
     };
     let known = Some(ip(1));
@@ -403,42 +403,42 @@ fn lookups_go_on_where_another_configuration_asks_the_same_of_the_same() {
 #[test]
 fn an_address_that_comes_back_soon_is_doubted_and_later_it_is_not() {
     for (ago, believed) in [(RETURNS - Duration::from_nanos(1), 2), (RETURNS, 1)] {
-        let mut world = World::simple(2);
-        world.run(10 * SECOND);
-        let now = world.now + RETURNS;
+        let mut driver = Driver::simple(2);
+        driver.run(10 * SECOND);
+        let now = driver.now + RETURNS;
         // Nobody has contradicted the one that is known.
-        world.monitor.tracks[0].contested = false;
-        world.monitor.tracks[0].previous = Some((ip(1), now - ago));
-        world.monitor.confirmed(now, 0, ip(1), &mut Vec::new());
-        assert_eq!(world.monitor.tracks()[0].address, Some(ip(believed)), "{ago:?}");
+        driver.monitor.tracks[0].contested = false;
+        driver.monitor.tracks[0].previous = Some((ip(1), now - ago));
+        driver.monitor.confirmed(now, 0, ip(1), &mut Vec::new());
+        assert_eq!(driver.monitor.tracks()[0].address, Some(ip(believed)), "{ago:?}");
     }
 }
 
 #[test]
 fn a_source_that_speaks_alone_is_not_believed_and_that_is_said() {
-    let mut world = World::new(setup(sources(), false), |_, source| if source == 0 { found(1) } else { silent() });
-    world.run(600 * SECOND);
-    assert_eq!((world.calls(), world.lines("do not agree")), (Vec::new(), 0));
+    let mut driver = Driver::new(setup(sources(), false), |_, source| if source == 0 { found(1) } else { silent() });
+    driver.run(600 * SECOND);
+    assert_eq!((driver.calls(), driver.lines("do not agree")), (Vec::new(), 0));
     let text = "Too few sources tell the external address to believe it: https://a/ says 203.0.113.1; ";
-    assert_eq!(world.lines(text), 1, "{:?}", world.log);
+    assert_eq!(driver.lines(text), 1, "{:?}", driver.log);
 }
 
 #[test]
 fn a_problem_of_a_provider_is_told_when_it_is_another_one() {
-    let mut world = World::simple(1);
+    let mut driver = Driver::simple(1);
     let mut tries = 0;
-    world.takes = Box::new(move |_, p| {
+    driver.takes = Box::new(move |_, p| {
         if p.update.is_none() {
             return Outcome::Done;
         }
         tries += 1;
         Outcome::Wait(1800 * SECOND, if tries <= 3 { "911" } else { "dnserr" }.into())
     });
-    world.run(5400 * SECOND);
-    assert_eq!(world.published.iter().filter(|(_, update, _)| update.is_some()).count(), 3);
-    assert_eq!(world.lines("Update of home at x failed, tried again in 30 min: 911"), 1, "{:?}", world.log);
-    world.run(3600 * SECOND);
-    assert_eq!((world.lines("tried again in 30 min: dnserr"), world.lines(": 911")), (1, 1));
+    driver.run(5400 * SECOND);
+    assert_eq!(driver.published.iter().filter(|(_, update, _)| update.is_some()).count(), 3);
+    assert_eq!(driver.lines("Update of home at x failed, tried again in 30 min: 911"), 1, "{:?}", driver.log);
+    driver.run(3600 * SECOND);
+    assert_eq!((driver.lines("tried again in 30 min: dnserr"), driver.lines(": 911")), (1, 1));
 }
 
 #[test]
