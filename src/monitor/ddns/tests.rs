@@ -59,7 +59,7 @@ type Says = dyn FnMut(Instant, usize) -> Result<Found, NotFound>;
 type Takes = dyn FnMut(Instant, &Publication) -> Outcome;
 
 /// Drives one monitor through simulated time: what sources and providers say is scripted. How they behave together is the
-/// simulated driver's, see `tests/driver`.
+/// simulated world's, see `tests/world`.
 struct Driver {
     setup: Setup,
     monitor: Ddns,
