@@ -273,6 +273,32 @@ mod tests {
     }
 
     #[test]
+    fn what_a_task_is_to_keep_secret_is_in_no_text_of_others() {
+        let hidden = |job| {
+            let task = Task { job, family: Family::V4, bound: Bound::default(), roots: None };
+            task.secrets().hide("you sent hunter2secret and tokentoken99")
+        };
+        let request = |reading| Request {
+            url: "https://x.example/update?key=tokentoken99".to_owned(),
+            user: None,
+            secret: "hunter2secret".to_owned(),
+            reading,
+        };
+        let address = [203, 0, 113, 1].into();
+        for reading in [Reading::DynDns2, Reading::Whole(Vec::new())] {
+            let text = hidden(Job::Update(request(reading), address));
+            assert!(
+                !text.contains("hunter2") && !text.contains("tokentoken") && text.starts_with("you sent"),
+                "{text}"
+            );
+        }
+        let text = hidden(Job::Lookup(Source::parse("https://x.example/ip?key=tokentoken99").unwrap()));
+        assert!(!text.contains("tokentoken") && text.contains("hunter2secret"), "{text}");
+        let text = hidden(Job::Page("http://x.example/".to_owned()));
+        assert_eq!(text, "you sent hunter2secret and tokentoken99");
+    }
+
+    #[test]
     fn what_is_no_report_is_none() {
         for line in
             ["", "\n", "{}\n", "{\"found\":\"x\"}\n", "{\"found\":\"203.0.113.1\"}", "[1]\n", "{\"outcome\":\"?\"}\n"]

@@ -75,6 +75,22 @@ mod tests {
     }
 
     #[test]
+    fn a_longer_word_may_be_farther_away() {
+        for (typo, meant, near) in [
+            ("xx", "xy", true),
+            ("xx", "yy", false),
+            ("abcde", "abcdX", true),
+            ("abcde", "abcXX", false),
+            ("abcdef", "abcdXX", true),
+            ("abcdef", "abcXXX", false),
+            ("abcdefghi", "abcdefXXX", true),
+            ("abcdefghijkl", "abcdefghXXXX", false),
+        ] {
+            assert_eq!(nearest(typo, [meant]).is_some(), near, "{typo} {meant}");
+        }
+    }
+
+    #[test]
     fn control_characters_are_escaped() {
         assert_eq!(Clean("a\nb\x1b[2Jc\u{202e}d\u{9b}é").to_string(), "a\\nb\\u{1b}[2Jc\\u{202e}d\\u{9b}é");
         assert_eq!(Clean("plain").to_string(), "plain");

@@ -529,6 +529,75 @@ mod tests {
     }
 
     #[test]
+    fn what_imon_starts_itself_by_and_tests_itself_with() {
+        for (line, command) in [
+            (worker::ARGUMENT.to_owned(), Command::WebWorker(false)),
+            (format!("{} record", worker::ARGUMENT), Command::WebWorker(true)),
+            (format!("{} other", worker::ARGUMENT), Command::WebWorker(false)),
+            (writer::ARGUMENT.to_owned(), Command::FileWriter),
+            ("self-test".to_owned(), Command::SelfTest(false)),
+            ("self-test panic".to_owned(), Command::SelfTest(true)),
+            ("self-test other".to_owned(), Command::SelfTest(false)),
+        ] {
+            assert_eq!(parse(&words(&line)), Parsed::Command(command), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_fine_alone() {
+        let ask = |set: &[&str], print| {
+            let set = set.iter().map(|&text| text.to_owned()).collect();
+            Parsed::Command(Command::Configure(configure::Ask { instance: None, set, print }))
+        };
+        assert_eq!(parse(&words("configure")), ask(&[], false));
+        assert_eq!(parse(&words("configure --print")), ask(&[], true));
+        assert_eq!(parse(&words("configure --set a.b=1 --set c.d=2")), ask(&["a.b=1", "c.d=2"], false));
+        assert!(wrong("configure --print --set a.b=1").starts_with("--print and --set exclude each other."));
+        for command in ["", "check", "check-config", "test-action x"] {
+            let text = wrong(&format!("{command} --instance a --config b"));
+            assert!(text.starts_with("--instance and --config exclude each other"), "{command}: {text}");
+            assert!(matches!(parse(&words(&format!("{command} --config b"))), Parsed::Command(_)), "{command}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_the_address_of_one_host_elsewhere() {
+        let check = |line: &str| match parse(&words(line)) {
+            Parsed::Command(Command::Check(ask)) => (ask.targets, ask.json, ask.offline),
+            other => panic!("{line}: {other:?}"),
+        };
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(check("check --json"), (Vec::new(), true, false));
+        assert_eq!(check("check --offline --target 192.0.2.1"), (vec![address("192.0.2.1")], false, true));
+        // One that is written in two ways is one.
+        let twice = "check --target 192.0.2.1 --target ::ffff:192.0.2.1 --target 2001:db8::1";
+        assert_eq!(check(twice).0, [address("192.0.2.1"), address("2001:db8::1")]);
+        for other in
+            ["127.0.0.1", "::1", "224.0.0.1", "ff02::1", "0.0.0.0", "::", "255.255.255.255", "::ffff:127.0.0.1"]
+        {
+            assert!(wrong(&format!("check --target {other}")).contains("one host elsewhere"), "{other}");
+        }
+        assert!(wrong("check --target example.com").contains("an IP address, not 'example.com'"));
+    }
+
+    #[test]
+    fn how_the_external_address_is_asked_for() {
+        let ask = Ask {
+            sources: vec!["dns:google".to_owned(), "interface".to_owned()],
+            family: Family::V6,
+            bind: Some("wan1".to_owned()),
+            ca_file: Some("/x".to_owned()),
+            all: true,
+            json: false,
+        };
+        let line = "external-ip --source dns:google --source interface --family 6 --bind wan1 --ca-file /x --all";
+        assert_eq!(parse(&words(line)), Parsed::Command(Command::ExternalIp(ask)));
+        let Parsed::Command(Command::ExternalIp(ask)) = parse(&words("external-ip --json")) else { panic!() };
+        assert_eq!((ask.family, ask.all, ask.json), (Family::V4, false, true));
+        assert!(wrong("external-ip --family 5").contains("4 or 6, not '5'"));
+    }
+
+    #[test]
     fn errors_name_what_was_meant() {
         assert_eq!(wrong("--instnce x"), "Unknown option '--instnce'. Did you mean '--instance'? See 'imon --help'.");
         assert_eq!(

@@ -161,10 +161,8 @@ fn after_last(
     }
     // Comments may have braces in them, and stay.
     let plain = document.plain().get(object.clone()).unwrap_or("");
-    let open = plain.find('{').map_or(object.start, |at| object.start + at + 1);
     let close = plain.rfind('}').map_or(object.end, |at| object.start + at);
-    let from = open + text.get(open..close).map_or(0, |inside| inside.trim_ascii_end().len());
-    from..close.max(from)
+    text.get(..close).map_or(close, |before| before.trim_ascii_end().len())..close
 }
 
 fn inserted(entries: &[Entry<'_>], indent: &str, new: &str, outer: &str) -> String {

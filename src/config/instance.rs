@@ -108,6 +108,7 @@ mod tests {
             (".a", r"\x2ea"),
             ("a@b", r"a\x40b"),
             ("my wan-1", r"my\x20wan\x2d1"),
+            ("a:b_c.d e", r"a:b_c.d\x20e"),
             ("é", r"\xc3\xa9"),
             ("a'b", r"a\x27b"),
             (r"a\b", r"a\x5cb"),

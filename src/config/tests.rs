@@ -1,6 +1,7 @@
 //! Whole files: the README's sample, the faults of V2.99, and many thousand damaged ones.
 
 use super::*;
+use crate::monitor::ddns::update::Secret;
 
 const FILE: &str = "/etc/default/imon-main";
 const SAMPLE: &str = include_str!("../../tests/data/readme-sample.json");
@@ -452,6 +453,36 @@ fn a_failover_section_has_v2_99s_defaults_and_its_own() {
 }
 
 #[test]
+fn each_setting_of_failover_is_read() {
+    let all = r#""primary-name": "a", "standby-name": "b", "primary-ping": ["1.1.1.1", "8.8.8.8"], "min-up": 1,
+        "standby-ping": ["9.9.9.9", "8.8.4.4"], "standby-postping": "1.0.0.1", "prefer-primary": true, "hold-down": 20,
+        "idle-interval": 300, "remind": 3600, "flush-conntrack": false, "on-exit": "remove", "max-loss": 20,
+        "return-loss": 20,"#;
+    let config = good(&failover(all)).failover.unwrap();
+    let [primary, standby] = &config.wans[..] else { panic!("{config:?}") };
+    assert_eq!((&*primary.name, &*primary.device, &*standby.name, &*standby.device), ("a", "wan1", "b", "wan2"));
+    assert_eq!((primary.targets.len(), standby.targets.len(), config.min_up), (2, 2, 1));
+    assert_eq!(primary.postping, None);
+    assert_eq!(standby.postping.as_ref().map(|host| host.to_string()).as_deref(), Some("1.0.0.1"));
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        (config.hold_down, config.idle_interval, config.remind),
+        (seconds(20), Some(seconds(300)), Some(seconds(3600)))
+    );
+    assert_eq!((config.prefer_primary, config.flush_conntrack, config.remove_on_exit), (true, false, true));
+    // A limit may be good again where it is bad beyond.
+    assert_eq!(config.quality, Quality { loss: Some(Limit { most: 0.2, again: 0.2 }), rtt: None });
+    // All of the targets may have to answer; never and each second are the least that reminders may be.
+    let all = good(&failover(
+        r#""primary-ping": ["1.1.1.1", "8.8.8.8"], "standby-ping": ["9.9.9.9", "8.8.4.4"], "min-up": 2,"#,
+    ));
+    assert_eq!(all.failover.unwrap().min_up, 2);
+    let remind = |more: &str| good(&failover(more)).failover.unwrap().remind;
+    assert_eq!([remind(r#""remind": 0,"#), remind(r#""remind": 1,"#)], [None, Some(seconds(1))]);
+    assert_eq!(errors(&failover(r#""remind": 0.9,"#)).len(), 1);
+}
+
+#[test]
 fn targets_of_a_wan_are_pinged_asked_or_connected_to() {
     let targets = |json: &str| parse_text(&failover(&format!("\"primary-ping\": {json},")));
     let config = targets(r#"["1.1.1.1", "dns:8.8.8.8", "tcp:one.one.one.one:443"]"#).config.unwrap();
@@ -538,6 +569,10 @@ fn the_defaults_of_ddns_are_good() {
         (ddns.families, ddns.per_wan, ddns.announce_start, ddns.refresh),
         (vec![Family::V4], false, false, None)
     );
+    let refresh =
+        |days: &str| super::tests::ddns(&format!("\"refresh\": {days}")).config.unwrap().ddns.unwrap().refresh;
+    let hours = |n: u64| Some(Duration::from_secs(n * 3600));
+    assert_eq!([refresh("0"), refresh("0.5"), refresh("30")], [None, hours(12), hours(720)], "in days");
     for both in [r#""families": "6, 4""#, r#""families": [6, 4]"#, r#""families": ["4", "6", "4"]"#] {
         assert_eq!(self::ddns(both).config.unwrap().ddns.unwrap().families, [Family::V4, Family::V6], "{both}");
     }
@@ -557,6 +592,19 @@ fn updates_are_read_by_type_and_each_mistake_is_told() {
     let base = |more: &str| {
         format!(r#""update": [{{"type": "dyndns2", "insecure": true, "server": "http://x.example", {more}}}]"#)
     };
+    let secret = |more: &str| {
+        let parsed = ddns(&base(&format!(r#""hostname": "a.example", "username": "me", {more}"#)));
+        parsed.config.unwrap().ddns.unwrap().updates.value[0].secret.clone()
+    };
+    assert_eq!(secret(r#""password": " p w ""#), Secret::Given(" p w ".to_owned()));
+    assert_eq!(secret(r#""password-file": "/etc/x y""#), Secret::File("/etc/x y".to_owned()));
+    for name in ["dyndns", "..x", ".x"] {
+        assert_eq!(secret(&format!(r#""password-credential": "{name}""#)), Secret::Credential(name.to_owned()));
+    }
+    for name in ["", ".", "..", "a/b", "/"] {
+        let named = format!(r#""hostname": "a.example", "username": "me", "password-credential": "{name}""#);
+        assert!(lines(&ddns(&base(&named)).errors)[0].contains("not the name of a credential"), "{name}");
+    }
     for (more, why) in [
         (
             base(r#""hostname": "a.example", "username": "me""#),

@@ -139,13 +139,29 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_public_is_asked_the_one_question_is_what_counts() {
+        let near = |near| Answers { near, known: said(Rcode::NOERROR, &["10.66.66.66"]), ..Answers::default() }.judge();
+        let took = Duration::from_millis(5);
+        assert_eq!(near(said(Rcode::NXDOMAIN, &[])), (Reply::Got(took), None));
+        assert_eq!(near(Said::Waiting), (Reply::Waiting, None));
+        assert_eq!(near(Said::Nothing("x".to_owned(), took)), (Reply::Failed("x".into(), took), None));
+    }
+
+    #[test]
     fn one_that_says_nothing_good_does_not_work() {
         let silent = || Said::Nothing("no answer".to_owned(), Duration::from_secs(3));
         assert!(matches!(judged(silent(), silent(), silent()), (Reply::Failed(why, _), None) if &*why == "no answer"));
         let no = || said(Rcode::NXDOMAIN, &[]);
         let (reply, lie) = judged(no(), no(), no());
         assert!(matches!(reply, Reply::Failed(why, _) if why.contains("no such name")) && lie.is_none());
+        // One that knows the name and no address of it says less than one that does not know it.
+        let (reply, _) = judged(said(Rcode::NOERROR, &[]), no(), no());
+        assert!(matches!(reply, Reply::Failed(why, _) if &*why == "it knows no address of one.one.one.one"));
+        let (reply, _) = judged(said(Rcode::SERVFAIL, &[]), no(), no());
+        assert!(matches!(reply, Reply::Failed(why, _) if why.starts_with("asked for one.one.one.one it says ")));
         assert_eq!(judged(silent(), Said::Waiting, no()).0, Reply::Waiting);
+        assert_eq!(judged(Said::Waiting, silent(), no()).0, Reply::Waiting);
+        assert_eq!(judged(Said::NotAsked, Said::NotAsked, Said::NotAsked), (Reply::NotAsked, None));
         assert_eq!(
             judged(silent(), said(Rcode::NOERROR, &["198.18.0.80"]), no()).0,
             Reply::Got(Duration::from_millis(5))

@@ -89,7 +89,8 @@ impl OwnWan {
             (Some(reason), [target]) if !reason.contains(target.as_str()) => format!(": {reason} ({target})"),
             (Some(reason), _) => format!(": {reason}"),
             (None, []) => String::new(),
-            (None, silent) => format!(": {} does not answer its probes", silent.join(" and ")),
+            (None, [target]) => format!(": {target} does not answer its probes"),
+            (None, silent) => format!(": {} do not answer its probes", silent.join(" and ")),
         };
         format!("{state}{since}{why}")
     }
@@ -125,6 +126,25 @@ mod tests {
         "wans":[{"role":"primary","interface":"wan1","state":"down","since":"2026-11-24T00:00:00.000Z","reason":null,
         "active":false,"gateway":"192.168.42.1","targets":[{"target":"192.168.42.1","state":"offline"},{"target":"1.1.1.1","state":"online"}]},
         {"role":"standby","interface":"wan2","state":"up","since":null,"reason":null,"active":true,"targets":[]}]}}}"#;
+
+    #[test]
+    fn what_imon_takes_a_network_for_in_words() {
+        let words = |state: &str, reason: Option<&str>, silent: &[&str]| {
+            let silent = silent.iter().map(|&target| target.to_owned()).collect();
+            let own =
+                OwnWan { state: state.to_owned(), reason: reason.map(str::to_owned), silent, ..OwnWan::default() };
+            own.words(0, |_| String::new())
+        };
+        assert_eq!(words("up", Some("x"), &["y"]), "online", "why is of interest where it is offline");
+        assert_eq!(words("degraded", None, &[]), "online with losses");
+        assert_eq!(words("unknown", None, &[]), "not known yet");
+        assert_eq!(words("down", None, &[]), "offline");
+        assert_eq!(words("down", None, &["a", "b"]), "offline: a and b do not answer its probes");
+        assert_eq!(words("down", Some("no carrier"), &[]), "offline: no carrier");
+        assert_eq!(words("down", Some("no reply"), &["1.1.1.1"]), "offline: no reply (1.1.1.1)");
+        assert_eq!(words("down", Some("1.1.1.1: no reply"), &["1.1.1.1"]), "offline: 1.1.1.1: no reply");
+        assert_eq!(words("down", Some("no reply"), &["a", "b"]), "offline: no reply");
+    }
 
     #[test]
     fn d11_a_status_file_is_read() {

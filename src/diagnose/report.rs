@@ -261,6 +261,9 @@ mod tests {
         }
         let narrow = report().text(Style { width: Some(40), colour: false });
         assert!(narrow.contains("\nok   link: wan1 has a carrier\n"), "{narrow}");
+        let columns =
+            |width| report().text(Style { width: Some(width), colour: false }).contains("\nok   link          wan1");
+        assert_eq!([columns(59), columns(60)], [false, true]);
     }
 
     #[test]

@@ -982,8 +982,11 @@ impl<W: World> Daemon<W> {
         self.world.notify("STOPPING=1");
         // What was seen together with the signal is still told.
         self.perform(now);
-        if let Some(network) = &mut self.network {
-            network.leave_at_exit(&mut self.world);
+        if let Some(network) = &mut self.network
+            && !network.leave_at_exit(&mut self.world)
+        {
+            let text = format_args!("Stopping: the kernel does not let go of all routes and rules of imon");
+            self.world.log(Severity::Error, Some(Monitor::Failover), text);
         }
         self.leave(now);
         self.actions.stop(now, &mut self.world);

@@ -384,15 +384,19 @@ impl<W: World> Network<W> {
 
     /// Does what is due. Returns whether a WAN's link is another than before.
     pub(super) fn tick(&mut self, now: Instant, world: &mut W) -> bool {
+        let mut looked = false;
         if self.retry.is_some_and(|at| at <= now) {
             self.retry = None;
             self.dirty = true;
             if self.blind {
                 self.look(now, world);
+                looked = true;
             }
         }
         self.speak(now);
-        let blinked = self.blinks.iter().flatten().any(|until| *until <= now) && self.look_at_states(now);
+        // What was not seen at first is news as well.
+        let is_due = looked || self.blinks.iter().flatten().any(|until| *until <= now);
+        let blinked = is_due && self.look_at_states(now);
         self.dirty |= blinked;
         let Some(watch) = self.watch.filter(|watch| watch.next <= now) else { return blinked };
         self.watch = (watch.until > now).then_some(Watch { next: now + WATCH_EVERY, ..watch });

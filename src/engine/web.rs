@@ -163,9 +163,17 @@ impl<W: World> Web<W> {
     /// # Errors
     /// When the system is short of something. A directory that cannot be written to is none.
     pub(super) fn open(settings: &config::Ddns, instance: &str, world: &mut W) -> io::Result<Self> {
+        let mut remarks = Vec::new();
         let watch = match world.open_address_news() {
             Err(e) if crate::base::error::is_shortage(&e) => return Err(e),
-            watch => watch.ok(),
+            Err(e) => {
+                let why = W::in_words(&e);
+                let text =
+                    format!("No news of addresses ({why}): the external address is looked up at its interval only");
+                remarks.push((Severity::Warning, text));
+                None
+            }
+            Ok(events) => Some(events),
         };
         Ok(Self {
             settings: settings.clone(),
@@ -179,7 +187,7 @@ impl<W: World> Web<W> {
             running: Vec::new(),
             counter: 0,
             answers: Vec::new(),
-            remarks: Vec::new(),
+            remarks,
             watch: watch.map(|events| Watch { events, addresses: addresses(world) }),
             said_unconfined: false,
             stopping: false,
@@ -276,8 +284,21 @@ impl<W: World> Web<W> {
         }
         let Some(at) = self.opening.iter().position(|opening| opening.ticket == ticket) else { return };
         let Opening { due, .. } = self.opening.swap_remove(at);
-        let busy = done.result.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
-        self.opened.push((due, if busy { Note::Busy } else { done.record.map_or(Note::None, Note::Open) }));
+        let note = match done.result {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Note::Busy,
+            Err(e) => {
+                self.warn_of_no_note(&due, &format!("cannot be written to ({})", W::in_words(&e)));
+                Note::None
+            }
+            Ok(()) => done.record.map_or(Note::None, Note::Open),
+        };
+        self.opened.push((due, note));
+    }
+
+    fn warn_of_no_note(&mut self, due: &Due, why: &str) {
+        let (directory, address) = (self.state.directory().display(), due.publication.address);
+        let text = format!("{directory} {why}: {address} is published without a note of it there");
+        self.remarks.push((Severity::Warning, text));
     }
 
     pub(super) fn remark(&mut self) -> Option<(Severity, String)> {
@@ -393,9 +414,7 @@ impl<W: World> Web<W> {
     fn give_up_on_notes(&mut self, now: Instant) {
         while let Some(at) = self.opening.iter().position(|opening| opening.until <= now) {
             let Opening { due, .. } = self.opening.swap_remove(at);
-            let (directory, address) = (self.state.directory().display(), due.publication.address);
-            let text = format!("{directory} does not answer: {address} is published without a note of it there");
-            self.remarks.push((Severity::Warning, text));
+            self.warn_of_no_note(&due, "does not answer");
             self.opened.push((due, Note::None));
         }
     }

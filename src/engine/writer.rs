@@ -135,6 +135,10 @@ impl<W: World> Writing<W> {
                 *place = Some(Waiting { job, ticket });
                 return;
             }
+            (Job::Remove(path) | Job::Move(path, _), Err(e)) => {
+                let what = if matches!(job, Job::Remove(_)) { "removed" } else { "moved" };
+                self.remarks.push(format!("{} cannot be {what}: {}", path.display(), W::in_words(e)));
+            }
             _ => {}
         }
         self.done.push((ticket, done));

@@ -234,7 +234,10 @@ impl Picture {
             }
             News::Route(mut route) if route.matters() => {
                 self.resolve(&mut route);
-                let same = |r: &Route| r.place() == route.place() && (message.replaces || *r == route);
+                // Of ours there is one at a place. News of one that was the first there come after it was made, and may
+                // come after another has been made in its place: it would stay beside that for ever.
+                let both_ours = |r: &Route| r.is_ours() && route.is_ours();
+                let same = |r: &Route| r.place() == route.place() && (message.replaces || *r == route || both_ours(r));
                 put(&mut self.routes, route.clone(), same);
             }
             News::NoRoute(mut route) => {
@@ -520,6 +523,17 @@ mod tests {
             assert!(!note(&mut picture, false, News::Route(to(prefix, protocol))));
             assert_eq!(picture.routes.contains(&to(prefix, protocol)), kept, "/{prefix} of {protocol}");
         }
+    }
+
+    #[test]
+    fn news_of_two_routes_of_ours_leave_the_one_that_was_made_last() {
+        let mut picture = Picture::default();
+        let ours = |index| Route { protocol: PROTOCOL, ..default_route(index, 0) };
+        [3, 4].into_iter().for_each(|index| picture.made(&Change::Replace(ours(index))));
+        // The first was made where there was none, so the kernel does not say that it replaces anything.
+        note(&mut picture, false, News::Route(ours(3)));
+        note(&mut picture, true, News::Route(ours(4)));
+        assert_eq!(picture.routes, [ours(4)]);
     }
 
     #[test]

@@ -630,6 +630,83 @@ mod tests {
     }
 
     #[test]
+    fn the_last_probe_of_a_check_is_told_of_once_while_nothing_has_answered() {
+        let mut c = Checker::new(3, plan(), Settle::FirstReply, at(0));
+        c.tick(at(0), &mut unread());
+        assert_eq!(c.take_last_probe_sent(), None, "there is another one to come");
+        c.tick(at(1000), &mut unread());
+        assert_eq!((c.take_last_probe_sent(), c.take_last_probe_sent()), (Some(1), None));
+        let mut c = Checker::new(3, Plan::new(MS * 10_000, 1, MS * 1000), Settle::FirstReply, at(0));
+        c.tick(at(0), &mut unread());
+        c.reply(at(5), id(1, 0), MS * 5);
+        assert_eq!(c.take_last_probe_sent(), None, "it was answered");
+        c.judge();
+        c.tick(at(10_000), &mut unread());
+        assert_eq!(c.take_last_probe_sent(), Some(2));
+    }
+
+    #[test]
+    fn a_check_that_waits_is_forgotten_when_a_later_one_is_answered() {
+        let overlapping = || {
+            let mut c = Checker::new(3, Plan::new(MS * 100, 1, MS * 1000), Settle::FirstReply, at(0));
+            (0..4).for_each(|n| c.tick(at(n * 100), &mut unread()));
+            c
+        };
+        let mut c = overlapping();
+        c.overtake();
+        assert_eq!(c.settled(), None);
+        c.reply(at(310), id(3, 0), MS * 110);
+        assert_eq!(c.settled(), None, "the first two still wait");
+        c.overtake();
+        assert_eq!(c.settled(), Some((3, true)));
+        assert_eq!(c.judge().map(|v| (v.check, v.good)), Some((3, true)));
+        assert_eq!((c.is_busy(), c.judge()), (true, None), "the fourth goes on");
+        // What is settled is judged, whatever came of it.
+        let mut c = overlapping();
+        c.lost(id(1, 0), Reason::Send(101));
+        c.reply(at(310), id(4, 0), MS * 10);
+        c.overtake();
+        let judged: Vec<_> = std::iter::from_fn(|| {
+            c.overtake();
+            c.judge().map(|v| (v.check, v.good))
+        })
+        .collect();
+        assert_eq!(judged, [(1, false), (4, true)]);
+    }
+
+    #[test]
+    fn it_keeps_up_as_long_as_checks_begin_and_end_within_five_seconds_of_their_time() {
+        let c = Checker::new(3, plan(), Settle::AllProbes, at(0));
+        assert_eq!([c.keeps_up(at(5_000)), c.keeps_up(at(5_001))], [true, false], "nobody has ticked");
+        let mut c = Checker::new(3, plan(), Settle::AllProbes, at(0));
+        for (ms, index) in [(0, 0), (1_000, 1)] {
+            c.tick(at(ms), &mut unread());
+            c.reply(at(ms), id(1, index), MS);
+        }
+        // It takes 2 s; twice that and 5 s are granted until it is judged.
+        assert_eq!([c.keeps_up(at(9_000)), c.keeps_up(at(9_001))], [true, false], "nobody has judged");
+        c.judge();
+        assert_eq!([c.keeps_up(at(15_000)), c.keeps_up(at(15_001))], [true, false], "the next one is due");
+        let idle = Checker::idle(3, plan(), Settle::AllProbes, at(0));
+        assert!(idle.keeps_up(at(1_000_000)), "nothing is expected of it");
+    }
+
+    #[test]
+    fn a_probe_that_never_left_is_not_counted_as_sent() {
+        let mut c = Checker::new(3, plan(), Settle::AllProbes, at(0));
+        c.tick(at(0), &mut unread());
+        c.lost(id(1, 0), Reason::Send(101));
+        c.lost(id(1, 0), Reason::Send(101));
+        assert_eq!(c.counters.sent, 0);
+        let error = IcmpError { what: "host unreachable", from: "10.0.0.1".parse().unwrap() };
+        c.tick(at(1000), &mut unread());
+        c.lost(id(1, 1), Reason::Icmp(error));
+        assert_eq!(c.counters.sent, 1);
+        assert_eq!(c.judge().unwrap().reason, Reason::Send(101), "the more telling of the two");
+        assert_eq!(c.counters.checks, 1);
+    }
+
+    #[test]
     fn a_suspend_forgets_what_was_under_way() {
         let mut c = Checker::new(3, plan(), Settle::FirstReply, at(0));
         c.tick(at(0), &mut unread());

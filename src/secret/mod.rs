@@ -131,7 +131,7 @@ impl Secrets {
             for (before, unsure) in [(0, 0), (1, 2), (2, 3)] {
                 let bytes = [vec![0; before], form.as_bytes().to_vec()].concat();
                 let code = STANDARD_NO_PAD.encode(&bytes);
-                let sure = code.len() - usize::from(bytes.len() % 3 != 0 && before != 0);
+                let sure = code.len() - usize::from(bytes.len() % 3 != 0);
                 self.push_whole(code.get(unsure..sure).unwrap_or_default(), PIECE, short);
             }
         }

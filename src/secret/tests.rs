@@ -217,3 +217,15 @@ fn s1_the_largest_answer_against_the_longest_secret_takes_no_time() {
     println!("four answers of 2 KiB: {took:?}");
     assert!(took < std::time::Duration::from_secs(4), "{took:?}");
 }
+
+#[test]
+fn a_secret_of_four_bytes_is_hidden_where_a_shorter_one_takes_the_whole_text_along() {
+    assert_eq!(Secrets::of("http://x/", "ab1c").hide("you sent ab1c, sorry"), format!("you sent {HIDDEN}, sorry"));
+    assert_eq!(Secrets::of("http://x/", "ab1").hide("you sent ab1, sorry"), WITHHELD);
+    // In base64 its last character is another one when something follows.
+    for text in ["ab1c", "ab1cXYZ", "abcab1cXYZ", "x:ab1c", "xy:ab1cXYZ"] {
+        let code = STANDARD_NO_PAD.encode(text);
+        let shown = Secrets::of("http://x/", "ab1c").hide(&format!("Basic {code}."));
+        assert_eq!(shown, format!("Basic {HIDDEN}."), "{text}");
+    }
+}

@@ -357,6 +357,38 @@ mod tests {
     }
 
     #[test]
+    fn errors_have_the_words_of_their_rfcs() {
+        let words = |words: fn(u8, u8) -> &'static str, list: &[(u8, u8)]| -> Vec<&str> {
+            list.iter().map(|(kind, code)| words(*kind, *code)).collect()
+        };
+        for (list, expected) in [
+            (&[(3, 0), (3, 6), (3, 11)][..], "network unreachable"),
+            (&[(3, 1), (3, 7), (3, 12)], "host unreachable"),
+            (&[(3, 2)], "protocol unreachable"),
+            (&[(3, 3)], "port unreachable"),
+            (&[(3, 4)], "fragmentation needed"),
+            (&[(3, 9), (3, 10), (3, 13)], "administratively prohibited"),
+            (&[(3, 5), (3, 15)], "destination unreachable"),
+            (&[(11, 0), (11, 1)], "time to live exceeded"),
+            (&[(12, 0)], "parameter problem"),
+        ] {
+            assert_eq!(words(words4, list), vec![expected; list.len()], "ICMP {list:?}");
+        }
+        for (list, expected) in [
+            (&[(1, 0)][..], "no route to destination"),
+            (&[(1, 1), (1, 5), (1, 6)], "administratively prohibited"),
+            (&[(1, 3)], "host unreachable"),
+            (&[(1, 4)], "port unreachable"),
+            (&[(1, 2), (1, 7)], "destination unreachable"),
+            (&[(2, 0)], "packet too big"),
+            (&[(3, 0), (3, 1)], "hop limit exceeded"),
+            (&[(4, 0)], "parameter problem"),
+        ] {
+            assert_eq!(words(words6, list), vec![expected; list.len()], "ICMPv6 {list:?}");
+        }
+    }
+
+    #[test]
     fn a_reply_brings_its_token_back() {
         let c = codec();
         let reply = reply_to(&c.request(TARGET.into(), &token()), false);

@@ -258,7 +258,7 @@ fn the_guide_names_every_field_of_the_status() {
     keys(&status, &mut found);
     assert!(found.len() > 30, "{found:?}");
     // Those that a status has only at times, and this one perhaps not.
-    let source = include_str!("../../src/snapshot.rs");
+    let source = include_str!("../../src/snapshot/mod.rs");
     let rare = source.split("skip_serializing_if").skip(1).filter_map(|rest| rest.lines().nth(1)?.split(':').next());
     found.extend(rare.map(|field| field.trim().to_owned()));
     assert!(found.contains("hold_down_left_seconds"), "{found:?}");

@@ -251,19 +251,20 @@ fn beyond(seen: &Seen, rows: &mut Rows<'_>) {
     let dns = dns_fault(seen);
     for resolver in &seen.resolvers {
         let id = format!("resolver:{}", resolver.server);
-        let bad = match dns {
-            Some(_) => State::Fail,
-            None => State::Warn,
-        };
         match (&resolver.reply, &resolver.lie, &resolver.lost_with) {
             (reply, Some(lie), _) => rows.put(&id, State::Fail, reply.took(), format!("makes answers up: {lie}")),
             (Reply::Failed(why, took), None, Some(wan)) => {
-                rows.put(&id, bad, Some(*took), format!("{why}: it is only reached through {wan}, which is dead"));
+                rows.put(
+                    &id,
+                    State::Fail,
+                    Some(*took),
+                    format!("{why}: it is only reached through {wan}, which is dead"),
+                );
             }
             (Reply::NotAsked, ..) if seen.private => {
                 rows.put(&id, State::Skipped, None, "a public server, not asked with --target".to_owned());
             }
-            (reply, ..) => rows.reply(&id, reply, bad, |took| format!("answers in {took}")),
+            (reply, ..) => rows.reply(&id, reply, State::Fail, |took| format!("answers in {took}")),
         }
     }
     if seen.resolvers.is_empty() {

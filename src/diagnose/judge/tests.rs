@@ -493,3 +493,300 @@ fn an_outage_is_told_to_those_who_may_not_read_the_configuration() {
     assert_eq!(report.verdict.id, "provider-dead");
     assert!(report.tests.iter().any(|t| t.id == "configuration" && t.state == State::Skipped));
 }
+
+/// The row of this name: its state and what it says.
+fn row(seen: &Seen, id: &str) -> Option<(State, String)> {
+    let mut rows = judge(seen, RELEASED).tests.into_iter().filter(|t| t.id == id);
+    let row = rows.next().map(|t| (t.state, t.detail));
+    assert!(rows.next().is_none(), "{id} is there once");
+    row
+}
+
+fn said(state: State, detail: &str) -> Option<(State, String)> {
+    Some((state, detail.to_owned()))
+}
+
+#[test]
+fn a_network_of_the_failover_monitor_has_a_row_that_says_what_is_wrong_with_it() {
+    let standby = |change: &dyn Fn(&mut Seen)| {
+        let mut seen = well_seen();
+        silent(&mut seen.wans[1].way);
+        change(&mut seen);
+        row(&seen, "wan:standby")
+    };
+    assert_eq!(row(&well_seen(), "wan:primary"), said(State::Ok, "net (wan1) works, in use"));
+    assert_eq!(row(&well_seen(), "wan:standby"), said(State::Ok, "net (wan2) works"));
+    let beyond = "net (wan2): its gateway 192.168.42.1 answers, nothing beyond it does";
+    assert_eq!(standby(&|_| {}), said(State::Fail, beyond));
+    let no_gateway = |seen: &mut Seen| seen.wans[1].way.gateway = None;
+    assert_eq!(standby(&no_gateway), said(State::Fail, "net (wan2): nothing out there answers"));
+    let unknown = |seen: &mut Seen| {
+        let gateway = seen.wans[1].way.gateway.as_mut().unwrap();
+        (gateway.ping, gateway.neighbour) = (Reply::NotAsked, Neighbour::Unknown);
+    };
+    assert_eq!(standby(&unknown), said(State::Fail, "net (wan2): nothing out there answers"));
+    let no_route = |seen: &mut Seen| seen.wans[1].way.route = None;
+    assert_eq!(standby(&no_route), said(State::Fail, "net (wan2): it has no default route"));
+    let no_address = |seen: &mut Seen| seen.wans[1].way.address = None;
+    assert_eq!(standby(&no_address), said(State::Fail, "net (wan2): wan2 has no address, no DHCP server answered"));
+    // An interface that is missing is explained by a name that is wrong in the configuration, a cable that is out not.
+    for (link, error, expected) in [
+        (Link::Missing, true, said(State::Untested, "not tested (needs: configuration)")),
+        (Link::Missing, false, said(State::Fail, "net (wan2): there is no interface wan2")),
+        (Link::Down, true, said(State::Fail, "net (wan2): wan2 is switched off")),
+        (Link::NoCarrier, true, said(State::Fail, "net (wan2): wan2 has no carrier")),
+        (Link::NoCarrier, false, said(State::Fail, "net (wan2): wan2 has no carrier")),
+    ] {
+        let change = |seen: &mut Seen| {
+            seen.wans[1].way.link = link;
+            seen.setup.errors.extend(error.then(|| "standby-if".to_owned()));
+        };
+        assert_eq!(standby(&change), expected, "{link:?} {error}");
+    }
+    // What is already told of the way in use is not told again; what is wrong with the other one is.
+    let both = |seen: &mut Seen| {
+        silent(&mut seen.main);
+        silent(&mut seen.wans[0].way);
+    };
+    assert_eq!(standby(&both), said(State::Fail, beyond));
+    let mut seen = well_seen();
+    both(&mut seen);
+    assert_eq!(row(&seen, "wan:primary"), said(State::Untested, "not tested (needs: internet)"));
+    let mut seen = well_seen();
+    silent(&mut seen.wans[0].way);
+    let own = "net (wan1): its gateway 192.168.42.1 answers, nothing beyond it does";
+    assert_eq!(row(&seen, "wan:primary"), said(State::Fail, own), "the way in use works, its own does not");
+    // Where nothing is wrong as far as it was looked at.
+    let mut seen = well_seen();
+    seen.wans[1].barred = Some("needs root".to_owned());
+    assert_eq!(row(&seen, "wan:standby"), said(State::Skipped, "net (wan2): needs root"));
+    seen.wans[1].barred = None;
+    for target in &mut seen.wans[1].way.targets {
+        (target.ping, target.tcp) = (Reply::Waiting, Reply::NotAsked);
+    }
+    assert_eq!(row(&seen, "wan:standby"), said(State::Waiting, "net (wan2)"));
+    seen.wans[1].way.targets.iter_mut().for_each(|t| t.ping = Reply::NotAsked);
+    assert_eq!(row(&seen, "wan:standby"), said(State::Info, "net (wan2): not tested"));
+}
+
+#[test]
+fn nothing_public_is_asked_where_that_was_not_wanted() {
+    let public: IpAddr = "8.8.8.8".parse().unwrap();
+    let own: IpAddr = "192.168.42.1".parse().unwrap();
+    assert_eq!([is_off_limits(true, public), is_off_limits(true, own)], [true, false]);
+    assert_eq!([is_off_limits(false, public), is_off_limits(false, own)], [false, false]);
+}
+
+#[test]
+fn what_the_configuration_is_like_has_a_row_for_each_fact() {
+    let setup = |setup: Setup| {
+        let report = judge(&Seen { setup, ..well_seen() }, RELEASED);
+        let rows = report.tests.into_iter().filter(|t| t.id.starts_with("configuration"));
+        rows.map(|t| (t.id, t.state, t.detail)).collect::<Vec<_>>()
+    };
+    let fact = |id: &str, state, detail: &str| (id.to_owned(), state, detail.to_owned());
+    let file = Some("/etc/default/imon-main".to_owned());
+    assert_eq!(setup(Setup::default()), [fact("configuration", State::Info, "none: not needed for this")]);
+    let valid = Setup { file: file.clone(), ..Setup::default() };
+    assert_eq!(setup(valid.clone()), [fact("configuration", State::Ok, "/etc/default/imon-main is valid")]);
+    let words = |words: &str| vec![words.to_owned()];
+    let odd = Setup { warnings: words("odd"), notes: words("also"), ..valid };
+    assert_eq!(
+        setup(odd),
+        [
+            fact("configuration", State::Ok, "/etc/default/imon-main is valid"),
+            fact("configuration:2", State::Warn, "odd"),
+            fact("configuration:3", State::Info, "also")
+        ]
+    );
+    let wrong = Setup { file: file.clone(), errors: words("interval 0"), ..Setup::default() };
+    assert_eq!(setup(wrong), [fact("configuration", State::Fail, "interval 0")]);
+    // Also where there is no file, because it was named.
+    let missing = Setup { errors: words("there is no such file"), ..Setup::default() };
+    assert_eq!(setup(missing), [fact("configuration", State::Fail, "there is no such file")]);
+    let forbidden = Setup { file, forbidden: true, errors: words("cannot be read"), ..Setup::default() };
+    assert_eq!(setup(forbidden), [fact("configuration", State::Skipped, "cannot be read")]);
+}
+
+#[test]
+fn a_gateway_counts_as_there_only_if_it_has_shown_itself() {
+    let gateway = |neighbour, ping| {
+        let mut seen = well_seen();
+        let gateway = seen.main.gateway.as_mut().unwrap();
+        (gateway.neighbour, gateway.ping) = (neighbour, ping);
+        row(&seen, "gateway")
+    };
+    let there = Neighbour::Answers;
+    assert_eq!(gateway(there, got()), said(State::Ok, "192.168.42.1 answers in 12.0 ms"));
+    assert_eq!(gateway(Neighbour::Silent, got()), said(State::Ok, "192.168.42.1 answers in 12.0 ms"));
+    assert_eq!(gateway(there, Reply::Waiting), said(State::Waiting, "192.168.42.1"));
+    assert_eq!(gateway(there, Reply::NotAsked), said(State::Ok, "192.168.42.1 is there"));
+    let mute = "192.168.42.1 is there, and does not answer ping, which is no fault";
+    assert_eq!(gateway(there, failed("no answer")), said(State::Ok, mute));
+    let unknown = Neighbour::Unknown;
+    assert_eq!(gateway(unknown, failed("no answer")), said(State::Info, "192.168.42.1: no answer"));
+    assert_eq!(gateway(unknown, Reply::NotAsked), said(State::Info, "192.168.42.1, not asked"));
+    let absent = "192.168.42.1 is not there: it does not even tell its hardware address";
+    assert_eq!(gateway(Neighbour::Silent, failed("no answer")), said(State::Info, absent));
+    let mut seen = well_seen();
+    seen.main.gateway = None;
+    assert_eq!(row(&seen, "gateway"), said(State::Info, "wan1 needs none"));
+}
+
+#[test]
+fn the_rows_of_the_way_say_what_was_found() {
+    let mut seen = well_seen();
+    assert_eq!(row(&seen, "link"), said(State::Ok, "wan1 has a carrier, no errors"));
+    assert_eq!(row(&seen, "address"), said(State::Ok, "wan1 has 192.168.42.2/24"));
+    assert_eq!(row(&seen, "ping:1.1.1.1"), said(State::Ok, "answers in 12.0 ms"));
+    assert_eq!(row(&seen, "tcp:8.8.8.8"), said(State::Ok, "port 443 opens in 12.0 ms"));
+    seen.main.errors = Some("loses packets".to_owned());
+    assert_eq!(row(&seen, "link"), said(State::Warn, "wan1 has a carrier, but loses packets"));
+    seen.main.own_making = true;
+    seen.main.address = Some("169.254.7.7/16".to_owned());
+    silent(&mut seen.main);
+    let own = "wan1 has only 169.254.7.7/16, which it gave itself: no DHCP answer";
+    assert_eq!(row(&seen, "address"), said(State::Fail, own));
+    // One host that does not answer is odd; where none answers pings, and something gets through, that is filtered.
+    let mut seen = well_seen();
+    seen.main.targets[0].ping = failed("no answer");
+    assert_eq!(row(&seen, "ping:1.1.1.1"), said(State::Warn, "no answer"));
+    seen.main.targets[1].ping = failed("no answer");
+    assert_eq!(row(&seen, "ping:1.1.1.1"), said(State::Info, "no answer"));
+    // A host that refuses a connection is there; a router that rejects it in its place is not that host.
+    seen.main.targets[0].tcp = failed("refused");
+    assert_eq!(row(&seen, "tcp:1.1.1.1").unwrap().0, State::Warn);
+    seen.main.targets[0].refused = true;
+    assert_eq!(row(&seen, "tcp:1.1.1.1").unwrap().0, State::Info);
+    seen.main.targets[0].rejected = true;
+    assert_eq!(row(&seen, "tcp:1.1.1.1").unwrap().0, State::Warn);
+    let mut seen = well_seen();
+    silent(&mut seen.main);
+    assert_eq!(row(&seen, "tcp:1.1.1.1").unwrap().0, State::Fail);
+    // IPv6 has no row for the link, which is the same.
+    let seen = well_seen();
+    assert_eq!(row(&seen, "ipv6-link"), None);
+    assert_eq!(row(&seen, "ipv6-ping:1.1.1.1"), said(State::Ok, "answers in 12.0 ms"));
+    let mut seen = Seen { v6: None, ..seen };
+    assert_eq!(row(&seen, "ipv6-route"), said(State::Info, "this system has no IPv6 default route, which is fine"));
+    seen.v6_unused = true;
+    assert!(row(&seen, "ipv6-route").unwrap().1.contains("no public address"));
+    assert_eq!(row(&seen, "other-routes"), None);
+    seen.other_routes = vec!["a".to_owned(), "b".to_owned()];
+    assert_eq!(row(&seen, "other-routes"), said(State::Info, "also there: a; b"));
+}
+
+#[test]
+fn name_servers_have_a_row_each() {
+    let mut seen = well_seen();
+    assert_eq!(row(&seen, "resolver:8.8.8.8"), said(State::Ok, "answers in 12.0 ms"));
+    assert_eq!(row(&seen, "dns:1.1.1.1"), said(State::Ok, "answers in 12.0 ms"));
+    // One that is dead costs a second or more each time, also beside another that works.
+    let dead = Resolver { server: "9.9.9.9".to_owned(), reply: failed("no answer"), lie: None, lost_with: None };
+    seen.resolvers.push(dead.clone());
+    assert_eq!(row(&seen, "resolver:9.9.9.9"), said(State::Fail, "no answer"));
+    seen.resolvers[1].lost_with = Some("net (wan2)".to_owned());
+    let lost = "no answer: it is only reached through net (wan2), which is dead";
+    assert_eq!(row(&seen, "resolver:9.9.9.9"), said(State::Fail, lost));
+    seen.resolvers.remove(0);
+    seen.resolvers[0] = Resolver { lie: Some("x is y".to_owned()), reply: got(), ..dead.clone() };
+    assert_eq!(row(&seen, "resolver:9.9.9.9"), said(State::Fail, "makes answers up: x is y"));
+    seen.resolvers[0] = Resolver { reply: Reply::NotAsked, ..dead };
+    assert_eq!(row(&seen, "resolver:9.9.9.9"), None);
+    seen.private = true;
+    let public = "a public server, not asked with --target";
+    assert_eq!(row(&seen, "resolver:9.9.9.9"), said(State::Skipped, public));
+    // Whether somebody else's name server can be reached matters where nobody is.
+    let mut seen = well_seen();
+    seen.direct = failed("no answer");
+    assert_eq!(row(&seen, "dns:1.1.1.1"), said(State::Warn, "no answer"));
+    seen.resolvers[0].reply = failed("no answer");
+    assert_eq!(row(&seen, "dns:1.1.1.1"), said(State::Fail, "no answer"));
+    seen.direct_lie = Some("x is y".to_owned());
+    assert_eq!(row(&seen, "dns:1.1.1.1"), said(State::Fail, "somebody answers in its place: x is y"));
+    seen.resolvers.clear();
+    assert_eq!(row(&seen, "resolver"), said(State::Fail, "there is none in /etc/resolv.conf"));
+}
+
+#[test]
+fn pages_and_the_external_address_have_rows() {
+    let mut seen = well_seen();
+    assert_eq!(row(&seen, "portal"), said(State::Ok, "none: http://x/ came as it should, in 12.0 ms"));
+    assert_eq!(row(&seen, "external:dns"), said(State::Ok, "203.0.113.1, says dns:opendns"));
+    let translated = "another router translates 192.168.42.2: to be reached from outside, it must forward ports";
+    assert_eq!(row(&seen, "nat"), said(State::Info, translated));
+    for (local, words) in [("203.0.113.1", "none: "), ("100.64.0.9", "carrier-grade NAT")] {
+        seen.externals[0].local = Some(local.parse().unwrap());
+        assert!(row(&seen, "nat").unwrap().1.contains(words), "{local}");
+    }
+    let other = |address: &str| External {
+        source: "https://x/".to_owned(),
+        reply: got(),
+        address: Some(address.parse().unwrap()),
+        local: None,
+    };
+    seen.externals.push(other("203.0.113.1"));
+    assert_eq!((row(&seen, "external"), row(&seen, "external:http").is_some()), (None, true));
+    seen.externals[1] = other("203.0.113.9");
+    assert!(row(&seen, "external").unwrap().1.starts_with("the two differ"));
+    // A page that has come says more than one that is waited for, and that more than one that failed.
+    let portal = |reply| Portal { url: "http://y/".to_owned(), reply, instead: None };
+    seen.portals.push(portal(Reply::Waiting));
+    assert_eq!(row(&seen, "portal").unwrap().0, State::Ok);
+    seen.portals[0].reply = failed("no answer");
+    assert_eq!(row(&seen, "portal"), said(State::Waiting, ""));
+    seen.portals[1].reply = failed("no answer");
+    assert_eq!(row(&seen, "portal"), said(State::Warn, "no answer"));
+    seen.portals[1].instead = Some("one that leads to http://login/".to_owned());
+    let login = "another page came instead: one that leads to http://login/";
+    assert_eq!(row(&seen, "portal"), said(State::Fail, login));
+    assert_eq!(row(&seen, "external"), said(State::Untested, "not tested (needs: portal)"));
+    assert_eq!((row(&seen, "external:dns"), row(&seen, "nat")), (None, None));
+    // Without names no page can come.
+    seen.resolvers[0].reply = failed("no answer");
+    assert_eq!(row(&seen, "portal"), said(State::Untested, "not tested (needs: resolver)"));
+    seen.portals.clear();
+    assert_eq!(row(&seen, "portal"), None);
+}
+
+#[test]
+fn the_largest_packet_has_a_row() {
+    let mtu = |change: &dyn Fn(&mut Seen)| {
+        let mut seen = well_seen();
+        change(&mut seen);
+        row(&seen, "mtu")
+    };
+    assert_eq!(mtu(&|_| {}), said(State::Ok, "1500 bytes, as the interface"));
+    assert_eq!(mtu(&|seen| seen.mtu.path = Some(1501)).unwrap().0, State::Ok);
+    let vanish = "packets above 1499 bytes vanish without a word";
+    assert_eq!(mtu(&|seen| seen.mtu.path = Some(1499)), said(State::Fail, vanish));
+    let told = |seen: &mut Seen| (seen.mtu.path, seen.mtu.told) = (Some(1400), true);
+    assert_eq!(mtu(&told), said(State::Ok, "1400 bytes, and larger packets are answered with the reason"));
+    assert_eq!(mtu(&|seen| seen.mtu.path = None), said(State::Info, "not known: no ping comes back"));
+    assert_eq!(mtu(&|seen| seen.mtu.waiting = true), said(State::Waiting, ""));
+    assert_eq!(mtu(&|seen| seen.no_ping = Some("x".to_owned())), said(State::Skipped, "not tested (needs ping)"));
+}
+
+#[test]
+fn how_far_a_clock_is_off_is_told_in_words_of_its_size() {
+    let words = [0, 119, 120, 7199, 7200, 172_799, 172_800].map(in_words);
+    assert_eq!(
+        words,
+        ["0 seconds", "119 seconds", "2 minutes", "119 minutes", "2 hours", "47 hours", "2 days"].map(str::to_owned)
+    );
+    let clock = |ahead| {
+        let mut seen = well_seen();
+        seen.ahead = Some(ahead);
+        row(&seen, "clock").unwrap().0
+    };
+    assert_eq!([clock(CLOCK_OFF), clock(-CLOCK_OFF)], [State::Ok; 2]);
+    assert_eq!([clock(CLOCK_OFF + 1), clock(-CLOCK_OFF - 1)], [State::Fail; 2]);
+    let mut seen = well_seen();
+    seen.now.secs = RELEASED;
+    assert_eq!(row(&seen, "clock").unwrap().0, State::Ok);
+    seen.now.secs = RELEASED - 1;
+    assert_eq!(row(&seen, "clock").unwrap().0, State::Fail);
+    seen.no_ping = Some("not root".to_owned());
+    assert_eq!(row(&seen, "capabilities"), said(State::Skipped, "no ping: not root"));
+    assert_eq!(row(&well_seen(), "capabilities"), said(State::Ok, "ping"));
+}

@@ -376,6 +376,72 @@ fn a_provider_with_a_problem_is_asked_again_after_half_an_hour_also_across_resta
 }
 
 #[test]
+fn lookups_go_on_where_another_configuration_asks_the_same_of_the_same() {
+    let goes_on = |change: &dyn Fn(&mut Setup)| {
+        let mut driver = Driver::simple(1);
+        driver.run(10 * SECOND);
+        let mut other = setup(sources(), false);
+        change(&mut other);
+        let mut new = Ddns::new(other);
+        let goes_on = new.inherit(driver.monitor, clock(driver.now));
+        (goes_on, new.tracks()[0].address)
+    };
+    let known = Some(ip(1));
+    assert_eq!(goes_on(&|_| {}), (true, known));
+    assert_eq!(goes_on(&|other| other.interval = 60 * SECOND), (true, known), "at other times");
+    assert_eq!(goes_on(&|other| other.tracks[0].sinks.clear()), (true, known), "for other readers");
+    assert_eq!(goes_on(&|other| drop(other.sources.pop())), (false, known));
+    assert_eq!(goes_on(&|other| other.sources.swap(0, 1)), (false, known));
+    assert_eq!(goes_on(&|other| other.tracks[0].wan = "wan1".into()), (false, None), "of another network");
+    let more = |other: &mut Setup| {
+        let track = TrackSetup { family: Family::V6, ..other.tracks[0].clone() };
+        other.tracks.push(track);
+    };
+    assert_eq!(goes_on(&more), (false, known));
+}
+
+#[test]
+fn an_address_that_comes_back_soon_is_doubted_and_later_it_is_not() {
+    for (ago, believed) in [(RETURNS - Duration::from_nanos(1), 2), (RETURNS, 1)] {
+        let mut driver = Driver::simple(2);
+        driver.run(10 * SECOND);
+        let now = driver.now + RETURNS;
+        // Nobody has contradicted the one that is known.
+        driver.monitor.tracks[0].contested = false;
+        driver.monitor.tracks[0].previous = Some((ip(1), now - ago));
+        driver.monitor.confirmed(now, 0, ip(1), &mut Vec::new());
+        assert_eq!(driver.monitor.tracks()[0].address, Some(ip(believed)), "{ago:?}");
+    }
+}
+
+#[test]
+fn a_source_that_speaks_alone_is_not_believed_and_that_is_said() {
+    let mut driver = Driver::new(setup(sources(), false), |_, source| if source == 0 { found(1) } else { silent() });
+    driver.run(600 * SECOND);
+    assert_eq!((driver.calls(), driver.lines("do not agree")), (Vec::new(), 0));
+    let text = "Too few sources tell the external address to believe it: https://a/ says 203.0.113.1; ";
+    assert_eq!(driver.lines(text), 1, "{:?}", driver.log);
+}
+
+#[test]
+fn a_problem_of_a_provider_is_told_when_it_is_another_one() {
+    let mut driver = Driver::simple(1);
+    let mut tries = 0;
+    driver.takes = Box::new(move |_, p| {
+        if p.update.is_none() {
+            return Outcome::Done;
+        }
+        tries += 1;
+        Outcome::Wait(1800 * SECOND, if tries <= 3 { "911" } else { "dnserr" }.into())
+    });
+    driver.run(5400 * SECOND);
+    assert_eq!(driver.published.iter().filter(|(_, update, _)| update.is_some()).count(), 3);
+    assert_eq!(driver.lines("Update of home at x failed, tried again in 30 min: 911"), 1, "{:?}", driver.log);
+    driver.run(3600 * SECOND);
+    assert_eq!((driver.lines("tried again in 30 min: dnserr"), driver.lines(": 911")), (1, 1));
+}
+
+#[test]
 fn refresh_publishes_the_same_address_again() {
     let mut setup = setup(sources(), false);
     setup.refresh = Some(Duration::from_secs(86_400));
@@ -569,6 +635,28 @@ fn an_address_that_comes_back_after_a_try_in_vain_is_told_again() {
     driver.run(POLITE * 2);
     let last = |update: Option<usize>| driver.published.iter().rfind(|(_, whom, _)| *whom == update).map(|(.., a)| *a);
     assert_eq!((last(None), last(Some(0))), (Some(ip(1)), Some(ip(1))));
+}
+
+#[test]
+fn a_thousand_routers_ask_at_a_thousand_times() {
+    let (mut first, mut later) = (Vec::new(), Vec::new());
+    for seed in 1..=1000 {
+        // As the daemon seeds it: with all of its bits.
+        let mut random = Random(seed).next().wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        for n in 0..20 {
+            let gap = jitter(at(0), 300 * SECOND, &mut random).since(at(0));
+            assert!((300 * SECOND..=330 * SECOND).contains(&gap), "{gap:?}");
+            if n == 0 { first.push(gap) } else { later.push(gap) }
+        }
+    }
+    for all in [first, later] {
+        // Each tenth of the half minute has about a tenth of them.
+        for tenth in 0..10 {
+            let from = 300 * SECOND + 3 * SECOND * tenth;
+            let share = all.iter().filter(|gap| (from..from + 3 * SECOND).contains(*gap)).count() * 100 / all.len();
+            assert!((6..=14).contains(&share), "{share} % in the {tenth}th of ten");
+        }
+    }
 }
 
 /// A year in which one answer in a hundred is a lie, some of them the same one, and one in fifty fails.

@@ -225,6 +225,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_printed_of_a_secret_is_where_it_is_kept() {
+        let words = |secret: Secret| format!("{secret:?}");
+        assert_eq!(words(Secret::None), "None");
+        assert_eq!(words(Secret::Given("hunter2".to_owned())), "Given");
+        assert_eq!(words(Secret::File("/hunter2".to_owned())), "File");
+        assert_eq!(words(Secret::Credential("hunter2".to_owned())), "Credential");
+    }
+
+    #[test]
     fn each_code_of_dyndns2_means_what_the_protocol_says() {
         for body in ["good", "good 203.0.113.1", "nochg", "nochg 203.0.113.1\r\n", "good\n", "nochg 203.0.113.1 extra"]
         {

@@ -403,3 +403,175 @@ impl Progress for Updown {
         self.main.keeps_up(now) && self.around.keeps_up(now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::dns::Rcode;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn at(ms: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(ms)
+    }
+
+    /// A check every 10 s of one probe or two, which has a second; with a second opinion.
+    fn monitor(count: u16, wait: Duration) -> Updown {
+        let setup = Setup {
+            target: (1, "1.1.1.1".into()),
+            plan: Plan::new(MS * 10_000, count, wait),
+            fall: 1,
+            rise: 1,
+            secondaries: Vec::new(),
+            dns: Some(Dns { server: (2, "8.8.8.8".into()), name: "microsoft.com".into() }),
+        };
+        Updown::new(setup, at(0))
+    }
+
+    /// Ticks whenever the monitor asks for it until `end`, and returns what it wants and when, in ms.
+    fn run(monitor: &mut Updown, end: u64) -> Vec<(u64, Effect)> {
+        let mut wanted = Vec::new();
+        while let Some(now) = monitor.poll_at().filter(|now| *now <= at(end)) {
+            let mut out = Vec::new();
+            monitor.on(now, &Seen::Tick, &mut out);
+            wanted.extend(out.into_iter().map(|effect| (now.as_nanos() / 1_000_000, effect)));
+        }
+        wanted
+    }
+
+    fn questions(wanted: &[(u64, Effect)]) -> Vec<(u64, AskId)> {
+        let questions = wanted.iter().filter_map(|(ms, effect)| match effect {
+            Effect::Ask(id, name) => {
+                assert_eq!(&**name, "microsoft.com");
+                Some((*ms, *id))
+            }
+            _ => None,
+        });
+        questions.collect()
+    }
+
+    fn events(wanted: &[(u64, Effect)]) -> Vec<&What> {
+        let events = wanted.iter().filter_map(|(_, effect)| match effect {
+            Effect::Emit(event) => Some(&event.what),
+            _ => None,
+        });
+        events.collect()
+    }
+
+    fn found(addresses: &[&str]) -> Result<Answer, Rc<str>> {
+        let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
+        Ok(Answer { rcode: Rcode::NOERROR, truncated: false, referral: false, addresses, texts: Vec::new(), ttl: 60 })
+    }
+
+    #[test]
+    fn the_second_opinion_is_asked_beside_the_last_probe_and_an_only_one_gets_a_head_start() {
+        let ask = |about| AskId { server: 2, check: 1, about };
+        for (count, wait, asked) in [(2, 1000, 1000), (1, 1000, 250), (1, 400, 100), (1, 4000, 250), (2, 400, 1000)] {
+            let wanted = run(&mut monitor(count, MS * wait), 5_000);
+            let expected = [(asked, ask(About::Name)), (asked, ask(About::Invalid))];
+            let first: Vec<_> = questions(&wanted).into_iter().filter(|(_, id)| id.check == 1).collect();
+            assert_eq!(first, expected, "{count} probes, {wait} ms");
+        }
+        // One that is answered before that asks nobody.
+        let mut monitor = monitor(1, MS * 1000);
+        monitor.on(at(0), &Seen::Tick, &mut Vec::new());
+        let mut out = Vec::new();
+        monitor.on(at(249), &Seen::Reply(ProbeId { owner: 1, check: 1, index: 0 }, MS * 249), &mut out);
+        assert_eq!(questions(&run(&mut monitor, 9_000)), []);
+        assert_eq!(monitor.state(), &State::Online(at(249)));
+    }
+
+    #[test]
+    fn both_answers_are_needed_and_either_one_can_doubt() {
+        let name = || AskId { server: 2, check: 1, about: About::Name };
+        let invalid = || AskId { server: 2, check: 1, about: About::Invalid };
+        let good = found(&["20.70.246.20"]);
+        let (none, refused): (_, Result<Answer, Rc<str>>) = (found(&[]), Err("port closed".into()));
+        for (answers, online, doubt) in [
+            (vec![(name(), &good), (invalid(), &none)], true, None),
+            (vec![(name(), &good)], false, Some("no answer in time")),
+            (vec![(invalid(), &none)], false, Some("no answer in time")),
+            (vec![(name(), &refused), (invalid(), &none)], false, Some("port closed")),
+            (vec![(name(), &good), (invalid(), &refused)], false, Some("port closed")),
+            (
+                vec![(name(), &good), (invalid(), &good)],
+                false,
+                Some("it also knows an address for a name that cannot exist"),
+            ),
+            // Of another server, or about another check.
+            (vec![(AskId { server: 3, ..name() }, &good), (invalid(), &none)], false, Some("no answer in time")),
+            (vec![(AskId { check: 9, ..name() }, &good), (invalid(), &none)], false, Some("no answer in time")),
+        ] {
+            let mut monitor = monitor(1, MS * 1000);
+            assert!(!run(&mut monitor, 300).is_empty());
+            let mut out = Vec::new();
+            for (id, answer) in answers {
+                monitor.on(at(400), &Seen::Answer { id, answer, own: &[] }, &mut out);
+                let asked_again = out.iter().any(|effect| matches!(effect, Effect::Refresh(2)));
+                assert_eq!(asked_again, answer.is_err(), "a server that fails may have another address");
+                out.clear();
+            }
+            let wanted = run(&mut monitor, 2_000);
+            assert_eq!(matches!(monitor.state(), State::Online(_)), online, "{:?}", monitor.state());
+            assert_eq!(monitor.doubt(), doubt);
+            let said = events(&wanted);
+            assert_eq!(said.iter().any(|what| matches!(what, What::Refuted { .. })), online, "{said:?}");
+            assert!(said.iter().all(|what| !matches!(what, What::Online { by_dns: false, .. })));
+        }
+    }
+
+    #[test]
+    fn another_reason_of_an_outage_is_a_change_the_same_one_is_not() {
+        let mut monitor = monitor(1, MS * 500);
+        monitor.setup.dns = None;
+        run(&mut monitor, 3_900);
+        assert!(matches!(monitor.state(), State::Offline(_, Reason::Silent)), "{:?}", monitor.state());
+        assert!(!monitor.take_changed(), "that it is offline is an event");
+        run(&mut monitor, 4_900);
+        assert!(!monitor.take_changed());
+        let lose = |monitor: &mut Updown, ms| {
+            let mut out = Vec::new();
+            monitor.on(at(ms), &Seen::Tick, &mut out);
+            let probe = out.iter().find_map(|effect| match effect {
+                Effect::Probe(id) => Some(*id),
+                _ => None,
+            });
+            monitor.on(at(ms), &Seen::Lost(probe.unwrap(), Reason::Send(101)), &mut out);
+            run(monitor, ms + 990);
+        };
+        lose(&mut monitor, 5_000);
+        assert!(matches!(monitor.state(), State::Offline(_, Reason::Send(101))), "{:?}", monitor.state());
+        assert!(monitor.take_changed() && !monitor.take_changed());
+        lose(&mut monitor, 6_000);
+        assert!(!monitor.take_changed(), "the same again");
+        run(&mut monitor, 7_900);
+        assert!(monitor.take_changed());
+    }
+
+    #[test]
+    fn another_configuration_goes_on_with_the_same_address_only() {
+        let mut old = monitor(1, MS * 500);
+        run(&mut old, 3_900);
+        let mut same = monitor(1, MS * 500);
+        same.inherit(old, at(4_000));
+        assert!(matches!(same.state(), State::Offline(since, _) if *since == at(0)), "{:?}", same.state());
+        assert_eq!(same.checker_status().0.counters.checks, 2);
+        assert!(same.checker_status().1.is_some_and(|last| !last.good) && same.doubt().is_some());
+        assert!(events(&run(&mut same, 4_900)).is_empty(), "nothing of it is news");
+        let mut old = monitor(1, MS * 500);
+        run(&mut old, 3_900);
+        let mut other = monitor(1, MS * 500);
+        other.setup.target.1 = "9.9.9.9".into();
+        other.inherit(old, at(4_000));
+        assert_eq!((other.state(), other.checker_status().0.counters.checks), (&State::Unknown, 0));
+    }
+
+    #[test]
+    fn it_keeps_up_while_its_checks_do() {
+        let mut monitor = monitor(2, MS * 1000);
+        assert_eq!(monitor.target().0, 1);
+        run(&mut monitor, 5_000);
+        let next = monitor.poll_at().unwrap();
+        assert!(monitor.keeps_up(next + MS * 5_000) && !monitor.keeps_up(next + MS * 5_001));
+    }
+}

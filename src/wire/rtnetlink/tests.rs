@@ -256,6 +256,8 @@ fn an_error_comes_with_its_number_and_the_kernels_words() {
     assert_eq!(only(&message(ERROR, ACK_TLVS, &whole, parts)).news, News::End(101, words.clone()));
     let capped = [&error[..], &request[..HEADER]].concat();
     assert_eq!(only(&message(ERROR, ACK_TLVS | CAPPED, &capped, parts)).news, News::End(101, words));
+    assert_eq!(only(&message(ERROR, 0, &whole, parts)).news, News::End(101, None), "it says that no words follow");
+    assert_eq!(only(&message(DONE, ACK_TLVS, &whole, parts)).news, News::End(101, None), "nor do they behind a list");
     assert_eq!(
         only(&message(ERROR, CAPPED, &[&[0; 4][..], &request[..HEADER]].concat(), &[])).news,
         News::End(0, None)

@@ -79,7 +79,7 @@ pub(super) struct Settings {
 
 pub(super) fn settings(seed: u64, interval: u64) -> Settings {
     // Of years only what takes no time.
-    let look = if interval == 10 { 120 } else { 600 };
+    let (look, others) = if interval == 10 { (120, format!("{NAMED},{FAR}")) } else { (600, FAR.to_string()) };
     let pages = PAGES.iter().map(|host| source(host));
     let sources: Vec<String> = pages.chain(SERVICES.map(str::to_owned)).map(|text| format!("{text:?}")).collect();
     let [dyndns, duck] = PROVIDERS;
@@ -102,8 +102,8 @@ pub(super) fn settings(seed: u64, interval: u64) -> Settings {
     };
     Settings {
         ddns: format!(r#""interval": {look}, "sources": [{}], "update": {update}"#, sources.join(", ")),
-        updown: format!(r#""addping": "{NAMED},{FAR}"{opinion}"#),
-        ping: format!("{NAMED},{FAR}"),
+        updown: format!(r#""addping": "{others}"{opinion}"#),
+        ping: others,
         failover: format!(r#""min-up": {min_up},"#),
         targets,
     }

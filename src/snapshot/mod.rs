@@ -510,3 +510,6 @@ impl<T: Serialize, I: Iterator<Item = T>> Serialize for Sequence<I> {
         s.collect_seq(self.0.take().into_iter().flatten())
     }
 }
+
+#[cfg(test)]
+mod tests;
