@@ -16,8 +16,8 @@ use std::alloc::System;
 use std::thread;
 use std::time::Duration;
 
-use imon::engine::{Daemon, Start};
 use imon::config::source::Source;
+use imon::engine::{Daemon, Start};
 use imon::sys::files::Runtime;
 use imon::sys::log::Logger;
 use imon::sys::notify::Notify;

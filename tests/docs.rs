@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::Command;
 
 use documents::{Block, Kind, blocks, commands, file, transcript, users};
+use imon::base::time::{Clock, Instant, Wall};
 use imon::config::schema;
 use imon::event::Event;
-use imon::base::time::{Clock, Instant, Wall};
 
 /// Text as mdoc(7) wants it: a sentence begins a line, no line is long, and nothing is taken for a request.
 fn roff(text: &str) -> String {

@@ -10,17 +10,17 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use imon::base::time::Instant;
 use imon::event::What;
-use imon::probe::round::Plan;
 use imon::event::cause::Cause;
+use imon::kernel::{MAIN, PROTOCOL, Route};
 use imon::monitor::failover::choice::Condition;
 use imon::monitor::failover::health::{Limit, Quality};
 use imon::monitor::failover::{Failover, Setup, WanSetup};
 use imon::monitor::{Effect, Seen};
 use imon::probe::ProbeId;
-use imon::kernel::{MAIN, PROTOCOL, Route};
+use imon::probe::round::Plan;
 use imon::routing::{Gateway, Policy, Road, State};
-use imon::base::time::Instant;
 
 use world::kernel;
 use world::router::{self, Router};

@@ -6,12 +6,12 @@ mod driver;
 use std::time::Duration;
 
 use driver::*;
+use imon::base::time::{Clock, Instant, Wall, in_words};
 use imon::event::{Outage, What};
+use imon::monitor::Seen;
 use imon::monitor::ping::Ping;
 use imon::monitor::updown::{State, Updown};
 use imon::probe::{About, AskId, ProbeId, Reason};
-use imon::monitor::Seen;
-use imon::base::time::{Clock, Instant, Wall, in_words};
 
 fn silent_between(begin: f64, end: f64) -> Box<dyn FnMut(Instant, u32) -> Fate> {
     Box::new(

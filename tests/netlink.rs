@@ -14,12 +14,12 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use imon::engine::world::Delivery;
+use imon::kernel::news::News;
 use imon::kernel::{Change, Hop, MAIN, PROTOCOL, Picture, Route, Rule};
 use imon::routing::{Gateway, Policy, State, View, Wan};
 use imon::sys::netlink::{Events, Requests};
-use imon::engine::world::Delivery;
 use imon::sys::poll::Poll;
-use imon::kernel::news::News;
 use imon_lab::Lab;
 use libtest_mimic::{Arguments, Trial};
 

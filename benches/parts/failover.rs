@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use imon::kernel::news::News;
 use imon::kernel::{MAIN, PROTOCOL};
 use imon::sys::netlink::Events;
 use imon::sys::poll::Poll;
-use imon::kernel::news::News;
 use imon_lab::roles::{Sender, Sink};
 use imon_lab::{Fault, Lab, Nat, Proc, Signal, Wan, instant_ns, monotonic_ns};
 

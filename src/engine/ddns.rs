@@ -6,16 +6,16 @@ use std::rc::Rc;
 use super::Daemon;
 use super::web::{Answer, Web};
 use super::world::{FileJob, Record, World};
+use crate::addr::family::Family;
+use crate::base::time::Instant;
 use crate::config::Config;
 use crate::event::Monitor;
-use crate::addr::family::Family;
+use crate::kernel::path::Bound;
 use crate::monitor::Seen;
 use crate::monitor::ddns;
 use crate::monitor::ddns::LookupId;
-use crate::monitor::failover::Failover;
-use crate::kernel::path::Bound;
-use crate::base::time::Instant;
 use crate::monitor::ddns::update::Outcome;
+use crate::monitor::failover::Failover;
 
 impl<W: World> Daemon<W> {
     /// Begins a lookup by the way of its track.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::host_table::Hosts;
 use super::world::{Source, Waited, World};
-use crate::probe::{About, AskId, Owner};
+use crate::base::time::Instant;
 use crate::dns::plausible;
 use crate::dns::resolver::{Ask, AskError};
-use crate::base::time::Instant;
+use crate::probe::{About, AskId, Owner};
 use crate::wire::dns;
 use crate::wire::dns::{Answer, Class, Kind, MAX_MESSAGE, Name, Question, Reject};
 

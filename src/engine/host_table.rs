@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use super::dns_client::Questions;
 use super::world::{Store, World};
-use crate::config::Config;
-use crate::event::Monitor;
 use crate::addr::host::Host;
-use crate::probe::Owner;
-use crate::monitor::failover::Probe;
-use crate::kernel;
-use crate::dns::resolver::{Ask, AskError, NameId, Resolver};
-use crate::routing::Probed;
-use crate::engine::world::Stamp;
-use crate::kernel::path::Families;
 use crate::base::time::Instant;
+use crate::config::Config;
+use crate::dns::resolver::{Ask, AskError, NameId, Resolver};
+use crate::engine::world::Stamp;
+use crate::event::Monitor;
+use crate::kernel;
+use crate::kernel::path::Families;
+use crate::monitor::failover::Probe;
+use crate::probe::Owner;
+use crate::routing::Probed;
 use crate::wire::dns::Answer;
 
 const DNS_PORT: u16 = 53;

@@ -10,17 +10,17 @@ use super::complaint::{Complaint, Word};
 use super::leftovers;
 use super::restores::Restores;
 use super::world::{Source, Waited, World};
-use crate::config;
-use crate::event::Severity;
-use crate::monitor::failover::damping::Damper;
-use crate::kernel::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
-use crate::routing;
-use crate::routing::{Beside, BesideKind, Part, Policy, Probed, Road, State, View};
-use crate::engine::world::{Delivery, Refused};
-use crate::kernel::path::Via;
 use crate::base::text::nearest;
 use crate::base::time::Instant;
+use crate::config;
+use crate::engine::world::{Delivery, Refused};
+use crate::event::Severity;
 use crate::kernel::news::{Message, News};
+use crate::kernel::path::Via;
+use crate::kernel::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
+use crate::monitor::failover::damping::Damper;
+use crate::routing;
+use crate::routing::{Beside, BesideKind, Part, Policy, Probed, Road, State, View};
 
 /// What the kernel refused is tried again this often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);

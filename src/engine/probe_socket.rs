@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::world::{Source, Waited, World};
+use crate::base::time::Instant;
+use crate::kernel::path::Via;
 use crate::monitor::failover::Probe;
 use crate::probe::{Owner, ProbeId, Reason};
-use crate::kernel::path::Via;
-use crate::base::time::Instant;
 use crate::wire::dns;
 use crate::wire::dns::{Class, Kind, MAX_MESSAGE, Name, Question, Rcode, Reject};
 

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::kernel::{Change, Rule};
 use crate::base::time::Instant;
+use crate::kernel::{Change, Rule};
 
 /// The same thing is not put back more often than this,
 const AGAIN: Duration = Duration::from_secs(1);

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::engine::world::{Record, Source, Waited, World};
-use crate::event::{Action, Monitor, Severity};
 use crate::base::number::Plain;
 use crate::base::time::Instant;
+use crate::engine::world::{Record, Source, Waited, World};
+use crate::event::{Action, Monitor, Severity};
 
 /// Calls that may wait for one monitor, beside one for each of its targets.
 const WAITING: usize = 64;

@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use super::world::{Done, FileJob, Record, Source, Waited, World};
 use super::writer::{Ticket as WriterTicket, Writing};
-use crate::engine::scripts::Ticket;
-use crate::config;
-use crate::event::Severity;
 use crate::addr::family::Family;
+use crate::base::time::Instant;
+use crate::base::time::RELEASED;
+use crate::config;
+use crate::engine::scripts::Ticket;
+use crate::engine::world::Delivery;
+use crate::event::Severity;
+use crate::kernel::PROTOCOL;
+use crate::kernel::news::News;
+use crate::kernel::path::Bound;
 use crate::monitor::ddns::sinks::{Publication, SinkSetup};
 use crate::monitor::ddns::state::Saved;
-use crate::monitor::ddns::{Ddns, Found, LookupId, NotFound, Setup, TrackSetup};
-use crate::kernel::PROTOCOL;
-use crate::kernel::path::Bound;
-use crate::base::time::RELEASED;
-use crate::engine::world::Delivery;
-use crate::base::time::Instant;
 use crate::monitor::ddns::update::{Outcome, Secret, Update};
-use crate::kernel::news::News;
+use crate::monitor::ddns::{Ddns, Found, LookupId, NotFound, Setup, TrackSetup};
 use crate::web::{GRACE, Job, LOOKUP_LIMIT, Report, Said, TOO_LATE, Task, UPDATE_LIMIT, unstarted};
 
 /// A publication waits for the disk at most this long, to be known of after a crash.

@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Monitor, Severity};
-use crate::config::source::Loaded;
-use crate::kernel::{Change, Link, Picture, Route, Rule};
-use crate::kernel::path::{Families, Via};
 use crate::base::time::{Clock, Instant};
+use crate::config::source::Loaded;
+use crate::event::{Monitor, Severity};
+use crate::kernel::news::Message;
+use crate::kernel::path::{Families, Via};
+use crate::kernel::{Change, Link, Picture, Route, Rule};
 use crate::monitor::ddns::update::Secret;
 use crate::wire::icmp::{Heard, Token};
-use crate::kernel::news::Message;
 
 /// What the loop waits for, each by its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

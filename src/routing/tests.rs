@@ -1,6 +1,6 @@
 use super::*;
-use crate::kernel::{Picture, TCP};
 use crate::base::random::Random;
+use crate::kernel::{Picture, TCP};
 
 use self::world::router::{GW1, GW2, Packet, Router as Kernel, TUNNEL, WAN1, WAN2};
 

@@ -5,18 +5,18 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::addr::family::Family;
-use crate::monitor::ddns::source::Source;
-use crate::probe::round::Plan;
-use crate::monitor::ddns::sinks::SinkSetup;
+use crate::base::time::Instant;
 use crate::monitor::ddns;
+use crate::monitor::ddns::sinks::SinkSetup;
+use crate::monitor::ddns::source::Source;
 use crate::monitor::ddns::{Found, NotFound, TrackSetup, Way};
-use crate::monitor::failover::health::Quality;
 use crate::monitor::failover;
 use crate::monitor::failover::WanSetup;
+use crate::monitor::failover::health::Quality;
 use crate::monitor::{Effect, Seen, updown};
 use crate::probe::ProbeId;
+use crate::probe::round::Plan;
 use crate::routing::Road;
-use crate::base::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
 /// When the clock of these tests says 0.

@@ -11,13 +11,13 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use imon::base::time::Instant;
 use imon::event::What;
-use imon::probe::round::Plan;
 use imon::monitor::ping::Ping;
 use imon::monitor::updown::{Dns, Setup, Updown};
-use imon::probe::{About, AskId, Owner, ProbeId, Reason};
 use imon::monitor::{Effect, Seen};
-use imon::base::time::Instant;
+use imon::probe::round::Plan;
+use imon::probe::{About, AskId, Owner, ProbeId, Reason};
 use imon::wire::dns::{Answer, Rcode};
 
 /// What becomes of a probe.

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use imon::base::time::Instant;
+use imon::engine::world::Arrived;
 use imon::engine::world::Ending;
 use imon::event::Monitor;
-use imon::engine::world::Arrived;
-use imon::base::time::Instant;
 use libtest_mimic::Trial;
 
 use crate::sim::{SimWorld, seconds};

@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use imon::kernel as net;
+use imon::kernel::news::Message;
 use imon::kernel::{Change, Picture};
 use imon::sys::netlink::{Events, Requests};
-use imon::kernel::news::Message;
 use imon_lab::Lab;
 use libtest_mimic::Trial;
 

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use imon::kernel::Link;
-use imon::engine::world::Arrived;
 use imon::base::time::Instant;
+use imon::engine::world::Arrived;
+use imon::kernel::Link;
 
 use crate::internet::{Name, Server};
 use crate::kernel::{Address, Hop, Kind, MAIN, Mode, Route, scope};

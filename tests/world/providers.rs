@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use imon::engine::world::Ending;
 use imon::engine::world::Arrived;
+use imon::engine::world::Ending;
 use libtest_mimic::Trial;
 
 use crate::house::{MINUTE, STOP, at, name, router, said};

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
 
 use imon::kernel;
+use imon::kernel::news::News;
 use imon::kernel::{Change, Link, MAIN, PROTOCOL, Picture};
 use imon::routing::{Policy, View};
-use imon::kernel::news::News;
 use imon::wire::rtnetlink::Query;
 
 use super::kernel::{Action, Address, Errno, Flow, Heard, Hop, Kernel, Kind, Mode, Route, Rule, scope};
@@ -252,8 +252,12 @@ impl Router {
 
 /// A route of somebody else's; without a hop it is a black hole.
 fn theirs(route: &kernel::Route) -> Route {
-    let hop =
-        |h: &kernel::Hop| Hop { index: h.index, gateway: h.gateway.map(IpAddr::V4), onlink: h.onlink, ..Hop::default() };
+    let hop = |h: &kernel::Hop| Hop {
+        index: h.index,
+        gateway: h.gateway.map(IpAddr::V4),
+        onlink: h.onlink,
+        ..Hop::default()
+    };
     let direct = route.hops.iter().any(|h| h.gateway.is_none());
     Route {
         table: route.table,

@@ -18,24 +18,26 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 use std::{fmt, io};
 
+use imon::base::time::{Clock, Instant, Wall};
 use imon::config;
 use imon::config::Overrides;
-use imon::engine::world::{Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Source, Store, Waited, World};
+use imon::config::source::Loaded;
+use imon::engine::world::Arrived;
+use imon::engine::world::OpenError;
+use imon::engine::world::Refused;
+use imon::engine::world::Stamp;
+use imon::engine::world::{
+    Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Source, Store, Waited, World,
+};
 use imon::engine::{Daemon, Start};
 use imon::event::{Monitor, Severity};
-use imon::config::source::Loaded;
-use imon::kernel::{BROAD, Change, ICMP, Link, MAIN, Picture, Route, Rule};
-use imon::engine::world::Stamp;
-use imon::engine::world::Refused;
-use imon::kernel::path::{Families, Via};
-use imon::engine::world::OpenError;
-use imon::engine::world::Arrived;
-use imon::base::time::{Clock, Instant, Wall};
-use imon::monitor::ddns::update::Secret;
-use imon::wire::icmp::{Heard, IcmpError, Token};
 use imon::kernel::news::{Message, News};
-use imon::wire::rtnetlink::Query;
+use imon::kernel::path::{Families, Via};
+use imon::kernel::{BROAD, Change, ICMP, Link, MAIN, Picture, Route, Rule};
+use imon::monitor::ddns::update::Secret;
 use imon::web::Task;
+use imon::wire::icmp::{Heard, IcmpError, Token};
+use imon::wire::rtnetlink::Query;
 
 use crate::internet::Internet;
 use crate::kernel::{self, Flow};

@@ -13,11 +13,11 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use imon::base::time::Instant;
+use imon::engine::world::Arrived;
 use imon::engine::world::Ending;
 use imon::event::Monitor;
 use imon::kernel::{Link, PROTOCOL};
-use imon::engine::world::Arrived;
-use imon::base::time::Instant;
 use libtest_mimic::{Failed, Trial};
 
 use crate::kernel::{Address, Flow, Hop, Kind as RouteKind, MAIN, Mode, Route, Rule, scope};

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use imon::base::time::{Instant, Wall};
 use imon::diagnose::own::Own;
-use imon::monitor::ddns::state::Saved;
 use imon::dns::resolver;
 use imon::dns::resolver::{MAX_ASKING, Resolver};
-use imon::base::time::{Instant, Wall};
-use imon::wire::dns;
+use imon::monitor::ddns::state::Saved;
 use imon::web::{Report, Said, Task};
+use imon::wire::dns;
 
 use super::parts;
 

@@ -2,12 +2,12 @@
 
 use std::net::Ipv4Addr;
 
+use imon::kernel::news::{Message, News};
 use imon::kernel::{Change, Picture, Route};
 use imon::routing::{Gateway, Policy, View, Wan};
 use imon::wire::conntrack;
 use imon::wire::conntrack::Item;
 use imon::wire::rtnetlink;
-use imon::kernel::news::{Message, News};
 use imon::wire::rtnetlink::Query;
 
 use super::Input;

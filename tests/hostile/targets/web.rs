@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use imon::secret::mask::HIDDEN;
-use imon::monitor::ddns::answer;
 use imon::addr::family::Family;
-use imon::monitor::ddns::answer::LONGEST;
-use imon::secret::{Secrets, WITHHELD};
-use imon::sys::http;
-use imon::kernel::path::Bound;
-use imon::sys::http::Get;
 use imon::base::time;
 use imon::base::time::Wall;
+use imon::kernel::path::Bound;
+use imon::monitor::ddns::answer;
+use imon::monitor::ddns::answer::LONGEST;
 use imon::monitor::ddns::update::{Outcome, Reading, outcome};
+use imon::secret::mask::HIDDEN;
+use imon::secret::{Secrets, WITHHELD};
+use imon::sys::http;
+use imon::sys::http::Get;
 
 use super::{Input, assert_clean, parts};
 

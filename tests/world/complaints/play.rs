@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use imon::base::time::Instant;
+use imon::config::source::Source;
+use imon::engine::world::Arrived;
 use imon::engine::world::Store;
 use imon::engine::{Daemon, Start};
-use imon::config::source::Source;
 use imon::kernel::{Link, PROTOCOL};
-use imon::engine::world::Arrived;
-use imon::base::time::Instant;
 use serde_json::{Value, json};
 
 use crate::kernel::{Action, Address, Flow, Hop, Kind, MAIN, Mode, Route, Rule, scope};

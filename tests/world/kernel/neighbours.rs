@@ -3,7 +3,6 @@
 use imon::kernel::news;
 use std::net::{IpAddr, Ipv4Addr};
 
-
 use super::{Errno, Kernel};
 
 /// States of a neighbour (`NUD_REACHABLE` and so on).

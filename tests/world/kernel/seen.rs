@@ -1,8 +1,8 @@
 //! The kernel as imon sees it: lists, answers and news in the types of the crate, with what can go wrong on the way.
 
 use imon::kernel;
-use imon::kernel::{Change, MAIN, Picture};
 use imon::kernel::news::{Default6, Message, News as Said};
+use imon::kernel::{Change, MAIN, Picture};
 use imon::wire::rtnetlink::Query;
 
 use super::{Action, Address, Errno, Flow, Kernel, Kind, News, Route, Rule, scope};
@@ -182,8 +182,12 @@ fn said_route(route: &Route) -> Said {
 fn route_of(route: &Route) -> Option<kernel::Route> {
     let v4 = |ip| if let std::net::IpAddr::V4(ip) = ip { Some(ip) } else { None };
     let destination = v4(route.destination)?;
-    let hop =
-        |h: &super::Hop| kernel::Hop { index: h.index, gateway: h.gateway.and_then(v4), onlink: h.onlink, dead: h.dead };
+    let hop = |h: &super::Hop| kernel::Hop {
+        index: h.index,
+        gateway: h.gateway.and_then(v4),
+        onlink: h.onlink,
+        dead: h.dead,
+    };
     let known = matches!(route.kind, Kind::Unicast | Kind::Blackhole | Kind::Unreachable | Kind::Prohibit);
     known.then(|| kernel::Route {
         table: route.table,

@@ -7,9 +7,9 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use imon::engine::world::{Dialer, World};
-use imon::kernel::{TCP, UDP};
 use imon::kernel::path::Bound;
 use imon::kernel::path::Via;
+use imon::kernel::{TCP, UDP};
 
 use super::{Arrival, SimWorld, errno};
 use crate::internet::{DNS, Port, Said};

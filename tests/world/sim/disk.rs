@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use imon::engine::world::{FileJob, World};
-use imon::engine::world::Arrived;
 use imon::base::time::Instant;
+use imon::engine::world::Arrived;
+use imon::engine::world::{FileJob, World};
 
 use super::SimWorld;
 

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use imon::engine::world::Ending;
 use imon::base::time::Instant;
+use imon::engine::world::Ending;
 
 use super::{Arrival, SimWorld};
 

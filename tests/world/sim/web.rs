@@ -7,17 +7,17 @@ use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use imon::monitor::ddns::source::Means;
-use imon::monitor::ddns::answer;
 use imon::addr::family::Family;
-use imon::monitor::ddns::{Found, NotFound};
-use imon::kernel::{TCP, UDP};
-use imon::secret::Secrets;
+use imon::dns::resolver;
 use imon::kernel::path::Bound;
+use imon::kernel::{TCP, UDP};
+use imon::monitor::ddns::answer;
+use imon::monitor::ddns::source::Means;
 use imon::monitor::ddns::update;
 use imon::monitor::ddns::update::{Outcome, Request};
+use imon::monitor::ddns::{Found, NotFound};
+use imon::secret::Secrets;
 use imon::web::{Job, LOOKUP_LIMIT, Report, Said, TOO_LATE, Task, UPDATE_LIMIT};
-use imon::dns::resolver;
 
 use super::dialer::Trip;
 use super::{Arrival, SimWorld};

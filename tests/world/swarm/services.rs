@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use imon::event::Severity;
 use imon::base::time::Instant;
+use imon::event::Severity;
 
 use super::{ANOTHER, GATEWAYS, INTERNET, Kind, Known, SECOND, Truth, manage};
 use crate::internet::{Manner, Name, Port, Said, Server};
