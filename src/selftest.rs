@@ -18,12 +18,12 @@ use crate::monitor::ddns::survey::Survey;
 use crate::monitor::failover::choice::{Choice, Condition, Decision};
 use crate::monitor::updown;
 use crate::monitor::updown::Updown;
-use crate::monitor::{Effect, Seen};
+use crate::monitor::{Effect, Observation};
 use crate::probe::round::{Checker, Plan, Settle};
 use crate::probe::stats::{Fraction, Millis, Stats};
 use crate::wire::dns;
-use crate::wire::dns::{Class, Kind, Name, Question};
-use crate::wire::icmp::{Codec, Heard, Token};
+use crate::wire::dns::{Class, DnsQuestion, Name, RecordType};
+use crate::wire::icmp::{Codec, Received, Token};
 use crate::wire::rtnetlink;
 
 /// Round-trip times in milliseconds and probes sent; least, mean, greatest, loss, jitter and whether it is alive, as V2.99
@@ -148,7 +148,7 @@ pub fn run() -> (Vec<String>, usize) {
 }
 
 fn dns_answer() -> Option<String> {
-    let question = Question { name: Name::parse("www.example.com").ok()?, kind: Kind::A, class: Class::In };
+    let question = DnsQuestion { name: Name::parse("www.example.com").ok()?, kind: RecordType::A, class: Class::In };
     let answer = dns::response(DNS_ANSWER, 0x1234, &question).ok()?;
     let addresses: Vec<String> = answer.addresses.iter().map(ToString::to_string).collect();
     Some(format!("{} {}", addresses.join(" "), answer.ttl))
@@ -169,7 +169,7 @@ fn echo() -> bool {
         let Some(low) = packet.get_mut(3) else { return false };
         *low = low.wrapping_add(1);
     }
-    let known = codec.heard_icmp4(to, &packet) == Some(Heard::Reply(token));
+    let known = codec.heard_icmp4(to, &packet) == Some(Received::Reply(token));
     if let Some(last) = packet.last_mut() {
         *last ^= 1;
     }
@@ -238,18 +238,24 @@ fn away() -> String {
     let start = Instant::from_nanos(1 << 40);
     let second = Duration::from_secs(1);
     let plan = Plan { interval: second * 10, gap: second, count: 2, wait: second };
-    let setup =
-        updown::Setup { target: (0, "1.1.1.1".into()), plan, fall: 1, rise: 1, secondaries: Vec::new(), dns: None };
+    let setup = updown::UpdownSetup {
+        target: (0, "1.1.1.1".into()),
+        plan,
+        fall: 1,
+        rise: 1,
+        secondaries: Vec::new(),
+        dns: None,
+    };
     let mut updown = Updown::new(setup, start);
     let (mut out, mut lines) = (Vec::new(), Vec::new());
     let mut now = start;
     while now < start + second * 60 {
-        updown.on(now, &Seen::Tick, &mut out);
+        updown.on(now, &Observation::Tick, &mut out);
         while !out.is_empty() {
             for effect in std::mem::take(&mut out) {
                 match effect {
                     Effect::Probe(id) if now >= start + Duration::from_millis(12_500) => {
-                        updown.on(now, &Seen::Reply(id, Duration::from_millis(10)), &mut out);
+                        updown.on(now, &Observation::Reply(id, Duration::from_millis(10)), &mut out);
                     }
                     Effect::Emit(event) => event.log(false, &mut |_, line| lines.push(line.to_string())),
                     _ => {}

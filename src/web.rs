@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::addr::family::Family;
-use crate::base::json::fields::{Fields, Writer, texts};
+use crate::base::json::fields::{Fields, JsonWriter, texts};
 use crate::kernel::path::Bound;
 use crate::monitor::ddns::source::Source;
-use crate::monitor::ddns::update::{Outcome, Reading, Request};
+use crate::monitor::ddns::update::{AnswerReading, Request, UpdateOutcome};
 use crate::monitor::ddns::{Found, NotFound};
 use crate::secret::Secrets;
 
@@ -24,7 +24,7 @@ pub const TOO_LATE: &str = "no complete answer in time";
 /// What a worker is to do.
 pub struct Task {
     /// The request itself.
-    pub job: Job,
+    pub job: TaskJob,
     /// Over which protocol.
     pub family: Family,
     /// By which way.
@@ -34,7 +34,7 @@ pub struct Task {
 }
 
 /// The request itself.
-pub enum Job {
+pub enum TaskJob {
     /// Ask this source for the external address.
     Lookup(Source),
     /// Publish this address.
@@ -45,20 +45,20 @@ pub enum Job {
 
 /// What a worker says.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Report {
+pub struct TaskReport {
     /// What came of it.
-    pub said: Said,
+    pub said: TaskResult,
     /// What the kernel did not let it give up.
     pub unconfined: Option<String>,
 }
 
 /// What came of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Said {
+pub enum TaskResult {
     /// Of a lookup.
     Lookup(Result<Found, NotFound>),
     /// Of an update.
-    Update(IpAddr, Outcome),
+    Update(IpAddr, UpdateOutcome),
     /// Of a page.
     Page(Result<Page, Rc<str>>),
 }
@@ -80,14 +80,14 @@ impl Task {
     /// For standard input of a worker.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut w = Writer::new();
+        let mut w = JsonWriter::new();
         match &self.job {
-            Job::Lookup(source) => drop(w.text("source", Some(&source.text))),
-            Job::Page(url) => drop(w.text("page", Some(url))),
-            Job::Update(request, address) => {
+            TaskJob::Lookup(source) => drop(w.text("source", Some(&source.text))),
+            TaskJob::Page(url) => drop(w.text("page", Some(url))),
+            TaskJob::Update(request, address) => {
                 w.text("url", Some(&request.url)).text("user", request.user.as_deref());
                 w.text("secret", Some(&request.secret)).text("address", Some(&address.to_string()));
-                if let Reading::Whole(ok) = &request.reading {
+                if let AnswerReading::Whole(ok) = &request.reading {
                     w.list("ok", ok.iter().filter_map(|text| serde_json::to_string(text).ok()));
                 }
             }
@@ -100,9 +100,9 @@ impl Task {
     #[must_use]
     pub fn secrets(&self) -> Secrets {
         match &self.job {
-            Job::Update(request, _) => Secrets::of(&request.url, &request.secret),
-            Job::Lookup(source) => Secrets::of(&source.text, ""),
-            Job::Page(_) => Secrets::default(),
+            TaskJob::Update(request, _) => Secrets::of(&request.url, &request.secret),
+            TaskJob::Lookup(source) => Secrets::of(&source.text, ""),
+            TaskJob::Page(_) => Secrets::default(),
         }
     }
 
@@ -111,12 +111,13 @@ impl Task {
     pub fn read(text: &[u8]) -> Option<Self> {
         let fields = Fields::read(text)?;
         let job = match (fields.text("source"), fields.text("page")) {
-            (Some(source), _) => Job::Lookup(Source::parse(&source).ok()?),
-            (None, Some(page)) => Job::Page(page),
+            (Some(source), _) => TaskJob::Lookup(Source::parse(&source).ok()?),
+            (None, Some(page)) => TaskJob::Page(page),
             (None, None) => {
-                let reading = fields.list("ok").map_or(Reading::DynDns2, |list| Reading::Whole(texts(&list)));
+                let reading =
+                    fields.list("ok").map_or(AnswerReading::DynDns2, |list| AnswerReading::Whole(texts(&list)));
                 let (url, user, secret) = (fields.text("url")?, fields.text("user"), fields.text("secret")?);
-                Job::Update(Request { url, user, secret, reading }, fields.text("address")?.parse().ok()?)
+                TaskJob::Update(Request { url, user, secret, reading }, fields.text("address")?.parse().ok()?)
             }
         };
         let from = fields.text("from").and_then(|a| a.parse().ok());
@@ -125,14 +126,14 @@ impl Task {
     }
 }
 
-impl Report {
+impl TaskReport {
     /// What a lookup's worker has found; `None`: it has ended without a report, or was ended.
     ///
     /// # Errors
     /// Why it found nothing.
-    pub fn found(said: Option<Said>) -> Result<Found, NotFound> {
+    pub fn found(said: Option<TaskResult>) -> Result<Found, NotFound> {
         match said {
-            Some(Said::Lookup(result)) => result,
+            Some(TaskResult::Lookup(result)) => result,
             _ => Err(NotFound::because(TOO_LATE)),
         }
     }
@@ -140,27 +141,27 @@ impl Report {
     /// The line.
     #[must_use]
     pub fn line(&self) -> String {
-        let mut w = Writer::new();
+        let mut w = JsonWriter::new();
         match &self.said {
-            Said::Lookup(Ok(found)) => {
+            TaskResult::Lookup(Ok(found)) => {
                 w.text("found", Some(&found.address.to_string()));
                 w.text("local", found.local.map(|a| a.to_string()).as_deref());
             }
-            Said::Lookup(Err(e)) => drop(w.text("why", Some(&e.why)).plain("unwanted", e.unwanted)),
-            Said::Page(Ok(page)) => {
+            TaskResult::Lookup(Err(e)) => drop(w.text("why", Some(&e.why)).plain("unwanted", e.unwanted)),
+            TaskResult::Page(Ok(page)) => {
                 w.plain("status", page.status).plain("empty", page.empty);
                 w.text("location", page.location.as_deref());
                 if let Some(date) = page.date {
                     w.plain("date", date);
                 }
             }
-            Said::Page(Err(why)) => drop(w.text("no_page", Some(why))),
-            Said::Update(address, outcome) => {
+            TaskResult::Page(Err(why)) => drop(w.text("no_page", Some(why))),
+            TaskResult::Update(address, outcome) => {
                 let (word, why, seconds) = match outcome {
-                    Outcome::Done => ("done", "", 0),
-                    Outcome::Failed(why) => ("failed", &**why, 0),
-                    Outcome::Wait(wait, why) => ("wait", &**why, wait.as_secs()),
-                    Outcome::Stop(why) => ("stop", &**why, 0),
+                    UpdateOutcome::Done => ("done", "", 0),
+                    UpdateOutcome::Failed(why) => ("failed", &**why, 0),
+                    UpdateOutcome::Wait(wait, why) => ("wait", &**why, wait.as_secs()),
+                    UpdateOutcome::Stop(why) => ("stop", &**why, 0),
                 };
                 w.text("outcome", Some(word)).text("why", Some(why)).plain("seconds", seconds);
                 w.text("address", Some(&address.to_string()));
@@ -182,30 +183,30 @@ impl Report {
         let said = match (fields.text("found"), fields.text("outcome")) {
             (Some(address), _) => {
                 let local = fields.text("local").and_then(|a| a.parse().ok());
-                Said::Lookup(Ok(Found { address: address.parse().ok()?, local }))
+                TaskResult::Lookup(Ok(Found { address: address.parse().ok()?, local }))
             }
             (None, Some(outcome)) => {
                 let seconds = fields.number("seconds").unwrap_or(0).clamp(0, 86_400).unsigned_abs();
                 let outcome = match outcome.as_str() {
-                    "done" => Outcome::Done,
-                    "failed" => Outcome::Failed(why()),
-                    "wait" => Outcome::Wait(Duration::from_secs(seconds), why()),
-                    "stop" => Outcome::Stop(why()),
+                    "done" => UpdateOutcome::Done,
+                    "failed" => UpdateOutcome::Failed(why()),
+                    "wait" => UpdateOutcome::Wait(Duration::from_secs(seconds), why()),
+                    "stop" => UpdateOutcome::Stop(why()),
                     _ => return None,
                 };
-                Said::Update(fields.text("address")?.parse().ok()?, outcome)
+                TaskResult::Update(fields.text("address")?.parse().ok()?, outcome)
             }
             (None, None) if fields.text("no_page").is_some() => {
-                Said::Page(Err(cut(fields.text("no_page").unwrap_or_default()).into()))
+                TaskResult::Page(Err(cut(fields.text("no_page").unwrap_or_default()).into()))
             }
             (None, None) if fields.number("status").is_some() => {
                 let status = fields.number("status").and_then(|n| u16::try_from(n).ok())?;
                 let (location, date) = (fields.text("location").map(cut), fields.number("date"));
-                Said::Page(Ok(Page { status, empty: fields.flag("empty")?, location, date }))
+                TaskResult::Page(Ok(Page { status, empty: fields.flag("empty")?, location, date }))
             }
             (None, None) => {
                 let unwanted = fields.flag("unwanted")?;
-                Said::Lookup(Err(NotFound { why: why(), unwanted }))
+                TaskResult::Lookup(Err(NotFound { why: why(), unwanted }))
             }
         };
         Some(Self { said, unconfined: fields.text("unconfined").map(cut) })
@@ -225,8 +226,8 @@ mod tests {
     #[test]
     fn a_page_comes_out_as_it_went_in() {
         let url = "http://cp.example/generate_204".to_owned();
-        let task = Task { job: Job::Page(url.clone()), family: Family::V4, bound: Bound::default(), roots: None };
-        assert!(matches!(Task::read(task.text().as_bytes()).unwrap().job, Job::Page(u) if u == url));
+        let task = Task { job: TaskJob::Page(url.clone()), family: Family::V4, bound: Bound::default(), roots: None };
+        assert!(matches!(Task::read(task.text().as_bytes()).unwrap().job, TaskJob::Page(u) if u == url));
         let page = |status, empty, location: Option<&str>, date| {
             Ok(Page { status, empty, location: location.map(str::to_owned), date })
         };
@@ -235,8 +236,8 @@ mod tests {
             page(302, false, Some("http://login/\u{1b}[2J"), None),
             Err(Rc::from("no answer")),
         ] {
-            let report = Report { said: Said::Page(said), unconfined: None };
-            assert_eq!(Report::read(report.line().as_bytes()), Some(report));
+            let report = TaskReport { said: TaskResult::Page(said), unconfined: None };
+            assert_eq!(TaskReport::read(report.line().as_bytes()), Some(report));
         }
     }
 
@@ -244,31 +245,32 @@ mod tests {
     fn a_task_and_a_report_come_out_as_they_went_in() {
         let source = Source::parse("http://198.18.0.80:81/ip").unwrap();
         let bound = Bound { device: Some("wan1".to_owned()), from: Some([192, 168, 42, 2].into()) };
-        let task = Task { job: Job::Lookup(source.clone()), family: Family::V4, bound, roots: Some("/x".to_owned()) };
+        let task =
+            Task { job: TaskJob::Lookup(source.clone()), family: Family::V4, bound, roots: Some("/x".to_owned()) };
         let read = Task::read(task.text().as_bytes()).unwrap();
-        assert!(matches!(&read.job, Job::Lookup(s) if *s == source));
+        assert!(matches!(&read.job, TaskJob::Lookup(s) if *s == source));
         assert_eq!((read.family, read.bound.from, read.roots), (Family::V4, task.bound.from, task.roots));
         let request = Request {
             url: "http://x/?a".to_owned(),
             user: Some("me".to_owned()),
             secret: "p\"w".to_owned(),
-            reading: Reading::Whole(vec!["OK".to_owned()]),
+            reading: AnswerReading::Whole(vec!["OK".to_owned()]),
         };
-        let job = Job::Update(request.clone(), [203, 0, 113, 1].into());
+        let job = TaskJob::Update(request.clone(), [203, 0, 113, 1].into());
         let task = Task { job, family: Family::V4, bound: Bound::default(), roots: None };
-        assert!(matches!(Task::read(task.text().as_bytes()).unwrap().job, Job::Update(r, _) if r == request));
+        assert!(matches!(Task::read(task.text().as_bytes()).unwrap().job, TaskJob::Update(r, _) if r == request));
 
         let address: IpAddr = [203, 0, 113, 1].into();
         for said in [
-            Said::Lookup(Ok(Found { address, local: Some([192, 168, 42, 2].into()) })),
-            Said::Lookup(Err(NotFound { why: "x \"y\"".into(), unwanted: true })),
-            Said::Update(address, Outcome::Done),
-            Said::Update(address, Outcome::Failed("x".into())),
-            Said::Update(address, Outcome::Wait(Duration::from_secs(1800), "x".into())),
-            Said::Update(address, Outcome::Stop("x".into())),
+            TaskResult::Lookup(Ok(Found { address, local: Some([192, 168, 42, 2].into()) })),
+            TaskResult::Lookup(Err(NotFound { why: "x \"y\"".into(), unwanted: true })),
+            TaskResult::Update(address, UpdateOutcome::Done),
+            TaskResult::Update(address, UpdateOutcome::Failed("x".into())),
+            TaskResult::Update(address, UpdateOutcome::Wait(Duration::from_secs(1800), "x".into())),
+            TaskResult::Update(address, UpdateOutcome::Stop("x".into())),
         ] {
-            let report = Report { said, unconfined: Some("why".to_owned()) };
-            assert_eq!(Report::read(report.line().as_bytes()), Some(report));
+            let report = TaskReport { said, unconfined: Some("why".to_owned()) };
+            assert_eq!(TaskReport::read(report.line().as_bytes()), Some(report));
         }
     }
 
@@ -285,16 +287,16 @@ mod tests {
             reading,
         };
         let address = [203, 0, 113, 1].into();
-        for reading in [Reading::DynDns2, Reading::Whole(Vec::new())] {
-            let text = hidden(Job::Update(request(reading), address));
+        for reading in [AnswerReading::DynDns2, AnswerReading::Whole(Vec::new())] {
+            let text = hidden(TaskJob::Update(request(reading), address));
             assert!(
                 !text.contains("hunter2") && !text.contains("tokentoken") && text.starts_with("you sent"),
                 "{text}"
             );
         }
-        let text = hidden(Job::Lookup(Source::parse("https://x.example/ip?key=tokentoken99").unwrap()));
+        let text = hidden(TaskJob::Lookup(Source::parse("https://x.example/ip?key=tokentoken99").unwrap()));
         assert!(!text.contains("tokentoken") && text.contains("hunter2secret"), "{text}");
-        let text = hidden(Job::Page("http://x.example/".to_owned()));
+        let text = hidden(TaskJob::Page("http://x.example/".to_owned()));
         assert_eq!(text, "you sent hunter2secret and tokentoken99");
     }
 
@@ -303,10 +305,12 @@ mod tests {
         for line in
             ["", "\n", "{}\n", "{\"found\":\"x\"}\n", "{\"found\":\"203.0.113.1\"}", "[1]\n", "{\"outcome\":\"?\"}\n"]
         {
-            assert_eq!(Report::read(line.as_bytes()), None, "{line:?}");
+            assert_eq!(TaskReport::read(line.as_bytes()), None, "{line:?}");
         }
         let long = format!("{{\"why\":\"{}\",\"unwanted\":false}}\n", "ü".repeat(1000));
-        let Some(Report { said: Said::Lookup(Err(e)), .. }) = Report::read(long.as_bytes()) else { panic!() };
+        let Some(TaskReport { said: TaskResult::Lookup(Err(e)), .. }) = TaskReport::read(long.as_bytes()) else {
+            panic!()
+        };
         assert_eq!(e.why.chars().count(), 200);
     }
 }

@@ -16,7 +16,7 @@ use std::alloc::System;
 use std::thread;
 use std::time::Duration;
 
-use imon::config::source::Source;
+use imon::config::source::ConfigSource;
 use imon::engine::{Daemon, Start};
 use imon::sys::files::Runtime;
 use imon::sys::log::Logger;
@@ -136,7 +136,7 @@ fn assert_nothing_allocated(lab: &Lab, internet: &Responder, config: &str, log: 
 /// The daemon, and beside it a thread that counts and then ends it. The thread itself allocates nothing in between.
 fn measure() {
     let signals = Signals::install().unwrap();
-    let source = Source::instance(INSTANCE, None);
+    let source = ConfigSource::instance(INSTANCE, None);
     let config = imon::sys::configuration::load(&source).config.unwrap();
     let log = Logger::new(INSTANCE, std::env::args().nth(2).as_deref() == Some("syslog"));
     let runtime = Runtime::open(INSTANCE).ok();

@@ -179,10 +179,10 @@ fn n1_no_copy_overwrites_another() {
 #[test]
 fn the_guides_rules_are_those_that_imon_makes() {
     use imon::kernel::{Address, Change, Link, Picture, Rule};
-    use imon::routing::{Gateway, Policy, Probed, View, Wan};
+    use imon::routing::{GatewaySource, Policy, Probed, RoutingView, Uplink};
     let (own, gateway, target) = ([192, 168, 42, 2].into(), [192, 168, 42, 1].into(), [1, 1, 1, 1].into());
     let targets = vec![Probed { address: target, protocol: imon::kernel::ICMP, port: 0 }];
-    let wan = Wan { device: "eth1".into(), gateway: Gateway::Fixed(gateway), targets, remembered: None };
+    let wan = Uplink { device: "eth1".into(), gateway: GatewaySource::Fixed(gateway), targets, remembered: None };
     let standard = Rule { priority: 32_766, table: imon::kernel::MAIN, ..Rule::default() };
     let picture = Picture {
         links: vec![Link { index: 3, name: "eth1".into(), up: true, carrier: true, ..Link::default() }],
@@ -190,7 +190,7 @@ fn the_guides_rules_are_those_that_imon_makes() {
         rules: vec![standard],
         ..Picture::default()
     };
-    let made = Policy::new("main", vec![wan], 201).changes(Some(0), &View::from(&picture));
+    let made = Policy::new("main", vec![wan], 201).changes(Some(0), &RoutingView::from(&picture));
     let rules = made.iter().filter_map(|change| match change {
         Change::AddRule(rule) | Change::AppendRule(rule) => {
             let nobody = rule.source.filter(|_| rule.inverted).map_or_else(|| "-".to_owned(), |it| it.to_string());

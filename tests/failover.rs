@@ -16,11 +16,11 @@ use imon::event::cause::Cause;
 use imon::kernel::{MAIN, PROTOCOL, Route};
 use imon::monitor::failover::choice::Condition;
 use imon::monitor::failover::health::{Limit, Quality};
-use imon::monitor::failover::{Failover, Setup, WanSetup};
-use imon::monitor::{Effect, Seen};
+use imon::monitor::failover::{Failover, FailoverSetup, WanSetup};
+use imon::monitor::{Effect, Observation};
 use imon::probe::ProbeId;
 use imon::probe::round::Plan;
-use imon::routing::{Gateway, Policy, Road, State};
+use imon::routing::{GatewaySource, LinkState, Policy, WanPath};
 
 use world::kernel;
 use world::router::{self, Router};
@@ -63,12 +63,12 @@ fn ms(now: Instant) -> u64 {
     now.as_nanos() / 1_000_000
 }
 
-fn road(wan: usize, host: u8) -> State {
+fn road(wan: usize, host: u8) -> LinkState {
     let address = Ipv4Addr::new(192, 168, 42 + 20 * wan as u8, host);
-    State::Ready(Road { index: 3 + wan as u32, address, gateway: None, peer: None })
+    LinkState::Ready(WanPath { index: 3 + wan as u32, address, gateway: None, peer: None })
 }
 
-fn setup(plan: Plan, prefer_first: bool, hold_down: Duration) -> Setup {
+fn setup(plan: Plan, prefer_first: bool, hold_down: Duration) -> FailoverSetup {
     let wan = |n: u32| WanSetup {
         name: format!("net{n}").into(),
         device: format!("wan{n}").into(),
@@ -76,7 +76,7 @@ fn setup(plan: Plan, prefer_first: bool, hold_down: Duration) -> Setup {
         by_gateway: true,
         postping: None,
     };
-    Setup {
+    FailoverSetup {
         wans: vec![wan(0), wan(1)],
         plan,
         min_up: 1,
@@ -94,7 +94,7 @@ struct Driver {
     now: Instant,
     monitor: Failover,
     /// What the links are like: of a real plan over the kernel's picture, or as the test sets them.
-    links: [State; 2],
+    links: [LinkState; 2],
     kernel: Kernel,
     on_the_way: Vec<(Instant, ProbeId, Duration)>,
     /// Over which WAN the default route goes.
@@ -117,9 +117,9 @@ struct Kernel {
 
 impl Kernel {
     fn new() -> Self {
-        let wan = |(device, gateway): (&str, Ipv4Addr)| imon::routing::Wan {
+        let wan = |(device, gateway): (&str, Ipv4Addr)| imon::routing::Uplink {
             device: device.into(),
-            gateway: Gateway::Fixed(gateway),
+            gateway: GatewaySource::Fixed(gateway),
             targets: Vec::new(),
             remembered: None,
         };
@@ -162,7 +162,7 @@ impl Kernel {
         self.router.routes.iter().filter(|r| !r.is_ours()).cloned().collect()
     }
 
-    fn states(&self) -> [State; 2] {
+    fn states(&self) -> [LinkState; 2] {
         [0, 1].map(|wan| self.policy.state(wan, &self.router.view()).unwrap())
     }
 
@@ -185,7 +185,7 @@ impl Driver {
         Self::of(setup(plan, prefer_first, hold_down), [road(0, 2), road(1, 2)])
     }
 
-    fn of(setup: Setup, links: [State; 2]) -> Self {
+    fn of(setup: FailoverSetup, links: [LinkState; 2]) -> Self {
         let route = setup.adopted;
         let mut driver = Self {
             now: at(0),
@@ -200,7 +200,7 @@ impl Driver {
             moves: Vec::new(),
             probes: [0; 2],
         };
-        driver.see(&Seen::Links(&links), &mut |_, _| true);
+        driver.see(&Observation::Links(&links), &mut |_, _| true);
         driver
     }
 
@@ -213,14 +213,14 @@ impl Driver {
             self.now = self.now.max(now);
             while let Some(place) = self.on_the_way.iter().position(|r| r.0 <= now) {
                 let (_, id, rtt) = self.on_the_way.swap_remove(place);
-                self.see(&Seen::Reply(id, rtt), &mut answers);
+                self.see(&Observation::Reply(id, rtt), &mut answers);
             }
-            self.see(&Seen::Tick, &mut answers);
+            self.see(&Observation::Tick, &mut answers);
         }
         self.now = at(end);
     }
 
-    fn see(&mut self, seen: &Seen<'_>, answers: &mut dyn FnMut(u64, usize) -> bool) {
+    fn see(&mut self, seen: &Observation<'_>, answers: &mut dyn FnMut(u64, usize) -> bool) {
         let mut effects = Vec::new();
         self.monitor.on(self.now, seen, &mut effects);
         let mut done = 0;
@@ -230,7 +230,7 @@ impl Driver {
             match effect {
                 Effect::Probe(id) => {
                     let wan = (id.owner % POSTPING) as usize;
-                    assert!(matches!(self.links[wan], State::Ready(_)), "a probe without a link");
+                    assert!(matches!(self.links[wan], LinkState::Ready(_)), "a probe without a link");
                     self.probes[wan] += 1;
                     if answers(ms(self.now), wan) {
                         self.on_the_way.push((self.now + MS * 5, id, MS * 5));
@@ -239,20 +239,20 @@ impl Driver {
                 Effect::Route(wan) => {
                     let result = match (self.refuses, self.links[wan]) {
                         (Some(why), _) => Err(why.into()),
-                        (None, State::Ready(_)) => Ok(()),
+                        (None, LinkState::Ready(_)) => Ok(()),
                         (None, _) => Err("the link is not ready".into()),
                     };
                     let (made, before) = (result.is_ok(), self.monitor.switches().1);
                     if made {
                         self.lead(wan);
                     }
-                    self.monitor.on(self.now, &Seen::Routed { wan, result }, &mut effects);
+                    self.monitor.on(self.now, &Observation::Routed { wan, result }, &mut effects);
                     if made && self.monitor.switches().1 != before {
                         self.routes.push((ms(self.now), wan));
                     }
                 }
                 Effect::Detour(wan) => {
-                    if self.refuses.is_none() && matches!(self.links[wan], State::Ready(_)) {
+                    if self.refuses.is_none() && matches!(self.links[wan], LinkState::Ready(_)) {
                         self.lead(wan);
                     }
                 }
@@ -270,12 +270,12 @@ impl Driver {
         }
     }
 
-    fn link(&mut self, wan: usize, state: State) {
+    fn link(&mut self, wan: usize, state: LinkState) {
         self.links[wan] = state;
         // What was on its way over the link is lost.
         self.on_the_way.retain(|r| (r.1.owner % POSTPING) as usize != wan);
         let links = self.links;
-        self.see(&Seen::Links(&links), &mut |_, _| true);
+        self.see(&Observation::Links(&links), &mut |_, _| true);
     }
 
     /// After something has changed in the kernel: as the loop does it.
@@ -285,7 +285,7 @@ impl Driver {
         self.on_the_way.retain(|r| !changed((r.1.owner % POSTPING) as usize));
         if states != self.links {
             self.links = states;
-            self.see(&Seen::Links(&states), &mut |_, _| true);
+            self.see(&Observation::Links(&states), &mut |_, _| true);
         }
         if self.refuses.is_none() {
             self.kernel.make(self.route);
@@ -339,12 +339,12 @@ fn a_silent_gateway_is_left_within_2_2_s_and_1_7_s_in_the_middle() {
 fn a_lost_carrier_is_left_at_once_and_a_dead_standby_is_known_before() {
     let mut driver = Driver::new(usual(), true, MS * 10_000);
     driver.run(10_500, |_, _| true);
-    driver.link(0, State::NoCarrier);
+    driver.link(0, LinkState::NoCarrier);
     assert_eq!(driver.switches(), [(10_500, 1)]);
     let mut driver = Driver::new(usual(), true, MS * 10_000);
     driver.run(10_500, |_, wan| wan == 0);
     assert_eq!(driver.condition(1), Condition::Down, "B5");
-    driver.link(0, State::NoCarrier);
+    driver.link(0, LinkState::NoCarrier);
     assert_eq!((driver.switches(), driver.both_down()), (vec![], 1), "{:?}", driver.said);
 }
 
@@ -372,7 +372,7 @@ fn b36_half_of_all_probes_lost_for_a_minute_costs_at_most_two_switches() {
 
 #[test]
 fn b18_standby_is_used_at_once_where_the_primary_interface_is_missing() {
-    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [State::Missing, road(1, 2)]);
+    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [LinkState::Missing, road(1, 2)]);
     driver.run(1_000, |_, _| true);
     assert_eq!((driver.route, driver.routes.len()), (Some(1), 1), "{:?}", driver.said);
 }
@@ -491,7 +491,7 @@ fn v12_a_refusal_that_passes_within_300_ms_is_not_told() {
         let mut driver = Driver::new(usual(), true, MS * 10_000);
         driver.run(10_500, |_, _| true);
         driver.refuses = Some("Nexthop has invalid gateway");
-        driver.link(0, State::NoCarrier);
+        driver.link(0, LinkState::NoCarrier);
         driver.run(10_500 + lasts, |_, _| true);
         driver.refuses = None;
         driver.run(20_000, |_, _| true);
@@ -528,7 +528,7 @@ fn b9_another_address_is_followed_and_is_neither_an_outage_nor_a_switch() {
 
 #[test]
 fn b46_what_an_earlier_imon_left_is_taken_over_and_told() {
-    let adopted = Setup { adopted: Some(1), ..setup(usual(), false, MS * 10_000) };
+    let adopted = FailoverSetup { adopted: Some(1), ..setup(usual(), false, MS * 10_000) };
     let mut driver = Driver::of(adopted.clone(), [road(0, 2), road(1, 2)]);
     driver.run(30_000, |_, wan| wan == 1);
     assert_eq!(driver.routes.iter().map(|r| r.1).collect::<Vec<_>>(), [1], "told, not moved");
@@ -539,7 +539,7 @@ fn b46_what_an_earlier_imon_left_is_taken_over_and_told() {
 
 #[test]
 fn at_boot_standby_is_used_within_two_seconds_of_its_address() {
-    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [road(0, 2), State::NoAddress]);
+    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [road(0, 2), LinkState::NoAddress]);
     driver.run(30_000, |_, _| false);
     assert_eq!((driver.route, driver.both_down()), (None, 1));
     driver.link(1, road(1, 2));
@@ -549,7 +549,7 @@ fn at_boot_standby_is_used_within_two_seconds_of_its_address() {
 
 #[test]
 fn a_metered_standby_is_verified_when_it_may_be_needed_and_used_within_the_bound() {
-    let idle = Setup { idle_interval: Some(MS * 300_000), ..setup(usual(), true, MS * 10_000) };
+    let idle = FailoverSetup { idle_interval: Some(MS * 300_000), ..setup(usual(), true, MS * 10_000) };
     for n in 0..100 {
         let dies = 1_000_000 + n * 10;
         let mut driver = Driver::of(idle.clone(), [road(0, 2), road(1, 2)]);
@@ -572,7 +572,8 @@ fn a_metered_standby_is_verified_when_it_may_be_needed_and_used_within_the_bound
 fn degraded_is_no_outage_and_a_better_wan_is_used() {
     let limit = Limit { most: 0.2, again: 0.1 };
     let quality = Quality { loss: Some(limit), rtt: None };
-    let mut driver = Driver::of(Setup { quality, ..setup(usual(), false, MS * 10_000) }, [road(0, 2), road(1, 2)]);
+    let mut driver =
+        Driver::of(FailoverSetup { quality, ..setup(usual(), false, MS * 10_000) }, [road(0, 2), road(1, 2)]);
     // The first probe of each check of the primary is lost, the second answered.
     driver.run(200_000, |t, wan| wan == 1 || t < 60_000 || t % 1000 != 0);
     assert_eq!(driver.switches().len(), 1, "{:?}", driver.said);
@@ -586,7 +587,7 @@ fn degraded_is_no_outage_and_a_better_wan_is_used() {
 fn renewing(prefer_first: bool) -> Driver {
     let mut driver = Driver::new(usual(), prefer_first, MS * 10_000);
     driver.run(10_500, |_, _| true);
-    driver.link(0, State::NoAddress);
+    driver.link(0, LinkState::NoAddress);
     driver
 }
 
@@ -604,7 +605,7 @@ fn d8_a_renewal_of_up_to_300_ms_moves_the_packets_and_is_neither_told_nor_counte
         assert_eq!(driver.monitor.switches().0, 0);
         assert_eq!(driver.moves.len(), 3);
         // A real outage of a second right afterwards is the first drop: the hold-down is as short as configured.
-        driver.link(0, State::NoCarrier);
+        driver.link(0, LinkState::NoCarrier);
         driver.run(61_000, |_, _| true);
         driver.link(0, road(0, 2));
         driver.run(72_000, |_, _| true);
@@ -638,7 +639,7 @@ fn d8_what_lasts_longer_is_an_outage_from_the_moment_the_address_went() {
 
 #[test]
 fn d8_whatever_else_speaks_for_an_outage_is_believed_at_once() {
-    for state in [State::NoCarrier, State::Down, State::Missing, State::Port] {
+    for state in [LinkState::NoCarrier, LinkState::Down, LinkState::Missing, LinkState::Port] {
         let mut driver = renewing(true);
         driver.run(10_600, |_, _| true);
         driver.link(0, state);
@@ -647,21 +648,21 @@ fn d8_whatever_else_speaks_for_an_outage_is_believed_at_once() {
         driver.run(10_500, |_, _| true);
         driver.link(0, state);
         assert_eq!(driver.switches(), [(10_500, 1)], "{state:?} alone");
-        driver.link(0, State::NoAddress);
+        driver.link(0, LinkState::NoAddress);
         assert_eq!(driver.switches(), [(10_500, 1)], "{state:?} first");
     }
     // The probe at 10 s is unanswered when the address goes half a second later.
     let mut driver = Driver::new(usual(), true, MS * 10_000);
     driver.run(10_500, |t, wan| wan == 1 || t < 9_900);
-    driver.link(0, State::NoAddress);
+    driver.link(0, LinkState::NoAddress);
     assert_eq!(driver.switches(), [(10_500, 1)], "silent before");
     // One that was sent a moment before says nothing.
     let mut driver = Driver::new(usual(), true, MS * 10_000);
     driver.run(11_003, |_, _| true);
-    driver.link(0, State::NoAddress);
+    driver.link(0, LinkState::NoAddress);
     assert_eq!((driver.switches(), driver.route), (vec![], Some(1)));
     // At the start an address that is not there is none that has gone.
-    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [State::NoAddress, road(1, 2)]);
+    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [LinkState::NoAddress, road(1, 2)]);
     driver.run(100, |_, _| true);
     assert_eq!(driver.route, Some(1));
 }
@@ -669,10 +670,10 @@ fn d8_whatever_else_speaks_for_an_outage_is_believed_at_once() {
 #[test]
 fn d8_losses_of_other_kinds_in_a_row_and_a_gateway_that_comes_later_are_one_renewal() {
     for states in [
-        vec![State::NoGateway],
-        vec![State::NoAddress, State::NoGateway],
-        vec![State::NoAddress, State::Refused],
-        vec![State::NoGateway, State::NoAddress, State::NoGateway],
+        vec![LinkState::NoGateway],
+        vec![LinkState::NoAddress, LinkState::NoGateway],
+        vec![LinkState::NoAddress, LinkState::Refused],
+        vec![LinkState::NoGateway, LinkState::NoAddress, LinkState::NoGateway],
     ] {
         for (step, told) in [(60, 0), (160, 1)] {
             let mut driver = Driver::new(usual(), true, MS * 10_000);
@@ -701,7 +702,7 @@ fn d8_one_that_goes_again_before_it_has_answered_has_been_away_all_the_time() {
         driver.run(10_580 + n * 100, |_, wan| wan == 1);
         driver.link(0, road(0, 2));
         driver.run(10_600 + n * 100, |_, wan| wan == 1);
-        driver.link(0, State::NoAddress);
+        driver.link(0, LinkState::NoAddress);
     }
     assert_eq!(driver.switches(), [(10_800, 1)], "{:?}", driver.log());
     assert!(driver.said.len() > said);
@@ -712,7 +713,7 @@ fn d8_one_that_goes_again_before_it_has_answered_has_been_away_all_the_time() {
         driver.run(10_700 + n * 300, |_, _| true);
         driver.link(0, road(0, 2 + (n % 2) as u8));
         driver.run(10_800 + n * 300, |_, _| true);
-        driver.link(0, State::NoAddress);
+        driver.link(0, LinkState::NoAddress);
     }
     driver.link(0, road(0, 2));
     driver.run(60_000, |_, _| true);
@@ -736,14 +737,14 @@ fn d8_standby_may_renew_while_it_is_used_or_not() {
     let mut driver = Driver::new(usual(), true, MS * 10_000);
     driver.run(10_500, |_, _| true);
     let (said, moves) = (driver.said.len(), driver.moves.len());
-    driver.link(1, State::NoAddress);
+    driver.link(1, LinkState::NoAddress);
     driver.run(10_700, |_, _| true);
     driver.link(1, road(1, 5));
     driver.run(20_000, |_, _| true);
     assert_eq!((driver.said.len(), driver.moves.len()), (said, moves));
     // It is away when primary fails: used as soon as it is there.
-    driver.link(1, State::NoAddress);
-    driver.link(0, State::NoCarrier);
+    driver.link(1, LinkState::NoAddress);
+    driver.link(0, LinkState::NoCarrier);
     assert_eq!((driver.route, driver.both_down()), (Some(0), 0), "{:?}", driver.log());
     driver.run(20_150, |_, _| true);
     driver.link(1, road(1, 5));
@@ -752,7 +753,7 @@ fn d8_standby_may_renew_while_it_is_used_or_not() {
     driver.run(25_000, |_, _| true);
     driver.link(0, road(0, 2));
     driver.run(30_000, |_, _| true);
-    driver.link(1, State::NoAddress);
+    driver.link(1, LinkState::NoAddress);
     assert_eq!((driver.route, driver.switches().len()), (Some(0), 1), "over primary for the moment");
     driver.run(30_200, |_, _| true);
     driver.link(1, road(1, 6));
@@ -766,12 +767,12 @@ fn d8_standby_may_renew_while_it_is_used_or_not() {
 fn d8_a_renewal_in_the_hold_down_does_not_let_it_end_or_begin_anew() {
     let mut driver = Driver::new(usual(), true, MS * 10_000);
     driver.run(10_500, |_, _| true);
-    driver.link(0, State::NoCarrier);
+    driver.link(0, LinkState::NoCarrier);
     driver.run(20_000, |_, _| true);
     driver.link(0, road(0, 2));
     // The hold-down ends at 30 s, in the middle of the renewal.
     driver.run(29_900, |_, _| true);
-    driver.link(0, State::NoAddress);
+    driver.link(0, LinkState::NoAddress);
     driver.run(30_100, |_, _| true);
     assert_eq!(driver.switches().len(), 1);
     driver.link(0, road(0, 3));
@@ -784,7 +785,7 @@ fn d8_both_that_renew_at_once_are_no_outage_of_the_internet() {
     for (first, second) in [(50, 250), (250, 50), (200, 200)] {
         let mut driver = renewing(true);
         let said = driver.said.len();
-        driver.link(1, State::NoAddress);
+        driver.link(1, LinkState::NoAddress);
         let mut ends = [(10_500 + first, 0), (10_500 + second, 1)];
         ends.sort_unstable();
         for (end, wan) in ends {
@@ -799,7 +800,7 @@ fn d8_both_that_renew_at_once_are_no_outage_of_the_internet() {
         assert_eq!((driver.said.len(), driver.both_down()), (said, 0), "{:?}", driver.log());
     }
     let mut driver = renewing(true);
-    driver.link(1, State::NoAddress);
+    driver.link(1, LinkState::NoAddress);
     driver.run(12_000, |_, _| true);
     assert_eq!(driver.both_down(), 1, "and one, after 300 ms");
     driver.link(0, road(0, 2));
@@ -812,7 +813,7 @@ fn d8_a_detour_that_fails_is_left_and_the_traffic_comes_back_whatever_happens() 
     // Both lose it: primary's address for good, the other's cable.
     let mut driver = renewing(true);
     driver.run(10_600, |_, _| true);
-    driver.link(1, State::NoCarrier);
+    driver.link(1, LinkState::NoCarrier);
     driver.run(20_000, |_, _| true);
     assert_eq!(driver.both_down(), 1);
     driver.link(0, road(0, 2));
@@ -822,7 +823,7 @@ fn d8_a_detour_that_fails_is_left_and_the_traffic_comes_back_whatever_happens() 
     // A reload in the middle.
     let mut driver = renewing(true);
     let said = driver.said.len();
-    driver.reload(Setup { adopted: Some(0), ..setup(usual(), true, MS * 5_000) });
+    driver.reload(FailoverSetup { adopted: Some(0), ..setup(usual(), true, MS * 5_000) });
     driver.run(10_600, |_, _| true);
     driver.link(0, road(0, 2));
     driver.run(40_000, |_, _| true);
@@ -830,7 +831,7 @@ fn d8_a_detour_that_fails_is_left_and_the_traffic_comes_back_whatever_happens() 
     assert_eq!(driver.said.len(), said, "{:?}", driver.log());
     // One that stays away is told all the same.
     let mut driver = renewing(true);
-    driver.reload(Setup { adopted: Some(0), ..setup(usual(), true, MS * 5_000) });
+    driver.reload(FailoverSetup { adopted: Some(0), ..setup(usual(), true, MS * 5_000) });
     driver.run(12_900, |_, _| true);
     assert_eq!((driver.route, driver.switches().len()), (Some(1), 1), "{:?}", driver.log());
     // A kernel that refuses the way back is asked again.
@@ -859,20 +860,21 @@ fn d8_a_detour_that_fails_is_left_and_the_traffic_comes_back_whatever_happens() 
 #[test]
 fn d8_a_point_to_point_link_and_one_that_is_probed_rarely_are_no_exceptions() {
     let address = Ipv4Addr::new(10, 64, 0, 2);
-    let ppp =
-        |last| State::Ready(Road { index: 9, address, gateway: None, peer: Some(Ipv4Addr::new(10, 64, 0, last)) });
-    let idle = Setup { idle_interval: Some(MS * 300_000), ..setup(usual(), true, MS * 10_000) };
+    let ppp = |last| {
+        LinkState::Ready(WanPath { index: 9, address, gateway: None, peer: Some(Ipv4Addr::new(10, 64, 0, last)) })
+    };
+    let idle = FailoverSetup { idle_interval: Some(MS * 300_000), ..setup(usual(), true, MS * 10_000) };
     let mut driver = Driver::of(idle, [ppp(1), road(1, 2)]);
     driver.run(1_000_500, |_, _| true);
     let said = driver.said.len();
-    driver.link(0, State::NoAddress);
+    driver.link(0, LinkState::NoAddress);
     assert_eq!(driver.route, Some(1));
     driver.run(1_000_700, |_, _| true);
     driver.link(0, ppp(7));
     driver.run(1_100_000, |_, _| true);
     assert_eq!((driver.said.len(), driver.route), (said, Some(0)), "{:?}", driver.log());
     // The rarely probed one renews: it is looked at when it is there again.
-    driver.link(1, State::NoAddress);
+    driver.link(1, LinkState::NoAddress);
     driver.run(1_100_100, |_, _| true);
     driver.link(1, road(1, 8));
     driver.run(1_200_000, |_, _| true);
@@ -881,7 +883,7 @@ fn d8_a_point_to_point_link_and_one_that_is_probed_rarely_are_no_exceptions() {
 
 /// Weather of 30 days from a seed: cables, gateways and providers that fail for seconds to hours, a network that
 /// flickers for an hour, and addresses that go for minutes. Every call of the script for which `call` has words, and when.
-fn month(setup: Setup, seed: u64, call: impl Fn(&imon::event::Event) -> Option<String>) -> Vec<String> {
+fn month(setup: FailoverSetup, seed: u64, call: impl Fn(&imon::event::Event) -> Option<String>) -> Vec<String> {
     let mut random = Random(seed);
     let mut driver = Driver::of(setup, [road(0, 2), road(1, 2)]);
     let (mut t, mut answers) = (0, [true, true]);
@@ -899,7 +901,7 @@ fn month(setup: Setup, seed: u64, call: impl Fn(&imon::event::Event) -> Option<S
             }
             1 => {
                 driver.run(t, |_, wan| answers[wan]);
-                driver.link(wan, [State::NoCarrier, State::Down, State::Missing][random.below(3) as usize]);
+                driver.link(wan, [LinkState::NoCarrier, LinkState::Down, LinkState::Missing][random.below(3) as usize]);
                 t += 1_000 + random.below(600_000);
                 driver.run(t, |_, wan| answers[wan]);
                 driver.link(wan, road(wan, 2));
@@ -924,7 +926,7 @@ fn digest(lines: &[String]) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn every_ten_seconds(prefer_first: bool) -> Setup {
+fn every_ten_seconds(prefer_first: bool) -> FailoverSetup {
     setup(Plan::new(MS * 10_000, 2, MS * 1000), prefer_first, MS * 10_000)
 }
 
@@ -946,12 +948,12 @@ impl Driver {
     }
 
     /// Another configuration is loaded, which differs in nothing that counts.
-    fn reload(&mut self, setup: Setup) {
+    fn reload(&mut self, setup: FailoverSetup) {
         let old = std::mem::replace(&mut self.monitor, Failover::new(setup, self.now));
         self.monitor.inherit(old);
         self.on_the_way.clear();
         let links = self.links;
-        self.see(&Seen::Links(&links), &mut |_, _| true);
+        self.see(&Observation::Links(&links), &mut |_, _| true);
     }
 }
 
@@ -1031,7 +1033,7 @@ fn d9_all_may_be_down_at_the_start_over_a_reload_and_over_a_suspend() {
     let at = log.iter().position(|line| line.starts_with("Both Primary")).unwrap();
     assert!(log[..at].iter().filter(|line| line.ends_with(": offline")).count() == 2, "{log:?}");
     // Links that are not there.
-    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [State::NoCarrier, State::Missing]);
+    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [LinkState::NoCarrier, LinkState::Missing]);
     driver.run(20_000, |_, _| true);
     driver.link(1, road(1, 2));
     driver.run(21_000, |_, _| true);
@@ -1040,10 +1042,10 @@ fn d9_all_may_be_down_at_the_start_over_a_reload_and_over_a_suspend() {
     let mut driver = Driver::new(usual(), true, MS * 10_000);
     driver.run(10_400, |_, _| true);
     driver.run(20_000, |_, _| false);
-    let adopted = Setup { adopted: Some(0), ..setup(usual(), true, MS * 10_000) };
+    let adopted = FailoverSetup { adopted: Some(0), ..setup(usual(), true, MS * 10_000) };
     driver.reload(adopted.clone());
     driver.run(30_000, |_, _| false);
-    driver.see(&Seen::Resumed, &mut |_, _| false);
+    driver.see(&Observation::Resumed, &mut |_, _| false);
     driver.run(35_000, |_, _| false);
     driver.reload(adopted.clone());
     driver.run(60_000, |t, wan| wan == 0 && t > 39_950);
@@ -1057,15 +1059,16 @@ fn d9_all_may_be_down_at_the_start_over_a_reload_and_over_a_suspend() {
 #[test]
 fn d9_one_that_is_degraded_or_away_for_a_moment_is_still_internet() {
     let quality = Quality { loss: Some(Limit { most: 0.2, again: 0.1 }), rtt: None };
-    let mut driver = Driver::of(Setup { quality, ..setup(usual(), false, MS * 10_000) }, [road(0, 2), road(1, 2)]);
+    let mut driver =
+        Driver::of(FailoverSetup { quality, ..setup(usual(), false, MS * 10_000) }, [road(0, 2), road(1, 2)]);
     driver.run(100_000, |t, wan| if wan == 1 { t < 20_000 } else { t < 30_000 || t % 1000 != 0 });
     assert_eq!(driver.condition(0), Condition::Degraded);
-    driver.link(0, State::NoAddress);
+    driver.link(0, LinkState::NoAddress);
     driver.run(100_250, |_, _| false);
     driver.link(0, road(0, 2));
     driver.run(120_000, |t, wan| wan == 0 && t % 1000 != 0);
     assert_eq!((driver.both_down(), restored(&driver).len()), (0, 0), "{:?}", driver.log());
-    driver.link(0, State::NoAddress);
+    driver.link(0, LinkState::NoAddress);
     driver.run(121_000, |_, _| false);
     assert_eq!((driver.both_down(), restored(&driver).len()), (1, 0), "{:?}", driver.log());
     driver.link(0, road(0, 2));
@@ -1084,8 +1087,8 @@ fn d9_every_offline_line_has_its_reason_right_before_it() {
             driver.run(t * 5_000, |_, wan| answers[wan]);
             let wan = random.below(2) as usize;
             match random.below(4) {
-                0 => driver.link(wan, State::NoCarrier),
-                1 => driver.link(wan, State::NoAddress),
+                0 => driver.link(wan, LinkState::NoCarrier),
+                1 => driver.link(wan, LinkState::NoAddress),
                 2 => driver.link(wan, road(wan, 2)),
                 _ => answers[wan] = !answers[wan],
             }
@@ -1172,7 +1175,7 @@ fn d10_each_switch_is_told_with_the_reason_for_it_however_often_there_is_one() {
 
 #[test]
 fn d10_the_only_network_that_comes_and_goes_is_summed_up_and_scripts_hear_of_each_time() {
-    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [road(0, 2), State::NoCarrier]);
+    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [road(0, 2), LinkState::NoCarrier]);
     driver.run(10_400, |_, _| true);
     let mark = driver.said.len();
     driver.run(3_600_000, |t, _| (t / 1000) % 6 < 3);
@@ -1203,7 +1206,7 @@ fn d11_a_gateway_that_has_never_answered_may_be_deaf_and_the_setting_is_named() 
     // Neither is one whose cable is out, nor one with targets of its own.
     let mut setup = setup(usual(), true, MS * 10_000);
     setup.wans[1].by_gateway = false;
-    let mut driver = Driver::of(setup, [State::NoCarrier, road(1, 2)]);
+    let mut driver = Driver::of(setup, [LinkState::NoCarrier, road(1, 2)]);
     driver.run(5_000, |_, _| false);
     assert_eq!([driver.monitor.advice(0), driver.monitor.advice(1)], [None, None]);
     assert!(!driver.log().iter().any(|line| line.contains("set primary-ping")), "{:?}", driver.log());
@@ -1225,7 +1228,7 @@ fn v11_without_the_key_a_month_of_calls_is_byte_for_byte_that_of_3_0_0() {
         assert_eq!((without.len(), digest(&without)), (count, gold), "prefer-primary {prefer}, seed {seed}");
         let remind = Some(MS * 600_000);
         let with = |event: &imon::event::Event| event.call(&imon::event::ON_REQUEST).map(in_words);
-        let with = month(Setup { remind, ..every_ten_seconds(prefer) }, seed, with);
+        let with = month(FailoverSetup { remind, ..every_ten_seconds(prefer) }, seed, with);
         let new = |line: &&String| imon::event::ON_REQUEST.iter().any(|name| line.contains(&format!(" {name} ")));
         for name in imon::event::ON_REQUEST {
             assert!(with.iter().any(|line| line.contains(&format!(" {name} "))), "seed {seed}: no {name}");
@@ -1259,7 +1262,7 @@ fn v11_each_change_of_a_network_has_one_call_whether_or_not_there_is_a_switch() 
 #[test]
 fn v11_reminders_come_while_an_outage_lasts_also_one_from_the_start_and_over_a_reload() {
     let reminding =
-        |every: u32| Setup { remind: Some(MS * every), adopted: Some(1), ..setup(usual(), true, MS * 10_000) };
+        |every: u32| FailoverSetup { remind: Some(MS * every), adopted: Some(1), ..setup(usual(), true, MS * 10_000) };
     let reminders = |driver: &Driver| -> Vec<(u64, u32)> {
         let count = |(at, what): &(u64, What)| match what {
             What::WanReminder { count, .. } => Some((*at, *count)),
@@ -1267,7 +1270,7 @@ fn v11_reminders_come_while_an_outage_lasts_also_one_from_the_start_and_over_a_r
         };
         driver.said.iter().filter_map(count).collect()
     };
-    let mut driver = Driver::of(reminding(600_000), [State::NoCarrier, road(1, 2)]);
+    let mut driver = Driver::of(reminding(600_000), [LinkState::NoCarrier, road(1, 2)]);
     driver.run(1_300_000, |_, _| true);
     assert_eq!(reminders(&driver), [(600_000, 1), (1_200_000, 2)]);
     driver.reload(reminding(600_000));
@@ -1288,9 +1291,9 @@ fn v11_reminders_come_while_an_outage_lasts_also_one_from_the_start_and_over_a_r
         log.contains(&"Primary Network net0 (wan0) is still offline, for 0 days 0 hours, 10 minutes 0 seconds".into())
     );
     // A renewal that becomes an outage is reminded of from its beginning, a renewal never.
-    let mut driver = Driver::of(Setup { adopted: None, ..reminding(200) }, [road(0, 2), road(1, 2)]);
+    let mut driver = Driver::of(FailoverSetup { adopted: None, ..reminding(200) }, [road(0, 2), road(1, 2)]);
     driver.run(10_500, |_, _| true);
-    driver.link(0, State::NoAddress);
+    driver.link(0, LinkState::NoAddress);
     driver.run(10_790, |_, _| true);
     assert_eq!(reminders(&driver), []);
     driver.run(11_000, |_, _| true);
@@ -1323,7 +1326,7 @@ fn schedule(seed: u64) {
     let idle = (random.below(4) == 0).then_some(MS * 30_000);
     let hold_down = MS * 1000 * random.below(15) as u32;
     let adopted = [None, None, Some(0), Some(1)][random.below(4) as usize];
-    let setup = Setup { idle_interval: idle, adopted, ..setup(usual(), random.below(2) == 0, hold_down) };
+    let setup = FailoverSetup { idle_interval: idle, adopted, ..setup(usual(), random.below(2) == 0, hold_down) };
     let mut kernel = Kernel::new();
     if let Some(wan) = adopted {
         kernel.make(Some(wan));
@@ -1356,7 +1359,8 @@ fn schedule(seed: u64) {
         if ours > 1 {
             fail("two defaults of ours");
         }
-        let led = driver.route.filter(|wan| matches!(driver.links[*wan], State::Ready(_)) && driver.refuses.is_none());
+        let led =
+            driver.route.filter(|wan| matches!(driver.links[*wan], LinkState::Ready(_)) && driver.refuses.is_none());
         if led.is_some() && (ours != 1 || driver.kernel.way() != led) {
             fail("traffic does not go where it is led");
         }
@@ -1381,7 +1385,7 @@ fn schedule(seed: u64) {
                 format!("{t}: {wan} has the address {host:?}")
             }
             3 => {
-                driver.see(&Seen::Resumed, &mut |_, wan| answers[wan]);
+                driver.see(&Observation::Resumed, &mut |_, wan| answers[wan]);
                 since = [t, t];
                 format!("{t}: suspended")
             }
@@ -1415,7 +1419,7 @@ fn schedule(seed: u64) {
         });
         driver.hear();
         for wan in 0..2 {
-            let now = answers[wan] && matches!(driver.links[wan], State::Ready(_));
+            let now = answers[wan] && matches!(driver.links[wan], LinkState::Ready(_));
             if now != works[wan] {
                 (works[wan], since[wan]) = (now, t);
             }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use driver::*;
 use imon::base::time::{Clock, Instant, Wall, in_words};
 use imon::event::{Outage, What};
-use imon::monitor::Seen;
+use imon::monitor::Observation;
 use imon::monitor::ping::Ping;
-use imon::monitor::updown::{State, Updown};
-use imon::probe::{About, AskId, ProbeId, Reason};
+use imon::monitor::updown::{Reachability, Updown};
+use imon::probe::{AskId, OpinionQuestion, ProbeId, Reason};
 
 fn silent_between(begin: f64, end: f64) -> Box<dyn FnMut(Instant, u32) -> Fate> {
     Box::new(
@@ -89,7 +89,7 @@ fn b47_a_host_slower_than_pingwait_is_offline_and_says_that_its_replies_come_lat
     let mut w = driver(updown(plan(10.0, 2, 1.0), &[], false));
     w.hosts = Box::new(|_, _| Fate::Reply(ms(1200)));
     w.run_until(at(9.0));
-    let State::Offline(_, reason) = w.updown().state() else { panic!("{:?}", w.log()) };
+    let Reachability::Offline(_, reason) = w.updown().state() else { panic!("{:?}", w.log()) };
     assert_eq!(*reason, Reason::Late(ms(1200)));
     assert!(w.updown().checker_status().0.counters.late >= 2);
 }
@@ -143,11 +143,11 @@ fn one_lost_probe_of_two_is_no_outage() {
 fn dns_says(
     name: &'static [&'static str],
     invalid: &'static [&'static str],
-) -> Box<dyn FnMut(Instant, About) -> DnsFate> {
-    Box::new(move |_, about| Some((ms(20), addresses(if about == About::Name { name } else { invalid }))))
+) -> Box<dyn FnMut(Instant, OpinionQuestion) -> DnsFate> {
+    Box::new(move |_, about| Some((ms(20), addresses(if about == OpinionQuestion::Name { name } else { invalid }))))
 }
 
-fn refuted(dns: Box<dyn FnMut(Instant, About) -> DnsFate>) -> Vec<String> {
+fn refuted(dns: Box<dyn FnMut(Instant, OpinionQuestion) -> DnsFate>) -> Vec<String> {
     let mut w = driver(updown(plan(10.0, 2, 1.0), &[], true));
     w.hosts = silent_between(5.0, 1000.0);
     w.dns = dns;
@@ -179,7 +179,7 @@ fn b31_made_up_dns_answers_do_not_refute() {
     assert_eq!(refuted(dns_says(&[], &[])), offline);
     assert_eq!(refuted(Box::new(|_, _| None)), offline);
     assert_eq!(refuted(Box::new(|_, _| Some((ms(1), Err("port closed".into()))))), offline);
-    let only_name = |_, about| (about == About::Name).then(|| (ms(20), addresses(&["20.70.246.20"])));
+    let only_name = |_, about| (about == OpinionQuestion::Name).then(|| (ms(20), addresses(&["20.70.246.20"])));
     assert_eq!(refuted(Box::new(only_name)), offline);
 }
 
@@ -195,7 +195,8 @@ fn dns_alone_can_end_an_outage_as_in_v299() {
     let mut w = driver(updown(plan(10.0, 2, 1.0), &[], true));
     w.hosts = silent_between(0.0, 1000.0);
     w.dns = Box::new(|now, about| {
-        (now > at(30.0)).then(|| (ms(20), addresses(if about == About::Name { &["20.70.246.20"] } else { &[] })))
+        (now > at(30.0))
+            .then(|| (ms(20), addresses(if about == OpinionQuestion::Name { &["20.70.246.20"] } else { &[] })))
     });
     w.run_until(at(60.0));
     let log = w.log();
@@ -293,7 +294,7 @@ fn a_healthy_address_with_one_probe_a_check_asks_no_name_server() {
     w.hosts = silent_between(95.0, 105.0);
     w.dns = Box::new(move |_, about| {
         count.set(count.get() + 1);
-        Some((ms(20), addresses(if about == About::Name { &["20.70.246.20"] } else { &[] })))
+        Some((ms(20), addresses(if about == OpinionQuestion::Name { &["20.70.246.20"] } else { &[] })))
     });
     w.run_until(at(200.0));
     assert_eq!(asked.get(), 2, "one bad check, two questions");
@@ -305,7 +306,7 @@ fn a_suspend_is_no_outage() {
     let mut w = driver(updown(plan(10.0, 2, 1.0), &[], false));
     w.hosts = silent_between(20.0, 20.6);
     w.run_until(at(20.5));
-    w.see(&Seen::Resumed);
+    w.see(&Observation::Resumed);
     w.run_until(at(60.0));
     assert_eq!(w.log(), ["0.0 Monitored IP 1.1.1.1 online"]);
 }
@@ -319,7 +320,7 @@ fn replies_that_came_in_time_are_no_outage_however_late_they_are_read() {
     w.run_until(at(1.2));
     for check in [1, 2] {
         w.now = at(4.0);
-        w.see(&Seen::Reply(ProbeId { owner: TARGET, check, index: 0 }, ms(20)));
+        w.see(&Observation::Reply(ProbeId { owner: TARGET, check, index: 0 }, ms(20)));
     }
     w.hosts = Box::new(|_, _| Fate::Reply(ms(20)));
     w.run_until(at(20.0));
@@ -330,7 +331,7 @@ fn replies_that_came_in_time_are_no_outage_however_late_they_are_read() {
     w.run_until(at(1.2));
     for index in [0, 1] {
         w.now = at(4.0);
-        w.see(&Seen::Reply(ProbeId { owner: TARGET, check: 1, index }, ms(20)));
+        w.see(&Observation::Reply(ProbeId { owner: TARGET, check: 1, index }, ms(20)));
     }
     w.run_until(at(5.0));
     assert!(w.log()[0].contains("State:True") && w.log()[0].contains("loss:0.0"), "{:?}", w.log());
@@ -347,9 +348,11 @@ fn an_opinion_that_came_in_time_counts_however_late_it_is_read() {
     });
     w.run_until(at(1.9));
     w.now = at(5.0);
-    w.see(&Seen::Reply(ProbeId { owner: TARGET, check: 1, index: 0 }, ms(21)));
-    for (about, answer) in [(About::Name, addresses(&["20.70.246.20"])), (About::Invalid, addresses(&[]))] {
-        w.see(&Seen::Answer { id: AskId { server: 1, check: 2, about }, answer: &answer, own: &[] });
+    w.see(&Observation::Reply(ProbeId { owner: TARGET, check: 1, index: 0 }, ms(21)));
+    for (about, answer) in
+        [(OpinionQuestion::Name, addresses(&["20.70.246.20"])), (OpinionQuestion::Invalid, addresses(&[]))]
+    {
+        w.see(&Observation::Answer { id: AskId { server: 1, check: 2, about }, answer: &answer, own: &[] });
     }
     assert!(w.log().iter().all(|line| !line.ends_with("offline")), "{:?}", w.log());
 }
@@ -359,7 +362,7 @@ fn another_hosts_name_that_is_looked_up_first_costs_no_probe() {
     for other in [1, 2] {
         let mut w = driver(updown(plan(10.0, 1, 1.0), &["router.lan"], true));
         // What it wants before it has run is carried out by nobody.
-        w.see(&Seen::Hold(other));
+        w.see(&Observation::Hold(other));
         assert_eq!(w.probes, []);
         w.run_until(at(5.0));
         assert_eq!(w.log()[0], "0.0 Monitored IP 1.1.1.1 online");
@@ -443,11 +446,11 @@ fn a_thousand_ping_targets_are_spread_over_the_interval() {
 fn ping_targets_stay_spread_after_a_suspend_and_when_their_names_are_found_at_once() {
     let targets: Vec<_> = (0..10).map(|i| format!("t{i}.example").as_str().into()).collect();
     let mut w = Driver::new(driver::Machine::Ping(Ping::new(0, &targets, plan(10.0, 1, 1.0), at(0.0))));
-    (0..10).for_each(|owner| w.see(&Seen::Hold(owner)));
+    (0..10).for_each(|owner| w.see(&Observation::Hold(owner)));
     w.run_until(at(0.3));
-    (0..10).for_each(|owner| w.see(&Seen::Ready(owner)));
+    (0..10).for_each(|owner| w.see(&Observation::Ready(owner)));
     w.run_until(at(12.0));
-    w.see(&Seen::Resumed);
+    w.see(&Observation::Resumed);
     w.run_until(at(25.0));
     let starts: Vec<f64> = w.probes.iter().map(|(t, _)| seconds(*t)).collect();
     let names = (0..12).map(|i| f64::from(i) + 0.3);
@@ -534,8 +537,8 @@ fn in_bad_weather_nothing_is_claimed_that_the_probes_did_not_show() {
         });
         w.run_until(at(3000.0));
         if r.chance(0.3) {
-            w.see(&Seen::Resumed);
-            w.see(&Seen::CheckNow);
+            w.see(&Observation::Resumed);
+            w.see(&Observation::CheckNow);
             w.run_until(at(3600.0));
         }
         let mut offline: Option<Instant> = None;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use imon::engine::world::Delivery;
 use imon::kernel::news::News;
 use imon::kernel::{Change, Hop, MAIN, PROTOCOL, Picture, Route, Rule};
-use imon::routing::{Gateway, Policy, State, View, Wan};
+use imon::routing::{GatewaySource, LinkState, Policy, RoutingView, Uplink};
 use imon::sys::netlink::{Events, Requests};
 use imon::sys::poll::Poll;
 use imon_lab::Lab;
@@ -276,9 +276,9 @@ fn way() {
 /// The plan, carried out by the real kernel.
 fn planned() {
     let mut requests = Requests::open().unwrap();
-    let wan = |device: &str, gateway| Wan {
+    let wan = |device: &str, gateway| Uplink {
         device: device.into(),
-        gateway: Gateway::Fixed(gateway),
+        gateway: GatewaySource::Fixed(gateway),
         targets: Vec::new(),
         remembered: None,
     };
@@ -289,12 +289,12 @@ fn planned() {
     let before = others(&look(&mut requests));
     for chosen in [0, 1, 0, 1] {
         let picture = look(&mut requests);
-        assert!(matches!(policy.state(chosen, &View::from(&picture)), Some(State::Ready(_))));
-        for change in policy.changes(Some(chosen), &View::from(&picture)) {
+        assert!(matches!(policy.state(chosen, &RoutingView::from(&picture)), Some(LinkState::Ready(_))));
+        for change in policy.changes(Some(chosen), &RoutingView::from(&picture)) {
             requests.make(&change).unwrap();
         }
         let picture = look(&mut requests);
-        assert_eq!(policy.changes(Some(chosen), &View::from(&picture)), [], "the kernel has what was planned");
+        assert_eq!(policy.changes(Some(chosen), &RoutingView::from(&picture)), [], "the kernel has what was planned");
         let gateway = |r: Route| r.hop().unwrap().gateway;
         let way = requests.way(Ipv4Addr::new(198, 51, 100, 200)).unwrap();
         assert_eq!((way.table, gateway(way)), (policy.table(), Some([GATEWAY1, GATEWAY2][chosen])));
@@ -302,7 +302,7 @@ fn planned() {
         assert_eq!(picture.routes.iter().filter(|r| r.is_ours() && r.table == MAIN).count(), 1);
     }
     let picture = look(&mut requests);
-    for change in policy.farewell(true, &View::from(&picture)) {
+    for change in policy.farewell(true, &RoutingView::from(&picture)) {
         requests.make(&change).unwrap();
     }
     let after = look(&mut requests);

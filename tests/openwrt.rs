@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use imon::config::{Key, Kind, edit, schema};
+use imon::config::{Key, ValueKind, edit, schema};
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -102,23 +102,23 @@ fn quoted(text: &str) -> String {
 fn sample(key: &Key) -> Vec<String> {
     let one = |text: &str| vec![text.to_owned()];
     match key.kind {
-        Kind::Flag => one("1"),
-        Kind::Seconds { min, .. } => one(&min.max(0.5).to_string()),
-        Kind::Count { min, .. } => one(&min.max(2).to_string()),
-        Kind::Number { .. } => one("7.5"),
-        Kind::Text { .. } | Kind::Remark => one(r#"it's "a" \ $(reboot) `x` é"#),
-        Kind::Path => one("/usr/bin/my script"),
-        Kind::Device => one("wan1"),
-        Kind::Host | Kind::Gateway => one("192.0.2.1"),
-        Kind::Name => one("example.com"),
-        Kind::Word(words) => one(words[0]),
-        Kind::Instance => one("main"),
-        Kind::Hosts { .. } => vec!["192.0.2.1".into(), "example.com".into()],
-        Kind::Targets { .. } => vec!["dns:192.0.2.1".into(), "tcp:192.0.2.1:443".into()],
-        Kind::Sources { .. } => vec!["dns:google".into(), "dns:opendns".into()],
-        Kind::Events => vec!["failover-offline".into(), "failover-remind".into()],
-        Kind::Families => vec!["4".into(), "6".into()],
-        Kind::Updates { .. } => vec![
+        ValueKind::Flag => one("1"),
+        ValueKind::Seconds { min, .. } => one(&min.max(0.5).to_string()),
+        ValueKind::Count { min, .. } => one(&min.max(2).to_string()),
+        ValueKind::Number { .. } => one("7.5"),
+        ValueKind::Text { .. } | ValueKind::Remark => one(r#"it's "a" \ $(reboot) `x` é"#),
+        ValueKind::Path => one("/usr/bin/my script"),
+        ValueKind::Device => one("wan1"),
+        ValueKind::Host | ValueKind::Gateway => one("192.0.2.1"),
+        ValueKind::Name => one("example.com"),
+        ValueKind::Word(words) => one(words[0]),
+        ValueKind::Instance => one("main"),
+        ValueKind::Hosts { .. } => vec!["192.0.2.1".into(), "example.com".into()],
+        ValueKind::Targets { .. } => vec!["dns:192.0.2.1".into(), "tcp:192.0.2.1:443".into()],
+        ValueKind::Sources { .. } => vec!["dns:google".into(), "dns:opendns".into()],
+        ValueKind::Events => vec!["failover-offline".into(), "failover-remind".into()],
+        ValueKind::Families => vec!["4".into(), "6".into()],
+        ValueKind::Updates { .. } => vec![
             r#"{"type": "url", "url": "http://x.example/?ip={ip}", "hostnames": ["a.example"]}"#.into(),
             r#"{"type": "dyndns2", "server": "https://x.example", "user": "it's me"}"#.into(),
         ],
@@ -147,14 +147,14 @@ fn every_setting_gets_through() {
             .unwrap_or_else(|| panic!("{}.{} is not in {json}\n{done:?}", key.section, key.name));
         let found: serde_json::Value = serde_json::from_str(&raw).unwrap();
         let wanted: serde_json::Value = match key.kind {
-            Kind::Updates { .. } => {
+            ValueKind::Updates { .. } => {
                 values.iter().map(|v| serde_json::from_str::<serde_json::Value>(v).unwrap()).collect()
             }
             _ if values.len() > 1 => values.into(),
             _ => values[0].clone().into(),
         };
         assert_eq!(found, wanted, "{json}");
-        if !matches!(key.kind, Kind::Updates { .. }) {
+        if !matches!(key.kind, ValueKind::Updates { .. }) {
             assert_eq!(edit::check(key, &raw), Ok(()), "{json}");
         }
     }

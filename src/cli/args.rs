@@ -32,13 +32,13 @@ pub(super) enum Command {
         nosyslog: bool,
     },
     /// Say why the internet is down.
-    Check(check::Ask),
+    Check(check::CheckRequest),
     /// Make or change a configuration.
-    Configure(configure::Ask),
+    Configure(configure::ConfigureRequest),
     /// Check the configuration.
     CheckConfig(Selection),
     /// Ask for the external address.
-    ExternalIp(Ask),
+    ExternalIp(ExternalIpArgs),
     /// Known answers, on this processor; `true`: a panic instead. Not for people.
     SelfTest(bool),
     /// Make one web request, as standard input says; with `true` its result is kept. Not for people.
@@ -56,7 +56,7 @@ pub(super) enum Command {
 
 /// How to ask for the external address.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Ask {
+pub(super) struct ExternalIpArgs {
     /// `--source`; none: the default ones.
     pub(super) sources: Vec<String>,
     /// `--family`.
@@ -73,7 +73,7 @@ pub(super) struct Ask {
 
 /// What the arguments mean.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Parsed {
+pub(super) enum Invocation {
     /// Do it.
     Command(Command),
     /// Print this and end well.
@@ -112,7 +112,7 @@ struct CheckConfig {
 
 /// says why the internet is down.
 #[derive(FromArgs)]
-struct Check {
+struct CheckArgs {
     /// instance
     #[argh(option)]
     instance: Option<String>,
@@ -309,7 +309,7 @@ Events: ";
 const COMMANDS: [&str; 5] = ["check", "configure", "check-config", "test-action", "external-ip"];
 
 /// Reads the arguments (without the program's name).
-pub(super) fn parse(words: &[String]) -> Parsed {
+pub(super) fn parse(words: &[String]) -> Invocation {
     let first = words.iter().position(|w| !w.starts_with('-'));
     // An option's value is not a command.
     let command = first.filter(|at| *at == 0).and_then(|at| words.get(at)).map(String::as_str);
@@ -321,25 +321,25 @@ pub(super) fn parse(words: &[String]) -> Parsed {
         Some("external-ip") => external_ip(words.get(1..).unwrap_or_default()),
         // What the daemon starts itself by.
         Some(worker::ARGUMENT) => {
-            Parsed::Command(Command::WebWorker(words.get(1).is_some_and(|word| word == "record")))
+            Invocation::Command(Command::WebWorker(words.get(1).is_some_and(|word| word == "record")))
         }
-        Some(writer::ARGUMENT) => Parsed::Command(Command::FileWriter),
-        Some("self-test") => Parsed::Command(Command::SelfTest(words.get(1).is_some_and(|word| word == "panic"))),
+        Some(writer::ARGUMENT) => Invocation::Command(Command::FileWriter),
+        Some("self-test") => Invocation::Command(Command::SelfTest(words.get(1).is_some_and(|word| word == "panic"))),
         Some("help") => match words.get(1).filter(|word| COMMANDS.contains(&word.as_str())) {
             Some(command) => parse(&[command.clone(), "--help".to_owned()]),
-            None => Parsed::Show(HELP.to_owned()),
+            None => Invocation::Show(HELP.to_owned()),
         },
         Some(other) => {
             let begins = COMMANDS.iter().copied().find(|command| command.starts_with(other) && !other.is_empty());
             let near = begins.or_else(|| nearest(other, COMMANDS));
             let hint = near.map_or_else(String::new, |near| format!(" Did you mean '{near}'?"));
-            Parsed::Wrong(format!("Unknown command '{}'.{hint} See 'imon --help'.", Clean(other)))
+            Invocation::Wrong(format!("Unknown command '{}'.{hint} See 'imon --help'.", Clean(other)))
         }
         None => run(words),
     }
 }
 
-fn run(words: &[String]) -> Parsed {
+fn run(words: &[String]) -> Invocation {
     let options = ["--instance", "--config", "--addping"];
     let parsed = read::<Run>(words, &options, &["--nosyslog", "--version"], HELP, "imon --help");
     parsed.unwrap_or_else(|r| {
@@ -348,11 +348,11 @@ fn run(words: &[String]) -> Parsed {
     })
 }
 
-fn check(words: &[String]) -> Parsed {
+fn check(words: &[String]) -> Invocation {
     const SEE: &str = "imon check --help";
     const ALL: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
     let options = ["--instance", "--config", "--target"];
-    let parsed = read::<Check>(words, &options, &["--offline", "--json"], HELP_CHECK, SEE);
+    let parsed = read::<CheckArgs>(words, &options, &["--offline", "--json"], HELP_CHECK, SEE);
     parsed.unwrap_or_else(|c| {
         let mut targets = Vec::new();
         for text in c.target {
@@ -360,7 +360,7 @@ fn check(words: &[String]) -> Parsed {
                 Ok(address) => {
                     let address = address.to_canonical();
                     if address.is_loopback() || address.is_multicast() || address.is_unspecified() || address == ALL {
-                        return Parsed::Wrong(format!(
+                        return Invocation::Wrong(format!(
                             "--target is the address of one host elsewhere, not {address}. See '{SEE}'."
                         ));
                     }
@@ -369,29 +369,36 @@ fn check(words: &[String]) -> Parsed {
                     }
                 }
                 Err(_) => {
-                    return Parsed::Wrong(format!("--target is an IP address, not '{}'. See '{SEE}'.", Clean(&text)));
+                    return Invocation::Wrong(format!(
+                        "--target is an IP address, not '{}'. See '{SEE}'.",
+                        Clean(&text)
+                    ));
                 }
             }
         }
         let selection = Selection { instance: c.instance, config: c.config, addping: None };
         let (json, offline) = (c.json, c.offline);
-        checked(selection, |selection| Command::Check(check::Ask { selection, json, offline, targets }))
+        checked(selection, |selection| Command::Check(check::CheckRequest { selection, json, offline, targets }))
     })
 }
 
 /// Also for the program when it is called `imon-configure`.
-pub(super) fn configure(words: &[String]) -> Parsed {
+pub(super) fn configure(words: &[String]) -> Invocation {
     let see = "imon configure --help";
     let parsed = read::<Configure>(words, &["--instance", "--set"], &["--print"], HELP_CONFIGURE, see);
     parsed.unwrap_or_else(|c| {
         if c.print && !c.set.is_empty() {
-            return Parsed::Wrong(format!("--print and --set exclude each other. See '{see}'."));
+            return Invocation::Wrong(format!("--print and --set exclude each other. See '{see}'."));
         }
-        Parsed::Command(Command::Configure(configure::Ask { instance: c.instance, set: c.set, print: c.print }))
+        Invocation::Command(Command::Configure(configure::ConfigureRequest {
+            instance: c.instance,
+            set: c.set,
+            print: c.print,
+        }))
     })
 }
 
-fn check_config(words: &[String]) -> Parsed {
+fn check_config(words: &[String]) -> Invocation {
     let parsed =
         read::<CheckConfig>(words, &["--instance", "--config"], &[], HELP_CHECK_CONFIG, "imon check-config --help");
     parsed.unwrap_or_else(|c| {
@@ -399,7 +406,7 @@ fn check_config(words: &[String]) -> Parsed {
     })
 }
 
-fn test_action(words: &[String]) -> Parsed {
+fn test_action(words: &[String]) -> Invocation {
     // Three of them fit a line.
     let names: Vec<String> = crate::event::Event::names().chunks(3).map(|names| names.join(", ")).collect();
     let names = names.join(",\n        ");
@@ -411,25 +418,32 @@ fn test_action(words: &[String]) -> Parsed {
     })
 }
 
-fn external_ip(words: &[String]) -> Parsed {
+fn external_ip(words: &[String]) -> Invocation {
     const SEE: &str = "imon external-ip --help";
     let options = ["--source", "--family", "--bind", "--ca-file"];
     let parsed = read::<ExternalIp>(words, &options, &["--all", "--json"], HELP_EXTERNAL_IP, SEE);
     parsed.unwrap_or_else(|e| {
         let family = e.family.as_deref().unwrap_or("4");
         let Some(family) = Family::parse(family) else {
-            return Parsed::Wrong(format!("--family is 4 or 6, not '{}'. See '{SEE}'.", Clean(family)));
+            return Invocation::Wrong(format!("--family is 4 or 6, not '{}'. See '{SEE}'.", Clean(family)));
         };
         let (sources, bind, ca_file) = (e.source, e.bind, e.ca_file);
-        Parsed::Command(Command::ExternalIp(Ask { sources, family, bind, ca_file, all: e.all, json: e.json }))
+        Invocation::Command(Command::ExternalIp(ExternalIpArgs {
+            sources,
+            family,
+            bind,
+            ca_file,
+            all: e.all,
+            json: e.json,
+        }))
     })
 }
 
-fn checked(selection: Selection, command: impl FnOnce(Selection) -> Command) -> Parsed {
+fn checked(selection: Selection, command: impl FnOnce(Selection) -> Command) -> Invocation {
     if selection.instance.is_some() && selection.config.is_some() {
-        return Parsed::Wrong("--instance and --config exclude each other: each names a configuration".to_owned());
+        return Invocation::Wrong("--instance and --config exclude each other: each names a configuration".to_owned());
     }
-    Parsed::Command(command(selection))
+    Invocation::Command(command(selection))
 }
 
 /// Reads the words of one command. `Ok` is what to say instead of running it.
@@ -439,13 +453,13 @@ fn read<T: FromArgs>(
     without: &[&str],
     help: &str,
     see: &str,
-) -> Result<Parsed, T> {
+) -> Result<Invocation, T> {
     let known: Vec<&str> = with_value.iter().chain(without).copied().collect();
     let mut plain = Vec::new();
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
         if word == "-h" || word == "--help" {
-            return Ok(Parsed::Show(help.to_owned()));
+            return Ok(Invocation::Show(help.to_owned()));
         }
         if !word.starts_with('-') {
             plain.push(word.clone());
@@ -455,20 +469,20 @@ fn read<T: FromArgs>(
         let Some(name) = complete(name, &known) else {
             let near = nearest(name.trim_start_matches('-'), known.iter().map(|k| k.trim_start_matches('-')));
             let hint = near.map_or_else(String::new, |near| format!(" Did you mean '--{near}'?"));
-            return Ok(Parsed::Wrong(format!("Unknown option '{}'.{hint} See '{see}'.", Clean(name))));
+            return Ok(Invocation::Wrong(format!("Unknown option '{}'.{hint} See '{see}'.", Clean(name))));
         };
         if name == "--version" {
-            return Ok(Parsed::Show(format!("imon {}\n", env!("CARGO_PKG_VERSION"))));
+            return Ok(Invocation::Show(format!("imon {}\n", env!("CARGO_PKG_VERSION"))));
         }
         plain.push(name.to_owned());
         if with_value.contains(&name) {
             // `--instance --nosyslog` forgets the name. A name that begins so can be given with `=`.
             let Some(value) = value.or_else(|| words.next_if(|next| !next.starts_with('-')).cloned()) else {
-                return Ok(Parsed::Wrong(format!("Option '{name}' needs a value. See '{see}'.")));
+                return Ok(Invocation::Wrong(format!("Option '{name}' needs a value. See '{see}'.")));
             };
             plain.push(value);
         } else if value.is_some() {
-            return Ok(Parsed::Wrong(format!("Option '{name}' takes no value. See '{see}'.")));
+            return Ok(Invocation::Wrong(format!("Option '{name}' takes no value. See '{see}'.")));
         }
     }
     let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
@@ -476,7 +490,7 @@ fn read<T: FromArgs>(
         Ok(value) => Err(value),
         Err(early) => {
             let first = early.output.lines().find(|l| !l.trim().is_empty()).unwrap_or("The arguments are wrong");
-            Ok(Parsed::Wrong(format!("{}. See '{see}'.", Clean(first.trim_end_matches('.')))))
+            Ok(Invocation::Wrong(format!("{}. See '{see}'.", Clean(first.trim_end_matches('.')))))
         }
     }
 }
@@ -496,14 +510,14 @@ mod tests {
         line.split(' ').filter(|w| !w.is_empty()).map(str::to_owned).collect()
     }
 
-    fn instance(name: Option<&str>, nosyslog: bool) -> Parsed {
+    fn instance(name: Option<&str>, nosyslog: bool) -> Invocation {
         let selection = Selection { instance: name.map(str::to_owned), ..Selection::default() };
-        Parsed::Command(Command::Run { selection, nosyslog })
+        Invocation::Command(Command::Run { selection, nosyslog })
     }
 
     fn wrong(line: &str) -> String {
         match parse(&words(line)) {
-            Parsed::Wrong(text) => text,
+            Invocation::Wrong(text) => text,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -522,10 +536,13 @@ mod tests {
     #[test]
     fn commands_and_their_options() {
         let selection = Selection { config: Some("/x".to_owned()), ..Selection::default() };
-        assert_eq!(parse(&words("check-config --config /x")), Parsed::Command(Command::CheckConfig(selection.clone())));
+        assert_eq!(
+            parse(&words("check-config --config /x")),
+            Invocation::Command(Command::CheckConfig(selection.clone()))
+        );
         let event = Some("updown-offline".to_owned());
         let command = Command::TestAction { selection, event };
-        assert_eq!(parse(&words("test-action updown-offline --config=/x")), Parsed::Command(command));
+        assert_eq!(parse(&words("test-action updown-offline --config=/x")), Invocation::Command(command));
     }
 
     #[test]
@@ -539,7 +556,7 @@ mod tests {
             ("self-test panic".to_owned(), Command::SelfTest(true)),
             ("self-test other".to_owned(), Command::SelfTest(false)),
         ] {
-            assert_eq!(parse(&words(&line)), Parsed::Command(command), "{line}");
+            assert_eq!(parse(&words(&line)), Invocation::Command(command), "{line}");
         }
     }
 
@@ -547,7 +564,7 @@ mod tests {
     fn what_excludes_each_other_is_fine_alone() {
         let ask = |set: &[&str], print| {
             let set = set.iter().map(|&text| text.to_owned()).collect();
-            Parsed::Command(Command::Configure(configure::Ask { instance: None, set, print }))
+            Invocation::Command(Command::Configure(configure::ConfigureRequest { instance: None, set, print }))
         };
         assert_eq!(parse(&words("configure")), ask(&[], false));
         assert_eq!(parse(&words("configure --print")), ask(&[], true));
@@ -556,14 +573,14 @@ mod tests {
         for command in ["", "check", "check-config", "test-action x"] {
             let text = wrong(&format!("{command} --instance a --config b"));
             assert!(text.starts_with("--instance and --config exclude each other"), "{command}: {text}");
-            assert!(matches!(parse(&words(&format!("{command} --config b"))), Parsed::Command(_)), "{command}");
+            assert!(matches!(parse(&words(&format!("{command} --config b"))), Invocation::Command(_)), "{command}");
         }
     }
 
     #[test]
     fn a_target_is_the_address_of_one_host_elsewhere() {
         let check = |line: &str| match parse(&words(line)) {
-            Parsed::Command(Command::Check(ask)) => (ask.targets, ask.json, ask.offline),
+            Invocation::Command(Command::Check(ask)) => (ask.targets, ask.json, ask.offline),
             other => panic!("{line}: {other:?}"),
         };
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
@@ -582,7 +599,7 @@ mod tests {
 
     #[test]
     fn how_the_external_address_is_asked_for() {
-        let ask = Ask {
+        let ask = ExternalIpArgs {
             sources: vec!["dns:google".to_owned(), "interface".to_owned()],
             family: Family::V6,
             bind: Some("wan1".to_owned()),
@@ -591,8 +608,8 @@ mod tests {
             json: false,
         };
         let line = "external-ip --source dns:google --source interface --family 6 --bind wan1 --ca-file /x --all";
-        assert_eq!(parse(&words(line)), Parsed::Command(Command::ExternalIp(ask)));
-        let Parsed::Command(Command::ExternalIp(ask)) = parse(&words("external-ip --json")) else { panic!() };
+        assert_eq!(parse(&words(line)), Invocation::Command(Command::ExternalIp(ask)));
+        let Invocation::Command(Command::ExternalIp(ask)) = parse(&words("external-ip --json")) else { panic!() };
         assert_eq!((ask.family, ask.all, ask.json), (Family::V4, false, true));
         assert!(wrong("external-ip --family 5").contains("4 or 6, not '5'"));
     }
@@ -611,7 +628,7 @@ mod tests {
         assert_eq!(wrong("a\u{1b}[2J"), "Unknown command 'a\\u{1b}[2J'. See 'imon --help'.");
         assert!(wrong("external-ip --family a\u{1b}[2J").contains("not 'a\\u{1b}[2J'"));
         assert_eq!(wrong("check a\u{1b}[2J"), "Unrecognized argument: a\\u{1b}[2J. See 'imon check --help'.");
-        assert_eq!(parse(&words("help configure")), Parsed::Show(HELP_CONFIGURE.to_owned()));
+        assert_eq!(parse(&words("help configure")), Invocation::Show(HELP_CONFIGURE.to_owned()));
         assert_eq!(wrong("--instance"), "Option '--instance' needs a value. See 'imon --help'.");
         assert_eq!(wrong("--instance --nosyslog"), "Option '--instance' needs a value. See 'imon --help'.");
         assert_eq!(wrong("--nosyslog=1"), "Option '--nosyslog' takes no value. See 'imon --help'.");
@@ -624,18 +641,18 @@ mod tests {
 
     #[test]
     fn help_and_version() {
-        assert_eq!(parse(&words("--version")), Parsed::Show(format!("imon {}\n", env!("CARGO_PKG_VERSION"))));
+        assert_eq!(parse(&words("--version")), Invocation::Show(format!("imon {}\n", env!("CARGO_PKG_VERSION"))));
         for line in ["-h", "--help", "--nosyslog -h", "help"] {
-            assert_eq!(parse(&words(line)), Parsed::Show(HELP.to_owned()), "{line}");
+            assert_eq!(parse(&words(line)), Invocation::Show(HELP.to_owned()), "{line}");
         }
-        assert_eq!(parse(&words("check-config -h")), Parsed::Show(HELP_CHECK_CONFIG.to_owned()));
+        assert_eq!(parse(&words("check-config -h")), Invocation::Show(HELP_CHECK_CONFIG.to_owned()));
     }
 
     /// A screen has 24 rows of 80 columns, and the prompt takes one.
     #[test]
     fn every_help_fits_a_screen_and_ends_with_an_example() {
         for command in [""].into_iter().chain(COMMANDS) {
-            let Parsed::Show(help) = parse(&words(&format!("{command} --help"))) else { panic!("{command}") };
+            let Invocation::Show(help) = parse(&words(&format!("{command} --help"))) else { panic!("{command}") };
             assert!(help.lines().count() <= 24, "{command}: {} lines", help.lines().count());
             assert!(help.lines().all(|l| l.len() <= 80), "{help}");
             let last = help.lines().last().unwrap();

@@ -9,10 +9,10 @@ use super::{CONFIGURATION, OK, USAGE, check, complain, fail, print, with_signals
 use crate::base::text::Clean;
 use crate::config;
 use crate::config::dialogue::{
-    Answer, Device, Given, Head, Machine, QUESTIONS, Question, fresh, head, prompt, typed, yes,
+    AnswerKind, Device, Given, Head, Machine, Prompt, QUESTIONS, fresh, head, prompt, typed, yes,
 };
 use crate::config::edit;
-use crate::config::source::{Loaded, Source};
+use crate::config::source::{ConfigSource, Loaded};
 use crate::config::{MONITORS, instance};
 use crate::dns::resolver;
 use crate::kernel::{MAIN, Picture};
@@ -24,7 +24,7 @@ use crate::sys::{clock, error_text, signal, terminal};
 
 /// What to do.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Ask {
+pub(super) struct ConfigureRequest {
     /// `--instance`.
     pub(super) instance: Option<String>,
     /// `--set`.
@@ -41,7 +41,7 @@ const LONGEST: u64 = 64 * 1024;
 const LARGEST: u64 = config::MAX_BYTES as u64;
 
 /// Runs the command.
-pub(super) fn run(ask: &Ask) -> u8 {
+pub(super) fn run(ask: &ConfigureRequest) -> u8 {
     let given = ask.instance.as_deref();
     match given.map(instance::check) {
         Some(Err(e)) => return fail(CONFIGURATION, &[e]),
@@ -66,7 +66,7 @@ pub(super) fn run(ask: &Ask) -> u8 {
 }
 
 fn file_of(instance: &str) -> String {
-    Source::instance(instance, None).file
+    ConfigSource::instance(instance, None).file
 }
 
 /// The text of an instance's file; `None`: there is none.
@@ -199,7 +199,7 @@ fn set(instance: &str, changes: &[String]) -> u8 {
 
 /// What imon will say to this text.
 fn judged(instance: &str, file: &str, text: &str) -> Loaded {
-    let source = Source { file: file.to_owned(), instance: Some(instance.to_owned()), addping: None };
+    let source = ConfigSource { file: file.to_owned(), instance: Some(instance.to_owned()), addping: None };
     configuration::judge_new(&source, text.as_bytes())
 }
 
@@ -339,9 +339,9 @@ impl Dialogue {
     }
 
     /// Asks until the answer is a good one, which is returned as JSON.
-    fn ask(&self, question: &Question) -> Result<String, End> {
+    fn ask(&self, question: &Prompt) -> Result<String, End> {
         let before = match question.answer {
-            Answer::Flag => match self.old_flag(question.section, question.name) {
+            AnswerKind::Flag => match self.old_flag(question.section, question.name) {
                 Some(true) => "Y".to_owned(),
                 Some(false) => "N".to_owned(),
                 None => String::new(),
@@ -376,7 +376,7 @@ impl Dialogue {
                 }
             };
             let doubt = match question.answer {
-                Answer::File if !text.is_empty() => script(&text),
+                AnswerKind::File if !text.is_empty() => script(&text),
                 _ if self.person => self.machine.doubt(question, &text, &self.given).map(|doubt| format!("% {doubt}")),
                 _ => None,
             };
@@ -433,7 +433,7 @@ impl Dialogue {
         if self.yes("Run 'imon check' on it now? [Y/n]: ", true).unwrap_or(false) {
             print("\n");
             let selection = Selection { instance: Some(instance.to_owned()), ..Selection::default() };
-            let ask = check::Ask { selection, ..check::Ask::default() };
+            let ask = check::CheckRequest { selection, ..check::CheckRequest::default() };
             with_signals(|signals| check::run(&ask, signals));
         }
         print(&format!("\n{}", next_commands(instance, file)));

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::args::Ask;
+use super::args::ExternalIpArgs;
 use super::{CONFIGURATION, OK, complain, fail, print};
 use crate::addr::family::Family;
-use crate::base::json::fields::Writer;
+use crate::base::json::fields::JsonWriter;
 use crate::base::time::Instant;
 use crate::kernel::path::Bound;
 use crate::monitor::ddns::source::{DEFAULTS, Source};
@@ -18,24 +18,24 @@ use crate::sys::net::interface_index;
 use crate::sys::poll::Poll;
 use crate::sys::web_worker;
 use crate::sys::worker::Worker;
-use crate::web::{GRACE, Job, LOOKUP_LIMIT, Report, Task};
+use crate::web::{GRACE, LOOKUP_LIMIT, Task, TaskJob, TaskReport};
 
 /// No address is believed.
 const NOT_FOUND: u8 = 1;
 
 /// What a source said, and how long that took.
-struct Asked {
+struct SourceReply {
     result: Result<Found, NotFound>,
     took: Duration,
 }
 
-struct Asking {
+struct RunningLookup {
     place: usize,
     worker: Worker,
     began: Instant,
 }
 
-pub(super) fn run(ask: &Ask) -> u8 {
+pub(super) fn run(ask: &ExternalIpArgs) -> u8 {
     let texts: Vec<&str> = match ask.sources.as_slice() {
         [] => DEFAULTS.to_vec(),
         given => given.iter().map(String::as_str).collect(),
@@ -52,7 +52,7 @@ pub(super) fn run(ask: &Ask) -> u8 {
         return fail(CONFIGURATION, &[format!("--bind '{}': no such interface", shown(device))]);
     }
     let mut survey = Survey::default();
-    let mut asked: Vec<Option<Asked>> = sources.iter().map(|_| None).collect();
+    let mut asked: Vec<Option<SourceReply>> = sources.iter().map(|_| None).collect();
     let mut unconfined = None;
     let usable = |_: usize| true;
     let mut running = Vec::new();
@@ -69,7 +69,7 @@ pub(super) fn run(ask: &Ask) -> u8 {
             match start(ask, source) {
                 Ok(worker) => {
                     let began = clock::monotonic();
-                    running.push(Asking { place: at, worker, began });
+                    running.push(RunningLookup { place: at, worker, began });
                 }
                 Err(why) => put(&mut asked, at, Err(NotFound::because(&why)), Duration::ZERO),
             }
@@ -82,7 +82,7 @@ pub(super) fn run(ask: &Ask) -> u8 {
                 unconfined = unconfined.take().or(report.unconfined);
                 report.said
             });
-            let result = Report::found(said);
+            let result = TaskReport::found(said);
             if let Ok(found) = &result {
                 survey.votes.push((place, found.address));
             }
@@ -106,26 +106,37 @@ pub(super) fn run(ask: &Ask) -> u8 {
     }
 }
 
-fn next(all: bool, running: usize, survey: &Survey, sources: &[Source], asked: &[Option<Asked>]) -> Option<usize> {
+fn next(
+    all: bool,
+    running: usize,
+    survey: &Survey,
+    sources: &[Source],
+    asked: &[Option<SourceReply>],
+) -> Option<usize> {
     if all {
         return (0..asked.len()).find(|at| !survey.asked.contains(at));
     }
     if running > 0 { None } else { survey.next(sources, &|_| true) }
 }
 
-fn put(asked: &mut [Option<Asked>], at: usize, result: Result<Found, NotFound>, took: Duration) {
+fn put(asked: &mut [Option<SourceReply>], at: usize, result: Result<Found, NotFound>, took: Duration) {
     if let Some(place) = asked.get_mut(at) {
-        *place = Some(Asked { result, took });
+        *place = Some(SourceReply { result, took });
     }
 }
 
-fn start(ask: &Ask, source: &Source) -> Result<Worker, String> {
+fn start(ask: &ExternalIpArgs, source: &Source) -> Result<Worker, String> {
     let bound = Bound { device: ask.bind.clone(), from: None };
-    web_worker::start(&Task { job: Job::Lookup(source.clone()), family: ask.family, bound, roots: ask.ca_file.clone() })
+    web_worker::start(&Task {
+        job: TaskJob::Lookup(source.clone()),
+        family: ask.family,
+        bound,
+        roots: ask.ca_file.clone(),
+    })
 }
 
 /// Waits until at least one has ended, and takes those that have.
-fn wait(running: &mut Vec<Asking>) -> Vec<(usize, Option<Report>, Duration)> {
+fn wait(running: &mut Vec<RunningLookup>) -> Vec<(usize, Option<TaskReport>, Duration)> {
     let mut ended = Vec::new();
     let mut poll = Poll::default();
     while ended.is_empty() && !running.is_empty() {
@@ -133,7 +144,7 @@ fn wait(running: &mut Vec<Asking>) -> Vec<(usize, Option<Report>, Duration)> {
         for asking in running.iter() {
             poll.add(asking.place, asking.worker.fd());
         }
-        let limit = |asking: &Asking| asking.began + LOOKUP_LIMIT + GRACE;
+        let limit = |asking: &RunningLookup| asking.began + LOOKUP_LIMIT + GRACE;
         let until = running.iter().map(limit).min();
         let broken = poll.wait(clock::poll_timeout(clock::monotonic(), until)).is_err();
         let now = clock::monotonic();
@@ -145,14 +156,14 @@ fn wait(running: &mut Vec<Asking>) -> Vec<(usize, Option<Report>, Duration)> {
                 continue;
             }
             let asking = running.remove(at);
-            ended.push((asking.place, line.as_deref().and_then(Report::read), now.since(asking.began)));
+            ended.push((asking.place, line.as_deref().and_then(TaskReport::read), now.since(asking.began)));
         }
     }
     ended
 }
 
 /// Why there is no address: who said what.
-fn doubts(sources: &[Source], asked: &[Option<Asked>]) -> String {
+fn doubts(sources: &[Source], asked: &[Option<SourceReply>]) -> String {
     let said: Vec<String> = sources
         .iter()
         .zip(asked)
@@ -169,11 +180,11 @@ fn doubts(sources: &[Source], asked: &[Option<Asked>]) -> String {
     }
 }
 
-fn print_table(sources: &[Source], asked: &[Option<Asked>]) {
+fn print_table(sources: &[Source], asked: &[Option<SourceReply>]) {
     let width = sources.iter().map(|s| shown(&s.text).chars().count()).max().unwrap_or(0);
     for (source, asked) in sources.iter().zip(asked) {
         let name = shown(&source.text);
-        let Some(Asked { result, took }) = asked else { continue };
+        let Some(SourceReply { result, took }) = asked else { continue };
         let (answer, problem) = match result {
             Ok(found) => (found.address.to_string(), ""),
             Err(e) => ("-".to_owned(), &*e.why),
@@ -187,20 +198,20 @@ fn print_json(
     family: Family,
     verdict: Option<IpAddr>,
     sources: &[Source],
-    asked: &[Option<Asked>],
+    asked: &[Option<SourceReply>],
     unconfined: Option<&str>,
 ) {
     let rows = sources.iter().zip(asked).filter_map(|(source, asked)| {
-        let Asked { result, took } = asked.as_ref()?;
+        let SourceReply { result, took } = asked.as_ref()?;
         let found = result.as_ref().ok();
-        let mut w = Writer::new();
+        let mut w = JsonWriter::new();
         w.text("source", Some(&shown(&source.text))).text("operator", Some(&source.operator));
         w.text("address", found.map(|f| f.address.to_string()).as_deref());
         w.text("local_address", found.and_then(|f| f.local).map(|a| a.to_string()).as_deref());
         w.plain("seconds", Millis(took.as_secs_f64()));
         Some(w.text("problem", result.as_ref().err().map(|e| &*e.why)).end())
     });
-    let mut w = Writer::new();
+    let mut w = JsonWriter::new();
     w.plain("schema", 1).text("family", Some(family.digit()));
     w.text("address", verdict.map(|a| a.to_string()).as_deref()).list("sources", rows);
     print(&format!("{}\n", w.text("unconfined", unconfined).end()));

@@ -12,9 +12,9 @@ mod test_action;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::config::source::{Loaded, Source};
+use crate::config::source::{ConfigSource, Loaded};
 use crate::engine::world::OpenError;
-use crate::engine::{Daemon, Refused, Start};
+use crate::engine::{Daemon, Start, StartRefused};
 use crate::event::Severity;
 use crate::sys;
 use crate::sys::configuration;
@@ -27,7 +27,7 @@ use crate::sys::signal;
 use crate::sys::signal::Signals;
 use crate::sys::web_worker;
 use crate::sys::{clock, files};
-use args::{Command, Parsed, Selection};
+use args::{Command, Invocation, Selection};
 
 /// Everything went well, or the daemon was asked to stop.
 const OK: u8 = 0;
@@ -44,9 +44,9 @@ const FAILURE: u8 = 3;
 /// What is wrong with them.
 pub fn meaning(words: &[String]) -> Result<String, String> {
     match args::parse(words) {
-        Parsed::Command(command) => Ok(format!("{command:?}")),
-        Parsed::Show(text) => Ok(text),
-        Parsed::Wrong(why) => Err(why),
+        Invocation::Command(command) => Ok(format!("{command:?}")),
+        Invocation::Show(text) => Ok(text),
+        Invocation::Wrong(why) => Err(why),
     }
 }
 
@@ -72,15 +72,15 @@ pub fn main() -> ExitCode {
     let is_configure = std::path::Path::new(&called).file_name().is_some_and(|name| name == configure::NAME);
     let parsed = if is_configure { args::configure(&words) } else { args::parse(&words) };
     let code = match parsed {
-        Parsed::Show(text) => {
+        Invocation::Show(text) => {
             print(&text);
             OK
         }
-        Parsed::Wrong(text) => {
+        Invocation::Wrong(text) => {
             let is_check = !is_configure && words.first().is_some_and(|word| word == "check");
             return usage(&text, is_check);
         }
-        Parsed::Command(command) => match command {
+        Invocation::Command(command) => match command {
             Command::Run { selection, nosyslog } => {
                 with_signals(|signals| run(&selection, nosyslog, signals, notify, &words))
             }
@@ -207,14 +207,14 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
         Err(refused) => {
             let (why, mut world) = *refused;
             let (code, text) = match &why {
-                Refused::Ping(e) if is_forbidden(e) => (CONFIGURATION, no_socket(e)),
-                Refused::Ping(e) => (FAILURE, no_socket(e)),
-                Refused::Routes => (CONFIGURATION, no_routes()),
-                Refused::Device(_) => (
+                StartRefused::Ping(e) if is_forbidden(e) => (CONFIGURATION, no_socket(e)),
+                StartRefused::Ping(e) => (FAILURE, no_socket(e)),
+                StartRefused::Routes => (CONFIGURATION, no_routes()),
+                StartRefused::Device(_) => (
                     CONFIGURATION,
                     format!("{}: give each failover instance its own interfaces", why.in_words::<Real>()),
                 ),
-                Refused::Netlink(_) | Refused::Short(..) => (FAILURE, why.in_words::<Real>()),
+                StartRefused::Netlink(_) | StartRefused::Short(..) => (FAILURE, why.in_words::<Real>()),
             };
             refuse(code, &[text], &mut world.logger, &world.notify)
         }
@@ -263,14 +263,14 @@ fn check_config(selection: &Selection) -> u8 {
 }
 
 /// Which file is meant; a warning if the instance's name is an odd one.
-fn source(selection: &Selection) -> Result<(Source, Option<String>), String> {
+fn source(selection: &Selection) -> Result<(ConfigSource, Option<String>), String> {
     let addping = selection.addping.clone();
     if let Some(file) = &selection.config {
-        return Ok((Source::file(file, addping), None));
+        return Ok((ConfigSource::file(file, addping), None));
     }
     let name = selection.instance.as_deref().unwrap_or("main");
     let warning = crate::config::instance::check(name)?;
-    Ok((Source::instance(name, addping), warning))
+    Ok((ConfigSource::instance(name, addping), warning))
 }
 
 /// Whether a permission is missing. What the system is short of says nothing about that.

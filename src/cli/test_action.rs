@@ -63,7 +63,7 @@ pub(super) fn run(selection: &Selection, event: Option<&str>, mut signals: Signa
 
 /// Shows what the script prints until it ends, or its time does.
 fn watch(
-    mut script: process::Script,
+    mut script: process::RunningProcess,
     mut output: process::Output,
     limit: Duration,
     started: Instant,

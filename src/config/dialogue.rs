@@ -7,12 +7,12 @@ use std::net::Ipv4Addr;
 use crate::base::number;
 use crate::base::text::{Clean, nearest};
 use crate::config::edit;
-use crate::config::{Key, Kind, MONITORS, schema};
+use crate::config::{Key, MONITORS, ValueKind, schema};
 use crate::kernel::Address;
 
 /// One question.
 #[derive(Debug)]
-pub struct Question {
+pub struct Prompt {
     /// The section of its setting,
     pub section: &'static str,
     /// and its name.
@@ -20,14 +20,14 @@ pub struct Question {
     /// What is asked.
     pub prompt: &'static str,
     /// What is taken for an answer.
-    pub answer: Answer,
+    pub answer: AnswerKind,
     /// The answer of whoever says nothing.
     pub default: &'static str,
 }
 
 /// What is taken for an answer. V2.99 wrote some whole numbers as `2.0`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Answer {
+pub enum AnswerKind {
     /// The path of an executable file, or nothing.
     File,
     /// A number above 0, which is written with a fraction.
@@ -52,10 +52,10 @@ const fn ask(
     section: &'static str,
     name: &'static str,
     prompt: &'static str,
-    answer: Answer,
+    answer: AnswerKind,
     default: &'static str,
-) -> Question {
-    Question { section, name, prompt, answer, default }
+) -> Prompt {
+    Prompt { section, name, prompt, answer, default }
 }
 
 const CHECKS: &str = "Interval between checks";
@@ -63,37 +63,49 @@ const COUNT: &str = "Ping count";
 const WAIT: &str = "Ping wait time";
 
 /// All questions about settings, in their order. A monitor's are asked if it is to run.
-pub const QUESTIONS: &[Question] = &[
-    ask("global", "action", "Full path to action script", Answer::File, ""),
-    ask("ddns", "interval", CHECKS, Answer::Float, "10"),
-    ask("ddns", "pingcount", COUNT, Answer::Int, "2"),
-    ask("ddns", "pingwait", WAIT, Answer::Int, "1"),
-    ask("updown", "interval", CHECKS, Answer::Float, "10"),
-    ask("updown", "pingcount", COUNT, Answer::Int, "2"),
-    ask("updown", "pingwait", WAIT, Answer::Int, "1"),
-    ask("updown", "monitorip", "Name/IP address to monitor", Answer::Host, ""),
-    ask("updown", "addping", "Additional IP addresses to ping", Answer::Hosts, ""),
-    ask("updown", "dnsserver", "Name/IP address of DNS server", Answer::OptionalHost, ""),
-    ask("updown", "dnslookup", "DNS name to lookup", Answer::OptionalHost, ""),
-    ask("failover", "interval", CHECKS, Answer::Float, "10"),
-    ask("failover", "pingcount", COUNT, Answer::Float, "2"),
-    ask("failover", "pingwait", WAIT, Answer::Float, "1"),
-    ask("failover", "prefer-primary", "Prefer primary network", Answer::Flag, "N"),
-    ask("failover", "metric", "Network default route metric", Answer::Int, "201"),
-    ask("failover", "primary-if", "Primary network interface name", Answer::Text, ""),
-    ask("failover", "primary-name", "Primary network name", Answer::Text, ""),
-    ask("failover", "primary-gw", "Primary network gateway IP Address", Answer::Address, ""),
-    ask("failover", "primary-ping", "Name/IP Address to check if Primary network is up", Answer::OptionalHost, ""),
-    ask("failover", "primary-postping", "Name/IP Address to ping after failover to Primary", Answer::OptionalHost, ""),
-    ask("failover", "standby-if", "Standby network interface name", Answer::Text, ""),
-    ask("failover", "standby-name", "Standby network name", Answer::Text, ""),
-    ask("failover", "standby-gw", "Standby network gateway IP Address", Answer::Address, ""),
-    ask("failover", "standby-ping", "Name/IP Address to check if Standby network is up", Answer::OptionalHost, ""),
-    ask("failover", "standby-postping", "Name/IP Address to ping after failover to Standby", Answer::OptionalHost, ""),
-    ask("ping", "interval", "Interval between pings", Answer::Float, "10"),
-    ask("ping", "pingcount", COUNT, Answer::Int, "2"),
-    ask("ping", "pingwait", WAIT, Answer::Int, "1"),
-    ask("ping", "monitorip", "Name/IP Address to ping", Answer::Host, ""),
+pub const QUESTIONS: &[Prompt] = &[
+    ask("global", "action", "Full path to action script", AnswerKind::File, ""),
+    ask("ddns", "interval", CHECKS, AnswerKind::Float, "10"),
+    ask("ddns", "pingcount", COUNT, AnswerKind::Int, "2"),
+    ask("ddns", "pingwait", WAIT, AnswerKind::Int, "1"),
+    ask("updown", "interval", CHECKS, AnswerKind::Float, "10"),
+    ask("updown", "pingcount", COUNT, AnswerKind::Int, "2"),
+    ask("updown", "pingwait", WAIT, AnswerKind::Int, "1"),
+    ask("updown", "monitorip", "Name/IP address to monitor", AnswerKind::Host, ""),
+    ask("updown", "addping", "Additional IP addresses to ping", AnswerKind::Hosts, ""),
+    ask("updown", "dnsserver", "Name/IP address of DNS server", AnswerKind::OptionalHost, ""),
+    ask("updown", "dnslookup", "DNS name to lookup", AnswerKind::OptionalHost, ""),
+    ask("failover", "interval", CHECKS, AnswerKind::Float, "10"),
+    ask("failover", "pingcount", COUNT, AnswerKind::Float, "2"),
+    ask("failover", "pingwait", WAIT, AnswerKind::Float, "1"),
+    ask("failover", "prefer-primary", "Prefer primary network", AnswerKind::Flag, "N"),
+    ask("failover", "metric", "Network default route metric", AnswerKind::Int, "201"),
+    ask("failover", "primary-if", "Primary network interface name", AnswerKind::Text, ""),
+    ask("failover", "primary-name", "Primary network name", AnswerKind::Text, ""),
+    ask("failover", "primary-gw", "Primary network gateway IP Address", AnswerKind::Address, ""),
+    ask("failover", "primary-ping", "Name/IP Address to check if Primary network is up", AnswerKind::OptionalHost, ""),
+    ask(
+        "failover",
+        "primary-postping",
+        "Name/IP Address to ping after failover to Primary",
+        AnswerKind::OptionalHost,
+        "",
+    ),
+    ask("failover", "standby-if", "Standby network interface name", AnswerKind::Text, ""),
+    ask("failover", "standby-name", "Standby network name", AnswerKind::Text, ""),
+    ask("failover", "standby-gw", "Standby network gateway IP Address", AnswerKind::Address, ""),
+    ask("failover", "standby-ping", "Name/IP Address to check if Standby network is up", AnswerKind::OptionalHost, ""),
+    ask(
+        "failover",
+        "standby-postping",
+        "Name/IP Address to ping after failover to Standby",
+        AnswerKind::OptionalHost,
+        "",
+    ),
+    ask("ping", "interval", "Interval between pings", AnswerKind::Float, "10"),
+    ask("ping", "pingcount", COUNT, AnswerKind::Int, "2"),
+    ask("ping", "pingwait", WAIT, AnswerKind::Int, "1"),
+    ask("ping", "monitorip", "Name/IP Address to ping", AnswerKind::Host, ""),
 ];
 
 /// An answer that was given.
@@ -107,7 +119,7 @@ pub struct Given {
     pub raw: String,
 }
 
-impl Question {
+impl Prompt {
     /// What is printed in front of the answer, with the answer of whoever says nothing.
     #[must_use]
     pub fn line(&self, default: &str) -> String {
@@ -117,7 +129,7 @@ impl Question {
     /// Whether nothing is an answer as well.
     #[must_use]
     pub fn is_optional(&self) -> bool {
-        matches!(self.answer, Answer::File | Answer::OptionalHost | Answer::Hosts)
+        matches!(self.answer, AnswerKind::File | AnswerKind::OptionalHost | AnswerKind::Hosts)
     }
 
     /// The value as JSON.
@@ -128,28 +140,28 @@ impl Question {
         let text = text.trim();
         let quoted = || serde_json::to_string(text).unwrap_or_default();
         let raw = match self.answer {
-            Answer::Int => match text.parse::<i64>() {
+            AnswerKind::Int => match text.parse::<i64>() {
                 Ok(n) if n > 0 || n == 0 && self.takes_zero() => n.to_string(),
                 Ok(_) => return Err("% Must be greater than 0".to_owned()),
                 Err(_) => self.number(text).ok_or("% Enter an integer")?,
             },
-            Answer::Float => match number::read(text) {
+            AnswerKind::Float => match number::read(text) {
                 Some(n) if n > 0.0 => number::shortest(n),
                 Some(_) => return Err("% Must be greater than 0.0".to_owned()),
                 None => return Err("% Enter an integer or floating point number".to_owned()),
             },
-            Answer::Flag => yes(text).to_string(),
-            Answer::Text if text.is_empty() => return Err("% Value required".to_owned()),
-            Answer::Address if text.is_empty() => return Err("% IP Address required".to_owned()),
-            Answer::Host if text.is_empty() => return Err("% A DNS name or IP address is required".to_owned()),
+            AnswerKind::Flag => yes(text).to_string(),
+            AnswerKind::Text if text.is_empty() => return Err("% Value required".to_owned()),
+            AnswerKind::Address if text.is_empty() => return Err("% IP Address required".to_owned()),
+            AnswerKind::Host if text.is_empty() => return Err("% A DNS name or IP address is required".to_owned()),
             _ if text.starts_with('[') && text.contains('"') => text.to_owned(),
             _ => quoted(),
         };
         let Some(key) = self.key() else { return Ok(raw) };
         edit::check(key, &raw).map(|()| raw).map_err(|why| match self.answer {
-            Answer::Address => format!("% IP Address required ({why})"),
-            Answer::Hosts => format!("% A DNS Name/IP Address is ill-formed ({why})"),
-            Answer::Host | Answer::OptionalHost => format!("% A DNS name or IP address is required ({why})"),
+            AnswerKind::Address => format!("% IP Address required ({why})"),
+            AnswerKind::Hosts => format!("% A DNS Name/IP Address is ill-formed ({why})"),
+            AnswerKind::Host | AnswerKind::OptionalHost => format!("% A DNS name or IP address is required ({why})"),
             _ => format!("% {why}"),
         })
     }
@@ -162,13 +174,13 @@ impl Question {
 
     /// V2.99 did not, but a metric may be 0.
     fn takes_zero(&self) -> bool {
-        matches!(self.key(), Some(Key { kind: Kind::Count { min: 0, .. }, .. }))
+        matches!(self.key(), Some(Key { kind: ValueKind::Count { min: 0, .. }, .. }))
     }
 
     /// V2.99 took whole seconds only where fractions work now.
     fn number(&self, text: &str) -> Option<String> {
         let n = number::read(text).filter(|n| *n > 0.0)?;
-        matches!(self.key()?.kind, Kind::Seconds { .. }).then(|| number::shortest(n))
+        matches!(self.key()?.kind, ValueKind::Seconds { .. }).then(|| number::shortest(n))
     }
 }
 
@@ -233,8 +245,8 @@ pub fn fresh(given: &[Given]) -> String {
         }
         for question in QUESTIONS.iter().filter(|q| q.section == section) {
             let default = match question.answer {
-                Answer::Flag => "false",
-                Answer::Int | Answer::Float => question.default,
+                AnswerKind::Flag => "false",
+                AnswerKind::Int | AnswerKind::Float => question.default,
                 _ => "\"\"",
             };
             line(question.name, default);
@@ -287,7 +299,7 @@ impl Machine {
 
     /// Answers that this machine suggests, each with what it is.
     #[must_use]
-    pub fn choices(&self, question: &Question, given: &[Given]) -> Vec<(String, String)> {
+    pub fn choices(&self, question: &Prompt, given: &[Given]) -> Vec<(String, String)> {
         let gateways =
             || self.devices.iter().filter_map(|d| Some((d.gateway?.to_string(), format!("gateway of {}", d.name))));
         let far = |why: &str| ["1.1.1.1", "8.8.8.8"].map(|a| (a.to_owned(), why.to_owned())).into_iter();
@@ -331,7 +343,7 @@ impl Machine {
 
     /// What speaks against a good answer on this machine.
     #[must_use]
-    pub fn doubt(&self, question: &Question, text: &str, given: &[Given]) -> Option<String> {
+    pub fn doubt(&self, question: &Prompt, text: &str, given: &[Given]) -> Option<String> {
         let is_ours = |address: Ipv4Addr| self.devices.iter().any(|d| d.addresses.iter().any(|a| a.address == address));
         match question.name {
             "primary-if" | "standby-if" => {
@@ -378,7 +390,7 @@ mod tests {
     use super::*;
     use crate::config::{Overrides, parse};
 
-    fn question(section: &str, name: &str) -> &'static Question {
+    fn question(section: &str, name: &str) -> &'static Prompt {
         QUESTIONS.iter().find(|q| q.section == section && q.name == name).unwrap()
     }
 

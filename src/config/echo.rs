@@ -4,7 +4,7 @@
 use serde_json::value::RawValue;
 
 use crate::base::json;
-use crate::base::json::{Entry, Value};
+use crate::base::json::{JsonEntry, Value};
 use crate::base::number;
 use crate::base::text::Clean;
 use crate::secret::mask;
@@ -24,8 +24,8 @@ const MAX_SHOWN: usize = 1000;
 /// Deepest nesting that is shown.
 const MAX_DEPTH: usize = 4;
 
-pub(super) fn section(name: &str, entries: &[Entry<'_>]) -> Section {
-    let line = |entry: &Entry<'_>| (clean(&entry.key), shown(&entry.key, entry.value));
+pub(super) fn section(name: &str, entries: &[JsonEntry<'_>]) -> Section {
+    let line = |entry: &JsonEntry<'_>| (clean(&entry.key), shown(&entry.key, entry.value));
     Section { name: clean(name), lines: entries.iter().map(line).collect() }
 }
 

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use serde_json::value::RawValue;
 
-use super::schema::{Key, Kind, schema};
+use super::schema::{Key, ValueKind, schema};
 use super::value::Setting;
-use super::{Place, Problem, echo, section_names, value};
-use crate::base::json::{Document, Entry, Fault};
+use super::{ConfigProblem, SettingPlace, echo, section_names, value};
+use crate::base::json::{Document, Fault, JsonEntry};
 use crate::base::number::Plain;
 use crate::base::text::{Clean, nearest};
 
@@ -41,28 +41,28 @@ pub fn key(name: &str) -> Result<&'static Key, String> {
 pub fn value(key: &Key, text: &str) -> Result<String, String> {
     let is = |kinds: &str| text.trim_start().starts_with(|c| kinds.contains(c));
     let raw = match key.kind {
-        Kind::Flag => match text.trim().to_ascii_lowercase().as_str() {
+        ValueKind::Flag => match text.trim().to_ascii_lowercase().as_str() {
             "true" | "yes" | "y" | "on" | "1" => "true".to_owned(),
             "false" | "no" | "n" | "off" | "0" => "false".to_owned(),
             _ => serde_json::to_string(text).unwrap_or_default(),
         },
-        Kind::Seconds { .. } | Kind::Count { .. } | Kind::Number { .. }
+        ValueKind::Seconds { .. } | ValueKind::Count { .. } | ValueKind::Number { .. }
             if serde_json::from_str::<f64>(text.trim()).is_ok() =>
         {
             text.trim().to_owned()
         }
         // `[::1]` is an address, and `[{` a list that is not closed: the error is about that.
-        Kind::Hosts { .. }
-        | Kind::Targets { .. }
-        | Kind::Sources { .. }
-        | Kind::Families
-        | Kind::Events
-        | Kind::Updates { .. }
+        ValueKind::Hosts { .. }
+        | ValueKind::Targets { .. }
+        | ValueKind::Sources { .. }
+        | ValueKind::Families
+        | ValueKind::Events
+        | ValueKind::Updates { .. }
             if is("[{") && (is("{") || text.contains('"') || text.trim() == "[]") =>
         {
             text.trim().to_owned()
         }
-        Kind::Families => {
+        ValueKind::Families => {
             let families: Vec<&str> = text.split(',').map(str::trim).collect();
             serde_json::to_string(&families).unwrap_or_default()
         }
@@ -107,7 +107,7 @@ pub fn flag(text: &[u8], section: &str, name: &str) -> Option<bool> {
 ///
 /// # Errors
 /// What is wrong, and where.
-pub fn readable(file: &str, text: &[u8]) -> Result<(), Problem> {
+pub fn readable(file: &str, text: &[u8]) -> Result<(), ConfigProblem> {
     effective(file, text).map(|_| ())
 }
 
@@ -115,11 +115,11 @@ pub fn readable(file: &str, text: &[u8]) -> Result<(), Problem> {
 ///
 /// # Errors
 /// The text cannot be read as it is.
-pub fn set(file: &str, text: &str, key: &Key, raw: &str) -> Result<String, Problem> {
+pub fn set(file: &str, text: &str, key: &Key, raw: &str) -> Result<String, ConfigProblem> {
     let (mark, text) = text.strip_prefix('\u{feff}').map_or(("", text), |rest| ("\u{feff}", rest));
-    let edited = edit(text, key, raw).map_err(|fault| Problem {
+    let edited = edit(text, key, raw).map_err(|fault| ConfigProblem {
         message: fault.message,
-        place: Place { file: Rc::from(file), line: Some(fault.line), key: fault.key },
+        place: SettingPlace { file: Rc::from(file), line: Some(fault.line), key: fault.key },
     })?;
     Ok(format!("{mark}{edited}"))
 }
@@ -154,7 +154,7 @@ fn after_last(
     document: &Document,
     text: &str,
     object: std::ops::Range<usize>,
-    entries: &[Entry<'_>],
+    entries: &[JsonEntry<'_>],
 ) -> std::ops::Range<usize> {
     if let Some(last) = entries.last().and_then(|entry| document.range(entry.value)) {
         return last.end..last.end;
@@ -165,7 +165,7 @@ fn after_last(
     text.get(..close).map_or(close, |before| before.trim_ascii_end().len())..close
 }
 
-fn inserted(entries: &[Entry<'_>], indent: &str, new: &str, outer: &str) -> String {
+fn inserted(entries: &[JsonEntry<'_>], indent: &str, new: &str, outer: &str) -> String {
     if entries.is_empty() { format!("\n{indent}{new}\n{outer}") } else { format!(",\n{indent}{new}") }
 }
 
@@ -188,10 +188,10 @@ pub struct Effective {
 ///
 /// # Errors
 /// The text cannot be read, or a section is no object.
-pub fn effective(file: &str, text: &[u8]) -> Result<Vec<Effective>, Problem> {
-    let problem = |fault: Fault| Problem {
+pub fn effective(file: &str, text: &[u8]) -> Result<Vec<Effective>, ConfigProblem> {
+    let problem = |fault: Fault| ConfigProblem {
         message: fault.message,
-        place: Place { file: Rc::from(file), line: Some(fault.line), key: fault.key },
+        place: SettingPlace { file: Rc::from(file), line: Some(fault.line), key: fault.key },
     };
     let document = Document::new(text).map_err(problem)?;
     let root = document.root().map_err(problem)?;
@@ -213,7 +213,7 @@ pub fn effective(file: &str, text: &[u8]) -> Result<Vec<Effective>, Problem> {
             let name = format!("{section}.{}", key.name);
             all.push(Effective { name, value, line: entry.map(|e| e.line), unknown: false, wrong });
         }
-        let known = |e: &Entry<'_>| schema().iter().any(|key| key.section == section && key.name == e.key);
+        let known = |e: &JsonEntry<'_>| schema().iter().any(|key| key.section == section && key.name == e.key);
         for e in entries.iter().filter(|e| !known(e)) {
             let (name, value) = (format!("{section}.{}", Clean(&e.key)), echo::json(&e.key, e.value));
             all.push(Effective { name, value, line: Some(e.line), unknown: true, wrong: None });
@@ -237,7 +237,7 @@ fn plain(setting: &Setting) -> Option<String> {
     }
 }
 
-fn no_object(section: &Entry<'_>) -> Fault {
+fn no_object(section: &JsonEntry<'_>) -> Fault {
     let message = format!("Section {} must be an object in braces {{ }}", Clean(&section.key));
     Fault { line: section.line, key: section.key.clone(), message }
 }

@@ -43,7 +43,7 @@ use std::time::Duration;
 
 pub use crate::base::json::MAX_BYTES;
 pub use echo::Section;
-pub use schema::{Key, Kind, MONITORS, schema};
+pub use schema::{Key, MONITORS, ValueKind, schema};
 pub use updates::keys as update_keys;
 
 use crate::addr::family::Family;
@@ -54,12 +54,12 @@ use crate::base::text::{Clean, nearest};
 use crate::monitor::ddns;
 use crate::monitor::ddns::source::{DEFAULTS, Source};
 use crate::monitor::ddns::update::Update;
-use crate::monitor::failover::Probe;
+use crate::monitor::failover::ProbeKind;
 use crate::monitor::failover::health::{Limit, Quality};
 use crate::probe::round::Plan;
-use crate::routing::Gateway;
-use settings::{Report, Settings};
-use value::{Reading, Setting};
+use crate::routing::GatewaySource;
+use settings::{Complaints, Settings};
+use value::{ReadValue, Setting};
 
 /// What the command line says about settings. It wins over the file.
 #[derive(Clone, Copy, Default, Debug)]
@@ -70,13 +70,13 @@ pub struct Overrides<'a> {
 
 /// What became of a file.
 #[derive(Debug)]
-pub struct Parsed {
+pub struct ParsedFile {
     /// The settings, if and only if there is no error.
     pub config: Option<Config>,
     /// What keeps the file from being used, in the order of its lines.
-    pub errors: Vec<Problem>,
+    pub errors: Vec<ConfigProblem>,
     /// What is odd but not fatal, in the order of its lines.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<ConfigProblem>,
     /// The file's contents for the log, as far as they could be read.
     pub echo: Vec<Section>,
     /// The action script, also when something else is wrong: whether there is such a file is a problem like the others.
@@ -89,13 +89,13 @@ pub struct Config {
     /// What concerns all monitors.
     pub global: Global,
     /// The updown monitor.
-    pub updown: Option<Updown>,
+    pub updown: Option<UpdownSettings>,
     /// The ping monitor.
-    pub ping: Option<Ping>,
+    pub ping: Option<PingSettings>,
     /// The ddns monitor.
-    pub ddns: Option<Ddns>,
+    pub ddns: Option<DdnsSettings>,
     /// The failover monitor.
-    pub failover: Option<Failover>,
+    pub failover: Option<FailoverSettings>,
 }
 
 /// What concerns all monitors.
@@ -126,7 +126,7 @@ pub struct Timing {
 
 /// Settings of the updown monitor.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Updown {
+pub struct UpdownSettings {
     /// When it checks.
     pub timing: Timing,
     /// The monitored host.
@@ -134,7 +134,7 @@ pub struct Updown {
     /// Hosts to check when the target goes online or offline, at most 16.
     pub addping: Vec<Host>,
     /// Who is asked before an offline is believed.
-    pub dns: Option<Opinion>,
+    pub dns: Option<OpinionSettings>,
     /// Bad checks in a row that make it offline, 1 to 100.
     pub fall: u32,
     /// Good checks in a row that make it online again, 1 to 100.
@@ -143,7 +143,7 @@ pub struct Updown {
 
 /// A DNS query that tells whether the internet works although a host does not answer.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Opinion {
+pub struct OpinionSettings {
     /// The DNS server.
     pub server: Host,
     /// The name to ask it for.
@@ -152,7 +152,7 @@ pub struct Opinion {
 
 /// Settings of the ping monitor.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Ping {
+pub struct PingSettings {
     /// When it checks.
     pub timing: Timing,
     /// The hosts to ping, 1 to 1,000.
@@ -161,11 +161,11 @@ pub struct Ping {
 
 /// Settings of the failover monitor.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Failover {
+pub struct FailoverSettings {
     /// When it checks.
     pub timing: Timing,
     /// The WANs, in order of preference: primary and standby.
-    pub wans: Vec<Wan>,
+    pub wans: Vec<WanSettings>,
     /// Whether the first that works is used, or the one in use until it fails.
     pub prefer_primary: bool,
     /// Metric of the default route in the table main.
@@ -188,7 +188,7 @@ pub struct Failover {
 
 /// Settings of the ddns monitor.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Ddns {
+pub struct DdnsSettings {
     /// From one lookup to the next, at least; politeness may make it longer.
     pub interval: Duration,
     /// Who is asked, at least one.
@@ -209,31 +209,31 @@ pub struct Ddns {
 
 /// One WAN.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Wan {
+pub struct WanSettings {
     /// Its interface.
     pub device: String,
     /// What people call it; may be empty.
     pub name: String,
     /// Its gateway.
-    pub gateway: Gateway,
+    pub gateway: GatewaySource,
     /// What tells whether it works; empty: its gateway.
-    pub targets: Vec<Target>,
+    pub targets: Vec<TargetSettings>,
     /// What is pinged after a switch to it.
     pub postping: Option<Host>,
 }
 
 /// What tells whether a WAN works.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Target {
+pub struct TargetSettings {
     /// As configured.
     pub text: Rc<str>,
     /// Who is asked.
     pub host: Host,
     /// And how.
-    pub probe: Probe,
+    pub probe: ProbeKind,
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for TargetSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
@@ -245,7 +245,7 @@ pub struct Located<T> {
     /// The value.
     pub value: T,
     /// Where it is written.
-    pub place: Place,
+    pub place: SettingPlace,
 }
 
 impl<T: PartialEq> PartialEq for Located<T> {
@@ -256,7 +256,7 @@ impl<T: PartialEq> PartialEq for Located<T> {
 
 /// Where something is written. Shown as `FILE:LINE, section.key`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct SettingPlace {
     /// The file, as it was named; for the command line the option.
     pub file: Rc<str>,
     /// The line, counted from 1; `None` for the command line.
@@ -267,11 +267,11 @@ pub struct Place {
 
 /// Something wrong or odd, in one line: `MESSAGE (FILE:LINE, section.key)`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Problem {
+pub struct ConfigProblem {
     /// What is wrong and what is allowed. Secrets are masked.
     pub message: String,
     /// Where.
-    pub place: Place,
+    pub place: SettingPlace,
 }
 
 impl Config {
@@ -291,7 +291,7 @@ impl Timing {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SettingPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Clean(&self.file))?;
         if let Some(line) = self.line {
@@ -304,7 +304,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", Clean(&self.message), self.place)
     }
@@ -319,10 +319,10 @@ const MAX_UNDER_WAY: f64 = 20_000.0;
 /// Reads a configuration. `file` is its name for messages and `text` its contents, of which anything beyond
 /// [`MAX_BYTES`] need not be read.
 #[must_use]
-pub fn parse(file: &str, text: &[u8], overrides: &Overrides<'_>) -> Parsed {
-    let mut report = Report { file: file.into(), errors: Vec::new(), warnings: Vec::new() };
+pub fn parse(file: &str, text: &[u8], overrides: &Overrides<'_>) -> ParsedFile {
+    let mut report = Complaints { file: file.into(), errors: Vec::new(), warnings: Vec::new() };
     let (errors, warnings) = (Vec::new(), Vec::new());
-    let mut parsed = Parsed { config: None, errors, warnings, echo: Vec::new(), action: None };
+    let mut parsed = ParsedFile { config: None, errors, warnings, echo: Vec::new(), action: None };
     match Document::new(text) {
         Ok(document) => parsed.config = read(&document, overrides, &mut report, &mut parsed),
         Err(fault) => report.fault("", fault),
@@ -334,7 +334,12 @@ pub fn parse(file: &str, text: &[u8], overrides: &Overrides<'_>) -> Parsed {
     parsed
 }
 
-fn read(document: &Document, overrides: &Overrides<'_>, report: &mut Report, parsed: &mut Parsed) -> Option<Config> {
+fn read(
+    document: &Document,
+    overrides: &Overrides<'_>,
+    report: &mut Complaints,
+    parsed: &mut ParsedFile,
+) -> Option<Config> {
     let root = match document.root() {
         Ok(root) => report.last_of_each("", root),
         Err(fault) => {
@@ -391,7 +396,7 @@ fn read(document: &Document, overrides: &Overrides<'_>, report: &mut Report, par
     })
 }
 
-fn read_action(settings: &Settings, report: &mut Report) -> Option<Located<String>> {
+fn read_action(settings: &Settings, report: &mut Complaints) -> Option<Located<String>> {
     let path = settings.text("action").filter(|path| !path.is_empty())?;
     if !path.starts_with('/') {
         let message = "action is not a full path: which file it means depends on the directory imon is started in";
@@ -400,7 +405,7 @@ fn read_action(settings: &Settings, report: &mut Report) -> Option<Located<Strin
     Some(Located { value: path.to_owned(), place: settings.place(report, "action") })
 }
 
-fn read_global(settings: &Settings, action: Option<Located<String>>, report: &mut Report) -> Option<Global> {
+fn read_global(settings: &Settings, action: Option<Located<String>>, report: &mut Complaints) -> Option<Global> {
     if settings.line_of("debug").is_some() {
         settings.warn(report, "debug", "debug does nothing any more; the key can be removed".to_owned());
     }
@@ -414,13 +419,13 @@ fn read_global(settings: &Settings, action: Option<Located<String>>, report: &mu
     })
 }
 
-fn read_updown(settings: &Settings, addping: Option<Vec<Host>>, report: &mut Report) -> Option<Updown> {
+fn read_updown(settings: &Settings, addping: Option<Vec<Host>>, report: &mut Complaints) -> Option<UpdownSettings> {
     let dns = read_opinion(settings, report);
     let timing = settings.timing()?;
     // While offline it checks every second, so that is what it must be able to keep up.
     let every = timing.interval.min(Duration::from_secs(1));
     check_load(settings, &timing, every, 1, report);
-    Some(Updown {
+    Some(UpdownSettings {
         timing,
         target: settings.hosts("monitorip")?.first()?.clone(),
         addping: match addping {
@@ -434,7 +439,7 @@ fn read_updown(settings: &Settings, addping: Option<Vec<Host>>, report: &mut Rep
 }
 
 /// The inner `None` is a second opinion that is not wanted, or not possible.
-fn read_opinion(settings: &Settings, report: &mut Report) -> Option<Option<Opinion>> {
+fn read_opinion(settings: &Settings, report: &mut Complaints) -> Option<Option<OpinionSettings>> {
     let server = settings.hosts("dnsserver")?.first().cloned();
     let name = settings.text("dnslookup")?.to_owned();
     match (server, name.is_empty()) {
@@ -446,7 +451,7 @@ fn read_opinion(settings: &Settings, report: &mut Report) -> Option<Option<Opini
                 );
                 settings.warn(report, "dnsserver", message);
             }
-            return Some(Some(Opinion { server, name }));
+            return Some(Some(OpinionSettings { server, name }));
         }
         (Some(_), true) => {
             let message = "dnsserver is not used: dnslookup, the name to ask it for, is not set".to_owned();
@@ -462,15 +467,15 @@ fn read_opinion(settings: &Settings, report: &mut Report) -> Option<Option<Opini
 }
 
 /// `--addping`, which replaces what the file says.
-fn read_addping(text: &str, updown: &Settings, report: &mut Report) -> Option<Vec<Host>> {
+fn read_addping(text: &str, updown: &Settings, report: &mut Complaints) -> Option<Vec<Host>> {
     let key = schema().iter().find(|key| key.section == "updown" && key.name == "addping")?;
-    let Reading { setting, errors, mut warnings } = value::read_hosts(key, text);
+    let ReadValue { setting, errors, mut warnings } = value::read_hosts(key, text);
     if !updown.enabled() {
         warnings.push("--addping does nothing: the updown monitor is not enabled".to_owned());
     }
     let problem = |message| {
-        let place = Place { file: "--addping".into(), line: None, key: String::new() };
-        Problem { message, place }
+        let place = SettingPlace { file: "--addping".into(), line: None, key: String::new() };
+        ConfigProblem { message, place }
     };
     report.errors.extend(errors.into_iter().map(problem));
     report.warnings.extend(warnings.into_iter().map(problem));
@@ -481,7 +486,7 @@ fn read_addping(text: &str, updown: &Settings, report: &mut Report) -> Option<Ve
 }
 
 /// `wans` are the interfaces of the failover monitor, if that runs.
-fn read_ddns(settings: &Settings, wans: &[&str], report: &mut Report) -> Option<Ddns> {
+fn read_ddns(settings: &Settings, wans: &[&str], report: &mut Complaints) -> Option<DdnsSettings> {
     let per_wan = settings.flag("per-wan")?;
     if per_wan && wans.is_empty() {
         settings.warn(report, "per-wan", "per-wan does nothing: the failover monitor is not enabled".to_owned());
@@ -510,7 +515,7 @@ fn read_ddns(settings: &Settings, wans: &[&str], report: &mut Report) -> Option<
     let roots =
         (!roots.is_empty()).then(|| Located { value: roots.to_owned(), place: settings.place(report, "ca-file") });
     let days = settings.number("refresh")?;
-    Some(Ddns {
+    Some(DdnsSettings {
         interval: settings.seconds("interval")?,
         sources,
         families: settings.families("families")?.to_vec(),
@@ -522,17 +527,17 @@ fn read_ddns(settings: &Settings, wans: &[&str], report: &mut Report) -> Option<
     })
 }
 
-fn read_ping(settings: &Settings, report: &mut Report) -> Option<Ping> {
+fn read_ping(settings: &Settings, report: &mut Complaints) -> Option<PingSettings> {
     let timing = settings.timing()?;
     let targets = settings.hosts("monitorip")?.to_vec();
     check_load(settings, &timing, timing.interval, targets.len(), report);
-    Some(Ping { timing, targets })
+    Some(PingSettings { timing, targets })
 }
 
-fn read_failover(settings: &Settings, report: &mut Report) -> Option<Failover> {
+fn read_failover(settings: &Settings, report: &mut Complaints) -> Option<FailoverSettings> {
     let mut wan = |keys: [&'static str; 5]| {
         let [device, name, gateway, ping, postping] = keys;
-        Some(Wan {
+        Some(WanSettings {
             device: settings.text(device)?.to_owned(),
             name: settings.text(name)?.to_owned(),
             gateway: settings.gateway(gateway)?,
@@ -564,7 +569,7 @@ fn read_failover(settings: &Settings, report: &mut Report) -> Option<Failover> {
     if !remind.is_zero() && remind < Duration::from_secs(1) {
         settings.error(report, "remind", "remind is less than a second: 0 for never, or 1 and more".to_owned());
     }
-    Some(Failover {
+    Some(FailoverSettings {
         timing,
         wans: vec![primary, standby],
         prefer_primary: settings.flag("prefer-primary")?,
@@ -580,7 +585,7 @@ fn read_failover(settings: &Settings, report: &mut Report) -> Option<Failover> {
 }
 
 /// A host that is probed through a WAN.
-fn ipv4_only(settings: &Settings, name: &'static str, report: &mut Report) -> Option<Option<Host>> {
+fn ipv4_only(settings: &Settings, name: &'static str, report: &mut Complaints) -> Option<Option<Host>> {
     let host = settings.hosts(name)?.first().cloned();
     if host.as_ref().and_then(Host::address).is_some_and(|address| address.is_ipv6()) {
         settings.error(report, name, format!("{name} is an IPv6 address; failover switches IPv4"));
@@ -593,7 +598,7 @@ fn limit<T>(
     settings: &Settings,
     [most, again]: [&'static str; 2],
     unit: impl Fn(f64) -> T,
-    report: &mut Report,
+    report: &mut Complaints,
 ) -> Option<Option<Limit<T>>> {
     let (max, back) = (settings.number(most)?, settings.number(again)?);
     let set = |n: f64| n > 0.0;
@@ -607,7 +612,7 @@ fn limit<T>(
 }
 
 /// Refuses settings that are good one by one and together flood a network or fill the memory.
-fn check_load(settings: &Settings, timing: &Timing, every: Duration, targets: usize, report: &mut Report) {
+fn check_load(settings: &Settings, timing: &Timing, every: Duration, targets: usize, report: &mut Complaints) {
     let targets = f64::from(u32::try_from(targets).unwrap_or(u32::MAX));
     let probes = targets * f64::from(timing.pingcount);
     let (every, check) = (every.as_secs_f64(), timing.plan().span().as_secs_f64());

@@ -18,7 +18,7 @@ pub struct Key {
     /// Its name in that section.
     pub name: &'static str,
     /// What values it takes.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Its value when it is missing, as it would be written in the file. Empty text means that it is not set.
     pub default: &'static str,
     /// Whether its monitor cannot be enabled without it.
@@ -29,7 +29,7 @@ pub struct Key {
 
 /// The kinds of values, with their limits.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Kind {
+pub enum ValueKind {
     /// True or false, in many spellings.
     Flag,
     /// A time in seconds, fractions allowed, from `min` to `max`.
@@ -112,43 +112,45 @@ impl Key {
     #[must_use]
     pub fn allowed(&self) -> String {
         match self.kind {
-            Kind::Flag => "true or false".to_owned(),
-            Kind::Seconds { min, max } => format!("a number of seconds from {} to {}", Plain(min), Plain(max)),
-            Kind::Count { min, max } => format!("a whole number from {min} to {max}"),
-            Kind::Text { max } => format!("text of at most {max} bytes without control characters"),
-            Kind::Path => format!("a path of at most {MAX_PATH} bytes without control characters"),
-            Kind::Device => "the name of a network interface (at most 15 bytes, no blank, no / and no :)".to_owned(),
-            Kind::Host => "an IP address or a DNS name".to_owned(),
-            Kind::Hosts { max } => {
+            ValueKind::Flag => "true or false".to_owned(),
+            ValueKind::Seconds { min, max } => format!("a number of seconds from {} to {}", Plain(min), Plain(max)),
+            ValueKind::Count { min, max } => format!("a whole number from {min} to {max}"),
+            ValueKind::Text { max } => format!("text of at most {max} bytes without control characters"),
+            ValueKind::Path => format!("a path of at most {MAX_PATH} bytes without control characters"),
+            ValueKind::Device => {
+                "the name of a network interface (at most 15 bytes, no blank, no / and no :)".to_owned()
+            }
+            ValueKind::Host => "an IP address or a DNS name".to_owned(),
+            ValueKind::Hosts { max } => {
                 format!("a list of IP addresses or DNS names, at most {max} (\"a, b\" or [\"a\", \"b\"])")
             }
-            Kind::Name => "a DNS name".to_owned(),
-            Kind::Number { max, unit } => format!("a number from 0 to {}, in {unit}", Plain(max)),
-            Kind::Word(words) => words.join(" or "),
-            Kind::Gateway => "an IPv4 address or auto".to_owned(),
-            Kind::Targets { max } => {
+            ValueKind::Name => "a DNS name".to_owned(),
+            ValueKind::Number { max, unit } => format!("a number from 0 to {}, in {unit}", Plain(max)),
+            ValueKind::Word(words) => words.join(" or "),
+            ValueKind::Gateway => "an IPv4 address or auto".to_owned(),
+            ValueKind::Targets { max } => {
                 format!("a list of IPv4 addresses or DNS names, also dns:ADDRESS and tcp:ADDRESS:PORT, at most {max}")
             }
-            Kind::Sources { max } => format!("a list of URLs, dns:NAME and interface, at most {max}"),
-            Kind::Families => "[\"4\"], [\"6\"] or [\"4\", \"6\"]".to_owned(),
-            Kind::Events => "a list of event names, or all".to_owned(),
-            Kind::Updates { max } => format!("a list of objects with a type (dyndns2 or url), at most {max}"),
-            Kind::Instance => "an instance name of at most 200 bytes without / and control characters".to_owned(),
-            Kind::Remark => format!("any text of at most {MAX_REMARK} bytes"),
+            ValueKind::Sources { max } => format!("a list of URLs, dns:NAME and interface, at most {max}"),
+            ValueKind::Families => "[\"4\"], [\"6\"] or [\"4\", \"6\"]".to_owned(),
+            ValueKind::Events => "a list of event names, or all".to_owned(),
+            ValueKind::Updates { max } => format!("a list of objects with a type (dyndns2 or url), at most {max}"),
+            ValueKind::Instance => "an instance name of at most 200 bytes without / and control characters".to_owned(),
+            ValueKind::Remark => format!("any text of at most {MAX_REMARK} bytes"),
         }
     }
 
     const fn new(
         section: &'static str,
         name: &'static str,
-        kind: Kind,
+        kind: ValueKind,
         default: &'static str,
         doc: &'static str,
     ) -> Self {
         Self { section, name, kind, default, required: false, doc }
     }
 
-    const fn required(section: &'static str, name: &'static str, kind: Kind, doc: &'static str) -> Self {
+    const fn required(section: &'static str, name: &'static str, kind: ValueKind, doc: &'static str) -> Self {
         Self { section, name, kind, default: UNSET, required: true, doc }
     }
 }
@@ -163,13 +165,13 @@ pub fn schema() -> &'static [Key] {
 }
 
 const UNSET: &str = "\"\"";
-const INTERVAL: Kind = Kind::Seconds { min: 0.1, max: 86_400.0 };
-const PINGCOUNT: Kind = Kind::Count { min: 1, max: 100 };
-const PINGWAIT: Kind = Kind::Seconds { min: 0.01, max: 60.0 };
-const STREAK: Kind = Kind::Count { min: 1, max: 100 };
-const WAN_NAME: Kind = Kind::Text { max: 128 };
+const INTERVAL: ValueKind = ValueKind::Seconds { min: 0.1, max: 86_400.0 };
+const PINGCOUNT: ValueKind = ValueKind::Count { min: 1, max: 100 };
+const PINGWAIT: ValueKind = ValueKind::Seconds { min: 0.01, max: 60.0 };
+const STREAK: ValueKind = ValueKind::Count { min: 1, max: 100 };
+const WAN_NAME: ValueKind = ValueKind::Text { max: 128 };
 
-const TARGETS: Kind = Kind::Targets { max: 16 };
+const TARGETS: ValueKind = ValueKind::Targets { max: 16 };
 const PRIMARY_GW_DOC: &str =
     "Gateway of the primary network. auto: the one of the default route that DHCP or PPP sets.";
 const PRIMARY_PING_DOC: &str =
@@ -183,50 +185,56 @@ static SCHEMA: &[Key] = &[
     Key::new(
         "global",
         "action",
-        Kind::Path,
+        ValueKind::Path,
         UNSET,
         "Full path of the action script. Without one, events are only logged.",
     ),
     Key::new(
         "global",
         "action-timeout",
-        Kind::Seconds { min: 1.0, max: 3600.0 },
+        ValueKind::Seconds { min: 1.0, max: 3600.0 },
         "60",
         "Seconds after which imon ends an action script and everything it started.",
     ),
     Key::new(
         "global",
         "events",
-        Kind::Events,
+        ValueKind::Events,
         UNSET,
         "Events that call the action script in addition to those of V2.99: failover-offline, failover-online, failover-remind, failover-restored. all: all of them.",
     ),
     Key::new(
         "global",
         "datefmt",
-        Kind::Text { max: 128 },
+        ValueKind::Text { max: 128 },
         "\"%Y-%m-%d %H:%M:%S\"",
         "Date before each line printed with --nosyslog, in the notation of strftime.",
     ),
     Key::new(
         "global",
         "instance",
-        Kind::Instance,
+        ValueKind::Instance,
         UNSET,
         "Instance name passed to the action script with --config. Not used with --instance.",
     ),
-    Key::new("global", "note", Kind::Remark, UNSET, "A remark of yours. Not used."),
-    Key::new("global", "debug", Kind::Flag, "false", "Accepted for compatibility with V2.99. Does nothing."),
-    Key::new("global", "imon-configure-version", Kind::Remark, UNSET, "The program that wrote this file. Not used."),
+    Key::new("global", "note", ValueKind::Remark, UNSET, "A remark of yours. Not used."),
+    Key::new("global", "debug", ValueKind::Flag, "false", "Accepted for compatibility with V2.99. Does nothing."),
+    Key::new(
+        "global",
+        "imon-configure-version",
+        ValueKind::Remark,
+        UNSET,
+        "The program that wrote this file. Not used.",
+    ),
     Key::new(
         "global",
         "imon-configure-created",
-        Kind::Remark,
+        ValueKind::Remark,
         UNSET,
         "The time at which this file was written. Not used.",
     ),
     //
-    Key::new("ddns", "enable", Kind::Flag, "false", ENABLE_DOC),
+    Key::new("ddns", "enable", ValueKind::Flag, "false", ENABLE_DOC),
     Key::new(
         "ddns",
         "interval",
@@ -251,42 +259,48 @@ static SCHEMA: &[Key] = &[
     Key::new(
         "ddns",
         "sources",
-        Kind::Sources { max: 16 },
+        ValueKind::Sources { max: 16 },
         UNSET,
         "Sources of the external address, in the order in which imon asks them. Not set: see The external address.",
     ),
-    Key::new("ddns", "families", Kind::Families, "[\"4\"]", "Address families to track: IPv4, IPv6 or both."),
+    Key::new("ddns", "families", ValueKind::Families, "[\"4\"]", "Address families to track: IPv4, IPv6 or both."),
     Key::new(
         "ddns",
         "per-wan",
-        Kind::Flag,
+        ValueKind::Flag,
         "false",
         "With failover: true tracks the address of each network, false that of the network in use.",
     ),
     Key::new(
         "ddns",
         "announce",
-        Kind::Word(&["change", "start"]),
+        ValueKind::Word(&["change", "start"]),
         "\"change\"",
         "Calls the action script at a change only, or at each start as well, as V2.99 did.",
     ),
     Key::new(
         "ddns",
         "refresh",
-        Kind::Number { max: 365.0, unit: "days" },
+        ValueKind::Number { max: 365.0, unit: "days" },
         "0",
         "Publishes an unchanged address again after this time. 0: never.",
     ),
     Key::new(
         "ddns",
         "ca-file",
-        Kind::Path,
+        ValueKind::Path,
         UNSET,
         "Full path of a file of certificates (PEM) to trust in place of the built-in ones.",
     ),
-    Key::new("ddns", "update", Kind::Updates { max: 16 }, UNSET, "Providers that imon updates itself, see Updates."),
+    Key::new(
+        "ddns",
+        "update",
+        ValueKind::Updates { max: 16 },
+        UNSET,
+        "Providers that imon updates itself, see Updates.",
+    ),
     //
-    Key::new("updown", "enable", Kind::Flag, "false", ENABLE_DOC),
+    Key::new("updown", "enable", ValueKind::Flag, "false", ENABLE_DOC),
     Key::new(
         "updown",
         "interval",
@@ -296,57 +310,62 @@ static SCHEMA: &[Key] = &[
     ),
     Key::new("updown", "pingcount", PINGCOUNT, "2", PINGCOUNT_DOC),
     Key::new("updown", "pingwait", PINGWAIT, "1", PINGWAIT_DOC),
-    Key::required("updown", "monitorip", Kind::Host, "Address or name to monitor."),
+    Key::required("updown", "monitorip", ValueKind::Host, "Address or name to monitor."),
     Key::new(
         "updown",
         "addping",
-        Kind::Hosts { max: 16 },
+        ValueKind::Hosts { max: 16 },
         UNSET,
         "More addresses or names, checked when the monitored one goes online or offline.",
     ),
     Key::new(
         "updown",
         "dnsserver",
-        Kind::Host,
+        ValueKind::Host,
         UNSET,
         "DNS server out in the internet. imon asks it for dnslookup before it believes an outage.",
     ),
-    Key::new("updown", "dnslookup", Kind::Name, UNSET, "Name to ask dnsserver for."),
+    Key::new("updown", "dnslookup", ValueKind::Name, UNSET, "Name to ask dnsserver for."),
     Key::new("updown", "fall", STREAK, "1", "Bad checks in a row after which the address is offline."),
     Key::new("updown", "rise", STREAK, "1", "Good checks in a row after which the address is online again."),
     //
-    Key::new("failover", "enable", Kind::Flag, "false", ENABLE_DOC),
+    Key::new("failover", "enable", ValueKind::Flag, "false", ENABLE_DOC),
     Key::new("failover", "interval", INTERVAL, "10", "Seconds from the start of one check to the next."),
     Key::new("failover", "pingcount", PINGCOUNT, "2", PINGCOUNT_DOC),
     Key::new("failover", "pingwait", PINGWAIT, "1", PINGWAIT_DOC),
     Key::new(
         "failover",
         "prefer-primary",
-        Kind::Flag,
+        ValueKind::Flag,
         "false",
         "True: use the primary network whenever it is up. False: stay on the standby network until it fails.",
     ),
     Key::new(
         "failover",
         "metric",
-        Kind::Count { min: 0, max: u32::MAX },
+        ValueKind::Count { min: 0, max: u32::MAX },
         "201",
         "Metric of imon's default route in the table main. imon's rules lead the traffic regardless of other metrics.",
     ),
-    Key::required("failover", "primary-if", Kind::Device, "Interface of the primary network."),
+    Key::required("failover", "primary-if", ValueKind::Device, "Interface of the primary network."),
     Key::new("failover", "primary-name", WAN_NAME, UNSET, "Your name for the primary network."),
-    Key::required("failover", "primary-gw", Kind::Gateway, PRIMARY_GW_DOC),
+    Key::required("failover", "primary-gw", ValueKind::Gateway, PRIMARY_GW_DOC),
     Key::new("failover", "primary-ping", TARGETS, UNSET, PRIMARY_PING_DOC),
     Key::new(
         "failover",
         "primary-postping",
-        Kind::Host,
+        ValueKind::Host,
         UNSET,
         "Address or name to ping after a switch to the primary network.",
     ),
-    Key::required("failover", "standby-if", Kind::Device, "Interface of the standby network."),
+    Key::required("failover", "standby-if", ValueKind::Device, "Interface of the standby network."),
     Key::new("failover", "standby-name", WAN_NAME, UNSET, "Your name for the standby network."),
-    Key::required("failover", "standby-gw", Kind::Gateway, "Gateway of the standby network, as for the primary one."),
+    Key::required(
+        "failover",
+        "standby-gw",
+        ValueKind::Gateway,
+        "Gateway of the standby network, as for the primary one.",
+    ),
     Key::new(
         "failover",
         "standby-ping",
@@ -357,80 +376,86 @@ static SCHEMA: &[Key] = &[
     Key::new(
         "failover",
         "standby-postping",
-        Kind::Host,
+        ValueKind::Host,
         UNSET,
         "Address or name to ping after a switch to the standby network.",
     ),
-    Key::new("failover", "min-up", Kind::Count { min: 1, max: 16 }, "1", "Number of its targets that must answer."),
+    Key::new(
+        "failover",
+        "min-up",
+        ValueKind::Count { min: 1, max: 16 },
+        "1",
+        "Number of its targets that must answer.",
+    ),
     Key::new(
         "failover",
         "hold-down",
-        Kind::Seconds { min: 0.0, max: 86_400.0 },
+        ValueKind::Seconds { min: 0.0, max: 86_400.0 },
         "10",
         "Seconds without a lost probe before imon returns to the preferred network. 0: at once, as V2.99 did.",
     ),
     Key::new(
         "failover",
         "max-loss",
-        Kind::Number { max: 100.0, unit: "percent" },
+        ValueKind::Number { max: 100.0, unit: "percent" },
         "0",
         "Loss above which a network is degraded, and a better one is used. 0: not considered.",
     ),
     Key::new(
         "failover",
         "return-loss",
-        Kind::Number { max: 100.0, unit: "percent" },
+        ValueKind::Number { max: 100.0, unit: "percent" },
         "0",
         "Loss at or below which a degraded network is good again. 0: half of max-loss.",
     ),
     Key::new(
         "failover",
         "max-rtt",
-        Kind::Number { max: 60_000.0, unit: "milliseconds" },
+        ValueKind::Number { max: 60_000.0, unit: "milliseconds" },
         "0",
         "Mean round-trip time above which a network is degraded. 0: not considered.",
     ),
     Key::new(
         "failover",
         "return-rtt",
-        Kind::Number { max: 60_000.0, unit: "milliseconds" },
+        ValueKind::Number { max: 60_000.0, unit: "milliseconds" },
         "0",
         "Mean round-trip time at or below which a degraded network is good again. 0: half of max-rtt.",
     ),
     Key::new(
         "failover",
         "idle-interval",
-        Kind::Seconds { min: 0.0, max: 86_400.0 },
+        ValueKind::Seconds { min: 0.0, max: 86_400.0 },
         "0",
         "Seconds between single probes of a network that carries no traffic, for links where every byte costs. 0: as interval.",
     ),
     Key::new(
         "failover",
         "remind",
-        Kind::Seconds { min: 0.0, max: 604_800.0 },
+        ValueKind::Seconds { min: 0.0, max: 604_800.0 },
         "0",
         "Seconds from the start of a network's outage to the event failover-remind, and from each to the next, at least 1. 0: never.",
     ),
     Key::new(
         "failover",
         "flush-conntrack",
-        Kind::Flag,
+        ValueKind::Flag,
         "true",
         "Ends connections that are translated to the address of the network that traffic leaves.",
     ),
     Key::new(
         "failover",
         "on-exit",
-        Kind::Word(&["keep", "remove"]),
+        ValueKind::Word(&["keep", "remove"]),
         "\"keep\"",
         "Keeps or removes the default route when imon stops. Its other routes and rules always go.",
     ),
     //
-    Key::new("ping", "enable", Kind::Flag, "false", ENABLE_DOC),
+    Key::new("ping", "enable", ValueKind::Flag, "false", ENABLE_DOC),
     Key::new("ping", "interval", INTERVAL, "10", "Seconds from the start of one check to the next."),
     Key::new("ping", "pingcount", PINGCOUNT, "2", PINGCOUNT_DOC),
     Key::new("ping", "pingwait", PINGWAIT, "1", PINGWAIT_DOC),
-    Key::required("ping", "monitorip", Kind::Hosts { max: 1000 }, "Addresses or names to ping."),
+    Key::required("ping", "monitorip", ValueKind::Hosts { max: 1000 }, "Addresses or names to ping."),
 ];
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::schema::{Key, schema};
 use super::value;
 use super::value::Setting;
-use super::{Place, Problem, Target, Timing};
+use super::{ConfigProblem, SettingPlace, TargetSettings, Timing};
 use crate::addr::family::Family;
 use crate::addr::host::Host;
-use crate::base::json::{Entry, Fault};
+use crate::base::json::{Fault, JsonEntry};
 use crate::base::text::nearest;
 use crate::monitor::ddns::source::Source;
 use crate::monitor::ddns::update::Update;
-use crate::routing::Gateway;
+use crate::routing::GatewaySource;
 
 /// The settings of one section: what the file says, else the defaults.
 pub(super) struct Settings {
@@ -32,7 +32,7 @@ struct Stated {
 }
 
 impl Settings {
-    pub(super) fn read(section: &'static str, line: usize, entries: &[Entry<'_>], report: &mut Report) -> Self {
+    pub(super) fn read(section: &'static str, line: usize, entries: &[JsonEntry<'_>], report: &mut Complaints) -> Self {
         let mut settings = Self { section, line, values: Vec::new() };
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
         for key in schema().iter().filter(|key| key.section == section) {
@@ -63,7 +63,7 @@ impl Settings {
     }
 
     /// The words of these messages are V2.99's, the two blanks included.
-    fn report_missing(&self, report: &mut Report) {
+    fn report_missing(&self, report: &mut Complaints) {
         let unset = |setting: &Setting| match setting {
             Setting::Text(text) => text.is_empty(),
             Setting::Hosts(hosts) => hosts.is_empty(),
@@ -119,11 +119,11 @@ impl Settings {
         if let Setting::Number(number) = self.get(name)? { Some(*number) } else { None }
     }
 
-    pub(super) fn gateway(&self, name: &str) -> Option<Gateway> {
+    pub(super) fn gateway(&self, name: &str) -> Option<GatewaySource> {
         if let Setting::Gateway(gateway) = self.get(name)? { *gateway } else { None }
     }
 
-    pub(super) fn targets(&self, name: &str) -> Option<&[Target]> {
+    pub(super) fn targets(&self, name: &str) -> Option<&[TargetSettings]> {
         if let Setting::Targets(targets) = self.get(name)? { Some(targets) } else { None }
     }
 
@@ -156,48 +156,48 @@ impl Settings {
         self.values.iter().find(|v| v.key.name == name)?.line
     }
 
-    pub(super) fn place(&self, report: &Report, name: &str) -> Place {
+    pub(super) fn place(&self, report: &Complaints, name: &str) -> SettingPlace {
         report.place(self.line_of(name).unwrap_or(self.line), format!("{}.{name}", self.section))
     }
 
-    pub(super) fn error(&self, report: &mut Report, name: &str, message: String) {
+    pub(super) fn error(&self, report: &mut Complaints, name: &str, message: String) {
         let place = self.place(report, name);
-        report.errors.push(Problem { message, place });
+        report.errors.push(ConfigProblem { message, place });
     }
 
-    pub(super) fn warn(&self, report: &mut Report, name: &str, message: String) {
+    pub(super) fn warn(&self, report: &mut Complaints, name: &str, message: String) {
         let place = self.place(report, name);
-        report.warnings.push(Problem { message, place });
+        report.warnings.push(ConfigProblem { message, place });
     }
 }
 
 /// What is wrong so far.
-pub(super) struct Report {
+pub(super) struct Complaints {
     pub(super) file: Rc<str>,
-    pub(super) errors: Vec<Problem>,
-    pub(super) warnings: Vec<Problem>,
+    pub(super) errors: Vec<ConfigProblem>,
+    pub(super) warnings: Vec<ConfigProblem>,
 }
 
-impl Report {
-    pub(super) fn place(&self, line: usize, key: String) -> Place {
-        Place { file: Rc::clone(&self.file), line: Some(line), key }
+impl Complaints {
+    pub(super) fn place(&self, line: usize, key: String) -> SettingPlace {
+        SettingPlace { file: Rc::clone(&self.file), line: Some(line), key }
     }
 
     pub(super) fn error(&mut self, line: usize, key: &str, message: String) {
         let place = self.place(line, value::cut(key));
-        self.errors.push(Problem { message, place });
+        self.errors.push(ConfigProblem { message, place });
     }
 
     pub(super) fn warn(&mut self, line: usize, key: &str, message: String) {
         let place = self.place(line, value::cut(key));
-        self.warnings.push(Problem { message, place });
+        self.warnings.push(ConfigProblem { message, place });
     }
 
     pub(super) fn fault(&mut self, section: &str, fault: Fault) {
         self.error(fault.line, if fault.key.is_empty() { section } else { &fault.key }, fault.message);
     }
 
-    pub(super) fn unknown(&mut self, what: &str, entry: &Entry<'_>, section: &str, near: Option<&str>) {
+    pub(super) fn unknown(&mut self, what: &str, entry: &JsonEntry<'_>, section: &str, near: Option<&str>) {
         let name = value::cut(&entry.key);
         let homes = schema().iter().filter(|key| key.name == entry.key).map(|key| key.section);
         let homes = homes.collect::<Vec<_>>().join(" or ");
@@ -211,8 +211,8 @@ impl Report {
     }
 
     /// Of keys given twice the last counts, in the place of the first, as Python reads JSON.
-    pub(super) fn last_of_each<'a>(&mut self, section: &str, entries: Vec<Entry<'a>>) -> Vec<Entry<'a>> {
-        let mut kept: Vec<Entry<'a>> = Vec::with_capacity(entries.len());
+    pub(super) fn last_of_each<'a>(&mut self, section: &str, entries: Vec<JsonEntry<'a>>) -> Vec<JsonEntry<'a>> {
+        let mut kept: Vec<JsonEntry<'a>> = Vec::with_capacity(entries.len());
         for entry in entries {
             match kept.iter_mut().find(|other| other.key == entry.key) {
                 Some(other) => {

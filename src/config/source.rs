@@ -4,7 +4,7 @@ use crate::config::{Config, Section};
 
 /// Which configuration is meant.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct ConfigSource {
     /// The file.
     pub file: String,
     /// The instance's name, when it was given. With `--config` the file names it, or its own name does.
@@ -31,7 +31,7 @@ pub struct Loaded {
     pub print: u64,
 }
 
-impl Source {
+impl ConfigSource {
     /// `/etc/default/imon-NAME`.
     #[must_use]
     pub fn instance(name: &str, addping: Option<String>) -> Self {

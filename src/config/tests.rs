@@ -21,7 +21,7 @@ const FULL: &str = r##"# all on
 }
 "##;
 
-fn parse_text(text: &str) -> Parsed {
+fn parse_text(text: &str) -> ParsedFile {
     parse(FILE, text.as_bytes(), &Overrides::default())
 }
 
@@ -47,7 +47,7 @@ fn warnings(text: &str) -> Vec<String> {
 }
 
 /// Without what only the build without TLS says about the external address.
-fn lines(problems: &[Problem]) -> Vec<String> {
+fn lines(problems: &[ConfigProblem]) -> Vec<String> {
     let said = |line: &String| cfg!(feature = "tls") || !line.contains("both can be forged");
     problems.iter().map(ToString::to_string).filter(said).collect()
 }
@@ -444,7 +444,7 @@ fn a_failover_section_has_v2_99s_defaults_and_its_own() {
     let config = parse_text(&failover("")).config.unwrap().failover.unwrap();
     assert_eq!(
         config.wans.iter().map(|w| w.gateway).collect::<Vec<_>>(),
-        [Gateway::Auto, Gateway::Fixed([192, 168, 62, 1].into())]
+        [GatewaySource::Auto, GatewaySource::Fixed([192, 168, 62, 1].into())]
     );
     assert!(config.wans.iter().all(|w| w.targets.is_empty() && w.name.is_empty() && w.postping.is_none()));
     assert_eq!((config.prefer_primary, config.metric, config.min_up), (false, 201, 1));
@@ -487,8 +487,11 @@ fn targets_of_a_wan_are_pinged_asked_or_connected_to() {
     let targets = |json: &str| parse_text(&failover(&format!("\"primary-ping\": {json},")));
     let config = targets(r#"["1.1.1.1", "dns:8.8.8.8", "tcp:one.one.one.one:443"]"#).config.unwrap();
     let read: Vec<_> = config.failover.unwrap().wans[0].targets.iter().map(|t| (t.to_string(), t.probe)).collect();
-    let expected =
-        [("1.1.1.1", Probe::Echo), ("dns:8.8.8.8", Probe::Dns), ("tcp:one.one.one.one:443", Probe::Tcp(443))];
+    let expected = [
+        ("1.1.1.1", ProbeKind::Echo),
+        ("dns:8.8.8.8", ProbeKind::Dns),
+        ("tcp:one.one.one.one:443", ProbeKind::Tcp(443)),
+    ];
     assert_eq!(read, expected.map(|(text, probe)| (text.to_owned(), probe)));
     for (json, why) in [
         (r#""tcp:1.1.1.1""#, "it has no port"),
@@ -529,7 +532,7 @@ fn a_limit_returns_at_half_of_it_unless_told_otherwise() {
 }
 
 /// The ddns section of a configuration with this in it.
-fn ddns(more: &str) -> Parsed {
+fn ddns(more: &str) -> ParsedFile {
     let text = format!("{{\"ddns\": {{\"enable\": true, {more}}}}}");
     parse("/x", text.as_bytes(), &Overrides::default())
 }

@@ -1,7 +1,7 @@
 //! Updates of dynamic DNS providers: a list of objects, whose keys depend on their type.
 
 use super::schema::Key;
-use super::value::{Reading, cut, invalid};
+use super::value::{ReadValue, cut, invalid};
 use crate::addr::host;
 use crate::base::json;
 use crate::base::json::Value;
@@ -23,13 +23,13 @@ pub fn keys() -> impl Iterator<Item = &'static str> {
 }
 
 /// One object, with the place of its messages.
-struct Object<'a> {
+struct UpdateObject<'a> {
     number: usize,
     entries: Vec<(String, Value<'a>)>,
 }
 
 /// Reads the list. One object in place of a list of one will do.
-pub(super) fn read(key: &Key, max: usize, value: &Value<'_>, reading: &mut Reading) -> Vec<Update> {
+pub(super) fn read(key: &Key, max: usize, value: &Value<'_>, reading: &mut ReadValue) -> Vec<Update> {
     let objects = match value {
         Value::Text(text) if text.trim().is_empty() => return Vec::new(),
         Value::Object(object) => vec![object.clone()],
@@ -51,7 +51,7 @@ pub(super) fn read(key: &Key, max: usize, value: &Value<'_>, reading: &mut Readi
     let mut updates = Vec::new();
     for (at, entries) in objects.into_iter().enumerate() {
         let entries = entries.into_iter().map(|(key, raw)| (key, json::decode(raw))).collect();
-        let object = Object { number: at + 1, entries };
+        let object = UpdateObject { number: at + 1, entries };
         match object.read(&mut reading.warnings) {
             Ok(read) => updates.extend(read),
             Err(why) => reading.errors.push(format!("update number {}: {why}", object.number)),
@@ -60,7 +60,7 @@ pub(super) fn read(key: &Key, max: usize, value: &Value<'_>, reading: &mut Readi
     updates
 }
 
-impl Object<'_> {
+impl UpdateObject<'_> {
     fn read(&self, warnings: &mut Vec<String>) -> Result<Vec<Update>, String> {
         let kind = self.needed("type")?;
         let own: &[&str] = match kind {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::instance;
-use super::schema::{Key, Kind, MAX_PATH, MAX_REMARK};
-use super::{Probe, Target, updates};
+use super::schema::{Key, MAX_PATH, MAX_REMARK, ValueKind};
+use super::{ProbeKind, TargetSettings, updates};
 use crate::addr::family::Family;
 use crate::addr::host;
 use crate::addr::host::Host;
@@ -19,10 +19,10 @@ use crate::base::text::{Clean, nearest};
 use crate::event::{Event, ON_REQUEST};
 use crate::monitor::ddns::source::Source;
 use crate::monitor::ddns::update::Update;
-use crate::routing::Gateway;
+use crate::routing::GatewaySource;
 use crate::secret::mask;
 
-/// A value that is as its [`Kind`] says.
+/// A value that is as its [`ValueKind`] says.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Setting {
     Flag(bool),
@@ -34,8 +34,8 @@ pub(super) enum Setting {
     Hosts(Vec<Host>),
     Number(f64),
     /// `None` when not set.
-    Gateway(Option<Gateway>),
-    Targets(Vec<Target>),
+    Gateway(Option<GatewaySource>),
+    Targets(Vec<TargetSettings>),
     Sources(Vec<Source>),
     Families(Vec<Family>),
     /// Of those on request.
@@ -46,7 +46,7 @@ pub(super) enum Setting {
 
 /// What came of reading a value: a setting unless there is an error, and what there is to say about it.
 #[derive(Default)]
-pub(super) struct Reading {
+pub(super) struct ReadValue {
     pub(super) setting: Option<Setting>,
     pub(super) errors: Vec<String>,
     pub(super) warnings: Vec<String>,
@@ -56,51 +56,51 @@ pub(super) struct Reading {
 const SHOWN: usize = 60;
 
 /// Reads the value of a setting.
-pub(super) fn read(key: &Key, raw: &RawValue) -> Reading {
+pub(super) fn read(key: &Key, raw: &RawValue) -> ReadValue {
     let value = json::decode(raw);
-    let mut reading = Reading::default();
+    let mut reading = ReadValue::default();
     let setting = match key.kind {
-        Kind::Flag => flag(key, &value, &mut reading.warnings),
-        Kind::Seconds { min, max } => number(&value)
+        ValueKind::Flag => flag(key, &value, &mut reading.warnings),
+        ValueKind::Seconds { min, max } => number(&value)
             .filter(|n| (min..=max).contains(n))
             .and_then(|n| Duration::try_from_secs_f64(n).ok())
             .map(Setting::Seconds)
             .ok_or_else(|| invalid(key, &value, "")),
-        Kind::Count { min, max } => number(&value)
+        ValueKind::Count { min, max } => number(&value)
             .filter(|n| n.fract() == 0.0)
             .and_then(|n| (min..=max).contains(&whole(n)?).then_some(Setting::Count(whole(n)?)))
             .ok_or_else(|| invalid(key, &value, "")),
-        Kind::Hosts { max } => {
+        ValueKind::Hosts { max } => {
             let hosts = list(key, max, &value, &mut reading, one_host);
             reading.setting = reading.errors.is_empty().then_some(Setting::Hosts(hosts));
             return reading;
         }
-        Kind::Number { max, .. } => number(&value)
+        ValueKind::Number { max, .. } => number(&value)
             .filter(|n| (0.0..=max).contains(n))
             .map(Setting::Number)
             .ok_or_else(|| invalid(key, &value, "")),
-        Kind::Targets { max } => {
+        ValueKind::Targets { max } => {
             let targets = list(key, max, &value, &mut reading, one_target);
             reading.setting = reading.errors.is_empty().then_some(Setting::Targets(targets));
             return reading;
         }
-        Kind::Sources { max } => {
+        ValueKind::Sources { max } => {
             let sources = sources(key, max, &value, &mut reading);
             reading.setting = reading.errors.is_empty().then_some(Setting::Sources(sources));
             return reading;
         }
-        Kind::Families => families(&value).map(Setting::Families).ok_or_else(|| invalid(key, &value, "")),
-        Kind::Events => {
+        ValueKind::Families => families(&value).map(Setting::Families).ok_or_else(|| invalid(key, &value, "")),
+        ValueKind::Events => {
             let events = events(key, &value, &mut reading);
             reading.setting = reading.errors.is_empty().then_some(Setting::Events(events));
             return reading;
         }
-        Kind::Updates { max } => {
+        ValueKind::Updates { max } => {
             let updates = updates::read(key, max, &value, &mut reading);
             reading.setting = reading.errors.is_empty().then_some(Setting::Updates(updates));
             return reading;
         }
-        Kind::Remark => {
+        ValueKind::Remark => {
             if !matches!(&value, Value::Text(text) if text.len() <= MAX_REMARK) {
                 reading.warnings.push(invalid(key, &value, "it is ignored"));
             }
@@ -119,9 +119,9 @@ pub(super) fn read(key: &Key, raw: &RawValue) -> Reading {
 }
 
 /// Reads a list of hosts from the command line, where it is text.
-pub(super) fn read_hosts(key: &Key, text: &str) -> Reading {
-    let mut reading = Reading::default();
-    let max = if let Kind::Hosts { max } = key.kind { max } else { 1 };
+pub(super) fn read_hosts(key: &Key, text: &str) -> ReadValue {
+    let mut reading = ReadValue::default();
+    let max = if let ValueKind::Hosts { max } = key.kind { max } else { 1 };
     let hosts = list(key, max, &Value::Text(text.to_owned()), &mut reading, one_host);
     reading.setting = reading.errors.is_empty().then_some(Setting::Hosts(hosts));
     reading
@@ -214,28 +214,30 @@ fn from_text(key: &Key, text: &str) -> Result<Setting, String> {
         _ => Ok(Setting::Text(text.to_owned())),
     };
     match key.kind {
-        Kind::Text { max } => plain(max),
-        Kind::Path => plain(MAX_PATH),
-        Kind::Instance if text.is_empty() => Ok(Setting::Text(String::new())),
+        ValueKind::Text { max } => plain(max),
+        ValueKind::Path => plain(MAX_PATH),
+        ValueKind::Instance if text.is_empty() => Ok(Setting::Text(String::new())),
         // What is worth a warning about the name concerns --instance only.
-        Kind::Instance => instance::check(text).map(|_| Setting::Text(text.to_owned())).map_err(|_| String::new()),
-        Kind::Device if trimmed.is_empty() || is_device(trimmed) => Ok(Setting::Text(trimmed.to_owned())),
-        Kind::Name if trimmed.is_empty() => Ok(Setting::Text(String::new())),
-        Kind::Name if trimmed.parse::<IpAddr>().is_ok() => Err("it is an address, not a name to look up".to_owned()),
-        Kind::Name => {
+        ValueKind::Instance => instance::check(text).map(|_| Setting::Text(text.to_owned())).map_err(|_| String::new()),
+        ValueKind::Device if trimmed.is_empty() || is_device(trimmed) => Ok(Setting::Text(trimmed.to_owned())),
+        ValueKind::Name if trimmed.is_empty() => Ok(Setting::Text(String::new())),
+        ValueKind::Name if trimmed.parse::<IpAddr>().is_ok() => {
+            Err("it is an address, not a name to look up".to_owned())
+        }
+        ValueKind::Name => {
             host::check_name(trimmed).map(|()| Setting::Text(trimmed.to_owned())).map_err(|why| format!("it {why}"))
         }
-        Kind::Host if trimmed.is_empty() => Ok(Setting::Hosts(Vec::new())),
-        Kind::Host if trimmed.contains(',') => Err("it is a list".to_owned()),
-        Kind::Host => one_host(trimmed).map(|host| Setting::Hosts(vec![host])),
-        Kind::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(trimmed)) {
+        ValueKind::Host if trimmed.is_empty() => Ok(Setting::Hosts(Vec::new())),
+        ValueKind::Host if trimmed.contains(',') => Err("it is a list".to_owned()),
+        ValueKind::Host => one_host(trimmed).map(|host| Setting::Hosts(vec![host])),
+        ValueKind::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(trimmed)) {
             Some(word) => Ok(Setting::Text((*word).to_owned())),
             None => Err(String::new()),
         },
-        Kind::Gateway if trimmed.is_empty() => Ok(Setting::Gateway(None)),
-        Kind::Gateway if trimmed.eq_ignore_ascii_case("auto") => Ok(Setting::Gateway(Some(Gateway::Auto))),
-        Kind::Gateway => match one_host(trimmed)?.address() {
-            Some(IpAddr::V4(address)) => Ok(Setting::Gateway(Some(Gateway::Fixed(address)))),
+        ValueKind::Gateway if trimmed.is_empty() => Ok(Setting::Gateway(None)),
+        ValueKind::Gateway if trimmed.eq_ignore_ascii_case("auto") => Ok(Setting::Gateway(Some(GatewaySource::Auto))),
+        ValueKind::Gateway => match one_host(trimmed)?.address() {
+            Some(IpAddr::V4(address)) => Ok(Setting::Gateway(Some(GatewaySource::Fixed(address)))),
             Some(IpAddr::V6(_)) => Err("failover switches IPv4".to_owned()),
             None => Err("it is a name".to_owned()),
         },
@@ -262,25 +264,25 @@ fn one_host(text: &str) -> Result<Host, String> {
 }
 
 /// What a WAN is judged by: `HOST`, `dns:HOST` or `tcp:HOST:PORT`.
-fn one_target(text: &str) -> Result<Target, String> {
+fn one_target(text: &str) -> Result<TargetSettings, String> {
     let by = |probe, host: &str| {
         let host = one_host(host.trim())?;
         match host.address() {
             Some(IpAddr::V6(_)) => Err("failover switches IPv4".to_owned()),
-            _ => Ok(Target { text: text.into(), host, probe }),
+            _ => Ok(TargetSettings { text: text.into(), host, probe }),
         }
     };
     let lower = text.to_ascii_lowercase();
     if let Some(host) = lower.strip_prefix("dns:") {
-        by(Probe::Dns, host)
+        by(ProbeKind::Dns, host)
     } else if let Some(rest) = lower.strip_prefix("tcp:") {
         let (host, port) = rest.rsplit_once(':').ok_or("it has no port, as in tcp:1.1.1.1:443")?;
         match port.trim().parse() {
-            Ok(port) if port > 0 => by(Probe::Tcp(port), host),
+            Ok(port) if port > 0 => by(ProbeKind::Tcp(port), host),
             _ => Err("its port is not a number from 1 to 65535".to_owned()),
         }
     } else {
-        by(Probe::Echo, text)
+        by(ProbeKind::Echo, text)
     }
 }
 
@@ -289,7 +291,7 @@ fn list<T: PartialEq + fmt::Display>(
     key: &Key,
     max: usize,
     value: &Value<'_>,
-    reading: &mut Reading,
+    reading: &mut ReadValue,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Vec<T> {
     let entries: Vec<Value<'_>> = match value {
@@ -330,7 +332,7 @@ fn list<T: PartialEq + fmt::Display>(
 }
 
 /// Reads sources: texts as in any list, or objects that name the operator as well.
-fn sources(key: &Key, max: usize, value: &Value<'_>, reading: &mut Reading) -> Vec<Source> {
+fn sources(key: &Key, max: usize, value: &Value<'_>, reading: &mut ReadValue) -> Vec<Source> {
     let Value::List(entries) = value else {
         return list(key, max, value, reading, Source::parse);
     };
@@ -376,7 +378,7 @@ fn sources(key: &Key, max: usize, value: &Value<'_>, reading: &mut Reading) -> V
 
 /// Reads `["4", "6"]`, also as numbers or as `"4, 6"`; without repetitions, and not none.
 /// Names of events; those of V2.99 may be among them, and are called in any case.
-fn events(key: &Key, value: &Value<'_>, reading: &mut Reading) -> Vec<&'static str> {
+fn events(key: &Key, value: &Value<'_>, reading: &mut ReadValue) -> Vec<&'static str> {
     let Some(names) = words(value) else {
         reading.errors.push(invalid(key, value, ""));
         return Vec::new();
@@ -429,7 +431,7 @@ mod tests {
     use super::*;
     use crate::config::schema::schema;
 
-    fn reading(section: &str, name: &str, json: &str) -> Reading {
+    fn reading(section: &str, name: &str, json: &str) -> ReadValue {
         let key = schema().iter().find(|k| k.section == section && k.name == name).unwrap();
         read(key, serde_json::from_str(json).unwrap())
     }

@@ -48,7 +48,7 @@ pub const VERDICTS: &[(&str, u8, &str)] = &[
 
 /// What became of one question.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub enum Reply {
+pub enum TestReply {
     /// It was not asked.
     #[default]
     NotAsked,
@@ -60,7 +60,7 @@ pub enum Reply {
     Failed(Rc<str>, Duration),
 }
 
-impl Reply {
+impl TestReply {
     /// Whether there was an answer.
     #[must_use]
     pub fn is_good(&self) -> bool {
@@ -85,7 +85,7 @@ impl Reply {
 
 /// An interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Link {
+pub enum LinkEvidence {
     /// There is none of this name.
     Missing,
     /// It is set down.
@@ -98,7 +98,7 @@ pub enum Link {
 
 /// What the kernel thinks of a gateway: the states of its neighbour table (ip-neighbour(8)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Neighbour {
+pub enum NeighbourState {
     /// Not known, or not asked lately.
     #[default]
     Unknown,
@@ -110,41 +110,41 @@ pub enum Neighbour {
 
 /// A gateway.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Gateway {
+pub struct GatewayEvidence {
     /// Its address.
     pub address: IpAddr,
     /// What the kernel thinks of it.
-    pub neighbour: Neighbour,
+    pub neighbour: NeighbourState,
     /// Whether it answers a ping.
-    pub ping: Reply,
+    pub ping: TestReply,
     /// It is in none of its interface's networks.
     pub misplaced: bool,
 }
 
-impl Gateway {
+impl GatewayEvidence {
     /// Whether it has answered anything.
     #[must_use]
     pub fn is_there(&self) -> bool {
-        self.ping.is_good() || self.neighbour == Neighbour::Answers
+        self.ping.is_good() || self.neighbour == NeighbourState::Answers
     }
 }
 
 /// A host out there.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Target {
+pub struct TargetEvidence {
     /// Its address.
     pub address: IpAddr,
     /// Whether it answers a ping.
-    pub ping: Reply,
+    pub ping: TestReply,
     /// Whether its TCP port 443 can be opened.
-    pub tcp: Reply,
+    pub tcp: TestReply,
     /// It cannot, because the host says no, and so is there.
     pub refused: bool,
     /// The ping was sent back with an error, so whoever said no may have been somebody on the way.
     pub rejected: bool,
 }
 
-impl Target {
+impl TargetEvidence {
     fn is_reached(&self) -> bool {
         self.ping.is_good() || self.tcp.is_good() || (self.refused && !self.rejected)
     }
@@ -152,11 +152,11 @@ impl Target {
 
 /// A way to the internet, link by link.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Way {
+pub struct PathEvidence {
     /// Its interface; empty if none can be told.
     pub device: String,
     /// What that is like.
-    pub link: Link,
+    pub link: LinkEvidence,
     /// Transmission errors, where there are many.
     pub errors: Option<String>,
     /// Its address, with the length of its network's prefix.
@@ -166,9 +166,9 @@ pub struct Way {
     /// Its default route.
     pub route: Option<String>,
     /// Its gateway; a point-to-point link has none.
-    pub gateway: Option<Gateway>,
+    pub gateway: Option<GatewayEvidence>,
     /// Hosts beyond.
-    pub targets: Vec<Target>,
+    pub targets: Vec<TargetEvidence>,
     /// A page came from beyond, or from whoever stands in the way there: a network may let nothing else through.
     pub page: bool,
 }
@@ -202,13 +202,13 @@ impl Stage {
     }
 }
 
-impl Way {
+impl PathEvidence {
     /// One of which nothing is known.
     #[must_use]
     pub fn unknown() -> Self {
         Self {
             device: String::new(),
-            link: Link::Up,
+            link: LinkEvidence::Up,
             errors: None,
             address: None,
             own_making: false,
@@ -222,7 +222,7 @@ impl Way {
     /// Whether something beyond answers.
     #[must_use]
     pub fn is_reached(&self) -> bool {
-        self.page || self.targets.iter().any(Target::is_reached)
+        self.page || self.targets.iter().any(TargetEvidence::is_reached)
     }
 
     /// Where it ends. `None`: it does not, or that is not known (yet).
@@ -235,7 +235,7 @@ impl Way {
         if self.device.is_empty() {
             return Some(Stage::Route);
         }
-        if self.link != Link::Up {
+        if self.link != LinkEvidence::Up {
             return Some(Stage::Link);
         }
         if self.address.is_none() || self.own_making {
@@ -245,15 +245,17 @@ impl Way {
             return Some(Stage::Route);
         }
         let mut asked =
-            self.targets.iter().flat_map(|t| [&t.ping, &t.tcp]).filter(|r| **r != Reply::NotAsked).peekable();
-        if asked.peek().is_none() || !asked.all(Reply::is_bad) {
+            self.targets.iter().flat_map(|t| [&t.ping, &t.tcp]).filter(|r| **r != TestReply::NotAsked).peekable();
+        if asked.peek().is_none() || !asked.all(TestReply::is_bad) {
             return None;
         }
         match &self.gateway {
-            Some(Gateway { ping: Reply::Waiting, .. }) => None,
+            Some(GatewayEvidence { ping: TestReply::Waiting, .. }) => None,
             Some(gateway) if gateway.is_there() => Some(Stage::Internet),
             // Nobody could ask it, and the kernel has not found out: it is not to blame for that.
-            Some(Gateway { ping: Reply::NotAsked, neighbour: Neighbour::Unknown, .. }) => Some(Stage::Internet),
+            Some(GatewayEvidence { ping: TestReply::NotAsked, neighbour: NeighbourState::Unknown, .. }) => {
+                Some(Stage::Internet)
+            }
             // Nobody has heard of it: the nearer of the two that may be dead.
             Some(_) => Some(Stage::Gateway),
             None => Some(Stage::Internet),
@@ -263,14 +265,14 @@ impl Way {
     /// Whether nothing that is still waited for can change the verdict.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let waits = |reply: &Reply| *reply == Reply::Waiting;
+        let waits = |reply: &TestReply| *reply == TestReply::Waiting;
         !self.targets.iter().any(|t| waits(&t.ping) || waits(&t.tcp)) && !self.gateway.iter().any(|g| waits(&g.ping))
     }
 }
 
 /// The configuration that was looked at.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub struct Setup {
+pub struct ConfigEvidence {
     /// Its file; `None`: there is none, which is fine.
     pub file: Option<String>,
     /// Only somebody else may read it.
@@ -285,11 +287,11 @@ pub struct Setup {
 
 /// A name server of this system.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Resolver {
+pub struct ResolverEvidence {
     /// Its address.
     pub server: String,
     /// Whether it gives a public name a believable address.
-    pub reply: Reply,
+    pub reply: TestReply,
     /// What shows that it makes answers up.
     pub lie: Option<String>,
     /// Only through this network, which is dead, it can be reached.
@@ -301,8 +303,8 @@ pub struct Resolver {
 pub struct Portal {
     /// Its address.
     pub url: String,
-    /// [`Reply::Got`]: the page came as it should.
-    pub reply: Reply,
+    /// [`TestReply::Got`]: the page came as it should.
+    pub reply: TestReply,
     /// Another page came instead: what it was.
     pub instead: Option<String>,
 }
@@ -313,7 +315,7 @@ pub struct External {
     /// Who was asked.
     pub source: String,
     /// What came of it.
-    pub reply: Reply,
+    pub reply: TestReply,
     /// The address.
     pub address: Option<IpAddr>,
     /// Our own address on the way.
@@ -337,13 +339,13 @@ pub struct Mtu {
 
 /// A network of the failover monitor.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Wan {
+pub struct WanEvidence {
     /// `primary` or `standby`.
     pub role: &'static str,
     /// `net42 (wan1)`.
     pub label: String,
     /// What it is like.
-    pub way: Way,
+    pub way: PathEvidence,
     /// Why it could not be looked at by its own link.
     pub barred: Option<String>,
     /// Its gateway is written in the configuration.
@@ -362,10 +364,10 @@ pub struct Instead {
     /// Its address.
     pub gateway: Ipv4Addr,
     /// Whether hosts beyond answer through it.
-    pub reply: Reply,
+    pub reply: TestReply,
 }
 
-impl Wan {
+impl WanEvidence {
     /// Its gateway in the configuration leads nowhere.
     #[must_use]
     pub fn is_lost(&self) -> bool {
@@ -374,7 +376,7 @@ impl Wan {
 
     /// The mistake in the configuration `file`, if another gateway on the link leads on where the configured one does not.
     #[must_use]
-    pub fn mistake(&self, main: &Way, file: &str) -> Option<String> {
+    pub fn mistake(&self, main: &PathEvidence, file: &str) -> Option<String> {
         let (role, device, wrong) = (self.role, &self.way.device, self.way.gateway.as_ref()?);
         let works = main.device == *device && main.is_reached();
         let is_taken = |other: &Instead| works && main.gateway.as_ref().is_some_and(|g| g.address == other.gateway);
@@ -391,13 +393,13 @@ impl Wan {
 
 /// All that was seen.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Seen {
+pub struct Evidence {
     /// Nothing was to be sent.
     pub offline: bool,
     /// `--target`: nothing public was to be asked.
     pub private: bool,
     /// The configuration.
-    pub setup: Setup,
+    pub setup: ConfigEvidence,
     /// Why no pings can be sent, if so.
     pub no_ping: Option<String>,
     /// The time by our clock.
@@ -405,19 +407,19 @@ pub struct Seen {
     /// By how many seconds our clock is ahead of the web servers'.
     pub ahead: Option<i64>,
     /// The way that traffic takes now.
-    pub main: Way,
+    pub main: PathEvidence,
     /// Other default routes.
     pub other_routes: Vec<String>,
     /// The networks of the failover monitor.
-    pub wans: Vec<Wan>,
+    pub wans: Vec<WanEvidence>,
     /// What the imon that runs says of them; `None`: none does.
     pub own: Option<Own>,
     /// What others have set up beside imon's choice.
     pub others: Vec<Beside>,
     /// The name servers of this system.
-    pub resolvers: Vec<Resolver>,
+    pub resolvers: Vec<ResolverEvidence>,
     /// 1.1.1.1, asked directly.
-    pub direct: Reply,
+    pub direct: TestReply,
     /// What shows that somebody answers in its place.
     pub direct_lie: Option<String>,
     /// The pages.
@@ -427,12 +429,12 @@ pub struct Seen {
     /// Packet sizes.
     pub mtu: Mtu,
     /// The way of IPv6; `None`: this system has none.
-    pub v6: Option<Way>,
+    pub v6: Option<PathEvidence>,
     /// It has a default route of IPv6, and no public address to use it with.
     pub v6_unused: bool,
 }
 
-impl Seen {
+impl Evidence {
     /// Whether IPv4 is asked about: with `--target` that may be IPv6 alone.
     #[must_use]
     pub fn is_v4(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What others have set up beside imon's choice, in words for somebody who looks for a fault.
 
-use super::report::State;
-use super::{Seen, Wan};
+use super::report::TestState;
+use super::{Evidence, WanEvidence};
 use crate::routing::{Beside, BesideKind};
 
 /// Routes to single hosts and subnets that lead over a network.
@@ -15,45 +15,45 @@ pub struct Detours {
 
 /// One row for each thing of others that counts.
 #[must_use]
-pub(super) fn rows(seen: &Seen) -> Vec<(State, String)> {
-    let mut rows: Vec<(State, String)> = seen.others.iter().map(|other| row(other, seen)).collect();
-    rows.extend(seen.wans.iter().filter(|wan| is_dead(wan)).filter_map(detours).map(|text| (State::Warn, text)));
+pub(super) fn rows(seen: &Evidence) -> Vec<(TestState, String)> {
+    let mut rows: Vec<(TestState, String)> = seen.others.iter().map(|other| row(other, seen)).collect();
+    rows.extend(seen.wans.iter().filter(|wan| is_dead(wan)).filter_map(detours).map(|text| (TestState::Warn, text)));
     rows
 }
 
-fn row(other: &Beside, seen: &Seen) -> (State, String) {
+fn row(other: &Beside, seen: &Evidence) -> (TestState, String) {
     let what = &other.what;
     let wan = other.wan.and_then(|at| seen.wans.get(at));
     let over = wan.map_or_else(String::new, |wan| format!(" over {}", wan.label));
     match other.kind {
         BesideKind::Yielded => (
-            State::Info,
+            TestState::Info,
             format!("'{what}' leads all traffic elsewhere, as a VPN does, and goes first: imon leads what it leaves"),
         ),
         BesideKind::Overtaken => {
-            (State::Info, format!("'{what}' would lead all traffic{over}: imon's choice goes first"))
+            (TestState::Info, format!("'{what}' would lead all traffic{over}: imon's choice goes first"))
         }
         BesideKind::First => (
-            State::Warn,
+            TestState::Warn,
             format!(
                 "'{what}' leads all traffic{over}, whatever imon chooses, as there is no preference before it: remove \
                  it, or give it a higher one"
             ),
         ),
         BesideKind::Narrow => match wan.filter(|wan| is_dead(wan)) {
-            Some(wan) => (State::Warn, kept(other, wan)),
-            None => (State::Info, format!("'{what}' keeps its traffic{over}, whatever imon chooses")),
+            Some(wan) => (TestState::Warn, kept(other, wan)),
+            None => (TestState::Info, format!("'{what}' keeps its traffic{over}, whatever imon chooses")),
         },
     }
 }
 
 /// What keeps traffic on a network that is dead, and what cures it.
-fn kept(other: &Beside, wan: &Wan) -> String {
+fn kept(other: &Beside, wan: &WanEvidence) -> String {
     let cure = if other.via_main { "set metric below that of the default route there" } else { "remove it, or wait" };
     format!("'{}' keeps its traffic on {}, which does not work: {cure}", other.what, wan.label)
 }
 
-fn detours(wan: &Wan) -> Option<String> {
+fn detours(wan: &WanEvidence) -> Option<String> {
     let Detours { first, count } = &wan.detours;
     let more = count.saturating_sub(first.len());
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
@@ -69,7 +69,7 @@ fn detours(wan: &Wan) -> Option<String> {
 
 /// What keeps traffic on this network, which is dead: a sentence for the verdict.
 #[must_use]
-pub(super) fn kept_on(seen: &Seen, wan: &Wan) -> Option<String> {
+pub(super) fn kept_on(seen: &Evidence, wan: &WanEvidence) -> Option<String> {
     let is_here = |other: &&Beside| {
         other.kind == BesideKind::Narrow && other.wan.and_then(|at| seen.wans.get(at)).is_some_and(|w| w == wan)
     };
@@ -77,6 +77,6 @@ pub(super) fn kept_on(seen: &Seen, wan: &Wan) -> Option<String> {
     Some(format!(" {}.", rule.or_else(|| detours(wan))?))
 }
 
-fn is_dead(wan: &Wan) -> bool {
+fn is_dead(wan: &WanEvidence) -> bool {
     wan.way.fault().is_some()
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::base::json::fields::Fields;
 use crate::base::time::read_time;
-use crate::diagnose::{Gateway, Reply, Wan};
+use crate::diagnose::{GatewayEvidence, TestReply, WanEvidence};
 
 /// What imon itself says.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -59,7 +59,7 @@ impl Own {
 
     /// What it says of this network.
     #[must_use]
-    pub fn of(&self, wan: &Wan) -> Option<&OwnWan> {
+    pub fn of(&self, wan: &WanEvidence) -> Option<&OwnWan> {
         self.wans.iter().find(|own| own.device == wan.way.device)
     }
 }
@@ -67,7 +67,7 @@ impl Own {
 impl OwnWan {
     /// Whether imon takes it for offline and the check for working.
     #[must_use]
-    pub fn differs(&self, wan: &Wan) -> bool {
+    pub fn differs(&self, wan: &WanEvidence) -> bool {
         self.state == "down" && wan.way.is_reached()
     }
 
@@ -97,10 +97,11 @@ impl OwnWan {
 
     /// What to do about an imon that takes a network that works for offline.
     #[must_use]
-    pub fn cure(&self, wan: &Wan) -> String {
-        let Wan { role, way, .. } = wan;
-        let asks_gateway =
-            |g: &Gateway| g.ping != Reply::Waiting && self.silent.iter().any(|t| *t == g.address.to_string());
+    pub fn cure(&self, wan: &WanEvidence) -> String {
+        let WanEvidence { role, way, .. } = wan;
+        let asks_gateway = |g: &GatewayEvidence| {
+            g.ping != TestReply::Waiting && self.silent.iter().any(|t| *t == g.address.to_string())
+        };
         match (&self.advice, way.gateway.as_ref().filter(|g| asks_gateway(g))) {
             (Some(advice), _) => advice.clone(),
             (None, Some(gateway)) => format!(

@@ -1,6 +1,6 @@
 //! What `imon check` prints.
 
-use crate::base::json::fields::Writer;
+use crate::base::json::fields::JsonWriter;
 use crate::base::text::Clean;
 use crate::probe::stats::Millis;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// What became of a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
+pub enum TestState {
     /// Not known yet.
     Waiting,
     /// As it should be.
@@ -25,7 +25,7 @@ pub enum State {
     Untested,
 }
 
-impl State {
+impl TestState {
     /// Its name in JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -68,7 +68,7 @@ pub struct Test {
     /// Its name, the same in every run and version.
     pub id: String,
     /// What became of it.
-    pub state: State,
+    pub state: TestState,
     /// How long it took.
     pub took: Option<Duration>,
     /// For a person.
@@ -77,7 +77,7 @@ pub struct Test {
 
 /// The sentence that all is about.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Verdict {
+pub struct Conclusion {
     /// Its name, the same in every run and version.
     pub id: &'static str,
     /// Exit status, as monitoring plugins have it: 0 well, 1 degraded, 2 broken, 3 could not test.
@@ -88,9 +88,9 @@ pub struct Verdict {
 
 /// All of it.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Report {
+pub struct CheckReport {
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: Conclusion,
     /// The facts, in the order in which the way goes.
     pub tests: Vec<Test>,
 }
@@ -107,7 +107,7 @@ pub struct Style {
 /// Longest name of a test that others are aligned with.
 const NAMES: usize = 16;
 
-impl Report {
+impl CheckReport {
     /// The verdict, then one fact a line.
     #[must_use]
     pub fn text(&self, style: Style) -> String {
@@ -146,7 +146,7 @@ impl Report {
             _ => "unknown",
         };
         let tests = self.tests.iter().map(|test| {
-            let mut w = Writer::new();
+            let mut w = JsonWriter::new();
             w.text("id", Some(&test.id)).text("state", Some(test.state.word()));
             match test.took {
                 Some(took) => w.plain("seconds", seconds(took)),
@@ -154,7 +154,7 @@ impl Report {
             };
             w.text("detail", Some(&test.detail)).end()
         });
-        let mut w = Writer::new();
+        let mut w = JsonWriter::new();
         w.plain("schema", 1).text("version", Some(env!("CARGO_PKG_VERSION"))).text("time", Some(time));
         w.plain("seconds", seconds(took)).text("state", Some(state)).plain("exit", self.verdict.exit);
         w.text("verdict", Some(self.verdict.id)).text("text", Some(&self.verdict.text)).list("tests", tests).end()
@@ -218,22 +218,22 @@ fn wrap(out: &mut String, text: &str, first: usize, hang: usize, width: Option<u
 mod tests {
     use super::*;
 
-    fn report() -> Report {
+    fn report() -> CheckReport {
         let test = |id: &str, state, detail: &str| Test {
             id: id.to_owned(),
             state,
             took: Some(Duration::from_micros(1_500)),
             detail: detail.to_owned(),
         };
-        Report {
-            verdict: Verdict {
+        CheckReport {
+            verdict: Conclusion {
                 id: "well",
                 exit: 0,
                 text: "All is well: the internet works over wan1, and so on.".into(),
             },
             tests: vec![
-                test("link", State::Ok, "wan1 has a carrier"),
-                test("ping:1.1.1.1", State::Fail, "no answer within 2.5 s, which is a long time for a packet"),
+                test("link", TestState::Ok, "wan1 has a carrier"),
+                test("ping:1.1.1.1", TestState::Fail, "no answer within 2.5 s, which is a long time for a packet"),
             ],
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::addr::scope::{Scope, is_local_name, scope};
-use crate::wire::dns::{Answer, Rcode};
+use crate::wire::dns::{DnsAnswer, Rcode};
 
 /// Why an answer is not believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +38,7 @@ impl fmt::Display for Doubt {
 ///
 /// # Errors
 /// The first reason not to believe it.
-pub fn believable(name: &str, answer: &Answer, own: &[IpAddr]) -> Result<(), Doubt> {
+pub fn believable(name: &str, answer: &DnsAnswer, own: &[IpAddr]) -> Result<(), Doubt> {
     if answer.rcode != Rcode::NOERROR {
         return Err(Doubt::Verdict(answer.rcode));
     }
@@ -74,8 +74,8 @@ pub fn invalid_label(random: u64) -> String {
 mod tests {
     use super::*;
 
-    fn answer(addresses: &[&str]) -> Answer {
-        Answer {
+    fn answer(addresses: &[&str]) -> DnsAnswer {
+        DnsAnswer {
             rcode: Rcode::NOERROR,
             truncated: false,
             referral: false,
@@ -152,10 +152,10 @@ mod tests {
     #[test]
     fn a_verdict_or_nothing_is_no_answer() {
         assert_eq!(doubt("microsoft.com", &[]), "the answer has no address");
-        let refused = Answer { rcode: Rcode::REFUSED, ..answer(&["1.1.1.1"]) };
+        let refused = DnsAnswer { rcode: Rcode::REFUSED, ..answer(&["1.1.1.1"]) };
         let doubt = believable("microsoft.com", &refused, &[]).unwrap_err();
         assert_eq!(doubt.to_string(), "the answer is refused (REFUSED)");
-        let nxdomain = Answer { rcode: Rcode::NXDOMAIN, ..answer(&[]) };
+        let nxdomain = DnsAnswer { rcode: Rcode::NXDOMAIN, ..answer(&[]) };
         assert_eq!(believable("printer.lan", &nxdomain, &[]), Err(Doubt::Verdict(Rcode::NXDOMAIN)));
     }
 

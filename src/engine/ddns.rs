@@ -4,17 +4,17 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::Daemon;
-use super::web::{Answer, Web};
+use super::web::{Web, WebResult};
 use super::world::{FileJob, Record, World};
 use crate::addr::family::Family;
 use crate::base::time::Instant;
 use crate::config::Config;
 use crate::event::Monitor;
 use crate::kernel::path::Bound;
-use crate::monitor::Seen;
+use crate::monitor::Observation;
 use crate::monitor::ddns;
 use crate::monitor::ddns::LookupId;
-use crate::monitor::ddns::update::Outcome;
+use crate::monitor::ddns::update::UpdateOutcome;
 use crate::monitor::failover::Failover;
 
 impl<W: World> Daemon<W> {
@@ -44,24 +44,24 @@ impl<W: World> Daemon<W> {
             return;
         }
         let way = |track: &ddns::Track| {
-            let Some(network) = &self.network else { return ddns::Way::Ready("".into()) };
+            let Some(network) = &self.network else { return ddns::LookupPath::Ready("".into()) };
             let place = match (&*track.wan, track.family) {
-                ("", Family::V6) => return ddns::Way::Ready("".into()),
+                ("", Family::V6) => return ddns::LookupPath::Ready("".into()),
                 ("", Family::V4) => match (network.led(), &self.monitors.failover) {
                     (Some(led), _) => Some(led),
-                    (None, Some(failover)) if failover.is_undecided() => return ddns::Way::Unknown,
-                    (None, _) => return ddns::Way::None("no network works".into()),
+                    (None, Some(failover)) if failover.is_undecided() => return ddns::LookupPath::Unknown,
+                    (None, _) => return ddns::LookupPath::None("no network works".into()),
                 },
                 (wan, _) => network.place(wan),
             };
             match place.map(|place| (network.via(place), network.states().get(place))) {
-                Some((Some(via), _)) => ddns::Way::Ready(format!("{} {}", via.device, via.address).into()),
-                Some((None, Some(state))) => ddns::Way::None(state.to_string().into()),
-                _ => ddns::Way::None("there is no such network".into()),
+                Some((Some(via), _)) => ddns::LookupPath::Ready(format!("{} {}", via.device, via.address).into()),
+                Some((None, Some(state))) => ddns::LookupPath::None(state.to_string().into()),
+                _ => ddns::LookupPath::None("there is no such network".into()),
             }
         };
         let ways: Vec<_> = ddns.tracks().iter().map(way).collect();
-        self.monitors.on(now, &Seen::Ways(&ways), Some(Monitor::Ddns), &mut self.effects);
+        self.monitors.on(now, &Observation::Ways(&ways), Some(Monitor::Ddns), &mut self.effects);
     }
 
     pub(super) fn save(&mut self) {
@@ -79,16 +79,16 @@ impl<W: World> Daemon<W> {
             self.actions.tick(now, &mut self.world);
         }
         while let Some((ticket, result)) = self.actions.ended() {
-            let outcome = result.map_or_else(|why| Outcome::Failed(why.into()), |()| Outcome::Done);
+            let outcome = result.map_or_else(|why| UpdateOutcome::Failed(why.into()), |()| UpdateOutcome::Done);
             self.tell_published(now, &ticket.key, ticket.address, &outcome, ticket.record);
         }
         while let Some(answer) = self.web.as_mut().and_then(Web::answer) {
             match answer {
-                Answer::Lookup(id, result) => {
-                    self.tell(now, &Seen::Found(id, &result), Some(Monitor::Ddns));
+                WebResult::Lookup(id, result) => {
+                    self.tell(now, &Observation::Found(id, &result), Some(Monitor::Ddns));
                     self.perform(now);
                 }
-                Answer::Publication(key, address, outcome, record) => {
+                WebResult::Publication(key, address, outcome, record) => {
                     self.tell_published(now, &key, address, &outcome, record);
                 }
             }
@@ -104,10 +104,10 @@ impl<W: World> Daemon<W> {
         now: Instant,
         key: &str,
         address: IpAddr,
-        outcome: &Outcome,
+        outcome: &UpdateOutcome,
         record: Option<Record<W::File>>,
     ) {
-        self.tell(now, &Seen::Published { key, address, outcome }, Some(Monitor::Ddns));
+        self.tell(now, &Observation::Published { key, address, outcome }, Some(Monitor::Ddns));
         self.perform(now);
         if let Some(record) = record {
             self.writing.push(FileJob::Remove(record.path));

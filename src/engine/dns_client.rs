@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::host_table::Hosts;
-use super::world::{Source, Waited, World};
+use super::world::{WaitSource, Waited, World};
 use crate::base::time::Instant;
 use crate::dns::plausible;
-use crate::dns::resolver::{Ask, AskError};
-use crate::probe::{About, AskId, Owner};
+use crate::dns::resolver::{AskError, NameQuery};
+use crate::probe::{AskId, OpinionQuestion, Owner};
 use crate::wire::dns;
-use crate::wire::dns::{Answer, Class, Kind, MAX_MESSAGE, Name, Question, Reject};
+use crate::wire::dns::{Class, DnsAnswer, DnsQuestion, MAX_MESSAGE, Name, RecordType, Reject};
 
 const PORT: u16 = 53;
 /// A second opinion's socket is closed this long after its question; the monitor has mostly given up before. The
@@ -22,30 +22,30 @@ const KEEP: Duration = Duration::from_secs(15);
 const MOST_OPINIONS: usize = 64;
 
 /// An answer for a monitor.
-pub(super) type Opinion = (AskId, Result<Answer, Rc<str>>);
+pub(super) type OpinionAnswer = (AskId, Result<DnsAnswer, Rc<str>>);
 
 /// All questions under way.
 pub(super) struct Questions<W: World> {
-    asked: Vec<Asked<W>>,
-    answered: Vec<Opinion>,
+    asked: Vec<PendingQuery<W>>,
+    answered: Vec<OpinionAnswer>,
     /// Could not even be sent.
-    failed: Vec<Opinion>,
+    failed: Vec<OpinionAnswer>,
     counter: u64,
     packet: Vec<u8>,
 }
 
-struct Asked<W: World> {
+struct PendingQuery<W: World> {
     socket: W::Question,
     id: u16,
-    question: Question,
-    purpose: Purpose,
+    question: DnsQuestion,
+    purpose: QueryPurpose,
     until: Instant,
     /// Tells its socket from the others.
     number: u64,
 }
 
 #[derive(Clone, Copy)]
-enum Purpose {
+enum QueryPurpose {
     /// The resolver's, with its token.
     Lookup(u32),
     /// A second opinion.
@@ -58,9 +58,9 @@ impl<W: World> Questions<W> {
     }
 
     /// Asks for the resolver.
-    pub(super) fn lookup(&mut self, ask: Ask, world: &mut W) -> Result<(), AskError> {
+    pub(super) fn lookup(&mut self, ask: NameQuery, world: &mut W) -> Result<(), AskError> {
         let unreachable = |e: io::Error| AskError::Unreachable(W::in_words(&e));
-        let purpose = Purpose::Lookup(ask.token);
+        let purpose = QueryPurpose::Lookup(ask.token);
         let to = world.server_address(ask.server.address, ask.server.zone.as_deref(), PORT);
         self.send(ask.until, to, ask.question, purpose, world).map_err(unreachable)
     }
@@ -68,18 +68,18 @@ impl<W: World> Questions<W> {
     /// Asks for a second opinion. What cannot be sent comes back by [`Questions::failed`].
     pub(super) fn opinion(&mut self, now: Instant, id: AskId, name: &str, hosts: &Hosts, world: &mut W) {
         let name = match id.about {
-            About::Name => name.to_owned(),
-            About::Invalid => plausible::invalid_label(world.random()),
+            OpinionQuestion::Name => name.to_owned(),
+            OpinionQuestion::Invalid => plausible::invalid_label(world.random()),
         };
         let result = hosts.address(id.server).and_then(|server| {
             let name = Name::parse(&name).map_err(|_| Rc::from("the name cannot be asked for"))?;
-            let question = Question { name, kind: Kind::A, class: Class::In };
-            let opinions = |a: &Asked<W>| matches!(a.purpose, Purpose::Opinion(_));
+            let question = DnsQuestion { name, kind: RecordType::A, class: Class::In };
+            let opinions = |a: &PendingQuery<W>| matches!(a.purpose, QueryPurpose::Opinion(_));
             if self.asked.iter().filter(|a| opinions(a)).count() >= MOST_OPINIONS {
                 let oldest = self.asked.iter().position(opinions);
                 oldest.map(|at| self.asked.remove(at));
             }
-            self.send(now + KEEP, SocketAddr::new(server, PORT), question, Purpose::Opinion(id), world)
+            self.send(now + KEEP, SocketAddr::new(server, PORT), question, QueryPurpose::Opinion(id), world)
                 .map_err(|e| W::in_words(&e).into())
         });
         if let Err(why) = result {
@@ -88,20 +88,20 @@ impl<W: World> Questions<W> {
     }
 
     /// A second opinion's question that could not be sent, with the reason.
-    pub(super) fn failed(&mut self) -> Option<Opinion> {
+    pub(super) fn failed(&mut self) -> Option<OpinionAnswer> {
         self.failed.pop()
     }
 
     /// A second opinion's answer.
-    pub(super) fn answered(&mut self) -> Option<Opinion> {
+    pub(super) fn answered(&mut self) -> Option<OpinionAnswer> {
         self.answered.pop()
     }
 
     /// Forgets second opinions of servers that nobody asks any more.
     pub(super) fn keep_opinions(&mut self, is_known: impl Fn(Owner) -> bool) {
         self.asked.retain(|a| match a.purpose {
-            Purpose::Lookup(_) => true,
-            Purpose::Opinion(id) => is_known(id.server),
+            QueryPurpose::Lookup(_) => true,
+            QueryPurpose::Opinion(id) => is_known(id.server),
         });
         self.answered.retain(|(id, _)| is_known(id.server));
         self.failed.retain(|(id, _)| is_known(id.server));
@@ -119,7 +119,7 @@ impl<W: World> Questions<W> {
 
     pub(super) fn add_to(&self, world: &mut W) {
         for asked in &self.asked {
-            world.watch(Waited::Question(asked.number), Source::Question(&asked.socket));
+            world.watch(Waited::Question(asked.number), WaitSource::Question(&asked.socket));
         }
     }
 
@@ -153,8 +153,8 @@ impl<W: World> Questions<W> {
                 continue;
             };
             match self.asked.swap_remove(at).purpose {
-                Purpose::Lookup(token) => hosts.answer(now, token, answer),
-                Purpose::Opinion(id) => self.answered.push((id, answer.map_err(|e| told(e).into()))),
+                QueryPurpose::Lookup(token) => hosts.answer(now, token, answer),
+                QueryPurpose::Opinion(id) => self.answered.push((id, answer.map_err(|e| told(e).into()))),
             }
         }
         hosts.send(now, self, world);
@@ -164,15 +164,15 @@ impl<W: World> Questions<W> {
         &mut self,
         until: Instant,
         to: SocketAddr,
-        question: Question,
-        purpose: Purpose,
+        question: DnsQuestion,
+        purpose: QueryPurpose,
         world: &mut W,
     ) -> io::Result<()> {
         self.counter += 1;
         let id = (world.random() & 0xffff) as u16;
         dns::query(id, &question, &mut self.packet);
         let socket = world.ask(None, to, &self.packet)?;
-        self.asked.push(Asked { socket, id, question, purpose, until, number: self.counter });
+        self.asked.push(PendingQuery { socket, id, question, purpose, until, number: self.counter });
         Ok(())
     }
 }

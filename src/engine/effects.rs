@@ -1,17 +1,17 @@
 //! What the monitors want done: probes, questions, routes, publications, words.
 
+use super::host_table::ProbePath;
+use super::network::Network;
+use super::world::World;
 use super::*;
 use crate::addr::scope;
 use crate::base::time::{Instant, Wall};
-use crate::engine::scripts::{Job, Ticket};
+use crate::engine::scripts::{CallTicket, ScriptCall};
 use crate::event::{Event, Monitor, Severity, What};
 use crate::monitor::failover;
-use crate::monitor::{Effect, Seen};
+use crate::monitor::{Effect, Observation};
 use crate::probe::{Owner, ProbeId, Reason};
 use crate::wire::icmp::Token;
-use host_table::Way;
-use network::Network;
-use world::World;
 
 /// What a script finds in its environment, beside what imon itself was started with.
 #[must_use]
@@ -38,8 +38,8 @@ pub fn environment(
 
 impl<W: World> Daemon<W> {
     /// Gives an observation to the monitor of this host, or to all.
-    pub(super) fn tell(&mut self, now: Instant, seen: &Seen<'_>, only: Option<Monitor>) {
-        self.status.stale |= !matches!(seen, Seen::Tick);
+    pub(super) fn tell(&mut self, now: Instant, seen: &Observation<'_>, only: Option<Monitor>) {
+        self.status.stale |= !matches!(seen, Observation::Tick);
         self.monitors.on(now, seen, only, &mut self.effects);
     }
 
@@ -63,7 +63,7 @@ impl<W: World> Daemon<W> {
                 Effect::Route(wan) => {
                     let lead = |network: &mut Network<W>| network.lead(wan, &mut self.world);
                     let result = self.network.as_mut().map_or_else(|| Err("there is no network".into()), lead);
-                    let seen = Seen::Routed { wan, result };
+                    let seen = Observation::Routed { wan, result };
                     self.monitors.on(now, &seen, Some(Monitor::Failover), &mut self.effects);
                     self.tell_ways(now);
                 }
@@ -93,7 +93,7 @@ impl<W: World> Daemon<W> {
                 Effect::Save => self.save(),
             }
             while let Some((id, answer)) = self.questions.failed() {
-                let seen = Seen::Answer { id, answer: &answer, own: &[] };
+                let seen = Observation::Answer { id, answer: &answer, own: &[] };
                 self.monitors.on(now, &seen, Some(Monitor::Updown), &mut self.effects);
             }
         }
@@ -118,19 +118,19 @@ impl<W: World> Daemon<W> {
         let token = Token { owner: id.owner, check: id.check, index: id.index, sent };
         let way = self.hosts.way(id.owner);
         let mut to = self.hosts.address(id.owner);
-        let mut probe = way.map_or(failover::Probe::Echo, |way| way.probe);
-        if let Some(Way { wan, judges: true, .. }) = way {
+        let mut probe = way.map_or(failover::ProbeKind::Echo, |way| way.probe);
+        if let Some(ProbePath { wan, judges: true, .. }) = way {
             // A name that has no IPv4 address, or none yet.
             let stand_in = self.hosts.gateway(wan).filter(|_| !to.as_ref().is_ok_and(|to| to.is_ipv4()));
             if let Some(gateway) = stand_in {
-                (to, probe) = (Ok(gateway.into()), failover::Probe::Echo);
+                (to, probe) = (Ok(gateway.into()), failover::ProbeKind::Echo);
             }
         }
         let reason = match to {
             Ok(to) => {
                 let wan = way.map(|way| way.wan);
                 let result = match (probe, wan) {
-                    (failover::Probe::Echo, Some(wan)) => self.ping_by(wan, to, &token),
+                    (failover::ProbeKind::Echo, Some(wan)) => self.ping_by(wan, to, &token),
                     (_, None) => self.world.ping(&mut self.pinger, None, to, &token),
                     (probe, Some(wan)) => match self.network.as_ref().and_then(|network| network.via(wan)) {
                         Some(via) => {
@@ -150,7 +150,7 @@ impl<W: World> Daemon<W> {
             Err(why) => Reason::Unresolved(why),
         };
         let monitor = self.hosts.monitor(id.owner);
-        self.tell(sent, &Seen::Lost(id, reason), monitor);
+        self.tell(sent, &Observation::Lost(id, reason), monitor);
     }
 
     /// Pings by the way of a WAN, whose socket may not have been to be had the last time.
@@ -183,11 +183,11 @@ impl<W: World> Daemon<W> {
     }
 
     /// Calls the action script, if the event has a call.
-    pub(super) fn call(&mut self, event: &Event, ticket: Option<Ticket<W::File>>) {
+    pub(super) fn call(&mut self, event: &Event, ticket: Option<CallTicket<W::File>>) {
         let Some(action) = event.call(&self.requested) else { return };
         let clock = self.world.clock();
         let json = event.json(&self.instance, clock, self.hosts.address(event.owner).ok());
         let env = environment(action.name, &self.instance, event, &clock.wall, json);
-        self.actions.push(event.monitor, Job { action, env, ticket }, &mut self.world);
+        self.actions.push(event.monitor, ScriptCall { action, env, ticket }, &mut self.world);
     }
 }

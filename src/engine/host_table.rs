@@ -10,15 +10,15 @@ use super::world::{Store, World};
 use crate::addr::host::Host;
 use crate::base::time::Instant;
 use crate::config::Config;
-use crate::dns::resolver::{Ask, AskError, NameId, Resolver};
-use crate::engine::world::Stamp;
+use crate::dns::resolver::{AskError, NameId, NameQuery, Resolver};
+use crate::engine::world::FileStamp;
 use crate::event::Monitor;
 use crate::kernel;
 use crate::kernel::path::Families;
-use crate::monitor::failover::Probe;
+use crate::monitor::failover::ProbeKind;
 use crate::probe::Owner;
 use crate::routing::Probed;
-use crate::wire::dns::Answer;
+use crate::wire::dns::DnsAnswer;
 
 const DNS_PORT: u16 = 53;
 const HOSTS: &str = "/etc/hosts";
@@ -30,7 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The files that say which addresses names have, and who is asked for the others.
 pub(super) struct Files {
-    stamps: [Stamp; 2],
+    stamps: [FileStamp; 2],
     hosts: Vec<u8>,
     conf: Vec<u8>,
 }
@@ -49,7 +49,7 @@ impl Files {
         Ok(Self { stamps, hosts: read(HOSTS)?, conf: read(RESOLV_CONF)? })
     }
 
-    fn stamps(world: &mut impl Store) -> [Stamp; 2] {
+    fn stamps(world: &mut impl Store) -> [FileStamp; 2] {
         [world.stamp(HOSTS), world.stamp(RESOLV_CONF)]
     }
 }
@@ -109,40 +109,40 @@ impl Needs {
 /// All hosts of the configuration.
 pub(super) struct Hosts {
     /// In the order of their numbers.
-    all: Vec<Entry>,
+    all: Vec<HostEntry>,
     /// The next number. None is given out twice: a late answer to whoever had it would be taken for another's.
     next: Owner,
     resolver: Resolver,
-    stamps: [Stamp; 2],
+    stamps: [FileStamp; 2],
     /// When to look at the files again.
     look: Option<Instant>,
     /// Those whose monitor waits for the first lookup.
     held: Vec<Owner>,
-    asks: Vec<Ask>,
+    asks: Vec<NameQuery>,
     /// Of each WAN, or the other end of its link.
     gateways: Vec<Option<Ipv4Addr>>,
     /// Addresses of names may have changed since this was asked last.
     moved: bool,
 }
 
-struct Entry {
+struct HostEntry {
     owner: Owner,
     monitor: Monitor,
-    known: Known,
-    way: Option<Way>,
+    known: KnownAddress,
+    way: Option<ProbePath>,
 }
 
 /// How a host is probed that belongs to a WAN.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Way {
+pub(super) struct ProbePath {
     pub(super) wan: usize,
-    pub(super) probe: Probe,
+    pub(super) probe: ProbeKind,
     /// It tells whether the WAN works. As long as its name has no address, the gateway does: without a default route
     /// there would never be one.
     pub(super) judges: bool,
 }
 
-enum Known {
+enum KnownAddress {
     Address(IpAddr),
     Name(NameId, Rc<str>),
     /// The WAN's own gateway, whatever it is at the moment.
@@ -185,24 +185,24 @@ impl Hosts {
     }
 
     /// The same for a host that is probed through a WAN.
-    pub(super) fn add_by(&mut self, way: Option<Way>, host: &Host, monitor: Monitor) -> Owner {
+    pub(super) fn add_by(&mut self, way: Option<ProbePath>, host: &Host, monitor: Monitor) -> Owner {
         let known = match host.address() {
-            Some(address) => Known::Address(address),
-            None => Known::Name(self.resolver.watch(host.text()), Rc::clone(host.text())),
+            Some(address) => KnownAddress::Address(address),
+            None => KnownAddress::Name(self.resolver.watch(host.text()), Rc::clone(host.text())),
         };
         self.push(monitor, known, way)
     }
 
     /// The gateway of a WAN as a target.
     pub(super) fn add_gateway(&mut self, wan: usize, monitor: Monitor) -> Owner {
-        let way = Some(Way { wan, probe: Probe::Echo, judges: true });
-        self.push(monitor, Known::Gateway(wan), way)
+        let way = Some(ProbePath { wan, probe: ProbeKind::Echo, judges: true });
+        self.push(monitor, KnownAddress::Gateway(wan), way)
     }
 
-    fn push(&mut self, monitor: Monitor, known: Known, way: Option<Way>) -> Owner {
+    fn push(&mut self, monitor: Monitor, known: KnownAddress, way: Option<ProbePath>) -> Owner {
         let owner = self.next;
         self.next = owner.saturating_add(1);
-        self.all.push(Entry { owner, monitor, known, way });
+        self.all.push(HostEntry { owner, monitor, known, way });
         owner
     }
 
@@ -222,7 +222,7 @@ impl Hosts {
     }
 
     /// How a host is probed that belongs to a WAN.
-    pub(super) fn way(&self, owner: Owner) -> Option<Way> {
+    pub(super) fn way(&self, owner: Owner) -> Option<ProbePath> {
         self.entry(owner)?.way
     }
 
@@ -248,7 +248,7 @@ impl Hosts {
     /// One of those whose first lookup has come to an end since.
     pub(super) fn take_ready(&mut self) -> Option<(Owner, Monitor)> {
         let at = self.held.iter().position(|owner| match self.entry(*owner).map(|e| &e.known) {
-            Some(Known::Name(id, _)) => !self.is_open(*id),
+            Some(KnownAddress::Name(id, _)) => !self.is_open(*id),
             _ => true,
         })?;
         let owner = self.held.swap_remove(at);
@@ -262,12 +262,12 @@ impl Hosts {
     /// The address of a host, or why there is none.
     pub(super) fn address(&self, owner: Owner) -> Result<IpAddr, Rc<str>> {
         match self.entry(owner).map(|e| &e.known) {
-            Some(Known::Address(address)) => Ok(*address),
-            Some(Known::Name(id, _)) => self.resolver.address(*id).ok_or_else(|| {
+            Some(KnownAddress::Address(address)) => Ok(*address),
+            Some(KnownAddress::Name(id, _)) => self.resolver.address(*id).ok_or_else(|| {
                 let problem = self.resolver.problem(*id);
                 problem.map_or_else(|| "name is being looked up".into(), |p| p.to_string().into())
             }),
-            Some(Known::Gateway(wan)) => {
+            Some(KnownAddress::Gateway(wan)) => {
                 let none = || "there is no gateway to ping: say what to ping in its place".into();
                 self.gateway(*wan).map(IpAddr::V4).ok_or_else(none)
             }
@@ -278,8 +278,8 @@ impl Hosts {
     /// The name of a host that was not configured as an address.
     pub(super) fn name(&self, owner: Owner) -> Option<Rc<str>> {
         match &self.entry(owner)?.known {
-            Known::Address(_) | Known::Gateway(_) => None,
-            Known::Name(_, name) => Some(Rc::clone(name)),
+            KnownAddress::Address(_) | KnownAddress::Gateway(_) => None,
+            KnownAddress::Name(_, name) => Some(Rc::clone(name)),
         }
     }
 
@@ -290,7 +290,7 @@ impl Hosts {
     }
 
     pub(super) fn refresh(&mut self, owner: Owner, now: Instant) {
-        if let Some(Entry { known: Known::Name(id, _), .. }) = self.entry(owner) {
+        if let Some(HostEntry { known: KnownAddress::Name(id, _), .. }) = self.entry(owner) {
             let id = *id;
             self.resolver.refresh(id, now);
         }
@@ -316,7 +316,7 @@ impl Hosts {
     }
 
     /// The answer to a resolver's question.
-    pub(super) fn answer(&mut self, now: Instant, token: u32, answer: Result<Answer, AskError>) {
+    pub(super) fn answer(&mut self, now: Instant, token: u32, answer: Result<DnsAnswer, AskError>) {
         self.resolver.answer(now, token, answer, &mut self.asks);
         self.moved = true;
     }
@@ -333,9 +333,9 @@ impl Hosts {
             let Some(way) = entry.way.filter(|way| way.wan == wan) else { continue };
             let Some(IpAddr::V4(address)) = self.known_address(entry) else { continue };
             let (protocol, port) = match way.probe {
-                Probe::Echo => (kernel::ICMP, 0),
-                Probe::Dns => (kernel::UDP, DNS_PORT),
-                Probe::Tcp(port) => (kernel::TCP, port),
+                ProbeKind::Echo => (kernel::ICMP, 0),
+                ProbeKind::Dns => (kernel::UDP, DNS_PORT),
+                ProbeKind::Tcp(port) => (kernel::TCP, port),
             };
             let probed = Probed { address, protocol, port };
             if !all.contains(&probed) {
@@ -363,7 +363,7 @@ impl Hosts {
         self.resolver.set_files(&String::from_utf8_lossy(&files.hosts), &String::from_utf8_lossy(&files.conf));
     }
 
-    fn entry(&self, owner: Owner) -> Option<&Entry> {
+    fn entry(&self, owner: Owner) -> Option<&HostEntry> {
         // Mostly nothing was ever taken out.
         let place = usize::try_from(owner).ok()?;
         let entry = self.all.get(place).filter(|entry| entry.owner == owner);
@@ -372,16 +372,16 @@ impl Hosts {
 
     fn names(&self) -> impl Iterator<Item = (Owner, NameId)> {
         self.all.iter().filter_map(|e| match &e.known {
-            Known::Name(id, _) => Some((e.owner, *id)),
-            Known::Address(_) | Known::Gateway(_) => None,
+            KnownAddress::Name(id, _) => Some((e.owner, *id)),
+            KnownAddress::Address(_) | KnownAddress::Gateway(_) => None,
         })
     }
 
-    fn known_address(&self, entry: &Entry) -> Option<IpAddr> {
+    fn known_address(&self, entry: &HostEntry) -> Option<IpAddr> {
         match &entry.known {
-            Known::Address(a) => Some(*a),
-            Known::Name(id, _) => self.resolver.address(*id),
-            Known::Gateway(wan) => self.gateway(*wan).map(IpAddr::V4),
+            KnownAddress::Address(a) => Some(*a),
+            KnownAddress::Name(id, _) => self.resolver.address(*id),
+            KnownAddress::Gateway(wan) => self.gateway(*wan).map(IpAddr::V4),
         }
     }
 

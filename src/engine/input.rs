@@ -1,13 +1,13 @@
 //! What comes in: news of the kernel, replies, answers, suspends.
 
+use super::world::World;
 use super::*;
 use crate::base::time::Instant;
 use crate::event::{Monitor, Severity};
-use crate::monitor::Seen;
+use crate::monitor::Observation;
 use crate::monitor::failover::choice::Condition;
 use crate::probe::{ProbeId, Reason};
-use crate::wire::icmp::{Heard, Token};
-use world::World;
+use crate::wire::icmp::{Received, Token};
 
 impl<W: World> Daemon<W> {
     /// Brings what the links are like to whatever depends on it, and to the monitor, which may switch at once.
@@ -18,7 +18,7 @@ impl<W: World> Daemon<W> {
             let gateway = network.road(wan).and_then(|road| road.gateway.or(road.peer));
             self.hosts.set_gateway(wan, gateway);
         }
-        self.monitors.on(now, &Seen::Links(network.states()), Some(Monitor::Failover), &mut self.effects);
+        self.monitors.on(now, &Observation::Links(network.states()), Some(Monitor::Failover), &mut self.effects);
         self.perform(now);
         let Some(network) = &self.network else { return };
         for wan in 0..network.states().len() {
@@ -64,7 +64,7 @@ impl<W: World> Daemon<W> {
     /// Lets monitors begin whose host's name has been looked up for the first time, with whatever result.
     pub(super) fn release(&mut self, now: Instant) {
         while let Some((owner, monitor)) = self.hosts.take_ready() {
-            self.tell(now, &Seen::Ready(owner), Some(monitor));
+            self.tell(now, &Observation::Ready(owner), Some(monitor));
         }
     }
 
@@ -78,7 +78,7 @@ impl<W: World> Daemon<W> {
             let text =
                 format_args!("This system was suspended for {secs} s; checks that were under way are not judged");
             self.world.log(Severity::Notice, None, text);
-            self.tell(now, &Seen::Resumed, None);
+            self.tell(now, &Observation::Resumed, None);
         }
     }
 
@@ -96,13 +96,18 @@ impl<W: World> Daemon<W> {
         let id = |t: &Token| ProbeId { owner: t.owner, check: t.check, index: t.index };
         for (wan, message, rtt) in heard.drain(..) {
             match message {
-                Heard::Reply(t) => self.tell(now, &Seen::Reply(id(&t), rtt), self.hosts.monitor(t.owner)),
-                Heard::Failed(t, error) => {
-                    self.tell(now, &Seen::Lost(id(&t), Reason::Icmp(error)), self.hosts.monitor(t.owner));
+                Received::Reply(t) => self.tell(now, &Observation::Reply(id(&t), rtt), self.hosts.monitor(t.owner)),
+                Received::Failed(t, error) => {
+                    self.tell(now, &Observation::Lost(id(&t), Reason::Icmp(error)), self.hosts.monitor(t.owner));
                 }
-                Heard::Hint(to, error) => {
+                Received::Hint(to, error) => {
                     for owner in self.hosts.at(to, wan) {
-                        self.monitors.on(now, &Seen::Hint(owner, error), self.hosts.monitor(owner), &mut self.effects);
+                        self.monitors.on(
+                            now,
+                            &Observation::Hint(owner, error),
+                            self.hosts.monitor(owner),
+                            &mut self.effects,
+                        );
                     }
                 }
             }
@@ -113,8 +118,8 @@ impl<W: World> Daemon<W> {
     pub(super) fn hear_answers(&mut self, now: Instant) {
         while let Some((id, result)) = self.contacts.after(&mut self.world, now) {
             let seen = match result {
-                Ok(rtt) => Seen::Reply(id, rtt),
-                Err(reason) => Seen::Lost(id, reason),
+                Ok(rtt) => Observation::Reply(id, rtt),
+                Err(reason) => Observation::Lost(id, reason),
             };
             self.tell(now, &seen, self.hosts.monitor(id.owner));
         }
@@ -122,7 +127,7 @@ impl<W: World> Daemon<W> {
         let mut own = None;
         while let Some((id, answer)) = self.questions.answered() {
             let own = own.get_or_insert_with(|| self.world.own_addresses());
-            self.tell(now, &Seen::Answer { id, answer: &answer, own }, Some(Monitor::Updown));
+            self.tell(now, &Observation::Answer { id, answer: &answer, own }, Some(Monitor::Updown));
         }
     }
 }

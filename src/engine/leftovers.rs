@@ -42,14 +42,14 @@ mod tests {
 
     use super::*;
     use crate::kernel::Route;
-    use crate::routing::{Gateway, Policy, View, Wan};
+    use crate::routing::{GatewaySource, Policy, RoutingView, Uplink};
 
     /// Two instances' rules and routes in one picture, and the first table of each.
     fn left() -> (Picture, u32, u32) {
         let mut picture = Picture::default();
-        let wan = |device: &str, last| Wan {
+        let wan = |device: &str, last| Uplink {
             device: device.into(),
-            gateway: Gateway::Fixed(Ipv4Addr::new(192, 168, last, 1)),
+            gateway: GatewaySource::Fixed(Ipv4Addr::new(192, 168, last, 1)),
             targets: Vec::new(),
             remembered: None,
         };
@@ -62,7 +62,7 @@ mod tests {
         }
         let policies = [Policy::new("a", vec![wan("wan1", 42)], 201), Policy::new("b", vec![wan("wan2", 62)], 202)];
         for policy in &policies {
-            for change in policy.changes(Some(0), &View::from(&picture)) {
+            for change in policy.changes(Some(0), &RoutingView::from(&picture)) {
                 picture.made(&change);
             }
         }

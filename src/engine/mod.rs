@@ -26,11 +26,11 @@ use std::time::Duration;
 
 use crate::base::time::{Instant, Wall};
 use crate::config::Config;
-use crate::config::source::Source;
+use crate::config::source::ConfigSource;
 use crate::engine::scripts::Actions;
 use crate::event::{Monitor, Severity};
-use crate::monitor::{Effect, Seen};
-use crate::wire::icmp::Heard;
+use crate::monitor::{Effect, Observation};
+use crate::wire::icmp::Received;
 use dns_client::Questions;
 pub use effects::environment;
 use host_table::Hosts;
@@ -39,7 +39,7 @@ use monitors::{BULK_RATE, Monitors};
 use network::Network;
 use probe_socket::Contacts;
 use reload::Prepared;
-pub use reload::Refused;
+pub use reload::StartRefused;
 use status::StatusFile;
 use stopping::LEAVE_AGAIN;
 use waiting::Quiet;
@@ -55,7 +55,7 @@ pub struct Start<W> {
     /// The world.
     pub world: W,
     /// Where the configuration came from, for reloading it.
-    pub source: Source,
+    pub source: ConfigSource,
     /// What it says.
     pub config: Config,
     /// As [`crate::config::source::Loaded::print`].
@@ -67,7 +67,7 @@ pub struct Start<W> {
 /// The running program.
 pub struct Daemon<W: World> {
     world: W,
-    source: Source,
+    source: ConfigSource,
     instance: String,
     monitors: Monitors,
     hosts: Hosts,
@@ -81,7 +81,7 @@ pub struct Daemon<W: World> {
     /// Events beyond V2.99's that call the script.
     requested: Vec<&'static str>,
     effects: Vec<Effect>,
-    heard: Vec<(Option<usize>, Heard, Duration)>,
+    heard: Vec<(Option<usize>, Received, Duration)>,
     started: Wall,
     suspended: Duration,
     status: StatusFile,
@@ -133,7 +133,7 @@ impl<W: World> Daemon<W> {
     ///
     /// # Errors
     /// When something is missing that nothing works without. The world comes back, to say so.
-    pub fn new(start: Start<W>) -> Result<Self, Box<(Refused, W)>> {
+    pub fn new(start: Start<W>) -> Result<Self, Box<(StartRefused, W)>> {
         let Start { mut world, source, config, print, instance } = start;
         let now = world.now();
         let prepared = Prepared::new(None, false, &config, &instance, &mut world, now);
@@ -239,7 +239,7 @@ impl<W: World> Daemon<W> {
         }
         self.notice_suspend(now);
         if self.quiet.is_some_and(|quiet| quiet.until.is_none_or(|at| now < at)) {
-            self.tell(now, &Seen::Tick, None);
+            self.tell(now, &Observation::Tick, None);
             self.perform(now);
             if self.quiet.is_some() {
                 return;
@@ -258,7 +258,7 @@ impl<W: World> Daemon<W> {
         self.questions.tick(now, &mut self.hosts, &mut self.world);
         self.hosts.tick(now, &mut self.questions, &mut self.world);
         self.release(now);
-        self.tell(now, &Seen::Tick, None);
+        self.tell(now, &Observation::Tick, None);
         self.perform(now);
         self.actions.tick(now, &mut self.world);
         self.keep_web(now);
@@ -292,7 +292,7 @@ impl<W: World> Daemon<W> {
             self.hear_answers(now);
         }
         if self.web.as_mut().is_some_and(|web| web.after(&mut self.world)) && runs {
-            self.tell(now, &Seen::Moved, Some(Monitor::Ddns));
+            self.tell(now, &Observation::Moved, Some(Monitor::Ddns));
         }
         if self.world.is_ready(Waited::Writer) {
             self.writing.after(now, &mut self.world);
@@ -329,7 +329,7 @@ impl<W: World> Daemon<W> {
         if self.checks.take(now) {
             self.world.log(Severity::Info, None, format_args!("Checking now (SIGUSR1)"));
             self.status.changed = true;
-            self.tell(now, &Seen::CheckNow, None);
+            self.tell(now, &Observation::CheckNow, None);
         }
     }
 }

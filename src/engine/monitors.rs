@@ -1,5 +1,8 @@
 //! The monitors that the configuration asks for.
 
+use super::host_table::{Files, Hosts, ProbePath};
+use super::network::Network;
+use super::world::World;
 use super::*;
 use crate::base::time::{Clock, Instant};
 use crate::config;
@@ -11,11 +14,8 @@ use crate::monitor::failover::Failover;
 use crate::monitor::ping::Ping;
 use crate::monitor::updown;
 use crate::monitor::updown::Updown;
-use crate::monitor::{Effect, Progress, Seen};
-use host_table::{Files, Hosts, Way};
-use network::Network;
+use crate::monitor::{Effect, Observation, Progress};
 use std::rc::Rc;
-use world::World;
 
 /// From this many probes a second on, replies are collected for a few milliseconds instead of waking for each.
 pub(super) const BULK_RATE: f64 = 200.0;
@@ -40,13 +40,16 @@ impl Monitors {
     ) -> Self {
         let updown = config.updown.as_ref().filter(|_| !is_kept(Monitor::Updown)).map(|u| {
             let mut add = |host| (hosts.add(host, Monitor::Updown), Rc::clone(host.text()));
-            let setup = updown::Setup {
+            let setup = updown::UpdownSetup {
                 target: add(&u.target),
                 plan: u.timing.plan(),
                 fall: u.fall,
                 rise: u.rise,
                 secondaries: u.addping.iter().map(&mut add).collect(),
-                dns: u.dns.as_ref().map(|d| updown::Dns { server: add(&d.server), name: d.name.as_str().into() }),
+                dns: u
+                    .dns
+                    .as_ref()
+                    .map(|d| updown::OpinionSetup { server: add(&d.server), name: d.name.as_str().into() }),
             };
             Updown::new(setup, now)
         });
@@ -69,13 +72,13 @@ impl Monitors {
     pub(super) fn begin(&mut self, hosts: &mut Hosts, files: Option<Files>, now: Instant) {
         hosts.begin(files, now);
         for (owner, monitor) in hosts.waiting() {
-            self.on(now, &Seen::Hold(owner), Some(monitor), &mut Vec::new());
+            self.on(now, &Observation::Hold(owner), Some(monitor), &mut Vec::new());
         }
     }
 
-    pub(super) fn on(&mut self, now: Instant, seen: &Seen<'_>, only: Option<Monitor>, out: &mut Vec<Effect>) {
+    pub(super) fn on(&mut self, now: Instant, seen: &Observation<'_>, only: Option<Monitor>, out: &mut Vec<Effect>) {
         let wanted = |m| only.is_none_or(|only| only == m);
-        let tick = matches!(seen, Seen::Tick);
+        let tick = matches!(seen, Observation::Tick);
         let due = |at: Option<Instant>| !tick || at.is_some_and(|at| at <= now);
         if let Some(u) = self.updown.as_mut().filter(|u| wanted(Monitor::Updown) && due(u.poll_at())) {
             u.on(now, seen, out);
@@ -125,19 +128,23 @@ impl Monitors {
 }
 
 /// The failover monitor's hosts get their numbers, and the ways by which they are probed.
-pub(super) fn setup<W: World>(settings: &config::Failover, network: &Network<W>, hosts: &mut Hosts) -> failover::Setup {
+pub(super) fn setup<W: World>(
+    settings: &config::FailoverSettings,
+    network: &Network<W>,
+    hosts: &mut Hosts,
+) -> failover::FailoverSetup {
     let mut wans = Vec::with_capacity(settings.wans.len());
     for (wan, configured) in settings.wans.iter().enumerate() {
         let by_gateway = configured.targets.is_empty();
-        let mut target = |target: &config::Target| {
-            let way = Way { wan, probe: target.probe, judges: true };
+        let mut target = |target: &config::TargetSettings| {
+            let way = ProbePath { wan, probe: target.probe, judges: true };
             (hosts.add_by(Some(way), &target.host, Monitor::Failover), Rc::clone(&target.text))
         };
         let mut targets: Vec<_> = configured.targets.iter().map(&mut target).collect();
         if by_gateway {
             targets.push((hosts.add_gateway(wan, Monitor::Failover), "gateway".into()));
         }
-        let post = Way { wan, probe: failover::Probe::Echo, judges: false };
+        let post = ProbePath { wan, probe: failover::ProbeKind::Echo, judges: false };
         let postping = configured.postping.as_ref();
         wans.push(failover::WanSetup {
             name: configured.name.as_str().into(),
@@ -147,7 +154,7 @@ pub(super) fn setup<W: World>(settings: &config::Failover, network: &Network<W>,
             postping: postping.map(|h| (hosts.add_by(Some(post), h, Monitor::Failover), Rc::clone(h.text()))),
         });
     }
-    failover::Setup {
+    failover::FailoverSetup {
         wans,
         plan: settings.timing.plan(),
         min_up: settings.min_up,

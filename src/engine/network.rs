@@ -9,18 +9,18 @@ use std::time::Duration;
 use super::complaint::{Complaint, Word};
 use super::leftovers;
 use super::restores::Restores;
-use super::world::{Source, Waited, World};
+use super::world::{WaitSource, Waited, World};
 use crate::base::text::nearest;
 use crate::base::time::Instant;
 use crate::config;
-use crate::engine::world::{Delivery, Refused};
+use crate::engine::world::{ChangeRefused, Delivery};
 use crate::event::Severity;
 use crate::kernel::news::{Message, News};
 use crate::kernel::path::Via;
 use crate::kernel::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
 use crate::monitor::failover::damping::Damper;
 use crate::routing;
-use crate::routing::{Beside, BesideKind, Part, Policy, Probed, Road, State, View};
+use crate::routing::{Beside, BesideKind, LinkState, Part, Policy, Probed, RoutingView, WanPath};
 
 /// What the kernel refused is tried again this often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -57,31 +57,31 @@ pub(super) struct Network<W: World> {
     picture: Picture,
     policy: Policy,
     instance: String,
-    settings: config::Failover,
+    settings: config::FailoverSettings,
     /// How log lines call the WANs.
     labels: Vec<String>,
-    states: Vec<State>,
+    states: Vec<LinkState>,
     /// Of a WAN whose address has just gone: when that is believed.
     blinks: Vec<Option<Instant>>,
     /// Why the kernel refuses the road of a WAN.
     refused: Vec<Option<String>>,
     /// The WAN over which the traffic is led, and the road it took then.
     led: Option<usize>,
-    road: Option<Road>,
+    road: Option<WanPath>,
     /// The WAN over which it is said to be led, while it takes a detour. `road` is then its road.
     home: Option<usize>,
     /// The picture has changed since routes and rules were last compared with it.
     dirty: bool,
     /// The last look at everything has failed.
     blind: bool,
-    watch: Option<Watch>,
+    watch: Option<LinkWatch>,
     retry: Option<Instant>,
     /// When to look whether the other imons live.
     sweep: Option<Instant>,
     /// What one has left was cleared then.
     cleared: Option<Instant>,
     restores: Restores,
-    said: Said,
+    said: Reported,
     /// Which networks do not work, as the monitor says.
     down: Vec<bool>,
     /// Routes of others that keep traffic there, in words,
@@ -99,14 +99,14 @@ pub(super) struct Network<W: World> {
 
 /// Links are looked at beside the news.
 #[derive(Clone, Copy)]
-struct Watch {
+struct LinkWatch {
     until: Instant,
     next: Instant,
 }
 
 /// What was said and is still so.
 #[derive(Default)]
-struct Said {
+struct Reported {
     foreign: Complaint,
     outranked: Complaint,
     refused: Complaint,
@@ -114,13 +114,13 @@ struct Said {
     roads: Vec<Complaint>,
     advice: Vec<Complaint>,
     /// What others have set up, each once.
-    beside: Vec<Note>,
+    beside: Vec<BesideNote>,
     no_policy_routing: bool,
     no_flush: bool,
 }
 
 /// Something that others have set up, and what it means.
-struct Note {
+struct BesideNote {
     kind: &'static str,
     what: String,
     text: Complaint,
@@ -140,7 +140,7 @@ impl<W: World> Network<W> {
     /// [`Network::begin`]. Interfaces in `held` are locked by an older configuration of this process.
     pub(super) fn prepare(
         instance: &str,
-        settings: &config::Failover,
+        settings: &config::FailoverSettings,
         world: &mut W,
         held: &[String],
         now: Instant,
@@ -148,7 +148,7 @@ impl<W: World> Network<W> {
         let policy = policy(instance, settings);
         let locks = lock(settings, world, held, policy.table())?;
         let no_socket = |e: io::Error| Unable::Short("netlink socket", e);
-        let blind = |e: Refused| Unable::Netlink(format!("The kernel does not show its routes: {e}"));
+        let blind = |e: ChangeRefused| Unable::Netlink(format!("The kernel does not show its routes: {e}"));
         // First the news, then the look: nothing is missed between.
         let events = world.open_news().map_err(no_socket)?;
         let mut requests = world.open_requests().map_err(no_socket)?;
@@ -158,7 +158,7 @@ impl<W: World> Network<W> {
             e if e.kind() == io::ErrorKind::PermissionDenied => Unable::Permission,
             e => Unable::Short("answer about routes", e),
         })?;
-        let led = policy.adopted(&View::from(&picture));
+        let led = policy.adopted(&RoutingView::from(&picture));
         let wans = settings.wans.len();
         let mut network = Self {
             requests,
@@ -176,12 +176,12 @@ impl<W: World> Network<W> {
             home: None,
             dirty: true,
             blind: false,
-            watch: Some(Watch { until: now + WATCH_FOR, next: now + WATCH_EVERY }),
+            watch: Some(LinkWatch { until: now + WATCH_FOR, next: now + WATCH_EVERY }),
             retry: None,
             sweep: None,
             cleared: None,
             restores: Restores::default(),
-            said: Said::default(),
+            said: Reported::default(),
             down: vec![false; wans],
             stuck: Vec::new(),
             sought: None,
@@ -221,7 +221,7 @@ impl<W: World> Network<W> {
 
     /// What an earlier configuration's network must leave alone: the default in main, and what both have.
     pub(super) fn shared(&self) -> Vec<Change> {
-        self.policy.farewell(false, &View::from(&self.picture))
+        self.policy.farewell(false, &RoutingView::from(&self.picture))
     }
 
     fn device(&self, wan: usize) -> Option<&str> {
@@ -254,7 +254,7 @@ impl<W: World> Network<W> {
     }
 
     /// Whether another configuration needs nothing else of the kernel. If so it is taken over.
-    pub(super) fn adopt(&mut self, instance: &str, settings: &config::Failover) -> bool {
+    pub(super) fn adopt(&mut self, instance: &str, settings: &config::FailoverSettings) -> bool {
         let same = self.is_for(instance, settings);
         if same {
             self.labels = labels(settings);
@@ -264,7 +264,7 @@ impl<W: World> Network<W> {
     }
 
     /// Whether a configuration needs nothing of the kernel but what there is.
-    pub(super) fn is_for(&self, instance: &str, settings: &config::Failover) -> bool {
+    pub(super) fn is_for(&self, instance: &str, settings: &config::FailoverSettings) -> bool {
         self.instance == instance && policy(instance, settings).is_like(&self.policy)
     }
 
@@ -278,13 +278,13 @@ impl<W: World> Network<W> {
         self.home.or(self.led)
     }
 
-    pub(super) fn states(&self) -> &[State] {
+    pub(super) fn states(&self) -> &[LinkState] {
         &self.states
     }
 
     /// The road of a WAN that is ready.
-    pub(super) fn road(&self, wan: usize) -> Option<Road> {
-        if let Some(State::Ready(road)) = self.states.get(wan) { Some(*road) } else { None }
+    pub(super) fn road(&self, wan: usize) -> Option<WanPath> {
+        if let Some(LinkState::Ready(road)) = self.states.get(wan) { Some(*road) } else { None }
     }
 
     /// How sockets reach a WAN.
@@ -310,7 +310,7 @@ impl<W: World> Network<W> {
 
     /// The default route in main that is ours, in words.
     pub(super) fn default_route(&self) -> Option<String> {
-        let view = View::from(&self.picture);
+        let view = RoutingView::from(&self.picture);
         let ours = view.routes.iter().find(|r| r.is_ours() && self.policy.is_our_default(r, &view))?;
         Some(self.picture.in_words(ours))
     }
@@ -341,9 +341,9 @@ impl<W: World> Network<W> {
     }
 
     pub(super) fn add_to(&self, world: &mut W) {
-        world.watch(Waited::News, Source::News(&self.events));
+        world.watch(Waited::News, WaitSource::News(&self.events));
         if let Some(flush) = &self.flush {
-            world.watch(Waited::Flush, Source::Flush(flush));
+            world.watch(Waited::Flush, WaitSource::Flush(flush));
         }
     }
 
@@ -365,7 +365,7 @@ impl<W: World> Network<W> {
             }
         });
         if watch {
-            self.watch = Some(Watch { until: now + WATCH_FOR, next: now + WATCH_EVERY });
+            self.watch = Some(LinkWatch { until: now + WATCH_FOR, next: now + WATCH_EVERY });
         }
         if look {
             self.restores.forget_routes();
@@ -399,7 +399,7 @@ impl<W: World> Network<W> {
         let blinked = is_due && self.look_at_states(now);
         self.dirty |= blinked;
         let Some(watch) = self.watch.filter(|watch| watch.next <= now) else { return blinked };
-        self.watch = (watch.until > now).then_some(Watch { next: now + WATCH_EVERY, ..watch });
+        self.watch = (watch.until > now).then_some(LinkWatch { next: now + WATCH_EVERY, ..watch });
         let mut look = false;
         for wan in &self.settings.wans {
             let Some(known) = self.picture.links.iter().find(|l| l.name == wan.device) else { continue };
@@ -445,15 +445,15 @@ impl<W: World> Network<W> {
         Ok(())
     }
 
-    fn take(&mut self, wan: usize, world: &mut W) -> Result<Road, Rc<str>> {
-        let state = self.policy.state(wan, &View::from(&self.picture));
-        let Some(road) = self.road(wan).filter(|_| matches!(state, Some(State::Ready(_)))) else {
+    fn take(&mut self, wan: usize, world: &mut W) -> Result<WanPath, Rc<str>> {
+        let state = self.policy.state(wan, &RoutingView::from(&self.picture));
+        let Some(road) = self.road(wan).filter(|_| matches!(state, Some(LinkState::Ready(_)))) else {
             // The one says what is there now, the other what the monitor has heard of.
-            let ready = |state: &State| matches!(state, State::Ready(_));
+            let ready = |state: &LinkState| matches!(state, LinkState::Ready(_));
             let why = [state, self.states.get(wan).copied()].into_iter().flatten().find(|state| !ready(state));
             return Err(why.map_or_else(|| "there is no such WAN".into(), |state| state.to_string().into()));
         };
-        let changes = self.policy.changes(Some(wan), &View::from(&self.picture));
+        let changes = self.policy.changes(Some(wan), &RoutingView::from(&self.picture));
         // Also when half of it was made: the rest is then put in order again.
         self.dirty = true;
         self.make(changes, Some(wan), world)?;
@@ -466,10 +466,10 @@ impl<W: World> Network<W> {
         if !std::mem::take(&mut self.dirty) {
             return false;
         }
-        let view = View::from(&self.picture);
+        let view = RoutingView::from(&self.picture);
         let changes = self.policy.changes(self.led, &view);
         let road = self.led.and_then(|wan| match self.policy.state(wan, &view) {
-            Some(State::Ready(road)) => Some(road),
+            Some(LinkState::Ready(road)) => Some(road),
             _ => None,
         });
         if let Err(later) = self.restores.may_make(&changes, view.rules, now) {
@@ -516,7 +516,7 @@ impl<W: World> Network<W> {
             if seen {
                 self.picture = picture;
             }
-            let changes = self.policy.farewell(everything, &View::from(&self.picture));
+            let changes = self.policy.farewell(everything, &RoutingView::from(&self.picture));
             let mut gone = true;
             for change in changes.iter().filter(|change| !shared.contains(change)) {
                 gone &= world.make(&mut self.requests, change).is_ok();
@@ -587,23 +587,23 @@ impl<W: World> Network<W> {
         }
     }
 
-    fn complain_of_look(&mut self, e: &Refused, now: Instant) {
+    fn complain_of_look(&mut self, e: &ChangeRefused, now: Instant) {
         self.said.refused.note(now, Some(format!("The kernel does not show its routes: {e}")));
     }
 
     /// What the links are like now. Tells of another address or gateway, and returns whether anything is new.
     fn look_at_states(&mut self, now: Instant) -> bool {
-        let view = View::from(&self.picture);
+        let view = RoutingView::from(&self.picture);
         let mut states = Vec::with_capacity(self.labels.len());
         for (wan, refused) in self.refused.iter().enumerate() {
             states.push(match self.policy.state(wan, &view) {
-                Some(State::Ready(_)) if refused.is_some() => State::Refused,
+                Some(LinkState::Ready(_)) if refused.is_some() => LinkState::Refused,
                 Some(state) => state,
-                None => State::Missing,
+                None => LinkState::Missing,
             });
         }
         for ((state, before), blink) in states.iter_mut().zip(&self.states).zip(&mut self.blinks) {
-            if *state != State::NoAddress || !matches!(before, State::Ready(_)) {
+            if *state != LinkState::NoAddress || !matches!(before, LinkState::Ready(_)) {
                 *blink = None;
             } else if *blink.get_or_insert(now + BLINK) > now {
                 *state = *before;
@@ -615,7 +615,7 @@ impl<W: World> Network<W> {
         let before = std::mem::replace(&mut self.states, states);
         let mut lines = Vec::new();
         for ((new, old), label) in self.states.iter().zip(&before).zip(&self.labels) {
-            let (State::Ready(new), State::Ready(old)) = (new, old) else { continue };
+            let (LinkState::Ready(new), LinkState::Ready(old)) = (new, old) else { continue };
             if new.address != old.address {
                 let text = format!("{label}: its address is {} now, it was {}", new.address, old.address);
                 lines.push((Severity::Notice, text));
@@ -632,7 +632,7 @@ impl<W: World> Network<W> {
     /// Lets the kernel ask for the link address of a WAN's gateway anew. One that cannot be forgotten is asked for by
     /// the kernel's own times.
     pub(super) fn forget_gateway(&mut self, wan: usize, world: &mut W) {
-        if let Some(State::Ready(Road { index, gateway: Some(gateway), .. })) = self.states.get(wan) {
+        if let Some(LinkState::Ready(WanPath { index, gateway: Some(gateway), .. })) = self.states.get(wan) {
             let _ = world.forget_neighbour(&mut self.requests, *index, *gateway);
         }
     }
@@ -688,7 +688,7 @@ impl<W: World> Network<W> {
                         in use may fail, and other default routes of lower metric win over imon's";
             self.remarks.push((Severity::Warning, text.to_owned()));
         }
-        let view = View::from(&self.picture);
+        let view = RoutingView::from(&self.picture);
         let foreign = self.policy.foreign_at(self.settings.metric, &view).map(|route| {
             let (metric, free) = (self.settings.metric, self.policy.free_metric(&view));
             let route = self.picture.in_words(route);
@@ -707,7 +707,7 @@ impl<W: World> Network<W> {
         for ((complaint, why), label) in self.said.roads.iter_mut().zip(&self.refused).zip(&self.labels) {
             complaint.note(now, why.as_ref().map(|why| format!("{label}: {why}")));
         }
-        let view = View::from(&self.picture);
+        let view = RoutingView::from(&self.picture);
         for (wan, complaint) in self.said.advice.iter_mut().enumerate() {
             let Some(label) = self.labels.get(wan) else { continue };
             let port = || {
@@ -717,15 +717,15 @@ impl<W: World> Network<W> {
             };
             let twin = || self.policy.twin(wan, &view).and_then(|other| self.labels.get(other));
             let text = match self.policy.state(wan, &view) {
-                Some(State::Port) => port().map(|(port, bridge)| {
+                Some(LinkState::Port) => port().map(|(port, bridge)| {
                     format!("{label}: {port} is a port of {bridge}, which has the address: use {bridge} in its place")
                 }),
-                Some(State::NoGateway) if self.policy.lacks_metric(wan, &view) => Some(format!(
+                Some(LinkState::NoGateway) if self.policy.lacks_metric(wan, &view) => Some(format!(
                     "{label}: its default route was replaced by that of the other network, since neither has a metric: \
                      set one for each ('option metric' in /etc/config/network, 'metric' in /etc/network/interfaces), or \
                      name the gateway in imon's configuration"
                 )),
-                Some(State::Ready(road)) => twin().map(|other| {
+                Some(LinkState::Ready(road)) => twin().map(|other| {
                     format!(
                         "{label}: {other} has the address {} too. imon tells them apart by what is probed: they need \
                          different ping targets",
@@ -740,7 +740,7 @@ impl<W: World> Network<W> {
 
     /// Takes note of what others have set up, each with what it means now.
     fn note_beside(&mut self, now: Instant, beside: Vec<Beside>) {
-        let mut notes: Vec<Note> = Vec::new();
+        let mut notes: Vec<BesideNote> = Vec::new();
         let stuck = self.stuck.iter().map(|(wan, what)| Beside {
             kind: BesideKind::Narrow,
             what: what.clone(),
@@ -771,7 +771,7 @@ impl<W: World> Network<W> {
             let old = self.said.beside.iter().position(|note| note.what == what);
             let mut note = match old {
                 Some(at) => self.said.beside.swap_remove(at),
-                None => Note { kind: "", what, text: Complaint::default() },
+                None => BesideNote { kind: "", what, text: Complaint::default() },
             };
             note.kind = other.kind.word();
             note.text.note(now, text);
@@ -785,7 +785,7 @@ impl<W: World> Network<W> {
 
     /// Says what has lasted.
     fn speak(&mut self, now: Instant) {
-        let Said { foreign, outranked, refused, roads, advice, beside, .. } = &mut self.said;
+        let Reported { foreign, outranked, refused, roads, advice, beside, .. } = &mut self.said;
         let mut lines = Vec::new();
         let mut say = |complaint: &mut Complaint, severity, before: &str, over: Option<&str>| match complaint.word(now)
         {
@@ -917,14 +917,14 @@ impl<W: World> Network<W> {
 }
 
 /// Whether a link of ours comes, goes, or turns.
-fn is_turn(message: &Message, picture: &Picture, settings: &config::Failover) -> bool {
+fn is_turn(message: &Message, picture: &Picture, settings: &config::FailoverSettings) -> bool {
     let News::Link(link) = &message.news else { return false };
     let known = picture.links.iter().find(|l| l.index == link.index);
     settings.wans.iter().any(|wan| wan.device == link.name) && known != Some(link)
 }
 
-fn policy(instance: &str, settings: &config::Failover) -> Policy {
-    let wan = |wan: &config::Wan| routing::Wan {
+fn policy(instance: &str, settings: &config::FailoverSettings) -> Policy {
+    let wan = |wan: &config::WanSettings| routing::Uplink {
         device: wan.device.clone(),
         gateway: wan.gateway,
         targets: Vec::new(),
@@ -934,9 +934,9 @@ fn policy(instance: &str, settings: &config::Failover) -> Policy {
 }
 
 /// As log lines call the WANs.
-fn labels(settings: &config::Failover) -> Vec<String> {
+fn labels(settings: &config::FailoverSettings) -> Vec<String> {
     let roles = ["Primary", "Standby"].into_iter().chain(std::iter::repeat("Standby"));
-    let label = |(wan, role): (&config::Wan, &str)| match wan.name.as_str() {
+    let label = |(wan, role): (&config::WanSettings, &str)| match wan.name.as_str() {
         "" => format!("{role} Network '{}'", wan.device),
         name => format!("{role} Network {name} ({})", wan.device),
     };
@@ -945,7 +945,7 @@ fn labels(settings: &config::Failover) -> Vec<String> {
 
 /// The locks of all interfaces but those that are held already. Without a directory for them there are none.
 fn lock<W: World>(
-    settings: &config::Failover,
+    settings: &config::FailoverSettings,
     world: &mut W,
     held: &[String],
     table: u32,

@@ -4,13 +4,13 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::world::{Source, Waited, World};
+use super::world::{WaitSource, Waited, World};
 use crate::base::time::Instant;
 use crate::kernel::path::Via;
-use crate::monitor::failover::Probe;
+use crate::monitor::failover::ProbeKind;
 use crate::probe::{Owner, ProbeId, Reason};
 use crate::wire::dns;
-use crate::wire::dns::{Class, Kind, MAX_MESSAGE, Name, Question, Rcode, Reject};
+use crate::wire::dns::{Class, DnsQuestion, MAX_MESSAGE, Name, Rcode, RecordType, Reject};
 
 const DNS_PORT: u16 = 53;
 /// What is asked for: a name that exists, and that a forwarder asks others for now and then (RFC 2606).
@@ -36,7 +36,7 @@ struct Contact<W: World> {
 }
 
 enum Contacted<W: World> {
-    Dns(W::Question, u16, Box<Question>),
+    Dns(W::Question, u16, Box<DnsQuestion>),
     Tcp(W::Opening),
 }
 
@@ -52,7 +52,7 @@ impl<W: World> Contacts<W> {
     pub(super) fn send(
         &mut self,
         id: ProbeId,
-        probe: Probe,
+        probe: ProbeKind,
         via: &Via,
         to: IpAddr,
         now: Instant,
@@ -60,16 +60,16 @@ impl<W: World> Contacts<W> {
     ) -> io::Result<()> {
         self.counter += 1;
         let socket = match probe {
-            Probe::Echo => return Ok(()),
-            Probe::Dns => {
+            ProbeKind::Echo => return Ok(()),
+            ProbeKind::Dns => {
                 let name = Name::parse(NAME).map_err(|_| io::ErrorKind::InvalidInput)?;
-                let question = Question { name, kind: Kind::A, class: Class::In };
+                let question = DnsQuestion { name, kind: RecordType::A, class: Class::In };
                 let number = (world.random() & 0xffff) as u16;
                 dns::query(number, &question, &mut self.packet);
                 let socket = world.ask(Some(via), SocketAddr::new(to, DNS_PORT), &self.packet)?;
                 Contacted::Dns(socket, number, Box::new(question))
             }
-            Probe::Tcp(port) => Contacted::Tcp(world.connect(Some(via), SocketAddr::new(to, port))?),
+            ProbeKind::Tcp(port) => Contacted::Tcp(world.connect(Some(via), SocketAddr::new(to, port))?),
         };
         if self.open.len() >= MOST {
             self.open.remove(0);
@@ -99,8 +99,8 @@ impl<W: World> Contacts<W> {
         for contact in &self.open {
             let name = Waited::Contact(contact.number);
             let source = match &contact.socket {
-                Contacted::Dns(socket, ..) => Source::Question(socket),
-                Contacted::Tcp(socket) => Source::Opening(socket),
+                Contacted::Dns(socket, ..) => WaitSource::Question(socket),
+                Contacted::Tcp(socket) => WaitSource::Opening(socket),
             };
             world.watch(name, source);
         }
@@ -134,7 +134,7 @@ impl<W: World> Contacts<W> {
 fn heard<W: World>(
     socket: &mut W::Question,
     number: u16,
-    question: &Question,
+    question: &DnsQuestion,
     world: &mut W,
 ) -> Option<std::result::Result<(), Reason>> {
     let mut buffer = [0; MAX_MESSAGE];

@@ -1,18 +1,18 @@
 //! A configuration, old or new: all that can fail is prepared first, then everything is swapped.
 
+use super::host_table::{Files, Needs};
+use super::network::{Network, Unable};
+use super::web::Web;
+use super::world::World;
 use super::*;
 use crate::base::time::Instant;
 use crate::config::{Config, Timing};
 use crate::engine::world::OpenError;
 use crate::event::{Monitor, Severity};
-use host_table::{Files, Needs};
-use network::{Network, Unable};
 use std::rc::Rc;
-use web::Web;
-use world::World;
 
 /// Why imon cannot run.
-pub enum Refused {
+pub enum StartRefused {
     /// No ICMP echo request may be sent.
     Ping(OpenError),
     /// Routes may not be changed.
@@ -44,7 +44,7 @@ impl<W: World> Prepared<W> {
         instance: &str,
         world: &mut W,
         now: Instant,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, StartRefused> {
         let needs = Needs::of(config);
         let network = match &config.failover {
             Some(settings) if !old.is_some_and(|old| old.is_for(instance, settings)) => {
@@ -54,27 +54,27 @@ impl<W: World> Prepared<W> {
             _ => None,
         };
         // Also where there are such sockets already: what a start would refuse a reload refuses.
-        let mut pinger = world.open_pinger(needs.families()).map_err(Refused::Ping)?;
+        let mut pinger = world.open_pinger(needs.families()).map_err(StartRefused::Ping)?;
         if let Some(network) = &network {
             for wan in 0..network.states().len() {
                 // Without a socket for another reason there is another try with the next probe.
                 if let Err(e) = world.set_lane(&mut pinger, wan, network.via(wan).as_ref())
                     && (crate::base::error::is_shortage(&e) || e.kind() == std::io::ErrorKind::PermissionDenied)
                 {
-                    return Err(Refused::Short("socket for the probes of a network", e));
+                    return Err(StartRefused::Short("socket for the probes of a network", e));
                 }
             }
         }
-        let files = needs.files(world).map_err(|e| Refused::Short("reading of the hosts file", e))?;
+        let files = needs.files(world).map_err(|e| StartRefused::Short("reading of the hosts file", e))?;
         let settings = config.ddns.as_ref().filter(|_| !has_web);
         let web = settings.map(|settings| Web::open(settings, instance, world)).transpose();
-        let web = web.map_err(|e| Refused::Short("state file or news of addresses", e))?;
-        world.try_room().map_err(|e| Refused::Short("room for scripts and lookups", e))?;
+        let web = web.map_err(|e| StartRefused::Short("state file or news of addresses", e))?;
+        world.try_room().map_err(|e| StartRefused::Short("room for scripts and lookups", e))?;
         Ok(Self { network, pinger, files, web })
     }
 }
 
-impl From<Unable> for Refused {
+impl From<Unable> for StartRefused {
     fn from(why: Unable) -> Self {
         match why {
             Unable::Short(what, e) => Self::Short(what, e),
@@ -85,7 +85,7 @@ impl From<Unable> for Refused {
     }
 }
 
-impl Refused {
+impl StartRefused {
     /// What is refused, and why, for a person.
     #[must_use]
     pub fn in_words<W: World>(&self) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::base::number::Plain;
 use crate::base::time::Instant;
-use crate::engine::world::{Record, Source, Waited, World};
+use crate::engine::world::{Record, WaitSource, Waited, World};
 use crate::event::{Action, Monitor, Severity};
 
 /// Calls that may wait for one monitor, beside one for each of its targets.
@@ -29,17 +29,17 @@ const A_PIPE: usize = 64;
 const LEFTOVERS: usize = 8;
 
 /// One call to make.
-pub struct Job<F> {
+pub struct ScriptCall<F> {
     /// Name and arguments.
     pub action: Action,
     /// Additions to the environment.
     pub env: Vec<(&'static str, String)>,
     /// Whoever wants to know how it ends.
-    pub ticket: Option<Ticket<F>>,
+    pub ticket: Option<CallTicket<F>>,
 }
 
 /// A call whose end somebody waits for.
-pub struct Ticket<F> {
+pub struct CallTicket<F> {
     /// What it is for.
     pub key: Rc<str>,
     /// The address that the script is told.
@@ -49,7 +49,7 @@ pub struct Ticket<F> {
 }
 
 /// A call with a ticket that has ended, and why not well.
-pub type Ended<F> = (Ticket<F>, Result<(), String>);
+pub type Ended<F> = (CallTicket<F>, Result<(), String>);
 
 /// The script and its calls.
 pub struct Actions<W: World> {
@@ -79,27 +79,27 @@ struct Leftover<W: World> {
 
 struct Queue<W: World> {
     monitor: Monitor,
-    jobs: VecDeque<Job<W::File>>,
+    jobs: VecDeque<ScriptCall<W::File>>,
     bound: usize,
     dropped: u64,
-    running: Option<Running<W>>,
+    running: Option<RunningScript<W>>,
 }
 
-struct Running<W: World> {
+struct RunningScript<W: World> {
     /// As it was started. Since then another may be configured, or none.
     path: Rc<str>,
     name: &'static str,
     script: W::Script,
     output: Option<W::Output>,
     lines: Lines,
-    phase: Phase,
+    phase: ScriptPhase,
     /// Tells its output from the others.
     number: u64,
-    ticket: Option<Ticket<W::File>>,
+    ticket: Option<CallTicket<W::File>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum ScriptPhase {
     /// May run until then.
     Until(Instant),
     /// Was asked to end, and is killed then.
@@ -153,7 +153,7 @@ impl<W: World> Actions<W> {
     }
 
     /// Queues a call. When the queue is full the oldest `ping-result` is dropped, or the oldest call of all.
-    pub fn push(&mut self, monitor: Monitor, job: Job<W::File>, world: &mut W) {
+    pub fn push(&mut self, monitor: Monitor, job: ScriptCall<W::File>, world: &mut W) {
         let Some(queue) = self.queues.iter_mut().find(|q| q.monitor == monitor) else { return };
         if queue.jobs.len() >= queue.bound {
             let at = queue.jobs.iter().position(|j| j.action.name == "ping-result").unwrap_or(0);
@@ -195,13 +195,13 @@ impl<W: World> Actions<W> {
                 let record = job.ticket.as_ref().and_then(|t| t.record.as_ref());
                 match world.run_script(script, &args, &job.env, record) {
                     Ok((process, output)) => {
-                        let phase = Phase::Until(now + self.limit);
+                        let phase = ScriptPhase::Until(now + self.limit);
                         let (output, lines) = (Some(output), Lines::default());
                         self.counter += 1;
                         let (path, number) = (Rc::clone(script), self.counter);
                         let ticket = job.ticket;
                         queue.running =
-                            Some(Running { path, name, script: process, output, lines, phase, number, ticket });
+                            Some(RunningScript { path, name, script: process, output, lines, phase, number, ticket });
                     }
                     Err(e) => {
                         self.failed += 1;
@@ -225,8 +225,8 @@ impl<W: World> Actions<W> {
     #[must_use]
     pub fn poll_at(&self) -> Option<Instant> {
         let next = |q: &Queue<W>| match q.running.as_ref()?.phase {
-            Phase::Until(at) | Phase::Ending(at) => Some(at),
-            Phase::Killed => None,
+            ScriptPhase::Until(at) | ScriptPhase::Ending(at) => Some(at),
+            ScriptPhase::Killed => None,
         };
         self.queues.iter().filter_map(next).min()
     }
@@ -235,11 +235,11 @@ impl<W: World> Actions<W> {
     pub fn add_to(&self, world: &mut W) {
         for r in self.queues.iter().filter_map(|q| q.running.as_ref()) {
             if let Some(output) = &r.output {
-                world.watch(Waited::Output(r.number), Source::Output(output));
+                world.watch(Waited::Output(r.number), WaitSource::Output(output));
             }
         }
         for leftover in &self.leftovers {
-            world.watch(Waited::Output(leftover.number), Source::Output(&leftover.output));
+            world.watch(Waited::Output(leftover.number), WaitSource::Output(&leftover.output));
         }
     }
 
@@ -260,7 +260,7 @@ impl<W: World> Actions<W> {
     pub fn reap(&mut self, world: &mut W) {
         for queue in &mut self.queues {
             let Some(mut r) = queue.running.take_if(|r| world.has_ended(&r.script)) else { continue };
-            if !matches!(r.phase, Phase::Until(_)) {
+            if !matches!(r.phase, ScriptPhase::Until(_)) {
                 // Its time was over: what it left behind goes with it. Its number is still its own, it is not reaped.
                 world.kill(&r.script);
             }
@@ -276,7 +276,7 @@ impl<W: World> Actions<W> {
                 let text = format_args!("Action script '{}' failed for {} with {how}{sep}{last}", r.path, r.name);
                 world.log(Severity::Warning, Some(queue.monitor), text);
             }
-            if let (Some(output), Phase::Until(_)) = (r.output, r.phase) {
+            if let (Some(output), ScriptPhase::Until(_)) = (r.output, r.phase) {
                 // Something runs on in the background, a restarted service for instance: it may go on printing.
                 if self.leftovers.len() >= LEFTOVERS {
                     self.leftovers.remove(0);
@@ -310,7 +310,7 @@ impl<W: World> Actions<W> {
                 let text = format_args!("Stopping: ending the action script that runs for {}", r.name);
                 world.log(Severity::Warning, Some(queue.monitor), text);
                 world.terminate(&r.script);
-                r.phase = Phase::Ending(now + LAST_GRACE);
+                r.phase = ScriptPhase::Ending(now + LAST_GRACE);
             }
         }
     }
@@ -322,20 +322,20 @@ impl<W: World> Default for Actions<W> {
     }
 }
 
-impl<W: World> Running<W> {
+impl<W: World> RunningScript<W> {
     /// Keeps the time limit: SIGTERM, and a little later SIGKILL, to the script and all it started.
     fn enforce(&mut self, now: Instant, limit: Duration, monitor: Monitor, world: &mut W) {
         match self.phase {
-            Phase::Until(at) if at <= now => {
+            ScriptPhase::Until(at) if at <= now => {
                 let (script, name, limit) = (&self.path, self.name, Plain(limit.as_secs_f64()));
                 let text = format_args!("Action script '{script}' did not end within {limit} s for {name}: ending it");
                 world.log(Severity::Warning, Some(monitor), text);
                 world.terminate(&self.script);
-                self.phase = Phase::Ending(now + GRACE);
+                self.phase = ScriptPhase::Ending(now + GRACE);
             }
-            Phase::Ending(at) if at <= now => {
+            ScriptPhase::Ending(at) if at <= now => {
                 world.kill(&self.script);
-                self.phase = Phase::Killed;
+                self.phase = ScriptPhase::Killed;
             }
             _ => {}
         }

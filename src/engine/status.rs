@@ -1,5 +1,6 @@
 //! The status file, and the watchdog of whoever started imon.
 
+use super::world::{FileJob, World};
 use super::*;
 use crate::base::time::Instant;
 use crate::event::Severity;
@@ -9,7 +10,6 @@ use crate::monitor::updown::Updown;
 use crate::snapshot;
 use crate::snapshot::Sources;
 use std::time::Duration;
-use world::{FileJob, World};
 
 /// The status is written at most this often after a change of state,
 pub(super) const STATUS_CHANGED: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ impl<W: World> Daemon<W> {
             ddns: self.monitors.ddns.as_ref(),
             updown: self.monitors.updown.as_ref(),
             failover: self.monitors.failover.as_ref(),
-            kernel: self.network.as_ref().map(|network| snapshot::Kernel {
+            kernel: self.network.as_ref().map(|network| snapshot::KernelRoutes {
                 default_route: network.default_route(),
                 outranked: network.outranked(),
                 refusals: network.refusals(),

@@ -1,14 +1,14 @@
 //! When the loop wakes up, and what it waits for.
 
+use super::network::Network;
+use super::web::Web;
+use super::world::{Waited, World};
 use super::*;
 use crate::base::time::Instant;
 use crate::monitor::ddns::Ddns;
 use crate::monitor::failover::Failover;
 use crate::monitor::ping::Ping;
 use crate::monitor::updown::Updown;
-use network::Network;
-use web::Web;
-use world::{Waited, World};
 
 /// Nobody but the monitors has anything to do, as long as nothing but replies arrives. Between two probes a small
 /// processor's caches forget the code: what need not run costs more than it seems.
@@ -65,13 +65,13 @@ impl<W: World> Daemon<W> {
             return self.world.wait(until);
         }
         self.world.watch_nothing();
-        self.world.watch(Waited::Signals, world::Source::Signals);
+        self.world.watch(Waited::Signals, world::WaitSource::Signals);
         if matches!(self.phase, Phase::Running) {
             // Collected replies are taken at each wake-up: none is worth one of its own.
             if self.bulk {
-                self.world.watch(Waited::Pings, world::Source::Collected);
+                self.world.watch(Waited::Pings, world::WaitSource::Collected);
             } else {
-                self.world.watch(Waited::Pings, world::Source::Pings(&self.pinger));
+                self.world.watch(Waited::Pings, world::WaitSource::Pings(&self.pinger));
             }
             if let Some(network) = &self.network {
                 network.add_to(&mut self.world);
@@ -79,7 +79,7 @@ impl<W: World> Daemon<W> {
             self.contacts.add_to(&mut self.world);
             self.questions.add_to(&mut self.world);
             if self.world.has_unlogged() {
-                self.world.watch(Waited::Log, world::Source::Log);
+                self.world.watch(Waited::Log, world::WaitSource::Log);
             }
         }
         if let Some(web) = &self.web {

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::world::{Done, FileJob, Record, Source, Waited, World};
-use super::writer::{Ticket as WriterTicket, Writing};
+use super::world::{Done, FileJob, Record, WaitSource, Waited, World};
+use super::writer::{WriteTicket, Writing};
 use crate::addr::family::Family;
 use crate::base::time::Instant;
 use crate::base::time::RELEASED;
 use crate::config;
-use crate::engine::scripts::Ticket;
+use crate::engine::scripts::CallTicket;
 use crate::engine::world::Delivery;
 use crate::event::Severity;
 use crate::kernel::PROTOCOL;
@@ -21,9 +21,9 @@ use crate::kernel::news::News;
 use crate::kernel::path::Bound;
 use crate::monitor::ddns::sinks::{Publication, SinkSetup};
 use crate::monitor::ddns::state::Saved;
-use crate::monitor::ddns::update::{Outcome, Secret, Update};
-use crate::monitor::ddns::{Ddns, Found, LookupId, NotFound, Setup, TrackSetup};
-use crate::web::{GRACE, Job, LOOKUP_LIMIT, Report, Said, TOO_LATE, Task, UPDATE_LIMIT, unstarted};
+use crate::monitor::ddns::update::{Secret, Update, UpdateOutcome};
+use crate::monitor::ddns::{Ddns, DdnsSetup, Found, LookupId, NotFound, TrackSetup};
+use crate::web::{GRACE, LOOKUP_LIMIT, TOO_LATE, Task, TaskJob, TaskReport, TaskResult, UPDATE_LIMIT, unstarted};
 
 /// A publication waits for the disk at most this long, to be known of after a crash.
 const NOTE_LIMIT: Duration = Duration::from_secs(30);
@@ -36,36 +36,36 @@ const BUSY_AT_MOST: u32 = 120;
 
 /// All of it.
 pub(super) struct Web<W: World> {
-    settings: config::Ddns,
-    state: State,
+    settings: config::DdnsSettings,
+    state: StateFiles,
     /// As the file is.
     saved: Saved,
     /// The directory is being tried.
-    probe: Option<WriterTicket>,
+    probe: Option<WriteTicket>,
     /// What is to be done with a file that is of no use.
     aside: Option<FileJob>,
-    opening: Vec<Opening>,
-    opened: Vec<(Box<Due>, Note<W::File>)>,
-    waiting: Vec<Waiting>,
-    running: Vec<Running<W>>,
+    opening: Vec<PendingRecord>,
+    opened: Vec<(Box<Due>, RecordNote<W::File>)>,
+    waiting: Vec<PendingTask>,
+    running: Vec<RunningTask<W>>,
     /// Workers begun so far.
     counter: u64,
-    answers: Vec<Answer<W::File>>,
+    answers: Vec<WebResult<W::File>>,
     remarks: Vec<(Severity, String)>,
-    watch: Option<Watch<W>>,
+    watch: Option<AddressWatch<W>>,
     said_unconfined: bool,
     /// Nothing is begun any more.
     stopping: bool,
 }
 
 /// An answer for the monitor.
-pub(super) enum Answer<F> {
+pub(super) enum WebResult<F> {
     Lookup(LookupId, Result<Found, NotFound>),
-    Publication(Rc<str>, IpAddr, Outcome, Option<Record<F>>),
+    Publication(Rc<str>, IpAddr, UpdateOutcome, Option<Record<F>>),
 }
 
 /// What a worker is to do.
-enum Waiting {
+enum PendingTask {
     Lookup(LookupId, Family, Bound),
     Publication(Box<Due>),
 }
@@ -80,28 +80,28 @@ struct Due {
     times: u32,
 }
 
-struct Running<W: World> {
+struct RunningTask<W: World> {
     worker: W::Worker,
-    purpose: Purpose<W::File>,
+    purpose: TaskPurpose<W::File>,
     until: Instant,
     /// Tells its worker from the others.
     number: u64,
 }
 
-enum Purpose<F> {
+enum TaskPurpose<F> {
     Lookup(LookupId),
     Publication(Rc<str>, IpAddr, Option<Record<F>>),
 }
 
 /// A publication that waits for its record to be opened.
-struct Opening {
-    ticket: WriterTicket,
+struct PendingRecord {
+    ticket: WriteTicket,
     due: Box<Due>,
     until: Instant,
 }
 
 /// What came of opening a record.
-enum Note<F> {
+enum RecordNote<F> {
     /// It is open, with what an earlier try has left.
     Open((F, Vec<u8>)),
     /// An earlier try is still at it.
@@ -111,7 +111,7 @@ enum Note<F> {
 }
 
 /// What outlives a restart, as files.
-struct State {
+struct StateFiles {
     directory: PathBuf,
     file: PathBuf,
     prefix: String,
@@ -120,7 +120,7 @@ struct State {
 /// Longest state file, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-impl State {
+impl StateFiles {
     /// The state of an instance. Nothing is looked at.
     fn of(directory: PathBuf, instance: &str) -> Self {
         let prefix = format!("{instance}.ddns");
@@ -149,20 +149,20 @@ impl State {
 }
 
 /// News of addresses and default routes.
-struct Watch<W: World> {
+struct AddressWatch<W: World> {
     events: W::Events,
     addresses: Vec<IpAddr>,
 }
 
 /// A call of the action script is to be made.
-pub(super) type Call<F> = (Publication, Ticket<F>);
+pub(super) type Call<F> = (Publication, CallTicket<F>);
 
 impl<W: World> Web<W> {
     /// Opens what is needed.
     ///
     /// # Errors
     /// When the system is short of something. A directory that cannot be written to is none.
-    pub(super) fn open(settings: &config::Ddns, instance: &str, world: &mut W) -> io::Result<Self> {
+    pub(super) fn open(settings: &config::DdnsSettings, instance: &str, world: &mut W) -> io::Result<Self> {
         let mut remarks = Vec::new();
         let watch = match world.open_address_news() {
             Err(e) if crate::base::error::is_shortage(&e) => return Err(e),
@@ -177,7 +177,7 @@ impl<W: World> Web<W> {
         };
         Ok(Self {
             settings: settings.clone(),
-            state: State::of(world.state_directory(), instance),
+            state: StateFiles::of(world.state_directory(), instance),
             saved: Saved::default(),
             probe: None,
             aside: None,
@@ -188,7 +188,7 @@ impl<W: World> Web<W> {
             counter: 0,
             answers: Vec::new(),
             remarks,
-            watch: watch.map(|events| Watch { events, addresses: addresses(world) }),
+            watch: watch.map(|events| AddressWatch { events, addresses: addresses(world) }),
             said_unconfined: false,
             stopping: false,
         })
@@ -203,7 +203,7 @@ impl<W: World> Web<W> {
     }
 
     /// Other settings, and what was opened anew for them. What runs goes on, lookups only where it is said.
-    pub(super) fn configure(&mut self, settings: &config::Ddns, new: Option<Self>, asks_on: bool) {
+    pub(super) fn configure(&mut self, settings: &config::DdnsSettings, new: Option<Self>, asks_on: bool) {
         self.settings = settings.clone();
         if let Some(new) = new {
             (self.state, self.saved, self.aside) = (new.state, Saved::default(), new.aside);
@@ -213,9 +213,9 @@ impl<W: World> Web<W> {
             return;
         }
         // Their sources have other places now.
-        self.waiting.retain(|waiting| matches!(waiting, Waiting::Publication(..)));
-        self.running.retain(|running| matches!(running.purpose, Purpose::Publication(..)));
-        self.answers.retain(|answer| matches!(answer, Answer::Publication(..)));
+        self.waiting.retain(|waiting| matches!(waiting, PendingTask::Publication(..)));
+        self.running.retain(|running| matches!(running.purpose, TaskPurpose::Publication(..)));
+        self.answers.retain(|answer| matches!(answer, WebResult::Publication(..)));
     }
 
     /// What an earlier imon has left.
@@ -269,7 +269,7 @@ impl<W: World> Web<W> {
     }
 
     /// Something is written, or a record is open.
-    pub(super) fn written(&mut self, ticket: WriterTicket, done: Done<W::File>) {
+    pub(super) fn written(&mut self, ticket: WriteTicket, done: Done<W::File>) {
         if self.probe == Some(ticket) {
             self.probe = None;
             if let Err(e) = done.result {
@@ -283,14 +283,14 @@ impl<W: World> Web<W> {
             return;
         }
         let Some(at) = self.opening.iter().position(|opening| opening.ticket == ticket) else { return };
-        let Opening { due, .. } = self.opening.swap_remove(at);
+        let PendingRecord { due, .. } = self.opening.swap_remove(at);
         let note = match done.result {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Note::Busy,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => RecordNote::Busy,
             Err(e) => {
                 self.warn_of_no_note(&due, &format!("cannot be written to ({})", W::in_words(&e)));
-                Note::None
+                RecordNote::None
             }
-            Ok(()) => done.record.map_or(Note::None, Note::Open),
+            Ok(()) => done.record.map_or(RecordNote::None, RecordNote::Open),
         };
         self.opened.push((due, note));
     }
@@ -307,21 +307,21 @@ impl<W: World> Web<W> {
 
     /// Asks a source, as soon as there is room.
     pub(super) fn look_up(&mut self, id: LookupId, family: Family, bound: Bound) {
-        self.waiting.push(Waiting::Lookup(id, family, bound));
+        self.waiting.push(PendingTask::Lookup(id, family, bound));
     }
 
     /// Tells a provider, as soon as there is room.
     pub(super) fn publish(&mut self, now: Instant, publication: Publication, bound: Bound) {
         let update = publication.update.and_then(|at| self.settings.updates.value.get(at)).cloned();
-        self.waiting.push(Waiting::Publication(Box::new(Due { publication, update, bound, at: now, times: 0 })));
+        self.waiting.push(PendingTask::Publication(Box::new(Due { publication, update, bound, at: now, times: 0 })));
     }
 
     /// Whether a provider is being told something.
     pub(super) fn is_publishing(&self) -> bool {
-        self.running.iter().any(|running| matches!(running.purpose, Purpose::Publication(..)))
+        self.running.iter().any(|running| matches!(running.purpose, TaskPurpose::Publication(..)))
     }
 
-    pub(super) fn answer(&mut self) -> Option<Answer<W::File>> {
+    pub(super) fn answer(&mut self) -> Option<WebResult<W::File>> {
         self.answers.pop()
     }
 
@@ -338,8 +338,8 @@ impl<W: World> Web<W> {
         let opened = (!self.opened.is_empty()).then_some(Instant::ZERO);
         let opening = self.opening.iter().map(|opening| opening.until).chain(opened);
         let begin = self.waiting.iter().map(|waiting| match waiting {
-            Waiting::Lookup(..) => Instant::ZERO,
-            Waiting::Publication(due) => due.at,
+            PendingTask::Lookup(..) => Instant::ZERO,
+            PendingTask::Publication(due) => due.at,
         });
         let begin = begin.min().filter(|_| self.running.len() < MOST);
         self.running.iter().map(|running| running.until).chain(begin).chain(opening).min()
@@ -347,10 +347,10 @@ impl<W: World> Web<W> {
 
     pub(super) fn add_to(&self, world: &mut W) {
         for running in &self.running {
-            world.watch(Waited::Worker(running.number), Source::Worker(&running.worker));
+            world.watch(Waited::Worker(running.number), WaitSource::Worker(&running.worker));
         }
         if let Some(watch) = &self.watch {
-            world.watch(Waited::Addresses, Source::News(&watch.events));
+            world.watch(Waited::Addresses, WaitSource::News(&watch.events));
         }
     }
 
@@ -373,49 +373,49 @@ impl<W: World> Web<W> {
         }
         let mut at = 0;
         while !self.stopping && self.running.len() < MOST && at < self.waiting.len() {
-            if let Some(Waiting::Publication(due)) = self.waiting.get(at)
+            if let Some(PendingTask::Publication(due)) = self.waiting.get(at)
                 && due.at > now
             {
                 at += 1;
                 continue;
             }
             match self.waiting.remove(at) {
-                Waiting::Lookup(id, family, bound) => self.begin_lookup(now, id, family, bound, world),
+                PendingTask::Lookup(id, family, bound) => self.begin_lookup(now, id, family, bound, world),
                 // Behind the state that says that it is tried.
-                Waiting::Publication(due) => {
+                PendingTask::Publication(due) => {
                     let path = self.state.record(hash(&due.publication.key));
                     let ticket = writing.push(FileJob::Record(path));
-                    self.opening.push(Opening { ticket, due, until: now + NOTE_LIMIT });
+                    self.opening.push(PendingRecord { ticket, due, until: now + NOTE_LIMIT });
                 }
             }
         }
         calls
     }
 
-    fn begin(&mut self, worker: W::Worker, purpose: Purpose<W::File>, until: Instant) {
+    fn begin(&mut self, worker: W::Worker, purpose: TaskPurpose<W::File>, until: Instant) {
         self.counter += 1;
-        self.running.push(Running { worker, purpose, until, number: self.counter });
+        self.running.push(RunningTask { worker, purpose, until, number: self.counter });
     }
 
     fn begin_lookup(&mut self, now: Instant, id: LookupId, family: Family, bound: Bound, world: &mut W) {
         let Some(source) = self.settings.sources.get(id.source) else { return };
         let roots = self.settings.roots.as_ref().map(|roots| roots.value.clone());
-        let task = Task { job: Job::Lookup(source.clone()), family, bound, roots };
+        let task = Task { job: TaskJob::Lookup(source.clone()), family, bound, roots };
         match world.start_worker(task.text().as_bytes(), None) {
             Ok(worker) => {
                 let until = now + LOOKUP_LIMIT + GRACE;
-                self.begin(worker, Purpose::Lookup(id), until);
+                self.begin(worker, TaskPurpose::Lookup(id), until);
             }
-            Err(e) => self.answers.push(Answer::Lookup(id, Err(NotFound::because(&unstarted(&W::in_words(&e)))))),
+            Err(e) => self.answers.push(WebResult::Lookup(id, Err(NotFound::because(&unstarted(&W::in_words(&e)))))),
         }
     }
 
     /// What is to be published is so in the end also where a disk does not answer.
     fn give_up_on_notes(&mut self, now: Instant) {
         while let Some(at) = self.opening.iter().position(|opening| opening.until <= now) {
-            let Opening { due, .. } = self.opening.swap_remove(at);
+            let PendingRecord { due, .. } = self.opening.swap_remove(at);
             self.warn_of_no_note(&due, "does not answer");
-            self.opened.push((due, Note::None));
+            self.opened.push((due, RecordNote::None));
         }
     }
 
@@ -423,63 +423,63 @@ impl<W: World> Web<W> {
         &mut self,
         now: Instant,
         mut due: Box<Due>,
-        note: Note<W::File>,
+        note: RecordNote<W::File>,
         writing: &mut Writing<W>,
         world: &mut W,
     ) -> Option<Call<W::File>> {
         let address = due.publication.address;
         let key = Rc::clone(&due.publication.key);
-        let success = Report { said: Said::Update(address, Outcome::Done), unconfined: None }.line();
+        let success = TaskReport { said: TaskResult::Update(address, UpdateOutcome::Done), unconfined: None }.line();
         // Whoever did this before, and was not heard, has left word.
         let path = self.state.record(hash(&key));
         let record = |file| Record { file, path, success: success.as_bytes().into() };
         let record = match note {
-            Note::Open((file, said)) if said.is_empty() => Some(record(file)),
-            Note::Busy if due.times < BUSY_AT_MOST => {
+            RecordNote::Open((file, said)) if said.is_empty() => Some(record(file)),
+            RecordNote::Busy if due.times < BUSY_AT_MOST => {
                 (due.at, due.times) = (now + BUSY, due.times + 1);
-                self.waiting.push(Waiting::Publication(due));
+                self.waiting.push(PendingTask::Publication(due));
                 return None;
             }
-            Note::Open((file, said)) => {
+            RecordNote::Open((file, said)) => {
                 let record = record(file);
-                match Report::read(&said).map(|report| report.said) {
-                    Some(Said::Update(told, Outcome::Done)) if told == address => {
-                        self.answers.push(Answer::Publication(key, address, Outcome::Done, Some(record)));
+                match TaskReport::read(&said).map(|report| report.said) {
+                    Some(TaskResult::Update(told, UpdateOutcome::Done)) if told == address => {
+                        self.answers.push(WebResult::Publication(key, address, UpdateOutcome::Done, Some(record)));
                     }
                     // It is about another address, or failed.
                     _ => {
                         writing.push(FileJob::Remove(record.path));
-                        self.waiting.push(Waiting::Publication(due));
+                        self.waiting.push(PendingTask::Publication(due));
                     }
                 }
                 return None;
             }
-            Note::Busy | Note::None => None,
+            RecordNote::Busy | RecordNote::None => None,
         };
         if due.publication.update.is_none() {
-            return Some((due.publication, Ticket { key, address, record }));
+            return Some((due.publication, CallTicket { key, address, record }));
         }
         let Due { update, bound, .. } = *due;
         let Some(update) = update else {
-            let gone = Outcome::Failed("it is not configured any more".into());
-            self.answers.push(Answer::Publication(key, address, gone, record));
+            let gone = UpdateOutcome::Failed("it is not configured any more".into());
+            self.answers.push(WebResult::Publication(key, address, gone, record));
             return None;
         };
         let started = world.secret(&update.secret).and_then(|secret| {
             let request = update.request(address, &secret);
             let roots = self.settings.roots.as_ref().map(|roots| roots.value.clone());
-            let task = Task { job: Job::Update(request, address), family: Family::of(address), bound, roots };
+            let task = Task { job: TaskJob::Update(request, address), family: Family::of(address), bound, roots };
             world
                 .start_worker(task.text().as_bytes(), record.as_ref().map(|record| &record.file))
                 .map_err(|e| unstarted(&W::in_words(&e)))
         });
         match started {
             Ok(worker) => {
-                let purpose = Purpose::Publication(key, address, record);
+                let purpose = TaskPurpose::Publication(key, address, record);
                 self.begin(worker, purpose, now + UPDATE_LIMIT + GRACE);
             }
             Err(why) => {
-                self.answers.push(Answer::Publication(key, address, Outcome::Failed(why.into()), record));
+                self.answers.push(WebResult::Publication(key, address, UpdateOutcome::Failed(why.into()), record));
             }
         }
         None
@@ -499,33 +499,33 @@ impl<W: World> Web<W> {
                 continue;
             };
             let running = self.running.swap_remove(at);
-            self.conclude(running.purpose, Report::read(&line));
+            self.conclude(running.purpose, TaskReport::read(&line));
         }
         world.is_ready(Waited::Addresses) && self.watch.as_mut().is_some_and(|watch| watch.hear(world))
     }
 
     /// A worker has ended with this report, or was ended.
-    fn conclude(&mut self, purpose: Purpose<W::File>, report: Option<Report>) {
+    fn conclude(&mut self, purpose: TaskPurpose<W::File>, report: Option<TaskReport>) {
         let (said, unconfined) = report.map_or((None, None), |report| (Some(report.said), report.unconfined));
         if let Some(note) = unconfined.filter(|_| !std::mem::replace(&mut self.said_unconfined, true)) {
             let text = format!("Web requests are made with more rights than they need: {note}");
             self.remarks.push((Severity::Notice, text));
         }
         let answer = match purpose {
-            Purpose::Lookup(id) => Answer::Lookup(id, Report::found(said)),
-            Purpose::Publication(key, address, record) => {
+            TaskPurpose::Lookup(id) => WebResult::Lookup(id, TaskReport::found(said)),
+            TaskPurpose::Publication(key, address, record) => {
                 let outcome = match said {
-                    Some(Said::Update(told, outcome)) if told == address => outcome,
-                    _ => Outcome::Failed(TOO_LATE.into()),
+                    Some(TaskResult::Update(told, outcome)) if told == address => outcome,
+                    _ => UpdateOutcome::Failed(TOO_LATE.into()),
                 };
-                Answer::Publication(key, address, outcome, record)
+                WebResult::Publication(key, address, outcome, record)
             }
         };
         self.answers.push(answer);
     }
 }
 
-impl<W: World> Watch<W> {
+impl<W: World> AddressWatch<W> {
     /// Takes the news. Returns whether they matter.
     fn hear(&mut self, world: &mut W) -> bool {
         let (mut look, mut moved) = (false, false);
@@ -551,7 +551,12 @@ fn addresses(world: &mut impl World) -> Vec<IpAddr> {
 }
 
 /// The monitor of a configuration. `wans` are the interfaces of the failover monitor.
-pub(super) fn monitor(settings: &config::Ddns, script: Option<&str>, wans: &[&str], world: &mut impl World) -> Ddns {
+pub(super) fn monitor(
+    settings: &config::DdnsSettings,
+    script: Option<&str>,
+    wans: &[&str],
+    world: &mut impl World,
+) -> Ddns {
     let mut sinks: Vec<(SinkSetup, Option<&str>)> = Vec::new();
     sinks.extend(script.map(|path| {
         let setup = SinkSetup { name: "action script".into(), print: hash(path), update: None };
@@ -577,7 +582,7 @@ pub(super) fn monitor(settings: &config::Ddns, script: Option<&str>, wans: &[&st
             tracks.push(TrackSetup { family: *family, wan: (*wan).into(), sinks });
         }
     }
-    Ddns::new(Setup {
+    Ddns::new(DdnsSetup {
         sources: settings.sources.clone(),
         tracks,
         interval: settings.interval,

@@ -20,7 +20,7 @@ use crate::kernel::news::Message;
 use crate::kernel::path::{Families, Via};
 use crate::kernel::{Change, Link, Picture, Route, Rule};
 use crate::monitor::ddns::update::Secret;
-use crate::wire::icmp::{Heard, Token};
+use crate::wire::icmp::{Received, Token};
 
 /// What the loop waits for, each by its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +50,7 @@ pub enum Waited {
 }
 
 /// Where something comes from that is waited for.
-pub enum Source<'a, W: World + ?Sized> {
+pub enum WaitSource<'a, W: World + ?Sized> {
     /// Signals of the operating system.
     Signals,
     /// Room for log lines that wait.
@@ -151,7 +151,7 @@ pub trait Store {
     type Lock;
 
     /// Reads and checks a configuration anew.
-    fn load(&mut self, source: &source::Source) -> Loaded;
+    fn load(&mut self, source: &source::ConfigSource) -> Loaded;
 
     /// Reads the first `most` bytes of a file.
     ///
@@ -166,7 +166,7 @@ pub trait Store {
     fn read_own(&mut self, path: &Path, limit: u64) -> io::Result<Vec<u8>>;
 
     /// Tells whether a file must be read again.
-    fn stamp(&mut self, path: &str) -> Stamp;
+    fn stamp(&mut self, path: &str) -> FileStamp;
 
     /// Who else may change what is there, in words.
     fn writable_by_others(&mut self, path: &str) -> Option<String>;
@@ -357,7 +357,7 @@ pub trait Pings {
 
     /// Takes what has arrived: with `many` as much as there is, in a flood only a part of it, else one message of each
     /// socket. `heard` gets the WAN by whose way it came, each message and, for a reply, its round-trip time.
-    fn hear(&mut self, pinger: &mut Self::Pinger, many: bool, heard: impl FnMut(Option<usize>, Heard, Duration));
+    fn hear(&mut self, pinger: &mut Self::Pinger, many: bool, heard: impl FnMut(Option<usize>, Received, Duration));
 }
 
 /// The kernel's network: links, addresses, routes, rules, connections.
@@ -392,25 +392,25 @@ pub trait Kernel {
     ///
     /// # Errors
     /// `EPERM`, or what there is too little of at the moment.
-    fn try_out(&mut self, requests: &mut Self::Requests, nothing: &Change) -> Result<(), Refused>;
+    fn try_out(&mut self, requests: &mut Self::Requests, nothing: &Change) -> Result<(), ChangeRefused>;
 
     /// Makes a change. What is already so is no error: a rule that is there, a route or rule that is not there any more.
     ///
     /// # Errors
     /// The kernel's.
-    fn make(&mut self, requests: &mut Self::Requests, change: &Change) -> Result<(), Refused>;
+    fn make(&mut self, requests: &mut Self::Requests, change: &Change) -> Result<(), ChangeRefused>;
 
     /// Looks at everything, in place of what `picture` has.
     ///
     /// # Errors
     /// The kernel's.
-    fn look(&mut self, requests: &mut Self::Requests, picture: &mut Picture) -> Result<(), Refused>;
+    fn look(&mut self, requests: &mut Self::Requests, picture: &mut Picture) -> Result<(), ChangeRefused>;
 
     /// All rules, in the order in which they are tried.
     ///
     /// # Errors
     /// The kernel's.
-    fn rules(&mut self, requests: &mut Self::Requests) -> Result<Vec<Rule>, Refused>;
+    fn rules(&mut self, requests: &mut Self::Requests) -> Result<Vec<Rule>, ChangeRefused>;
 
     /// The routes of others in the table main that lead to some hosts or networks over this interface: the first `most`,
     /// and how many there are. `picture` knows the next-hop objects.
@@ -423,19 +423,19 @@ pub trait Kernel {
         picture: &Picture,
         link: &Link,
         most: usize,
-    ) -> Result<(Vec<Route>, usize), Refused>;
+    ) -> Result<(Vec<Route>, usize), ChangeRefused>;
 
     /// An interface as it is now. `None`: there is none of this number.
     ///
     /// # Errors
     /// The kernel's.
-    fn link(&mut self, requests: &mut Self::Requests, index: u32) -> Result<Option<Link>, Refused>;
+    fn link(&mut self, requests: &mut Self::Requests, index: u32) -> Result<Option<Link>, ChangeRefused>;
 
     /// The route that packets to this address take now, with the table that it is in. Sends nothing.
     ///
     /// # Errors
     /// The kernel's: no route.
-    fn way(&mut self, requests: &mut Self::Requests, to: Ipv4Addr) -> Result<Route, Refused>;
+    fn way(&mut self, requests: &mut Self::Requests, to: Ipv4Addr) -> Result<Route, ChangeRefused>;
 
     /// Forgets a neighbour's link address, if one is known or being asked for: it is asked for again at once.
     ///
@@ -446,7 +446,7 @@ pub trait Kernel {
         requests: &mut Self::Requests,
         index: u32,
         neighbour: Ipv4Addr,
-    ) -> Result<(), Refused>;
+    ) -> Result<(), ChangeRefused>;
 
     /// Begins to forget the connections that are translated to this address. `None`: the kernel follows none.
     ///
@@ -481,7 +481,7 @@ pub trait World: Log + Store + Processes + Dialer + Pings + Kernel {
     fn watch_nothing(&mut self);
 
     /// Adds to that list. Several sources may have one name.
-    fn watch(&mut self, name: Waited, source: Source<'_, Self>);
+    fn watch(&mut self, name: Waited, source: WaitSource<'_, Self>);
 
     /// Waits for anything in the list, at most until the moment given. Who is woken too early waits again. The list stays.
     ///
@@ -521,7 +521,7 @@ pub trait World: Log + Store + Processes + Dialer + Pings + Kernel {
 }
 
 /// Number, time of the last change (seconds and nanoseconds) and length of a file; `None`: there is none.
-pub type Stamp = Option<(u64, i64, i64, u64)>;
+pub type FileStamp = Option<(u64, i64, i64, u64)>;
 
 /// What arrived since the last look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -538,21 +538,21 @@ pub struct Arrived {
 
 /// Why the kernel did not make a change: `Network is unreachable (Nexthop has invalid gateway)`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refused {
+pub struct ChangeRefused {
     /// Its `errno`.
     pub errno: i32,
     /// Its own words, where it has some.
     pub words: Option<String>,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for ChangeRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&crate::base::error::text(&io::Error::from_raw_os_error(self.errno)))?;
         self.words.as_ref().map_or(Ok(()), |words| write!(f, " ({words})"))
     }
 }
 
-impl From<io::Error> for Refused {
+impl From<io::Error> for ChangeRefused {
     fn from(e: io::Error) -> Self {
         Self { errno: e.raw_os_error().unwrap_or(libc::EIO), words: None }
     }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::world::{Done, FileJob as Job, Source, Waited, World};
+use super::world::{Done, FileJob, WaitSource, Waited, World};
 use crate::base::time::Instant;
 
 /// What could not be written is tried again after this, and then after twice as long each time,
@@ -13,23 +13,23 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Whoever wants to know what came of a job, by a number of its own.
-pub(super) type Ticket = u32;
+pub(super) type WriteTicket = u32;
 
-struct Waiting {
-    job: Job,
-    ticket: Ticket,
+struct PendingWrite {
+    job: FileJob,
+    ticket: WriteTicket,
 }
 
 /// Everything that waits or is being written.
 pub(super) struct Writing<W: World> {
-    waiting: Vec<Waiting>,
+    waiting: Vec<PendingWrite>,
     /// Those of the child that runs, in its order; done ones are empty.
-    given: Vec<Option<Waiting>>,
+    given: Vec<Option<PendingWrite>>,
     child: Option<W::Writer>,
     pause: Duration,
     again: Option<Instant>,
-    tickets: Ticket,
-    done: Vec<(Ticket, Done<W::File>)>,
+    tickets: WriteTicket,
+    done: Vec<(WriteTicket, Done<W::File>)>,
     /// Files that could not be written, and that this was said.
     broken: Vec<PathBuf>,
     remarks: Vec<String>,
@@ -52,9 +52,9 @@ impl<W: World> Writing<W> {
     }
 
     /// Puts a job behind all others. A content that waits for the same file gives it its place.
-    pub(super) fn push(&mut self, job: Job) -> Ticket {
+    pub(super) fn push(&mut self, job: FileJob) -> WriteTicket {
         self.tickets = self.tickets.wrapping_add(1);
-        let new = Waiting { job, ticket: self.tickets };
+        let new = PendingWrite { job, ticket: self.tickets };
         // It takes the other's place in the order: what follows that may rely on it.
         match self.waiting.iter_mut().find(|old| is_overtaken(&old.job, std::slice::from_ref(&new))) {
             Some(old) => *old = new,
@@ -70,7 +70,7 @@ impl<W: World> Writing<W> {
         if self.child.is_some() || self.waiting.is_empty() || self.again.is_some_and(|at| at > now) {
             return;
         }
-        let jobs: Vec<&Job> = self.waiting.iter().map(|waiting| &waiting.job).collect();
+        let jobs: Vec<&FileJob> = self.waiting.iter().map(|waiting| &waiting.job).collect();
         match world.start_writer(&jobs) {
             Ok(child) => {
                 self.child = Some(child);
@@ -112,31 +112,31 @@ impl<W: World> Writing<W> {
 
     fn conclude(&mut self, done: Done<W::File>) {
         let Some(place) = self.given.get_mut(done.place) else { return };
-        let Some(Waiting { job, ticket }) = place.take() else { return };
+        let Some(PendingWrite { job, ticket }) = place.take() else { return };
         match (&job, &done.result) {
-            (Job::Replace(path, _) | Job::Save(path, _), Ok(())) => {
+            (FileJob::Replace(path, _) | FileJob::Save(path, _), Ok(())) => {
                 if let Some(at) = self.broken.iter().position(|broken| broken == path) {
                     self.broken.remove(at);
                     self.remarks.push(format!("{} is written again", path.display()));
                 }
             }
-            (Job::Replace(path, _) | Job::Save(path, _), Err(e)) => {
+            (FileJob::Replace(path, _) | FileJob::Save(path, _), Err(e)) => {
                 if !self.broken.contains(path) {
                     self.broken.push(path.clone());
                     let why = W::in_words(e);
                     self.remarks.push(format!("{} cannot be written, tried again: {why}", path.display()));
                 }
                 // It waits at its place for the child's end.
-                *place = Some(Waiting { job, ticket });
+                *place = Some(PendingWrite { job, ticket });
                 return;
             }
             // By this the child says that it is not to be removed yet.
-            (Job::Remove(_), Err(e)) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                *place = Some(Waiting { job, ticket });
+            (FileJob::Remove(_), Err(e)) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                *place = Some(PendingWrite { job, ticket });
                 return;
             }
-            (Job::Remove(path) | Job::Move(path, _), Err(e)) => {
-                let what = if matches!(job, Job::Remove(_)) { "removed" } else { "moved" };
+            (FileJob::Remove(path) | FileJob::Move(path, _), Err(e)) => {
+                let what = if matches!(job, FileJob::Remove(_)) { "removed" } else { "moved" };
                 self.remarks.push(format!("{} cannot be {what}: {}", path.display(), W::in_words(e)));
             }
             _ => {}
@@ -150,7 +150,7 @@ impl<W: World> Writing<W> {
     }
 
     /// Something that has come to its end.
-    pub(super) fn done(&mut self) -> Option<(Ticket, Done<W::File>)> {
+    pub(super) fn done(&mut self) -> Option<(WriteTicket, Done<W::File>)> {
         if self.done.is_empty() { None } else { Some(self.done.remove(0)) }
     }
 
@@ -165,7 +165,7 @@ impl<W: World> Writing<W> {
 
     pub(super) fn add_to(&self, world: &mut W) {
         if let Some(child) = &self.child {
-            world.watch(Waited::Writer, Source::Writer(child));
+            world.watch(Waited::Writer, WaitSource::Writer(child));
         }
     }
 
@@ -182,8 +182,8 @@ impl<W: World> Writing<W> {
     /// Files with a content that is not on the disk, by name.
     pub(super) fn unwritten(&self) -> Vec<String> {
         let all = self.given.iter().flatten().chain(&self.waiting);
-        let path = |waiting: &Waiting| match &waiting.job {
-            Job::Save(path, _) => Some(path.display().to_string()),
+        let path = |waiting: &PendingWrite| match &waiting.job {
+            FileJob::Save(path, _) => Some(path.display().to_string()),
             _ => None,
         };
         let mut names: Vec<String> = all.filter_map(path).collect();
@@ -193,9 +193,10 @@ impl<W: World> Writing<W> {
 }
 
 /// Whether something newer makes a job needless.
-fn is_overtaken(job: &Job, newer: &[Waiting]) -> bool {
+fn is_overtaken(job: &FileJob, newer: &[PendingWrite]) -> bool {
     newer.iter().any(|newer| match (job, &newer.job) {
-        (Job::Replace(a, _), Job::Replace(b, _) | Job::Remove(b)) | (Job::Save(a, _), Job::Save(b, _)) => a == b,
+        (FileJob::Replace(a, _), FileJob::Replace(b, _) | FileJob::Remove(b))
+        | (FileJob::Save(a, _), FileJob::Save(b, _)) => a == b,
         _ => false,
     })
 }
@@ -205,8 +206,8 @@ mod tests {
     use super::*;
     use crate::sys::real::Real;
 
-    fn save(path: &str, content: &str) -> Job {
-        Job::Save(path.into(), content.into())
+    fn save(path: &str, content: &str) -> FileJob {
+        FileJob::Save(path.into(), content.into())
     }
 
     fn done(place: usize, errno: i32) -> Done<<Real as super::super::world::Store>::File> {
@@ -214,7 +215,7 @@ mod tests {
         Done { place, result, record: None }
     }
 
-    fn waiting(writing: &Writing<Real>) -> Vec<&Job> {
+    fn waiting(writing: &Writing<Real>) -> Vec<&FileJob> {
         writing.waiting.iter().map(|waiting| &waiting.job).collect()
     }
 
@@ -222,12 +223,12 @@ mod tests {
     fn d3_a_later_content_takes_the_place_of_one_that_waits_and_order_is_kept() {
         let mut writing = Writing::<Real>::new();
         writing.push(save("/state", "1"));
-        writing.push(Job::Record("/try".into()));
+        writing.push(FileJob::Record("/try".into()));
         writing.push(save("/state", "2"));
-        writing.push(Job::Replace("/status".into(), vec![1]));
-        writing.push(Job::Remove("/status".into()));
+        writing.push(FileJob::Replace("/status".into(), vec![1]));
+        writing.push(FileJob::Remove("/status".into()));
         let last = save("/state", "2");
-        assert_eq!(waiting(&writing), [&last, &Job::Record("/try".into()), &Job::Remove("/status".into())]);
+        assert_eq!(waiting(&writing), [&last, &FileJob::Record("/try".into()), &FileJob::Remove("/status".into())]);
         assert_eq!(writing.unwritten(), ["/state"]);
     }
 
@@ -236,7 +237,7 @@ mod tests {
         let at = |ms| Instant::ZERO + Duration::from_millis(ms);
         let mut writing = Writing::<Real>::new();
         for round in 0..3 {
-            writing.given = vec![Some(Waiting { job: save("/state", "1"), ticket: 7 })];
+            writing.given = vec![Some(PendingWrite { job: save("/state", "1"), ticket: 7 })];
             writing.conclude(done(0, 28));
             assert!(writing.done().is_none(), "it is not over");
             assert_eq!(writing.remark().is_some(), round == 0, "round {round}");
@@ -253,8 +254,10 @@ mod tests {
 
     #[test]
     fn a_newer_content_makes_one_that_failed_needless() {
-        let newer = [Waiting { job: save("/state", "2"), ticket: 2 }];
+        let newer = [PendingWrite { job: save("/state", "2"), ticket: 2 }];
         assert!(is_overtaken(&save("/state", "1"), &newer));
-        assert!(!is_overtaken(&save("/other", "1"), &newer) && !is_overtaken(&Job::Remove("/state".into()), &newer));
+        assert!(
+            !is_overtaken(&save("/other", "1"), &newer) && !is_overtaken(&FileJob::Remove("/state".into()), &newer)
+        );
     }
 }

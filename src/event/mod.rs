@@ -149,7 +149,7 @@ pub enum What {
     /// The first that is known of a WAN.
     WanInitial {
         /// Which.
-        wan: Wan,
+        wan: WanRef,
         /// Whether it works.
         online: bool,
         /// Why it does not.
@@ -158,7 +158,7 @@ pub enum What {
     /// A WAN does not work any more.
     WanOffline {
         /// Which.
-        wan: Wan,
+        wan: WanRef,
         /// When its first lost probe was sent, or its link was lost.
         began: Instant,
         /// Why it does not work.
@@ -169,7 +169,7 @@ pub enum What {
     /// A WAN works again.
     WanOnline {
         /// Which.
-        wan: Wan,
+        wan: WanRef,
         /// The outage that has ended.
         outage: Outage,
         /// It changes too often for a line each time.
@@ -178,7 +178,7 @@ pub enum What {
     /// A WAN still does not work.
     WanReminder {
         /// Which.
-        wan: Wan,
+        wan: WanRef,
         /// The outage so far.
         outage: Outage,
         /// How often this was said.
@@ -189,7 +189,7 @@ pub enum What {
     /// What has changed too often for a line each time.
     Changes {
         /// A WAN; `None`: whether any WAN works.
-        wan: Option<Wan>,
+        wan: Option<WanRef>,
         /// How often,
         times: u32,
         /// since the last line, so long ago.
@@ -202,35 +202,35 @@ pub enum What {
     /// A WAN works badly, and how; `None`: not any more.
     WanDegraded {
         /// Which.
-        wan: Wan,
+        wan: WanRef,
         /// How badly.
         how: Option<Rc<str>>,
     },
     /// The default route goes over this WAN now.
     Switched {
         /// Which.
-        wan: Wan,
+        wan: WanRef,
         /// Why.
         cause: Cause,
     },
     /// The default route should go over this WAN, and the kernel says why it does not.
     Refused {
         /// Which.
-        wan: Wan,
+        wan: WanRef,
         /// The kernel's words.
         why: Rc<str>,
     },
     /// No WAN works. The route stays where it is.
     AllDown {
         /// All of them, in order of preference.
-        wans: Vec<Wan>,
+        wans: Vec<WanRef>,
         /// It happens too often for a line each time.
         quiet: bool,
     },
     /// A WAN works and carries the traffic, after none did.
     Restored {
         /// Which.
-        wan: Wan,
+        wan: WanRef,
         /// From the moment the last one failed.
         outage: Outage,
         /// It happens too often for a line each time.
@@ -239,7 +239,7 @@ pub enum What {
     /// The ping after a switch.
     Postping {
         /// Over which WAN.
-        wan: Wan,
+        wan: WanRef,
         /// As configured.
         target: Rc<str>,
         /// Whether it was answered.
@@ -305,7 +305,7 @@ impl fmt::Display for Role {
 
 /// A WAN as logs and scripts name it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Wan {
+pub struct WanRef {
     /// Its place.
     pub role: Role,
     /// As configured; may be empty.
@@ -318,7 +318,7 @@ pub struct Wan {
     pub address: Option<Ipv4Addr>,
 }
 
-impl Wan {
+impl WanRef {
     /// For `$4` of scripts: `net42:Primary:wan1:192.168.42.2`. An empty name keeps its colon.
     fn info(&self) -> String {
         let address = self.address.map(|a| a.to_string()).unwrap_or_default();
@@ -335,7 +335,7 @@ impl Wan {
     }
 }
 
-impl fmt::Display for Wan {
+impl fmt::Display for WanRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} Network {}", self.role, self.label())
     }
@@ -434,7 +434,7 @@ impl Event {
             }
             What::Changes { wan, times, lasted, state, reason } => {
                 let (n, s) = (lasted.as_secs().div_ceil(60), if *times == 1 { "" } else { "s" });
-                let who = wan.as_ref().map_or_else(|| "The internet".to_owned(), Wan::to_string);
+                let who = wan.as_ref().map_or_else(|| "The internet".to_owned(), WanRef::to_string);
                 let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
                 let text = format_args!("{who} changed {times} time{s} in the last {n} min, now {state}{why}");
                 line(if why.is_empty() { Notice } else { Warning }, text);
@@ -532,7 +532,7 @@ impl Event {
             What::Restored { wan, outage, .. } => {
                 ("failover-restored", vec![wan.info(), time::for_script(outage.lasted)])
             }
-            What::AllDown { wans, .. } => ("failover-bothdown", wans.iter().map(Wan::info).collect()),
+            What::AllDown { wans, .. } => ("failover-bothdown", wans.iter().map(WanRef::info).collect()),
             What::Postping { wan, online, .. } => ("failover-postping", vec![wan.info(), on_off(*online).to_owned()]),
             What::ExternalChanged { new, old, .. } => {
                 let old = old.map_or_else(|| "unknown".to_owned(), |old| old.to_string());
@@ -656,7 +656,7 @@ impl Event {
         let silent = Some("nothing answers: 2 probes to 1.1.1.1 in a row unanswered".into());
         let rtts = [0.142, 0.368].map(|ms: f64| Duration::from_secs_f64(ms / 1000.0));
         let event = |monitor, what| Self { monitor, owner: 0, what };
-        let wan = |role, name: &str, device: &str, address| Wan {
+        let wan = |role, name: &str, device: &str, address| WanRef {
             role,
             name: name.into(),
             device: device.into(),
@@ -725,9 +725,9 @@ struct Json<'a> {
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     ping: Option<PingJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    wan: Option<&'a Wan>,
+    wan: Option<&'a WanRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    wans: Option<&'a [Wan]>,
+    wans: Option<&'a [WanRef]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     online: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,15 +2,15 @@ use super::Severity::{Error, Info, Notice, Warning};
 use super::*;
 use crate::wire::icmp::IcmpError;
 
-fn wan(role: Role, name: &str, device: &str) -> Wan {
-    Wan { role, name: name.into(), device: device.into(), address: Some(Ipv4Addr::new(192, 168, 42, 2)) }
+fn wan(role: Role, name: &str, device: &str) -> WanRef {
+    WanRef { role, name: name.into(), device: device.into(), address: Some(Ipv4Addr::new(192, 168, 42, 2)) }
 }
 
-fn primary() -> Wan {
+fn primary() -> WanRef {
     wan(Role::Primary, "net42", "wan1")
 }
 
-fn standby() -> Wan {
+fn standby() -> WanRef {
     wan(Role::Standby, "", "wan2")
 }
 
@@ -138,7 +138,7 @@ fn a_network_is_named_by_its_place_its_name_and_its_interface() {
         [is(Notice, "Network Failover Initial State for Primary Network net42 (wan1): online")]
     );
     assert_eq!(call(initial(primary(), true, None)), "failover-initial net42:Primary:wan1:192.168.42.2 | online");
-    let nowhere = Wan { address: None, ..standby() };
+    let nowhere = WanRef { address: None, ..standby() };
     assert_eq!(
         said(initial(nowhere.clone(), false, Some("no carrier".into()))),
         [

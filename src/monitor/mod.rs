@@ -50,13 +50,13 @@ use std::time::Duration;
 
 use crate::base::time::Instant;
 use crate::event::Event;
-use crate::monitor::ddns::update::Outcome;
+use crate::monitor::ddns::update::UpdateOutcome;
 use crate::probe::{AskId, Owner, ProbeId, Reason};
-use crate::routing::State as Link;
-use crate::wire::dns::Answer;
+use crate::routing::LinkState;
+use crate::wire::dns::DnsAnswer;
 use crate::wire::icmp::IcmpError;
 use ddns::sinks::Publication;
-use ddns::{Found, LookupId, NotFound, Way};
+use ddns::{Found, LookupId, LookupPath, NotFound};
 
 /// What a monitor wants done.
 #[derive(Clone, Debug)]
@@ -69,16 +69,16 @@ pub enum Effect {
     Refresh(Owner),
     /// Tell people: log, action script, JSON.
     Emit(Event),
-    /// Lead the traffic over this WAN. [`Seen::Routed`] is the answer.
+    /// Lead the traffic over this WAN. [`Observation::Routed`] is the answer.
     Route(usize),
     /// Lead the traffic over this WAN for as long as it takes to find out whether the one in use is gone or only changes
     /// its address: at most [`failover::health::PASSING`]. Connections over the other one are left alone.
     Detour(usize),
     /// Forget the link address of this WAN's gateway, so that the kernel asks for it at the next packet.
     Resolve(usize),
-    /// Ask a source for the external address. [`Seen::Found`] is the answer.
+    /// Ask a source for the external address. [`Observation::Found`] is the answer.
     Lookup(LookupId),
-    /// Tell the action script or a provider of an address. [`Seen::Published`] is the answer.
+    /// Tell the action script or a provider of an address. [`Observation::Published`] is the answer.
     Publish(Box<Publication>),
     /// Write what is to outlive a restart to its file, before anything else is done.
     Save,
@@ -92,7 +92,7 @@ impl From<ProbeId> for Effect {
 
 /// What was seen.
 #[derive(Clone, Debug)]
-pub enum Seen<'a> {
+pub enum Observation<'a> {
     /// Nothing: a time the monitor asked for has come.
     Tick,
     /// A probe was answered after this round-trip time.
@@ -106,7 +106,7 @@ pub enum Seen<'a> {
         /// The question.
         id: AskId,
         /// What came back.
-        answer: &'a Result<Answer, Rc<str>>,
+        answer: &'a Result<DnsAnswer, Rc<str>>,
         /// Addresses of this machine's own interfaces.
         own: &'a [IpAddr],
     },
@@ -115,7 +115,7 @@ pub enum Seen<'a> {
     /// That lookup is over, whatever came of it: its checks may begin.
     Ready(Owner),
     /// What the link of each WAN is like, in their order.
-    Links(&'a [Link]),
+    Links(&'a [LinkState]),
     /// What the kernel has made of [`Effect::Route`].
     Routed {
         /// Over which WAN.
@@ -132,10 +132,10 @@ pub enum Seen<'a> {
         /// The address that was to be told.
         address: IpAddr,
         /// Whether it was.
-        outcome: &'a Outcome,
+        outcome: &'a UpdateOutcome,
     },
     /// By which way each track of the ddns monitor is looked up, in their order.
-    Ways(&'a [Way]),
+    Ways(&'a [LookupPath]),
     /// An address or a default route of this system is another.
     Moved,
     /// The machine slept: what was under way says nothing.

@@ -3,15 +3,15 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Effect, Progress, Seen};
+use super::{Effect, Observation, Progress};
 use crate::base::time::Instant;
 use crate::event::{Event, Monitor, What};
-use crate::probe::round::{Checker, Plan, Settle, Verdict};
+use crate::probe::round::{Checker, Plan, RoundVerdict, Settle};
 use crate::probe::{Owner, Reason};
 
 /// One address and its last result.
 #[derive(Debug)]
-pub struct Target {
+pub struct PingTarget {
     /// As configured.
     pub text: Rc<str>,
     /// Its checks.
@@ -19,7 +19,7 @@ pub struct Target {
     /// How far behind the first target's its checks start.
     offset: Duration,
     /// The last verdict.
-    pub last: Option<Verdict>,
+    pub last: Option<RoundVerdict>,
     /// What keeps probes from being sent, when last said.
     problem: Option<Reason>,
     /// The last verdict is not like the one before.
@@ -29,7 +29,7 @@ pub struct Target {
 /// The monitor.
 #[derive(Debug)]
 pub struct Ping {
-    targets: Vec<Target>,
+    targets: Vec<PingTarget>,
     /// When each of them wants to be ticked. Kept, since asking a thousand of them at every turn of the loop would be
     /// more work than all the rest.
     due: Vec<Option<Instant>>,
@@ -46,7 +46,7 @@ impl Ping {
         let target = |(i, text): (u32, &Rc<str>)| {
             let offset = plan.interval / n * i;
             let checker = Checker::new(first + i, plan, Settle::AllProbes, now + offset);
-            Target { text: text.clone(), checker, offset, last: None, problem: None, changed: false }
+            PingTarget { text: text.clone(), checker, offset, last: None, problem: None, changed: false }
         };
         let targets: Vec<_> = (0..).zip(targets).map(target).collect();
         Self { due: targets.iter().map(|t| t.checker.poll_at()).collect(), targets, first }
@@ -64,9 +64,9 @@ impl Ping {
     }
 
     /// Takes note of what was seen and says what to do.
-    pub fn on(&mut self, now: Instant, seen: &Seen<'_>, out: &mut Vec<Effect>) {
+    pub fn on(&mut self, now: Instant, seen: &Observation<'_>, out: &mut Vec<Effect>) {
         match seen {
-            Seen::Tick => {
+            Observation::Tick => {
                 let all = self.targets.iter_mut().zip(&mut self.due);
                 for (t, due) in all.filter(|(_, due)| due.is_some_and(|at| at <= now)) {
                     t.checker.tick(now, out);
@@ -75,31 +75,31 @@ impl Ping {
                 }
             }
             // No tick: the reply to the next probe may wait in the socket, see `Updown::on`.
-            Seen::Reply(id, rtt) => self.change(id.owner, |t| {
+            Observation::Reply(id, rtt) => self.change(id.owner, |t| {
                 t.checker.reply(now, *id, *rtt);
                 t.judge(out);
             }),
-            Seen::Lost(id, reason) => self.change(id.owner, |t| {
+            Observation::Lost(id, reason) => self.change(id.owner, |t| {
                 t.checker.lost(*id, reason.clone());
                 t.judge(out);
             }),
-            Seen::Hint(owner, error) => self.change(*owner, |t| t.checker.hint(*error)),
-            Seen::Answer { .. }
-            | Seen::Links(_)
-            | Seen::Routed { .. }
-            | Seen::Found(..)
-            | Seen::Published { .. }
-            | Seen::Ways(_)
-            | Seen::Moved => {}
-            Seen::Hold(owner) => self.change(*owner, |t| t.checker.hold()),
+            Observation::Hint(owner, error) => self.change(*owner, |t| t.checker.hint(*error)),
+            Observation::Answer { .. }
+            | Observation::Links(_)
+            | Observation::Routed { .. }
+            | Observation::Found(..)
+            | Observation::Published { .. }
+            | Observation::Ways(_)
+            | Observation::Moved => {}
+            Observation::Hold(owner) => self.change(*owner, |t| t.checker.hold()),
             // They stay spread also when all of them begin at the same moment.
-            Seen::Ready(owner) => self.change(*owner, |t| t.checker.release(now + t.offset)),
-            Seen::Resumed => self.change_all(|t| t.checker.restart(now + t.offset)),
-            Seen::CheckNow => self.change_all(|t| t.checker.check_now(now)),
+            Observation::Ready(owner) => self.change(*owner, |t| t.checker.release(now + t.offset)),
+            Observation::Resumed => self.change_all(|t| t.checker.restart(now + t.offset)),
+            Observation::CheckNow => self.change_all(|t| t.checker.check_now(now)),
         }
     }
 
-    /// When the monitor wants a [`Seen::Tick`].
+    /// When the monitor wants a [`Observation::Tick`].
     #[must_use]
     pub fn poll_at(&self) -> Option<Instant> {
         self.due.iter().flatten().min().copied()
@@ -113,13 +113,13 @@ impl Ping {
 
     /// All targets, for the status.
     #[must_use]
-    pub fn targets(&self) -> &[Target] {
+    pub fn targets(&self) -> &[PingTarget] {
         &self.targets
     }
 
     /// Every change of a target's checks goes through here or [`Ping::change_all`], which keep what is known of when it
     /// is due.
-    fn change(&mut self, owner: Owner, change: impl FnOnce(&mut Target)) {
+    fn change(&mut self, owner: Owner, change: impl FnOnce(&mut PingTarget)) {
         let Some(at) = self.place(owner) else { return };
         if let (Some(target), Some(due)) = (self.targets.get_mut(at), self.due.get_mut(at)) {
             change(target);
@@ -132,7 +132,7 @@ impl Ping {
         usize::try_from(owner.checked_sub(self.first)?).ok()
     }
 
-    fn change_all(&mut self, mut change: impl FnMut(&mut Target)) {
+    fn change_all(&mut self, mut change: impl FnMut(&mut PingTarget)) {
         for (target, due) in self.targets.iter_mut().zip(&mut self.due) {
             change(target);
             *due = target.checker.poll_at();
@@ -140,7 +140,7 @@ impl Ping {
     }
 }
 
-impl Target {
+impl PingTarget {
     fn judge(&mut self, out: &mut Vec<Effect>) {
         while let Some(verdict) = self.checker.judge() {
             let (owner, target) = (self.checker.owner(), &self.text);
@@ -159,7 +159,7 @@ impl Target {
             }
             out.push(event(What::PingResult { target: target.clone(), stats: verdict.stats, reason }));
             let alike =
-                |last: &Verdict| last.good == verdict.good && (last.good || last.reason.is_like(&verdict.reason));
+                |last: &RoundVerdict| last.good == verdict.good && (last.good || last.reason.is_like(&verdict.reason));
             self.changed |= !self.last.as_ref().is_some_and(alike);
             self.last = Some(verdict);
         }

@@ -32,12 +32,12 @@ pub struct AskId {
     /// Serial number of the check that wants to know.
     pub check: u32,
     /// What is asked.
-    pub about: About,
+    pub about: OpinionQuestion,
 }
 
 /// What the DNS second opinion asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum About {
+pub enum OpinionQuestion {
     /// The configured name, which exists.
     Name,
     /// A random name under `.invalid`, which cannot exist (RFC 6761): who knows an address for it makes addresses up.

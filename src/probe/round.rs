@@ -49,26 +49,26 @@ pub enum Settle {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Outcome {
+enum ProbeOutcome {
     Waiting,
     Reply(Duration),
     Lost,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Probe {
+struct SentProbe {
     sent: Instant,
-    outcome: Outcome,
+    outcome: ProbeOutcome,
 }
 
 #[derive(Debug)]
-struct Check {
+struct Round {
     serial: u32,
     start: Instant,
     /// How many probes it has when all are sent.
     count: u16,
     /// Those sent so far. Its memory is used again by later checks.
-    probes: Vec<Probe>,
+    probes: Vec<SentProbe>,
     replied: Option<Instant>,
     reason: Reason,
     /// The owner has been told that the last probe has left.
@@ -77,7 +77,7 @@ struct Check {
 
 /// How a check went.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Verdict {
+pub struct RoundVerdict {
     /// Serial number of the check.
     pub check: u32,
     /// When it started.
@@ -123,11 +123,11 @@ pub struct Checker {
     /// There is a grid, but it has not begun.
     held: bool,
     /// Those under way, oldest first.
-    checks: VecDeque<Check>,
+    checks: VecDeque<Round>,
     /// The one judged last: a second reply to one of its probes is a duplicate, also after the verdict.
-    judged: Option<Check>,
+    judged: Option<Round>,
     /// Probe lists for checks to come.
-    spare: Vec<Vec<Probe>>,
+    spare: Vec<Vec<SentProbe>>,
     serial: u32,
     /// Heard since the last check was judged, and no reason to end one: without proof, or for a check before.
     hint: Option<Reason>,
@@ -257,13 +257,13 @@ impl Checker {
         for check in &mut self.checks {
             if next_send(&plan, settle, check).is_some_and(|at| at <= now) {
                 let index = u16::try_from(check.probes.len()).unwrap_or(u16::MAX);
-                check.probes.push(Probe { sent: now, outcome: Outcome::Waiting });
+                check.probes.push(SentProbe { sent: now, outcome: ProbeOutcome::Waiting });
                 self.counters.sent += 1;
                 out.push(ProbeId { owner, check: check.serial, index }.into());
             }
             for probe in check.probes.iter_mut().filter(|p| p.sent + plan.wait <= now) {
-                if probe.outcome == Outcome::Waiting {
-                    probe.outcome = Outcome::Lost;
+                if probe.outcome == ProbeOutcome::Waiting {
+                    probe.outcome = ProbeOutcome::Lost;
                 }
             }
         }
@@ -283,9 +283,9 @@ impl Checker {
         }
         let check = check.or(self.judged.as_mut().filter(|c| c.serial == id.check));
         match check.and_then(|c| c.probes.get_mut(usize::from(id.index)).map(|p| (p, &mut c.replied))) {
-            Some((p, _)) if matches!(p.outcome, Outcome::Reply(_)) => self.counters.duplicates += 1,
+            Some((p, _)) if matches!(p.outcome, ProbeOutcome::Reply(_)) => self.counters.duplicates += 1,
             Some((p, replied)) => {
-                p.outcome = Outcome::Reply(rtt);
+                p.outcome = ProbeOutcome::Reply(rtt);
                 replied.get_or_insert(now);
                 self.counters.replies += 1;
             }
@@ -298,8 +298,8 @@ impl Checker {
     pub fn lost(&mut self, id: ProbeId, reason: Reason) {
         let Some(check) = self.checks.iter_mut().find(|c| c.serial == id.check) else { return };
         let Some(probe) = check.probes.get_mut(usize::from(id.index)) else { return };
-        if probe.outcome == Outcome::Waiting {
-            probe.outcome = Outcome::Lost;
+        if probe.outcome == ProbeOutcome::Waiting {
+            probe.outcome = ProbeOutcome::Lost;
             if reason.not_sent() {
                 self.counters.sent = self.counters.sent.saturating_sub(1);
             }
@@ -314,7 +314,7 @@ impl Checker {
 
     /// The serial number of a check whose last probe has just left while none is answered. Each is told once.
     pub fn take_last_probe_sent(&mut self) -> Option<u32> {
-        let all_sent = |c: &Check| c.probes.len() >= usize::from(c.count);
+        let all_sent = |c: &Round| c.probes.len() >= usize::from(c.count);
         let check = self.checks.iter_mut().find(|c| !c.told_last && c.replied.is_none() && all_sent(c))?;
         check.told_last = true;
         Some(check.serial)
@@ -337,27 +337,27 @@ impl Checker {
     }
 
     /// Takes the verdict on the oldest check, when it is settled.
-    pub fn judge(&mut self) -> Option<Verdict> {
+    pub fn judge(&mut self) -> Option<RoundVerdict> {
         if !self.checks.front().is_some_and(|c| self.is_settled(c)) {
             return None;
         }
         let check = self.checks.pop_front()?;
         let rtts = check.probes.iter().filter_map(|p| match p.outcome {
-            Outcome::Reply(rtt) => Some(rtt),
-            Outcome::Waiting | Outcome::Lost => None,
+            ProbeOutcome::Reply(rtt) => Some(rtt),
+            ProbeOutcome::Waiting | ProbeOutcome::Lost => None,
         });
-        let settled = check.probes.iter().filter(|p| p.outcome != Outcome::Waiting).count();
+        let settled = check.probes.iter().filter(|p| p.outcome != ProbeOutcome::Waiting).count();
         let stats = Stats::of(rtts, u16::try_from(settled).unwrap_or(u16::MAX));
         let hint = self.hint.take().filter(|_| check.replied.is_none()).unwrap_or(Reason::Silent);
         let reason = hint.or(check.reason.clone());
         self.counters.checks += 1;
-        let verdict = Verdict {
+        let verdict = RoundVerdict {
             check: check.serial,
             start: check.start,
             count: check.count,
             good: check.replied.is_some(),
             replied: check.replied,
-            first_lost: check.probes.iter().find(|p| p.outcome == Outcome::Lost).map(|p| p.sent),
+            first_lost: check.probes.iter().find(|p| p.outcome == ProbeOutcome::Lost).map(|p| p.sent),
             stats,
             reason,
         };
@@ -383,7 +383,7 @@ impl Checker {
         self.serial = self.serial.wrapping_add(1);
         let mut probes = self.spare.pop().unwrap_or_default();
         probes.reserve_exact(usize::from(count));
-        self.checks.push_back(Check {
+        self.checks.push_back(Round {
             serial: self.serial,
             start: now,
             count,
@@ -394,7 +394,7 @@ impl Checker {
         });
     }
 
-    fn recycle(&mut self, mut probes: Vec<Probe>) {
+    fn recycle(&mut self, mut probes: Vec<SentProbe>) {
         probes.clear();
         self.spare.push(probes);
     }
@@ -407,23 +407,23 @@ impl Checker {
         self.anchor + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    fn next_send(&self, check: &Check) -> Option<Instant> {
+    fn next_send(&self, check: &Round) -> Option<Instant> {
         next_send(&self.plan, self.settle, check)
     }
 
     /// When the check's last probe is lost. Only asked once all have left.
-    fn deadline(&self, check: &Check) -> Option<Instant> {
-        check.probes.iter().filter(|p| p.outcome == Outcome::Waiting).map(|p| p.sent + self.plan.wait).max()
+    fn deadline(&self, check: &Round) -> Option<Instant> {
+        check.probes.iter().filter(|p| p.outcome == ProbeOutcome::Waiting).map(|p| p.sent + self.plan.wait).max()
     }
 
-    fn is_settled(&self, check: &Check) -> bool {
+    fn is_settled(&self, check: &Round) -> bool {
         let all_sent = check.probes.len() >= usize::from(check.count);
-        let none_waits = !check.probes.iter().any(|p| p.outcome == Outcome::Waiting);
+        let none_waits = !check.probes.iter().any(|p| p.outcome == ProbeOutcome::Waiting);
         (all_sent && none_waits) || (self.settle == Settle::FirstReply && check.replied.is_some())
     }
 }
 
-impl Check {
+impl Round {
     /// Keeps the more telling of two reasons.
     fn blame(&mut self, reason: Reason) {
         self.reason = std::mem::replace(&mut self.reason, Reason::Silent).or(reason);
@@ -431,7 +431,7 @@ impl Check {
 }
 
 /// When the check's next probe is due: on the check's own grid, but never right behind one that was late.
-fn next_send(plan: &Plan, settle: Settle, check: &Check) -> Option<Instant> {
+fn next_send(plan: &Plan, settle: Settle, check: &Round) -> Option<Instant> {
     let n = u32::try_from(check.probes.len()).unwrap_or(u32::MAX);
     let done = n >= u32::from(check.count) || (settle == Settle::FirstReply && check.replied.is_some());
     let due = check.start + plan.gap.saturating_mul(n);

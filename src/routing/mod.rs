@@ -34,7 +34,7 @@ pub const TABLES: u32 = 171_000_000;
 pub const TABLES_EACH: u32 = 10;
 const INSTANCES: u32 = 99_999;
 
-impl<'a> From<&'a crate::kernel::Picture> for View<'a> {
+impl<'a> From<&'a crate::kernel::Picture> for RoutingView<'a> {
     fn from(p: &'a crate::kernel::Picture) -> Self {
         Self {
             links: &p.links,
@@ -48,20 +48,20 @@ impl<'a> From<&'a crate::kernel::Picture> for View<'a> {
 
 /// A road to the internet, as configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Wan {
+pub struct Uplink {
     /// The interface's name.
     pub device: String,
     /// Its gateway.
-    pub gateway: Gateway,
+    pub gateway: GatewaySource,
     /// What its probes are sent to, as far as it has an address and is no neighbour.
     pub targets: Vec<Probed>,
-    /// The gateway that somebody has named before, for [`Gateway::Auto`].
+    /// The gateway that somebody has named before, for [`GatewaySource::Auto`].
     pub remembered: Option<Ipv4Addr>,
 }
 
 /// Where the gateway's address is from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Gateway {
+pub enum GatewaySource {
     /// The configuration.
     Fixed(Ipv4Addr),
     /// The default route that a DHCP client or PPP puts on the interface.
@@ -70,7 +70,7 @@ pub enum Gateway {
 
 /// What the kernel has, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
+pub struct RoutingView<'a> {
     /// All interfaces.
     pub links: &'a [Link],
     /// All IPv4 addresses.
@@ -85,7 +85,7 @@ pub struct View<'a> {
 
 /// What a road is like at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
+pub enum LinkState {
     /// There is no such interface.
     Missing,
     /// It is set down.
@@ -101,10 +101,10 @@ pub enum State {
     /// The kernel does not take a route over it.
     Refused,
     /// All there; whether it works is another question.
-    Ready(Road),
+    Ready(WanPath),
 }
 
-impl fmt::Display for State {
+impl fmt::Display for LinkState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "there is no such interface",
@@ -121,7 +121,7 @@ impl fmt::Display for State {
 
 /// A road that can be taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Road {
+pub struct WanPath {
     /// The interface's number.
     pub index: u32,
     /// Our address on it.
@@ -146,7 +146,7 @@ pub enum Part {
 /// The routes and rules of one instance.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
-    wans: Vec<Wan>,
+    wans: Vec<Uplink>,
     metric: u32,
     base: u32,
 }
@@ -154,7 +154,7 @@ pub struct Policy {
 impl Policy {
     /// For an instance with these WANs, of which at most [`MOST_WANS`] count, and this metric.
     #[must_use]
-    pub fn new(instance: &str, mut wans: Vec<Wan>, metric: u32) -> Self {
+    pub fn new(instance: &str, mut wans: Vec<Uplink>, metric: u32) -> Self {
         wans.truncate(MOST_WANS);
         // FNV-1a: any hash will do as long as it is the same after a restart.
         let hash = instance.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
@@ -196,16 +196,16 @@ impl Policy {
 
     /// Whether a network waits for a default route that was replaced by that of another network: the metrics are missing.
     #[must_use]
-    pub fn lacks_metric(&self, wan: usize, view: &View<'_>) -> bool {
+    pub fn lacks_metric(&self, wan: usize, view: &RoutingView<'_>) -> bool {
         let others = || view.routes.iter().filter(|r| r.table == MAIN && r.is_default() && !r.is_ours());
         let other = |r: &Route| r.hop().and_then(|h| self.wan_of(h, view)).is_some_and(|other| other != wan);
         let elsewhere = |r: &Route| r.metric == 0 && other(r);
-        self.state(wan, view) == Some(State::NoGateway) && others().count() == 1 && others().all(elsewhere)
+        self.state(wan, view) == Some(LinkState::NoGateway) && others().count() == 1 && others().all(elsewhere)
     }
 
     /// An earlier network that gave us the same address: modems of one make do.
     #[must_use]
-    pub fn twin(&self, wan: usize, view: &View<'_>) -> Option<usize> {
+    pub fn twin(&self, wan: usize, view: &RoutingView<'_>) -> Option<usize> {
         let address = |wan| self.road(wan, view).map(|road| road.address);
         let own = address(wan)?;
         (0..wan).find(|other| address(*other) == Some(own))
@@ -224,32 +224,34 @@ impl Policy {
 
     /// What the WAN is like. `None`: there is no such WAN.
     #[must_use]
-    pub fn state(&self, wan: usize, view: &View<'_>) -> Option<State> {
+    pub fn state(&self, wan: usize, view: &RoutingView<'_>) -> Option<LinkState> {
         let configured = self.wans.get(wan)?;
-        let Some(link) = view.links.iter().find(|l| l.name == configured.device) else { return Some(State::Missing) };
+        let Some(link) = view.links.iter().find(|l| l.name == configured.device) else {
+            return Some(LinkState::Missing);
+        };
         if !link.up {
-            return Some(State::Down);
+            return Some(LinkState::Down);
         }
         if !link.carrier {
-            return Some(State::NoCarrier);
+            return Some(LinkState::NoCarrier);
         }
         let gateway = match configured.gateway {
-            Gateway::Fixed(gateway) => Some(gateway),
-            Gateway::Auto => self.learnt(wan, link, view),
+            GatewaySource::Fixed(gateway) => Some(gateway),
+            GatewaySource::Auto => self.learnt(wan, link, view),
         };
         let Some(Address { address, peer, .. }) = address(link, gateway, view) else {
-            return Some(if link.master == 0 { State::NoAddress } else { State::Port });
+            return Some(if link.master == 0 { LinkState::NoAddress } else { LinkState::Port });
         };
         if gateway.is_none() && !link.point_to_point {
-            return Some(State::NoGateway);
+            return Some(LinkState::NoGateway);
         }
-        Some(State::Ready(Road { index: link.index, address, gateway, peer }))
+        Some(LinkState::Ready(WanPath { index: link.index, address, gateway, peer }))
     }
 
     /// The gateway of the default that others put on the interface, in any table; the one with the lowest metric. While
     /// there is none, a renewal for example, the one we used last, which the kernel keeps for us as long as the address
     /// stays.
-    fn learnt(&self, wan: usize, link: &Link, view: &View<'_>) -> Option<Ipv4Addr> {
+    fn learnt(&self, wan: usize, link: &Link, view: &RoutingView<'_>) -> Option<Ipv4Addr> {
         let through = |r: &&Route| r.is_default() && r.hops.iter().any(|h| h.index == link.index);
         let gateway = |r: &Route| r.hops.iter().find(|h| h.index == link.index).and_then(|h| h.gateway);
         let foreign = view.routes.iter().filter(through).filter(|r| !r.is_ours()).min_by_key(|r| r.metric);
@@ -266,7 +268,7 @@ impl Policy {
 
     /// The metric of our default in main: the configured one, or the next that nobody else uses.
     #[must_use]
-    pub fn free_metric(&self, view: &View<'_>) -> u32 {
+    pub fn free_metric(&self, view: &RoutingView<'_>) -> u32 {
         let taken = |metric: u32| self.foreign_at(metric, view).is_some();
         // Main itself must not lead around what all traffic is left to.
         let first = self.metric.max(self.behind_yielded(view));
@@ -276,7 +278,7 @@ impl Policy {
 
     /// Somebody else's default in main at this metric.
     #[must_use]
-    pub fn foreign_at<'a>(&self, metric: u32, view: &View<'a>) -> Option<&'a Route> {
+    pub fn foreign_at<'a>(&self, metric: u32, view: &RoutingView<'a>) -> Option<&'a Route> {
         view.routes
             .iter()
             .find(|r| r.table == MAIN && r.is_default() && r.metric == metric && !self.is_our_default(r, view))
@@ -285,7 +287,7 @@ impl Policy {
     /// Whether a default in main is ours: it has our mark and goes over one of our WANs, or it is what V2.99 has left,
     /// at the configured metric over a configured interface and gateway.
     #[must_use]
-    pub fn is_our_default(&self, route: &Route, view: &View<'_>) -> bool {
+    pub fn is_our_default(&self, route: &Route, view: &RoutingView<'_>) -> bool {
         if route.table != MAIN || !route.is_default() {
             return false;
         }
@@ -293,20 +295,23 @@ impl Policy {
         self.wan_of(hop, view).is_some_and(|wan| {
             route.is_ours()
                 || (route.metric == self.metric
-                    && self.wans.get(wan).is_some_and(|w| hop.gateway.is_some_and(|g| w.gateway == Gateway::Fixed(g))))
+                    && self
+                        .wans
+                        .get(wan)
+                        .is_some_and(|w| hop.gateway.is_some_and(|g| w.gateway == GatewaySource::Fixed(g))))
         })
     }
 
     /// The WAN over which a default of ours in main goes at the moment: what an earlier imon left.
     #[must_use]
-    pub fn adopted(&self, view: &View<'_>) -> Option<usize> {
+    pub fn adopted(&self, view: &RoutingView<'_>) -> Option<usize> {
         let ours = view.routes.iter().find(|r| self.is_our_default(r, view))?;
         self.wan_of(ours.hop()?, view)
     }
 
     /// The best default of others in main that would win over ours if there were no rules.
     #[must_use]
-    pub fn rival<'a>(&self, view: &View<'a>) -> Option<&'a Route> {
+    pub fn rival<'a>(&self, view: &RoutingView<'a>) -> Option<&'a Route> {
         let metric = self.free_metric(view);
         view.routes
             .iter()
@@ -320,9 +325,9 @@ impl Policy {
     /// A WAN that is not ready keeps what it has: the last road is never taken away. Roads come before the rules that
     /// lead to them, and what is no longer wanted goes last, so that there is no moment without a road.
     #[must_use]
-    pub fn changes(&self, chosen: Option<usize>, view: &View<'_>) -> Vec<Change> {
+    pub fn changes(&self, chosen: Option<usize>, view: &RoutingView<'_>) -> Vec<Change> {
         let mut out = Vec::new();
-        let roads: Vec<Option<Road>> = (0..self.wans.len()).map(|wan| self.road(wan, view)).collect();
+        let roads: Vec<Option<WanPath>> = (0..self.wans.len()).map(|wan| self.road(wan, view)).collect();
         let chosen_road = chosen.and_then(|wan| roads.get(wan).copied().flatten());
         let metric = self.free_metric(view);
         if let Some(road) = chosen_road {
@@ -349,7 +354,7 @@ impl Policy {
 
     /// What has to go at the end: rules first, then the roads of our tables; with `all` the default in main as well.
     #[must_use]
-    pub fn farewell(&self, all: bool, view: &View<'_>) -> Vec<Change> {
+    pub fn farewell(&self, all: bool, view: &RoutingView<'_>) -> Vec<Change> {
         // The last one first: what leads everything goes before what makes exceptions from it.
         let rules = view.rules.iter().rev().filter(|rule| self.is_our_rule(rule)).cloned().map(Change::RemoveRule);
         let ours = |r: &&Route| r.is_ours() && (self.is_our_table(r.table) || (all && self.is_our_default(r, view)));
@@ -368,8 +373,8 @@ impl Policy {
         }
     }
 
-    fn road(&self, wan: usize, view: &View<'_>) -> Option<Road> {
-        if let Some(State::Ready(road)) = self.state(wan, view) { Some(road) } else { None }
+    fn road(&self, wan: usize, view: &RoutingView<'_>) -> Option<WanPath> {
+        if let Some(LinkState::Ready(road)) = self.state(wan, view) { Some(road) } else { None }
     }
 
     fn is_our_table(&self, table: u32) -> bool {
@@ -380,7 +385,7 @@ impl Policy {
         route.is_ours() && route.table == self.table_of(wan)
     }
 
-    fn wan_of(&self, hop: &Hop, view: &View<'_>) -> Option<usize> {
+    fn wan_of(&self, hop: &Hop, view: &RoutingView<'_>) -> Option<usize> {
         let link = view.links.iter().find(|l| l.index == hop.index)?;
         self.wans.iter().position(|w| w.device == link.name)
     }
@@ -391,7 +396,7 @@ fn small(wan: usize) -> u32 {
 }
 
 /// Our address on the link: one in the gateway's network, else the first that is good for the internet.
-fn address(link: &Link, gateway: Option<Ipv4Addr>, view: &View<'_>) -> Option<Address> {
+fn address(link: &Link, gateway: Option<Ipv4Addr>, view: &RoutingView<'_>) -> Option<Address> {
     let mut usable = view.addresses.iter().filter(|a| a.index == link.index && !a.local && !a.address.is_link_local());
     let near = usable.clone().find(|a| gateway.is_some_and(|g| a.reaches(g)));
     near.or_else(|| usable.clone().find(|a| !a.secondary)).or_else(|| usable.next()).copied()
@@ -400,7 +405,7 @@ fn address(link: &Link, gateway: Option<Ipv4Addr>, view: &View<'_>) -> Option<Ad
 /// A gateway in none of the link's networks: the kernel takes it only when told that it is on the link all the same. For
 /// main it looks for the gateway by the rules, and finds nothing where one of them, or a route it leads to, ends first, or
 /// where none looks into main (after `ip rule flush`).
-fn needs_onlink(road: &Road, view: &View<'_>) -> bool {
+fn needs_onlink(road: &WanPath, view: &RoutingView<'_>) -> bool {
     road.gateway.is_some_and(|g| !view.addresses.iter().any(|a| a.index == road.index && a.reaches(g)))
         || view.rules.iter().any(|rule| rule.nowhere)
         || (view.policy_routing && !view.rules.iter().any(|rule| rule.table == MAIN))
@@ -409,7 +414,7 @@ fn needs_onlink(road: &Road, view: &View<'_>) -> bool {
 
 /// A default route of ours. In tables of our own, which have no other routes, the kernel is to take the gateway as it is:
 /// it would look for it by the rules, where a kill switch may stand before main.
-fn default(table: u32, metric: u32, road: &Road, onlink: bool) -> Route {
+fn default(table: u32, metric: u32, road: &WanPath, onlink: bool) -> Route {
     Route {
         table,
         destination: Ipv4Addr::UNSPECIFIED,
@@ -428,7 +433,7 @@ fn default(table: u32, metric: u32, road: &Road, onlink: bool) -> Route {
     }
 }
 
-fn put(out: &mut Vec<Change>, wanted: Route, view: &View<'_>) {
+fn put(out: &mut Vec<Change>, wanted: Route, view: &RoutingView<'_>) {
     if !view.routes.iter().any(|r| same(r, &wanted)) {
         out.push(Change::Replace(wanted));
     }

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Policy, State, TABLES, TABLES_EACH, View};
+use super::{LinkState, Policy, RoutingView, TABLES, TABLES_EACH};
 use crate::kernel::{BROAD, Change, MAIN, PROTOCOL, Route, Rule, TCP, UDP};
 
 /// Rules of probes stand here, or before the first rule of others if that is earlier,
@@ -67,7 +67,7 @@ impl BesideKind {
 }
 
 /// Where the rule of our choice, and those that belong to it, stand.
-struct Place<'a> {
+struct RulePlace<'a> {
     /// The preference.
     at: u32,
     /// Others' rules of that preference that have to stand before ours.
@@ -79,7 +79,7 @@ struct Place<'a> {
 impl Policy {
     /// Where a table leads packets for the internet. Of the table main only what others put there counts, if there is any.
     #[must_use]
-    pub fn lead(&self, table: u32, view: &View<'_>) -> Lead {
+    pub fn lead(&self, table: u32, view: &RoutingView<'_>) -> Lead {
         let leads = |route: &Route| self.leads(route, view);
         let pieces = || pieces(table, view);
         if pieces().any(|r| leads(r) == Lead::Elsewhere) {
@@ -99,7 +99,7 @@ impl Policy {
 
     /// The defaults of others in this table that the kernel takes. A black hole of the highest metric is what is left when
     /// there is no other default, and not one to go before ours, which could not stand behind it.
-    fn defaults<'a>(&self, table: u32, view: &View<'a>) -> impl Iterator<Item = &'a Route> {
+    fn defaults<'a>(&self, table: u32, view: &RoutingView<'a>) -> impl Iterator<Item = &'a Route> {
         // Another imon's choice is compared by its rules.
         let theirs = move |r: &&Route| r.table == table && r.is_default() && r.tos == 0 && !r.is_ours();
         let alive = |r: &&Route| match r.hops.as_slice() {
@@ -109,20 +109,20 @@ impl Policy {
         view.routes.iter().filter(theirs).filter(alive).filter(move |r| !self.is_our_default(r, view))
     }
 
-    fn best_default<'a>(&self, table: u32, view: &View<'a>) -> Option<&'a Route> {
+    fn best_default<'a>(&self, table: u32, view: &RoutingView<'a>) -> Option<&'a Route> {
         self.defaults(table, view).min_by_key(|r| r.metric)
     }
 
     /// The default of others in main that all traffic is left to: by a tunnel, or into a black hole. To lead traffic
     /// around it would be a leak.
     #[must_use]
-    pub fn yielded_default<'a>(&self, view: &View<'a>) -> Option<&'a Route> {
+    pub fn yielded_default<'a>(&self, view: &RoutingView<'a>) -> Option<&'a Route> {
         self.best_default(MAIN, view).filter(|r| self.is_elsewhere(r, view))
     }
 
     /// The first metric behind it, and behind what takes its place when it is gone, up to a default that leads over a
     /// network; 0: nothing is yielded to.
-    pub(super) fn behind_yielded(&self, view: &View<'_>) -> u32 {
+    pub(super) fn behind_yielded(&self, view: &RoutingView<'_>) -> u32 {
         let (mut networks, mut behind) = (u32::MAX, 0);
         for pass in [false, true] {
             for route in self.defaults(MAIN, view).filter(|r| self.is_elsewhere(r, view) == pass) {
@@ -137,19 +137,19 @@ impl Policy {
     }
 
     /// Whether a route of main is a tunnel's, or ends.
-    fn is_elsewhere(&self, route: &Route, view: &View<'_>) -> bool {
+    fn is_elsewhere(&self, route: &Route, view: &RoutingView<'_>) -> bool {
         let tunnel = |index: u32| view.links.iter().any(|l| l.index == index && l.tunnel);
         route.hops.is_empty() || route.hops.iter().any(|h| self.wan_of(h, view).is_none() && tunnel(h.index))
     }
 
-    fn leads(&self, route: &Route, view: &View<'_>) -> Lead {
+    fn leads(&self, route: &Route, view: &RoutingView<'_>) -> Lead {
         match route.hops.iter().map(|hop| self.wan_of(hop, view)).collect::<Option<Vec<_>>>().as_deref() {
             Some([first, ..]) => Lead::Wan(*first),
             Some([]) | None => Lead::Elsewhere,
         }
     }
 
-    fn rule_leads(&self, rule: &Rule, view: &View<'_>) -> Lead {
+    fn rule_leads(&self, rule: &Rule, view: &RoutingView<'_>) -> Lead {
         match rule.suppress {
             _ if rule.nowhere => Lead::Elsewhere,
             None => self.lead(rule.table, view),
@@ -159,7 +159,7 @@ impl Policy {
 
     /// The longest prefix that is not taken from a table when our own networks are looked up: halves of a default over
     /// networks of ours are as good as a default there.
-    fn suppressed(&self, table: u32, view: &View<'_>) -> u32 {
+    fn suppressed(&self, table: u32, view: &RoutingView<'_>) -> u32 {
         let pieces = || pieces(table, view);
         if pieces().all(|r| matches!(self.leads(r, view), Lead::Wan(_))) {
             pieces().map(|r| u32::from(r.prefix)).max().unwrap_or(0)
@@ -173,7 +173,7 @@ impl Policy {
         rule.protocol == PROTOCOL
     }
 
-    fn place<'a>(&self, view: &View<'a>) -> Place<'a> {
+    fn place<'a>(&self, view: &RoutingView<'a>) -> RulePlace<'a> {
         let others: Vec<&Rule> = view.rules.iter().filter(|rule| !self.is_our_rule(rule)).collect();
         let overtaken = |rule: &Rule| {
             let broad = rule.is_broad() && !Self::is_imons(rule) && rule.table != 0;
@@ -194,19 +194,19 @@ impl Policy {
             if overtaken(rule) && at < rule.priority && at > 2 {
                 let leads = rule.table != MAIN || self.yielded_default(view).is_none();
                 let before = before.into_iter().filter(|rule| rule.priority == at).collect();
-                return Place { at, before, leads };
+                return RulePlace { at, before, leads };
             }
             before.push(rule);
         }
         // Nobody looks into main any more.
         let at = before.last().map_or(0, |rule| rule.priority).max(STANDARD - 1);
         let before = before.into_iter().filter(|rule| rule.priority == at).collect();
-        Place { at, before, leads: true }
+        RulePlace { at, before, leads: true }
     }
 
     /// Whether a rule of another imon is its choice, and goes before ours: the lower metric wins, as among routes. While
     /// its metric is not known it does not, so that not both wait for each other.
-    fn goes_first(&self, rule: &Rule, view: &View<'_>) -> bool {
+    fn goes_first(&self, rule: &Rule, view: &RoutingView<'_>) -> bool {
         let default = |table| view.routes.iter().filter(move |r| r.table == table && r.is_ours() && r.is_default());
         let way = |r: &Route| r.hop().map(|hop| hop.index);
         let is_choice = rule.table.checked_sub(TABLES).is_some_and(|n| n % TABLES_EACH == 0);
@@ -215,7 +215,7 @@ impl Policy {
     }
 
     /// Where the rules of probes stand: before everything of others, since nothing is narrower, and before our choice.
-    fn probes_at(&self, place: &Place<'_>, view: &View<'_>) -> u32 {
+    fn probes_at(&self, place: &RulePlace<'_>, view: &RoutingView<'_>) -> u32 {
         let first =
             view.rules.iter().find(|rule| rule.priority > 0 && !Self::is_imons(rule)).map_or(PROBES, |r| r.priority);
         let room = if first > FIRST { PROBES.min(first - 1) } else { PROBES };
@@ -223,8 +223,8 @@ impl Policy {
     }
 
     /// Our address on a network: while its link is not ready the one that its rules have, as long as that is there.
-    fn source(&self, wan: usize, view: &View<'_>) -> Option<Ipv4Addr> {
-        if let Some(State::Ready(road)) = self.state(wan, view) {
+    fn source(&self, wan: usize, view: &RoutingView<'_>) -> Option<Ipv4Addr> {
+        if let Some(LinkState::Ready(road)) = self.state(wan, view) {
             return Some(road.address);
         }
         let table = self.table_of(wan);
@@ -234,7 +234,7 @@ impl Policy {
 
     /// The rules that there should be: those of probes, in no order, and those that stand together with our choice, in
     /// this order.
-    fn wanted(&self, chosen: bool, place: &Place<'_>, view: &View<'_>) -> (Vec<Rule>, Vec<Rule>) {
+    fn wanted(&self, chosen: bool, place: &RulePlace<'_>, view: &RoutingView<'_>) -> (Vec<Rule>, Vec<Rule>) {
         let sources: Vec<Option<Ipv4Addr>> = (0..self.wans.len()).map(|wan| self.source(wan, view)).collect();
         let ours = |priority, table| Rule { priority, table, protocol: PROTOCOL, ..Rule::default() };
         let from = |priority, wan: usize, source| Rule {
@@ -296,7 +296,7 @@ impl Policy {
     /// What has to change among the rules, in this order. New ones come before old ones go. Rules of the same preference
     /// are tried in the order in which they were added: from the first that is out of order on, all are added once more,
     /// behind all others, and then their first copies go.
-    pub(super) fn rule_changes(&self, chosen: bool, view: &View<'_>) -> Vec<Change> {
+    pub(super) fn rule_changes(&self, chosen: bool, view: &RoutingView<'_>) -> Vec<Change> {
         let place = self.place(view);
         let (probes, block) = self.wanted(chosen, &place, view);
         let mut out: Vec<Change> = Vec::new();
@@ -324,7 +324,7 @@ impl Policy {
 
     /// The rules and routes of others that lead packets for the internet, and what they mean for our choice.
     #[must_use]
-    pub fn beside(&self, view: &View<'_>) -> Vec<Beside> {
+    pub fn beside(&self, view: &RoutingView<'_>) -> Vec<Beside> {
         let place = self.place(view);
         let mut all = Vec::new();
         for rule in view.rules.iter().filter(|rule| !Self::is_imons(rule)) {
@@ -365,7 +365,7 @@ impl Policy {
 }
 
 /// The pieces of a default that others have put into a table. The last eighth has no hosts, and is often led nowhere.
-fn pieces<'a>(table: u32, view: &View<'a>) -> impl Iterator<Item = &'a Route> {
+fn pieces<'a>(table: u32, view: &RoutingView<'a>) -> impl Iterator<Item = &'a Route> {
     let is_piece = |r: &&Route| (1..=BROAD).contains(&r.prefix) && !r.is_ours() && !r.destination.is_multicast();
     view.routes.iter().filter(move |r| r.table == table && is_piece(r))
 }

@@ -23,9 +23,9 @@ fn rule(priority: u32, table: u32) -> Rule {
 }
 
 fn policy() -> Policy {
-    let wan = |device: &str, gateway| Wan {
+    let wan = |device: &str, gateway| Uplink {
         device: device.into(),
-        gateway: Gateway::Fixed(gateway),
+        gateway: GatewaySource::Fixed(gateway),
         targets: Vec::new(),
         remembered: None,
     };
@@ -144,24 +144,24 @@ fn b17_b18_a_wan_without_interface_or_address_has_no_road_and_takes_none_away() 
     assert_eq!(policy.state(7, &kernel.view()), None);
     kernel.follow(&policy, Some(0));
     kernel.plug(WAN1, false);
-    assert_eq!(policy.state(0, &kernel.view()), Some(State::NoCarrier));
+    assert_eq!(policy.state(0, &kernel.view()), Some(LinkState::NoCarrier));
     assert_eq!(kernel.follow(&policy, Some(0)), 0, "the last road stays");
     assert_eq!(kernel.way(None), Some(3));
     kernel.set_up(WAN1, false);
-    assert_eq!(policy.state(0, &kernel.view()), Some(State::Down));
+    assert_eq!(policy.state(0, &kernel.view()), Some(LinkState::Down));
     kernel.set_up(WAN1, true);
     kernel.plug(WAN1, true);
     kernel.set_address(WAN1, None);
-    assert_eq!(policy.state(0, &kernel.view()), Some(State::NoAddress));
+    assert_eq!(policy.state(0, &kernel.view()), Some(LinkState::NoAddress));
     kernel.change(|kernel| kernel.remove_link(WAN1).unwrap());
-    assert_eq!(policy.state(0, &kernel.view()), Some(State::Missing));
+    assert_eq!(policy.state(0, &kernel.view()), Some(LinkState::Missing));
 }
 
 #[test]
 fn a_link_local_address_is_none() {
     let (mut kernel, policy) = (Kernel::new(), policy());
     kernel.set_address(WAN1, Some(Ipv4Addr::new(169, 254, 3, 4)));
-    assert_eq!(policy.state(0, &kernel.view()), Some(State::NoAddress));
+    assert_eq!(policy.state(0, &kernel.view()), Some(LinkState::NoAddress));
 }
 
 #[test]
@@ -178,16 +178,16 @@ fn an_automatic_gateway_is_learnt_from_whoever_set_it_and_kept_meanwhile() {
     let mut kernel = Kernel::new();
     let policy = Policy::new(
         "main",
-        vec![Wan { device: "wan1".into(), gateway: Gateway::Auto, targets: Vec::new(), remembered: None }],
+        vec![Uplink { device: "wan1".into(), gateway: GatewaySource::Auto, targets: Vec::new(), remembered: None }],
         201,
     );
-    assert_eq!(policy.state(0, &kernel.view()), Some(State::NoGateway));
+    assert_eq!(policy.state(0, &kernel.view()), Some(LinkState::NoGateway));
     let mut dhcp = foreign(16, 1002, 3, GW1);
     dhcp.table = 77;
     kernel.add(&dhcp);
     kernel.follow(&policy, Some(0));
     let gateway = |kernel: &Kernel| match policy.state(0, &kernel.view()) {
-        Some(State::Ready(road)) => road.gateway,
+        Some(LinkState::Ready(road)) => road.gateway,
         other => panic!("{other:?}"),
     };
     assert_eq!(gateway(&kernel), Some(GW1));
@@ -204,7 +204,7 @@ fn a_point_to_point_link_needs_no_gateway() {
     kernel.change_link(WAN1, |link| link.point_to_point = true);
     let policy = Policy::new(
         "main",
-        vec![Wan { device: "wan1".into(), gateway: Gateway::Auto, targets: Vec::new(), remembered: None }],
+        vec![Uplink { device: "wan1".into(), gateway: GatewaySource::Auto, targets: Vec::new(), remembered: None }],
         201,
     );
     kernel.follow(&policy, Some(0));
@@ -250,9 +250,9 @@ fn two_instances_do_not_touch_what_is_the_others() {
     let one = |name: &str, device: &str, gateway, metric| {
         Policy::new(
             name,
-            vec![Wan {
+            vec![Uplink {
                 device: device.into(),
-                gateway: Gateway::Fixed(gateway),
+                gateway: GatewaySource::Fixed(gateway),
                 targets: Vec::new(),
                 remembered: None,
             }],
@@ -328,14 +328,14 @@ fn random_weather_never_costs_the_default_nor_anything_of_others() {
                 4 => kernel.keep_routes(|r| !r.is_ours() || r.table != MAIN || random.below(2) == 0),
                 5 => kernel.keep_rules(|r| r.protocol != PROTOCOL || random.below(2) == 0),
                 _ => {
-                    let ready = matches!(policy.state(wan, &kernel.view()), Some(State::Ready(_)));
+                    let ready = matches!(policy.state(wan, &kernel.view()), Some(LinkState::Ready(_)));
                     chosen = if ready { Some(wan) } else { chosen };
                 }
             }
             kernel.follow(&policy, chosen);
             assert!(others.iter().all(|r| kernel.routes.contains(r)));
             assert!(kernel.ours(MAIN) <= 1);
-            if chosen.is_some_and(|w| matches!(policy.state(w, &kernel.view()), Some(State::Ready(_)))) {
+            if chosen.is_some_and(|w| matches!(policy.state(w, &kernel.view()), Some(LinkState::Ready(_)))) {
                 assert_eq!(kernel.ours(MAIN), 1);
                 assert_eq!(kernel.way(None), Some([3, 4][chosen.unwrap_or(0)]));
             }
@@ -505,14 +505,18 @@ fn v1_what_leads_elsewhere_is_never_led_around_whoever_comes_first() {
 
 #[test]
 fn v10_a_network_without_a_default_is_told_to_lack_a_metric_only_where_the_others_has_none() {
-    let wan =
-        |device: &str| Wan { device: device.into(), gateway: Gateway::Auto, targets: Vec::new(), remembered: None };
+    let wan = |device: &str| Uplink {
+        device: device.into(),
+        gateway: GatewaySource::Auto,
+        targets: Vec::new(),
+        remembered: None,
+    };
     let policy = Policy::new("main", vec![wan("wan1"), wan("wan2")], 201);
     for (metric, lacks) in [(0, true), (200, false)] {
         let mut kernel = Kernel::new();
         kernel.keep_routes(|r| !r.is_default());
         kernel.add(&foreign(16, metric, 4, GW2));
-        assert_eq!(policy.state(0, &kernel.view()), Some(State::NoGateway));
+        assert_eq!(policy.state(0, &kernel.view()), Some(LinkState::NoGateway));
         assert_eq!(policy.lacks_metric(0, &kernel.view()), lacks, "metric {metric}");
     }
 }
@@ -635,7 +639,7 @@ fn v8_a_port_of_a_bridge_is_called_one() {
     let (mut kernel, policy) = (Kernel::new(), policy());
     kernel.change_link(WAN1, |link| link.master = 9);
     kernel.set_address(WAN1, None);
-    assert_eq!(policy.state(0, &kernel.view()), Some(State::Port));
+    assert_eq!(policy.state(0, &kernel.view()), Some(LinkState::Port));
 }
 
 fn probed(last: u8) -> Probed {
@@ -686,9 +690,9 @@ fn v1_a_choice_that_moves_never_stands_without_the_look_into_main() {
 
 #[test]
 fn v1_two_imons_with_two_networks_each_come_to_rest_whoever_comes_first() {
-    let wan = |device: &str, gateway| Wan {
+    let wan = |device: &str, gateway| Uplink {
         device: device.into(),
-        gateway: Gateway::Fixed(gateway),
+        gateway: GatewaySource::Fixed(gateway),
         targets: vec![probed(1)],
         remembered: None,
     };
@@ -719,35 +723,39 @@ fn v1_two_imons_with_two_networks_each_come_to_rest_whoever_comes_first() {
 
 /// Two networks whose gateways are learnt.
 fn learning() -> Policy {
-    let wan =
-        |device: &str| Wan { device: device.into(), gateway: Gateway::Auto, targets: Vec::new(), remembered: None };
+    let wan = |device: &str| Uplink {
+        device: device.into(),
+        gateway: GatewaySource::Auto,
+        targets: Vec::new(),
+        remembered: None,
+    };
     Policy::new("main", vec![wan("wan1"), wan("wan2")], 201)
 }
 
 fn gateway(policy: &Policy, wan: usize, kernel: &Kernel) -> Option<Ipv4Addr> {
-    if let Some(State::Ready(road)) = policy.state(wan, &kernel.view()) { road.gateway } else { None }
+    if let Some(LinkState::Ready(road)) = policy.state(wan, &kernel.view()) { road.gateway } else { None }
 }
 
 #[test]
 fn a_kernel_without_rules_is_seen_as_one() {
     let mut picture = Picture::default();
-    assert!(View::from(&picture).policy_routing);
+    assert!(RoutingView::from(&picture).policy_routing);
     picture.no_policy_routing = true;
-    assert!(!View::from(&picture).policy_routing);
+    assert!(!RoutingView::from(&picture).policy_routing);
 }
 
 #[test]
 fn each_state_has_words_of_its_own() {
-    let road = Road { index: 3, address: GW1, gateway: None, peer: None };
+    let road = WanPath { index: 3, address: GW1, gateway: None, peer: None };
     let states = [
-        State::Missing,
-        State::Down,
-        State::NoCarrier,
-        State::NoAddress,
-        State::Port,
-        State::NoGateway,
-        State::Refused,
-        State::Ready(road),
+        LinkState::Missing,
+        LinkState::Down,
+        LinkState::NoCarrier,
+        LinkState::NoAddress,
+        LinkState::Port,
+        LinkState::NoGateway,
+        LinkState::Refused,
+        LinkState::Ready(road),
     ];
     let words: std::collections::BTreeSet<String> = states.iter().map(ToString::to_string).collect();
     assert!(words.len() == states.len() && words.iter().all(|text| text.len() > 10), "{words:?}");
@@ -798,7 +806,7 @@ fn of_two_networks_without_metrics_the_gateway_of_the_first_is_remembered() {
     kernel.set_routes(&[]);
     assert_eq!(gateway(&policy, 1, &kernel), None, "it was not told of");
     kernel.set_address(WAN1, Some(Ipv4Addr::new(10, 0, 0, 2)));
-    assert_eq!(policy.state(0, &kernel.view()), Some(State::NoGateway), "the gateway is another network's");
+    assert_eq!(policy.state(0, &kernel.view()), Some(LinkState::NoGateway), "the gateway is another network's");
 }
 
 #[test]
@@ -892,7 +900,7 @@ fn a_rival_is_the_default_of_others_that_the_kernel_would_prefer() {
     let mut dead = foreign(16, 10, 2, lan);
     dead.hops[0].dead = true;
     picture.routes.push(dead);
-    assert_eq!(policy.rival(&View::from(&picture)), None);
+    assert_eq!(policy.rival(&RoutingView::from(&picture)), None);
     kernel.add_all(&[foreign(16, 100, 2, lan), foreign(16, 50, 4, GW2)]);
     assert_eq!(policy.rival(&kernel.view()).map(|r| r.metric), Some(50));
     // Behind the highest metric there is no place: ours replaces what is there.
@@ -925,8 +933,8 @@ fn the_primary_address_of_a_link_is_ours_where_none_is_the_gateways() {
     let wan1 = *kernel.addresses.iter().find(|a| a.index == WAN1).unwrap();
     // In whatever order they are told.
     let mut picture = Picture::clone(&kernel);
-    let address = |picture: &Picture| match policy.state(0, &View::from(picture)) {
-        Some(State::Ready(road)) => road.address,
+    let address = |picture: &Picture| match policy.state(0, &RoutingView::from(picture)) {
+        Some(LinkState::Ready(road)) => road.address,
         other => panic!("{other:?}"),
     };
     let at = |last, secondary| Address { address: Ipv4Addr::new(10, 0, 0, last), secondary, ..wan1 };
@@ -1116,9 +1124,9 @@ fn a_choice_that_cannot_go_first_stands_before_main() {
 #[test]
 fn v1_rules_of_another_imon_that_leads_nothing_are_not_gone_behind() {
     let mut kernel = Kernel::new();
-    let wan = |device: &str, gateway| Wan {
+    let wan = |device: &str, gateway| Uplink {
         device: device.into(),
-        gateway: Gateway::Fixed(gateway),
+        gateway: GatewaySource::Fixed(gateway),
         targets: Vec::new(),
         remembered: None,
     };

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 
 use super::*;
 use crate::base::random::Random;
-use crate::monitor::ddns::update::{Outcome, Reading, outcome};
+use crate::monitor::ddns::update::{AnswerReading, UpdateOutcome, outcome};
 use crate::sys::clock;
 
 fn of(secret: &str) -> Secrets {
@@ -146,8 +146,8 @@ fn s1_a_short_secret_withholds_the_providers_text_and_none_of_our_own_words() {
         let secrets = of(secret);
         for said in [format!("it is {secret} here"), encoded(&format!("it is {secret}")), secret.to_owned()] {
             let said = said.trim();
-            let why = match outcome(&Reading::DynDns2, 418, said.as_bytes(), ip, &secrets) {
-                Outcome::Failed(why) => why,
+            let why = match outcome(&AnswerReading::DynDns2, 418, said.as_bytes(), ip, &secrets) {
+                UpdateOutcome::Failed(why) => why,
                 other => panic!("{other:?}"),
             };
             let wanted = "no answer of the protocol (HTTP status 418)";
@@ -159,15 +159,17 @@ fn s1_a_short_secret_withholds_the_providers_text_and_none_of_our_own_words() {
             ("abuse", "abuse: the provider has blocked this hostname for abuse"),
         ] {
             assert_eq!(
-                outcome(&Reading::DynDns2, 200, code.as_bytes(), ip, &secrets),
-                Outcome::Stop(why.into()),
+                outcome(&AnswerReading::DynDns2, 200, code.as_bytes(), ip, &secrets),
+                UpdateOutcome::Stop(why.into()),
                 "{secret:?}"
             );
         }
     }
     // The status, the code and the address of a request are our words, too.
     let secrets = of("status");
-    let Outcome::Failed(why) = outcome(&Reading::DynDns2, 500, b"my status", ip, &secrets) else { panic!() };
+    let UpdateOutcome::Failed(why) = outcome(&AnswerReading::DynDns2, 500, b"my status", ip, &secrets) else {
+        panic!()
+    };
     assert_eq!(&*why, "no answer of the protocol (HTTP status 500): 'my ***'");
 }
 
@@ -177,8 +179,8 @@ fn s1_an_answer_is_masked_before_it_is_cut() {
     let secret = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ";
     for before in 0..60 {
         let said = format!("{}{}", "-".repeat(before), encoded(secret));
-        let Outcome::Failed(why) =
-            outcome(&Reading::Whole(vec!["OK".to_owned()]), 200, said.as_bytes(), ip, &of(secret))
+        let UpdateOutcome::Failed(why) =
+            outcome(&AnswerReading::Whole(vec!["OK".to_owned()]), 200, said.as_bytes(), ip, &of(secret))
         else {
             panic!()
         };
@@ -186,8 +188,8 @@ fn s1_an_answer_is_masked_before_it_is_cut() {
     }
     // A secret that looks like an address.
     let secrets = of("deadbeef00112233445566778899aabb");
-    let Outcome::Failed(why) =
-        outcome(&Reading::DynDns2, 200, b"good dead:beef:11:2233:4455:6677:8899:aabb", ip, &secrets)
+    let UpdateOutcome::Failed(why) =
+        outcome(&AnswerReading::DynDns2, 200, b"good dead:beef:11:2233:4455:6677:8899:aabb", ip, &secrets)
     else {
         panic!()
     };

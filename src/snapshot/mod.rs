@@ -10,15 +10,15 @@ use serde::{Serialize, Serializer};
 use crate::base::time::{Clock, Wall};
 use crate::event::{PingJson, Role};
 use crate::monitor::ddns::answer::Nat;
-use crate::monitor::ddns::sinks::Stamp;
+use crate::monitor::ddns::sinks::SinceStamp;
 use crate::monitor::ddns::{Ddns, Track};
 use crate::monitor::failover::{Failover, Wan};
 use crate::monitor::ping::Ping;
-use crate::monitor::updown::{State, Updown};
+use crate::monitor::updown::{Reachability, Updown};
 use crate::probe::Owner;
-use crate::probe::round::{Checker, Counters, Verdict};
+use crate::probe::round::{Checker, Counters, RoundVerdict};
 use crate::probe::stats::{Fraction, Millis};
-use crate::routing::State as Link;
+use crate::routing::LinkState;
 
 /// What the status is made of.
 pub struct Sources<'a> {
@@ -39,7 +39,7 @@ pub struct Sources<'a> {
     /// The failover monitor,
     pub failover: Option<&'a Failover>,
     /// and what the kernel has of it.
-    pub kernel: Option<Kernel<'a>>,
+    pub kernel: Option<KernelRoutes<'a>>,
     /// The ping monitor.
     pub ping: Option<&'a Ping>,
     /// Calls of the action script: waiting, running, failed.
@@ -47,7 +47,7 @@ pub struct Sources<'a> {
 }
 
 /// The kernel's routes, as far as they concern the failover monitor.
-pub struct Kernel<'a> {
+pub struct KernelRoutes<'a> {
     /// Our default route in the table main, in words.
     pub default_route: Option<String>,
     /// What leads traffic past it, in words.
@@ -78,7 +78,7 @@ struct Root<'a> {
     /// When this was written.
     written: Wall,
     actions: ActionsStatus,
-    monitors: Monitors<'a>,
+    monitors: MonitorsJson<'a>,
 }
 
 #[derive(Serialize)]
@@ -89,7 +89,7 @@ struct ActionsStatus {
 }
 
 #[derive(Serialize)]
-struct Monitors<'a> {
+struct MonitorsJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ddns: Option<DdnsStatus<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,7 +111,7 @@ impl<'a> Root<'a> {
             since: s.started,
             written: s.clock.wall,
             actions: ActionsStatus { waiting, running, failed },
-            monitors: Monitors {
+            monitors: MonitorsJson {
                 ddns: s.ddns.map(|d| DdnsStatus { clock: s.clock, ddns: d }),
                 updown: s.updown.map(|u| UpdownStatus::of(s, u)),
                 failover: s.failover.map(|f| FailoverStatus::of(s, f)),
@@ -133,7 +133,7 @@ struct HostStatus<'a> {
     /// Why it does not answer.
     reason: Option<Shown<'a>>,
     last: Option<Last>,
-    probes: Probes,
+    probes: ProbesJson,
 }
 
 /// The last check.
@@ -145,7 +145,7 @@ struct Last {
 }
 
 #[derive(Serialize)]
-struct Probes {
+struct ProbesJson {
     sent: u64,
     replies: u64,
     late: u64,
@@ -153,7 +153,7 @@ struct Probes {
     checks: u64,
 }
 
-impl From<Counters> for Probes {
+impl From<Counters> for ProbesJson {
     fn from(counters: Counters) -> Self {
         let Counters { sent, replies, late, duplicates, checks } = counters;
         Self { sent, replies, late, duplicates, checks }
@@ -170,10 +170,10 @@ struct UpdownStatus<'a> {
     /// Why DNS did not refute the last bad check.
     #[serde(skip_serializing_if = "Option::is_none")]
     dns: Option<&'a str>,
-    secondaries: Secondaries<'a>,
+    secondaries: SecondariesJson<'a>,
 }
 
-struct Secondaries<'a>(&'a Updown);
+struct SecondariesJson<'a>(&'a Updown);
 
 struct PingStatus<'a> {
     sources: &'a Sources<'a>,
@@ -193,9 +193,9 @@ impl<'a> UpdownStatus<'a> {
     fn of(s: &'a Sources<'a>, updown: &'a Updown) -> Self {
         let (checker, last) = updown.checker_status();
         let (state, since, reason) = match updown.state() {
-            State::Unknown => ("unknown", None, None),
-            State::Online(since) => ("online", Some(*since), None),
-            State::Offline(since, reason) => ("offline", Some(*since), Some(reason)),
+            Reachability::Unknown => ("unknown", None, None),
+            Reachability::Online(since) => ("online", Some(*since), None),
+            Reachability::Offline(since, reason) => ("offline", Some(*since), Some(reason)),
         };
         let mut host = HostStatus::of(s, &updown.target().1, checker, last);
         host.state = state;
@@ -206,13 +206,13 @@ impl<'a> UpdownStatus<'a> {
             host,
             outage_seconds: outage.map(|at| Millis(s.clock.now.since(at).as_secs_f64())),
             dns: updown.doubt().filter(|_| reason.is_some()),
-            secondaries: Secondaries(updown),
+            secondaries: SecondariesJson(updown),
         }
     }
 }
 
 impl<'a> HostStatus<'a> {
-    fn of(s: &Sources<'_>, target: &'a str, checker: &Checker, last: Option<&'a Verdict>) -> Self {
+    fn of(s: &Sources<'_>, target: &'a str, checker: &Checker, last: Option<&'a RoundVerdict>) -> Self {
         Self {
             target,
             address: (s.address)(checker.owner()),
@@ -224,7 +224,7 @@ impl<'a> HostStatus<'a> {
             since: None,
             reason: last.filter(|v| !v.good).map(|v| Shown(&v.reason)),
             last: last.map(|v| Last { start: s.clock.wall_of(v.start), numbers: PingJson::from(&v.stats) }),
-            probes: Probes::from(checker.counters),
+            probes: ProbesJson::from(checker.counters),
         }
     }
 }
@@ -287,7 +287,7 @@ struct SinkStatus<'a> {
 
 impl<'a> TrackStatus<'a> {
     fn of(clock: Clock, ddns: &'a Ddns, track: &'a Track) -> Self {
-        let wall = |stamp: Stamp| match stamp.wall(clock) {
+        let wall = |stamp: SinceStamp| match stamp.wall(clock) {
             0 => None,
             secs => Some(Wall { secs, nanos: 0 }),
         };
@@ -405,7 +405,7 @@ struct TargetStatus<'a> {
     state: &'static str,
     reason: Option<Shown<'a>>,
     rtt_ms: Option<Millis>,
-    probes: Probes,
+    probes: ProbesJson,
 }
 
 impl<'a> FailoverStatus<'a> {
@@ -437,7 +437,7 @@ impl<'a> WanStatus<'a> {
         let (lost, settled, rtt) = health.figures(s.clock.now);
         let refused = s.kernel.as_ref().and_then(|kernel| kernel.refusals.get(at).copied().flatten());
         let (address, gateway) = match health.link() {
-            Some(Link::Ready(road)) => (Some(road.address), road.gateway),
+            Some(LinkState::Ready(road)) => (Some(road.address), road.gateway),
             _ => (None, None),
         };
         let millis = |d: std::time::Duration| Millis(d.as_secs_f64() * 1000.0);
@@ -451,7 +451,7 @@ impl<'a> WanStatus<'a> {
             },
             reason: target.reason.as_ref().map(|reason| Shown(reason)),
             rtt_ms: target.rtt.map(millis),
-            probes: Probes::from(target.checker.counters),
+            probes: ProbesJson::from(target.checker.counters),
         });
         Self {
             role: failover.role(at),
@@ -473,9 +473,9 @@ impl<'a> WanStatus<'a> {
     }
 }
 
-impl Serialize for Secondaries<'_> {
+impl Serialize for SecondariesJson<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(self.0.secondaries().map(|(target, online)| Secondary {
+        s.collect_seq(self.0.secondaries().map(|(target, online)| SecondaryJson {
             target,
             state: match online {
                 None => "unknown",
@@ -487,7 +487,7 @@ impl Serialize for Secondaries<'_> {
 }
 
 #[derive(Serialize)]
-struct Secondary<'a> {
+struct SecondaryJson<'a> {
     target: &'a str,
     state: &'static str,
 }

@@ -9,14 +9,15 @@ use crate::base::time::Instant;
 use crate::monitor::ddns;
 use crate::monitor::ddns::sinks::SinkSetup;
 use crate::monitor::ddns::source::Source;
-use crate::monitor::ddns::{Found, NotFound, TrackSetup, Way};
+use crate::monitor::ddns::{Found, LookupPath, NotFound, TrackSetup};
 use crate::monitor::failover;
 use crate::monitor::failover::WanSetup;
 use crate::monitor::failover::health::Quality;
-use crate::monitor::{Effect, Seen, updown};
+use crate::monitor::{Effect, Observation, updown};
 use crate::probe::ProbeId;
 use crate::probe::round::Plan;
-use crate::routing::Road;
+use crate::routing::LinkState;
+use crate::routing::WanPath;
 
 const MS: Duration = Duration::from_millis(1);
 /// When the clock of these tests says 0.
@@ -70,20 +71,25 @@ fn written(sources: &Sources<'_>) -> Value {
 }
 
 /// Ticks a monitor every 5 ms from `from` to `to`; a reply to each probe comes at the next tick where `answers`.
-fn run(from: u64, to: u64, answers: impl Fn(Owner) -> bool, on: &mut dyn FnMut(Instant, &Seen<'_>, &mut Vec<Effect>)) {
+fn run(
+    from: u64,
+    to: u64,
+    answers: impl Fn(Owner) -> bool,
+    on: &mut dyn FnMut(Instant, &Observation<'_>, &mut Vec<Effect>),
+) {
     let mut replies: Vec<ProbeId> = Vec::new();
     for ms in (from..=to).step_by(5) {
         let mut out = Vec::new();
         for id in std::mem::take(&mut replies) {
-            on(at(ms), &Seen::Reply(id, MS * 5), &mut out);
+            on(at(ms), &Observation::Reply(id, MS * 5), &mut out);
         }
-        on(at(ms), &Seen::Tick, &mut out);
+        on(at(ms), &Observation::Tick, &mut out);
         let mut done = 0;
         while let Some(effect) = out.get(done).cloned() {
             done += 1;
             match effect {
                 Effect::Probe(id) if answers(id.owner) => replies.push(id),
-                Effect::Route(wan) => on(at(ms), &Seen::Routed { wan, result: Ok(()) }, &mut out),
+                Effect::Route(wan) => on(at(ms), &Observation::Routed { wan, result: Ok(()) }, &mut out),
                 _ => {}
             }
         }
@@ -104,13 +110,13 @@ fn what_is_true_of_the_whole_is_there_without_any_monitor() {
 
 #[test]
 fn an_address_that_is_watched() {
-    let setup = updown::Setup {
+    let setup = updown::UpdownSetup {
         target: (1, "one.example".into()),
         plan: plan(),
         fall: 1,
         rise: 1,
         secondaries: vec![(2, "two.example".into()), (3, "three.example".into()), (99, "four.example".into())],
-        dns: Some(updown::Dns { server: (4, "8.8.8.8".into()), name: "microsoft.com".into() }),
+        dns: Some(updown::OpinionSetup { server: (4, "8.8.8.8".into()), name: "microsoft.com".into() }),
     };
     let mut monitor = Updown::new(setup, at(0));
     let shown = |monitor: &Updown, ms| {
@@ -174,10 +180,10 @@ fn addresses_whose_statistics_are_wanted() {
     assert_eq!((&list[2]["last"], list[0].get("since")), (&null, None));
 }
 
-fn ready(wan: u8) -> Link {
+fn ready(wan: u8) -> LinkState {
     let address = Ipv4Addr::new(192, 168, 42 + 20 * wan, 2);
     let gateway = Some(Ipv4Addr::new(192, 168, 42 + 20 * wan, 1));
-    Link::Ready(Road { index: 3 + u32::from(wan), address, gateway, peer: None })
+    LinkState::Ready(WanPath { index: 3 + u32::from(wan), address, gateway, peer: None })
 }
 
 fn failover() -> Failover {
@@ -188,7 +194,7 @@ fn failover() -> Failover {
         by_gateway: true,
         postping: None,
     };
-    let setup = failover::Setup {
+    let setup = failover::FailoverSetup {
         wans: vec![wan(0), wan(1)],
         plan: plan(),
         min_up: 1,
@@ -205,7 +211,7 @@ fn failover() -> Failover {
 #[test]
 fn networks_of_which_one_carries_the_traffic() {
     let mut monitor = failover();
-    let shown = |monitor: &Failover, kernel: Option<Kernel<'_>>, ms| {
+    let shown = |monitor: &Failover, kernel: Option<KernelRoutes<'_>>, ms| {
         written(&Sources { failover: Some(monitor), kernel, ..sources(ms) })["monitors"]["failover"].clone()
     };
     let unknown = shown(&monitor, None, 0);
@@ -230,9 +236,9 @@ fn networks_of_which_one_carries_the_traffic() {
             }]
         })
     );
-    monitor.on(at(0), &Seen::Links(&[ready(0), ready(1)]), &mut Vec::new());
+    monitor.on(at(0), &Observation::Links(&[ready(0), ready(1)]), &mut Vec::new());
     run(0, 2_500, |_| true, &mut |now, seen, out| monitor.on(now, seen, out));
-    let kernel = Kernel {
+    let kernel = KernelRoutes {
         default_route: Some("default via 192.168.42.1 dev wan0".to_owned()),
         outranked: Some("ip rule pref 5"),
         refusals: vec![Some("not told while it works"), None],
@@ -258,7 +264,8 @@ fn networks_of_which_one_carries_the_traffic() {
     assert_eq!((&primary["targets"][0]["state"], &primary["targets"][0]["rtt_ms"]), (&"online".into(), &json!(5.0)));
     // Primary is silent, and comes back: its hold-down goes on.
     run(2_505, 6_000, |owner| owner == 1, &mut |now, seen, out| monitor.on(now, seen, out));
-    let refusing = Kernel { default_route: None, outranked: None, refusals: vec![None, None], beside: Vec::new() };
+    let refusing =
+        KernelRoutes { default_route: None, outranked: None, refusals: vec![None, None], beside: Vec::new() };
     let one = shown(&monitor, Some(refusing), 6_000);
     let primary = &one["wans"][0];
     assert_eq!((&one["active"], &one["switches"], &one["default_route"]), (&"wan1".into(), &json!(1), &Value::Null));
@@ -271,7 +278,7 @@ fn networks_of_which_one_carries_the_traffic() {
     let target = &primary["targets"][0];
     assert_eq!((&target["state"], &target["reason"]), (&"offline".into(), &"no reply".into()));
     // The kernel's own words say more.
-    let refusing = Kernel {
+    let refusing = KernelRoutes {
         default_route: None,
         outranked: None,
         refusals: vec![Some("Network is unreachable"), None],
@@ -288,18 +295,18 @@ fn networks_of_which_one_carries_the_traffic() {
 #[test]
 fn a_network_that_never_answered_has_an_advice_and_a_refused_route_its_reason() {
     let mut monitor = failover();
-    monitor.on(at(0), &Seen::Links(&[ready(0), Link::NoCarrier]), &mut Vec::new());
+    monitor.on(at(0), &Observation::Links(&[ready(0), LinkState::NoCarrier]), &mut Vec::new());
     run(0, 3_000, |_| false, &mut |now, seen, out| monitor.on(now, seen, out));
     let status = written(&Sources { failover: Some(&monitor), ..sources(3_000) });
     let wans = &status["monitors"]["failover"]["wans"];
     assert!(wans[0]["advice"].as_str().unwrap().ends_with("set primary-ping"), "{wans}");
     assert_eq!((wans[1].get("advice"), &wans[1]["address"], &wans[1]["loss"]), (None, &Value::Null, &Value::Null));
-    assert_eq!(wans[1]["reason"], Link::NoCarrier.to_string());
+    assert_eq!(wans[1]["reason"], LinkState::NoCarrier.to_string());
     let mut monitor = failover();
-    monitor.on(at(0), &Seen::Links(&[ready(0), ready(1)]), &mut Vec::new());
-    let refuse = |now, seen: &Seen<'_>, out: &mut Vec<Effect>| match seen {
-        Seen::Routed { wan, .. } => {
-            monitor.on(now, &Seen::Routed { wan: *wan, result: Err("Network is unreachable".into()) }, out);
+    monitor.on(at(0), &Observation::Links(&[ready(0), ready(1)]), &mut Vec::new());
+    let refuse = |now, seen: &Observation<'_>, out: &mut Vec<Effect>| match seen {
+        Observation::Routed { wan, .. } => {
+            monitor.on(now, &Observation::Routed { wan: *wan, result: Err("Network is unreachable".into()) }, out);
         }
         seen => monitor.on(now, seen, out),
     };
@@ -317,7 +324,7 @@ fn the_external_address_its_sources_and_who_was_told() {
         wan: wan.into(),
         sinks: vec![sink("action script", None), sink("home at x", Some(0))],
     };
-    let setup = ddns::Setup {
+    let setup = ddns::DdnsSetup {
         sources: vec![Source::parse("dns:opendns").unwrap(), Source::parse("dns:google").unwrap()],
         tracks: vec![track(Family::V4, "wan1"), track(Family::V6, "")],
         interval: MS * 10_000,
@@ -344,16 +351,20 @@ fn the_external_address_its_sources_and_who_was_told() {
         })
     );
     let mut out = Vec::new();
-    monitor.on(at(1_000), &Seen::Ways(&[Way::Ready("x".into()), Way::Ready("y".into())]), &mut out);
+    monitor.on(
+        at(1_000),
+        &Observation::Ways(&[LookupPath::Ready("x".into()), LookupPath::Ready("y".into())]),
+        &mut out,
+    );
     for ms in (1_000..=700_000).step_by(1_000) {
-        monitor.on(at(ms), &Seen::Tick, &mut out);
+        monitor.on(at(ms), &Observation::Tick, &mut out);
         for effect in std::mem::take(&mut out) {
             let Effect::Lookup(id) = effect else { continue };
             let found = match id.track {
                 0 => Ok(Found { address: [203, 0, 113, 1].into(), local: Some([100, 64, 0, 9].into()) }),
                 _ => Err(NotFound { why: "HTTP status 429".into(), unwanted: true }),
             };
-            monitor.on(at(ms + 20), &Seen::Found(id, &found), &mut out);
+            monitor.on(at(ms + 20), &Observation::Found(id, &found), &mut out);
         }
     }
     let tracks = shown(&monitor, 701_000);

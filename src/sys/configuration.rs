@@ -1,8 +1,8 @@
 //! Finding and checking a configuration: the file, what it says, and what of that can be checked on this machine.
 
 use crate::config;
-use crate::config::source::{Loaded, Source};
-use crate::config::{Config, Ddns, Located, Overrides, Problem};
+use crate::config::source::{ConfigSource, Loaded};
+use crate::config::{Config, ConfigProblem, DdnsSettings, Located, Overrides};
 use crate::monitor::ddns::update::Secret;
 use crate::sys::error_text;
 use crate::sys::files;
@@ -15,7 +15,7 @@ const LONGEST: u64 = 1024 * 1024;
 
 /// Reads and checks it.
 #[must_use]
-pub fn load(source: &Source) -> Loaded {
+pub fn load(source: &ConfigSource) -> Loaded {
     let text = match files::read(&source.file, LONGEST) {
         Ok(text) => text,
         Err(e) => return unreadable(source, &e),
@@ -27,14 +27,14 @@ pub fn load(source: &Source) -> Loaded {
 
 /// Checks a text that is to be the file's, which only its owner will be able to read.
 #[must_use]
-pub fn judge_new(source: &Source, text: &[u8]) -> Loaded {
+pub fn judge_new(source: &ConfigSource, text: &[u8]) -> Loaded {
     judge(source, text, &Overrides::default(), false)
 }
 
 /// Checks a text; `stands`: that is in the file already, and whoever may read that knows its secrets.
-fn judge(source: &Source, text: &[u8], overrides: &Overrides<'_>, stands: bool) -> Loaded {
+fn judge(source: &ConfigSource, text: &[u8], overrides: &Overrides<'_>, stands: bool) -> Loaded {
     let parsed = config::parse(&source.file, text, overrides);
-    let lines = |problems: &[Problem]| problems.iter().map(Problem::to_string).collect::<Vec<_>>();
+    let lines = |problems: &[ConfigProblem]| problems.iter().map(ConfigProblem::to_string).collect::<Vec<_>>();
     let (mut errors, mut warnings) = (lines(&parsed.errors), lines(&parsed.warnings));
     if let Some(action) = &parsed.action {
         check_script(action, &mut errors, &mut warnings);
@@ -49,7 +49,7 @@ fn judge(source: &Source, text: &[u8], overrides: &Overrides<'_>, stands: bool) 
 
 /// What becomes of a file that cannot be read for this reason.
 #[must_use]
-pub fn unreadable(source: &Source, e: &std::io::Error) -> Loaded {
+pub fn unreadable(source: &ConfigSource, e: &std::io::Error) -> Loaded {
     let missing = e.kind() == std::io::ErrorKind::NotFound;
     let error = match (&source.instance, missing) {
         (Some(name), true) => format!(
@@ -91,7 +91,7 @@ fn check_script(action: &Located<String>, errors: &mut Vec<String>, warnings: &m
 }
 
 /// What the ddns monitor needs besides its settings. Secrets in `file` must be secret.
-fn check_ddns(ddns: &Ddns, file: Option<&str>, errors: &mut Vec<String>) {
+fn check_ddns(ddns: &DdnsSettings, file: Option<&str>, errors: &mut Vec<String>) {
     if let Some(Located { value: path, place }) = &ddns.roots
         && let Err(e) = files::read_start(path, 1)
     {

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use super::cerr;
-use crate::engine::world::Stamp;
+use crate::engine::world::FileStamp;
 
 /// Reads a regular file of at most `limit` bytes.
 ///
@@ -260,7 +260,7 @@ fn lock_file(file: &File) -> io::Result<()> {
 
 /// When a file was last changed, and which one it is: tells whether it must be read again.
 #[must_use]
-pub fn stamp(path: &str) -> Stamp {
+pub fn stamp(path: &str) -> FileStamp {
     let m = fs::metadata(path).ok()?;
     Some((m.ino(), m.mtime(), m.mtime_nsec(), m.size()))
 }

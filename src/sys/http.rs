@@ -72,7 +72,7 @@ pub struct Get<'a> {
 }
 
 /// What was answered.
-pub struct Answer {
+pub struct HttpAnswer {
     /// HTTP status.
     pub status: u16,
     /// The body; `None`: it is longer than that.
@@ -92,7 +92,7 @@ const TOO_FAR: i64 = 20 * 366 * 86_400;
 ///
 /// # Errors
 /// What went wrong, for a person.
-pub fn get(get: Get<'_>) -> Result<Answer, String> {
+pub fn get(get: Get<'_>) -> Result<HttpAnswer, String> {
     let secure = get.url.starts_with("https://");
     if secure && !cfg!(feature = "tls") {
         // ureq would panic.
@@ -134,7 +134,7 @@ pub fn get(get: Get<'_>) -> Result<Answer, String> {
     let connect = Connect { bound: get.bound.clone(), local: Arc::clone(&local) };
     #[cfg(feature = "tls")]
     let connect = connect.chain(ureq::unversioned::transport::RustlsConnector::default());
-    let agent = Agent::with_parts(config.build(), connect, Known(get.addresses));
+    let agent = Agent::with_parts(config.build(), connect, KnownHosts(get.addresses));
     let mut request = agent.get(get.url);
     if let Some(authorization) = get.authorization {
         request = request.header("authorization", authorization);
@@ -151,7 +151,7 @@ pub fn get(get: Get<'_>) -> Result<Answer, String> {
         Err(e) => return Err(in_words(&e)),
     };
     let local = *local.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(Answer { status, body, local, location, date })
+    Ok(HttpAnswer { status, body, local, location, date })
 }
 
 /// An error without the URL, which may have a secret in it.
@@ -188,9 +188,9 @@ fn in_words(e: &Error, now: Wall, secrets: &Secrets) -> String {
 }
 
 /// Addresses that were looked up before: ureq's own resolver would start a thread.
-struct Known(Vec<SocketAddr>);
+struct KnownHosts(Vec<SocketAddr>);
 
-impl Resolver for Known {
+impl Resolver for KnownHosts {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let mut found = self.empty();
         // It has room for 16.
@@ -250,7 +250,7 @@ impl std::fmt::Debug for Stream {
 }
 
 /// The same.
-impl std::fmt::Debug for Known {
+impl std::fmt::Debug for KnownHosts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Known")
     }

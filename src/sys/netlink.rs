@@ -10,7 +10,7 @@ use libc::c_int;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::cerr;
-use crate::engine::world::{Delivery, Refused};
+use crate::engine::world::{ChangeRefused, Delivery};
 use crate::kernel::news::{Message, Neighbour, News};
 use crate::kernel::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
 use crate::wire::rtnetlink;
@@ -78,7 +78,7 @@ impl Requests {
     ///
     /// # Errors
     /// The kernel's, `EPERM` without the capability `CAP_NET_ADMIN`; one that is of the moment or of this kernel is none.
-    pub fn try_out(&mut self, nothing: &Change) -> Result<(), Refused> {
+    pub fn try_out(&mut self, nothing: &Change) -> Result<(), ChangeRefused> {
         match self.make(nothing) {
             Err(e)
                 if e.errno == libc::EPERM
@@ -94,14 +94,14 @@ impl Requests {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn make(&mut self, change: &Change) -> Result<(), Refused> {
+    pub fn make(&mut self, change: &Change) -> Result<(), ChangeRefused> {
         self.sequence = self.sequence.wrapping_add(1);
         rtnetlink::change(change, self.sequence, &mut self.request);
         let (errno, words) = self.exchange(false, ACKNOWLEDGEMENT, &mut |_| {})?;
         match (change, errno) {
             (_, 0) | (Change::AddRule(_) | Change::AppendRule(_), libc::EEXIST) => Ok(()),
             (Change::RemoveRoute(_) | Change::RemoveRule(_), libc::ESRCH | libc::ENOENT) => Ok(()),
-            (_, errno) => Err(Refused { errno, words }),
+            (_, errno) => Err(ChangeRefused { errno, words }),
         }
     }
 
@@ -110,7 +110,7 @@ impl Requests {
     /// # Errors
     /// The kernel's. A kernel without policy routing has no rules, and one without IPv6 no routes of it, which is no
     /// error.
-    pub fn look(&mut self, picture: &mut Picture) -> Result<(), Refused> {
+    pub fn look(&mut self, picture: &mut Picture) -> Result<(), ChangeRefused> {
         for _ in 0..TRIES {
             *picture = Picture::default();
             let mut interrupted = false;
@@ -124,7 +124,7 @@ impl Requests {
                 match (query, errno) {
                     (_, 0) | (Query::Nexthops, _) | (Query::Routes6, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {}
                     (Query::Rules, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => picture.no_policy_routing = true,
-                    (_, errno) => return Err(Refused { errno, words: None }),
+                    (_, errno) => return Err(ChangeRefused { errno, words: None }),
                 }
             }
             if !interrupted {
@@ -138,14 +138,14 @@ impl Requests {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn rules(&mut self) -> Result<Vec<Rule>, Refused> {
+    pub fn rules(&mut self) -> Result<Vec<Rule>, ChangeRefused> {
         let mut rules = Vec::new();
         let errno = self.ask(Query::Rules, &mut |m| {
             if let News::Rule(rule) = m.news {
                 rules.push(rule);
             }
         })?;
-        if errno == 0 { Ok(rules) } else { Err(Refused { errno, words: None }) }
+        if errno == 0 { Ok(rules) } else { Err(ChangeRefused { errno, words: None }) }
     }
 
     /// The routes of others in the table main that lead to some hosts or networks by a gateway of this interface, or by its
@@ -153,7 +153,12 @@ impl Requests {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn routes_over(&mut self, picture: &Picture, link: &Link, most: usize) -> Result<(Vec<Route>, usize), Refused> {
+    pub fn routes_over(
+        &mut self,
+        picture: &Picture,
+        link: &Link,
+        most: usize,
+    ) -> Result<(Vec<Route>, usize), ChangeRefused> {
         let (mut found, mut count) = (Vec::new(), 0);
         let errno = self.ask(Query::RoutesOver(link.index), &mut |m| {
             let News::Route(mut route) = m.news else { return };
@@ -168,14 +173,14 @@ impl Requests {
                 }
             }
         })?;
-        if errno == 0 { Ok((found, count)) } else { Err(Refused { errno, words: None }) }
+        if errno == 0 { Ok((found, count)) } else { Err(ChangeRefused { errno, words: None }) }
     }
 
     /// An interface as it is now. `None`: there is none of this number.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn link(&mut self, index: u32) -> Result<Option<Link>, Refused> {
+    pub fn link(&mut self, index: u32) -> Result<Option<Link>, ChangeRefused> {
         let mut found = None;
         match self.ask(Query::Link(index), &mut |m| {
             if let News::Link(link) = m.news {
@@ -183,7 +188,7 @@ impl Requests {
             }
         })? {
             0 | libc::ENODEV => Ok(found),
-            errno => Err(Refused { errno, words: None }),
+            errno => Err(ChangeRefused { errno, words: None }),
         }
     }
 
@@ -191,12 +196,12 @@ impl Requests {
     ///
     /// # Errors
     /// The kernel's. That nothing was known is none.
-    pub fn forget_neighbour(&mut self, index: u32, neighbour: Ipv4Addr) -> Result<(), Refused> {
+    pub fn forget_neighbour(&mut self, index: u32, neighbour: Ipv4Addr) -> Result<(), ChangeRefused> {
         self.sequence = self.sequence.wrapping_add(1);
         rtnetlink::forget(index, neighbour, self.sequence, &mut self.request);
         match self.exchange(false, ACKNOWLEDGEMENT, &mut |_| {})? {
             (0 | libc::ENOENT, _) => Ok(()),
-            (errno, words) => Err(Refused { errno, words }),
+            (errno, words) => Err(ChangeRefused { errno, words }),
         }
     }
 
@@ -204,12 +209,12 @@ impl Requests {
     ///
     /// # Errors
     /// The kernel's, `EPERM` without the capability `CAP_NET_ADMIN`.
-    pub fn verify_neighbour(&mut self, index: u32, neighbour: Ipv4Addr) -> Result<(), Refused> {
+    pub fn verify_neighbour(&mut self, index: u32, neighbour: Ipv4Addr) -> Result<(), ChangeRefused> {
         self.sequence = self.sequence.wrapping_add(1);
         rtnetlink::verify(index, neighbour, self.sequence, &mut self.request);
         match self.exchange(false, ACKNOWLEDGEMENT, &mut |_| {})? {
             (0 | libc::ENOENT, _) => Ok(()),
-            (errno, words) => Err(Refused { errno, words }),
+            (errno, words) => Err(ChangeRefused { errno, words }),
         }
     }
 
@@ -217,7 +222,7 @@ impl Requests {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn neighbours(&mut self) -> Result<Vec<Neighbour>, Refused> {
+    pub fn neighbours(&mut self) -> Result<Vec<Neighbour>, ChangeRefused> {
         let mut found = Vec::new();
         self.ask(Query::Neighbours, &mut |m| {
             if let News::Neighbour(neighbour) = m.news {
@@ -231,17 +236,17 @@ impl Requests {
     ///
     /// # Errors
     /// The kernel's: no route.
-    pub fn way(&mut self, to: Ipv4Addr) -> Result<Route, Refused> {
+    pub fn way(&mut self, to: Ipv4Addr) -> Result<Route, ChangeRefused> {
         let mut found = None;
         let errno = self.ask(Query::Way(to), &mut |m| {
             if let News::Route(route) = m.news {
                 found = Some(route)
             }
         })?;
-        found.ok_or(Refused { errno: if errno == 0 { libc::ENETUNREACH } else { errno }, words: None })
+        found.ok_or(ChangeRefused { errno: if errno == 0 { libc::ENETUNREACH } else { errno }, words: None })
     }
 
-    fn ask(&mut self, query: Query, heard: &mut dyn FnMut(Message)) -> Result<i32, Refused> {
+    fn ask(&mut self, query: Query, heard: &mut dyn FnMut(Message)) -> Result<i32, ChangeRefused> {
         self.sequence = self.sequence.wrapping_add(1);
         rtnetlink::query(query, self.sequence, &mut self.request);
         // An answer that is no list has no end.
@@ -256,7 +261,7 @@ impl Requests {
         one: bool,
         size: usize,
         heard: &mut dyn FnMut(Message),
-    ) -> Result<(i32, Option<String>), Refused> {
+    ) -> Result<(i32, Option<String>), ChangeRefused> {
         self.socket.send(&self.request)?;
         let mut buffer = vec![0; size];
         loop {

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use super::cerr;
 use crate::wire::frame;
 use crate::wire::frame::{Answered, Hardware, Knock};
-use crate::wire::icmp::{Codec, Heard, Token};
+use crate::wire::icmp::{Codec, Received, Token};
 
 /// Messages taken in one turn: a flood must not keep us here.
 const MOST: usize = 64;
@@ -24,13 +24,13 @@ const MESSAGE: usize = 576;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Came {
     /// An echo reply, or an error about an echo request.
-    Echo(Heard),
+    Echo(Received),
     /// The answer to the knock at this place.
     Knock(usize, Answered),
 }
 
 /// The lane of one network.
-pub struct Lane {
+pub struct PacketSocket {
     ip: Socket,
     arp: Socket,
     /// Holds the port, so that nobody else here gets it.
@@ -45,7 +45,7 @@ pub struct Lane {
     gateways: Vec<(Ipv4Addr, Option<Hardware>)>,
 }
 
-impl Lane {
+impl PacketSocket {
     /// Opens the lane of the device of this number with our address on it. `alone`: it asks nobody for hardware addresses,
     /// though it may have one (`IFF_NOARP`, as mobile modems have it).
     ///
@@ -130,7 +130,7 @@ impl Lane {
     /// Sends an IPv4 packet through a gateway that is there.
     ///
     /// # Errors
-    /// As for [`Lane::ping`].
+    /// As for [`PacketSocket::ping`].
     pub fn send(&self, gateway: usize, packet: &[u8]) -> io::Result<()> {
         let hardware = self.gateways.get(gateway).and_then(|(_, hardware)| *hardware);
         let hardware = hardware.ok_or_else(|| io::Error::from_raw_os_error(libc::EHOSTUNREACH))?;

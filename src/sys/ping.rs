@@ -14,7 +14,7 @@ use super::set_option;
 use crate::base::time::Clock;
 use crate::engine::world::OpenError;
 use crate::kernel::path::{Families, Via};
-use crate::wire::icmp::{Codec, Heard, IcmpError, REQUEST, Token, words};
+use crate::wire::icmp::{Codec, IcmpError, REQUEST, Received, Token, words};
 
 /// Messages taken by one system call. More are taken by the next; fewer means that there are no more.
 const BATCH: usize = 16;
@@ -34,7 +34,7 @@ pub struct Pinger {
     v4: Option<Channel>,
     v6: Option<Channel>,
     /// Sockets of IPv4 that are bound to a WAN each, by its number.
-    lanes: Vec<Lane>,
+    lanes: Vec<WanSocket>,
     batch: Box<Batch>,
 }
 
@@ -80,8 +80,8 @@ impl Sized {
         let Self { channel, buffer } = self;
         if let Some((n, from)) = receive_from(&channel.socket, buffer, 0) {
             return Some(match channel.read(buffer.get(..n)?, from) {
-                Some(Heard::Reply(token)) => SizedHeard::Reply(token),
-                Some(Heard::Failed(_, e) | Heard::Hint(_, e)) if e.what.starts_with("fragmentation") => {
+                Some(Received::Reply(token)) => SizedHeard::Reply(token),
+                Some(Received::Failed(_, e) | Received::Hint(_, e)) if e.what.starts_with("fragmentation") => {
                     SizedHeard::TooLarge
                 }
                 _ => SizedHeard::Other,
@@ -113,7 +113,7 @@ pub(super) fn bind(via: &Via, socket: &Socket) -> io::Result<()> {
 
 /// A WAN's socket, while it has one.
 #[derive(Default)]
-struct Lane {
+struct WanSocket {
     via: Option<Via>,
     channel: Option<Channel>,
 }
@@ -152,13 +152,13 @@ impl Pinger {
     /// No socket can be had, or it cannot be bound. It is tried again the next time.
     pub fn set_lane(&mut self, wan: usize, via: Option<&Via>) -> io::Result<bool> {
         if self.lanes.len() <= wan {
-            self.lanes.resize_with(wan + 1, Lane::default);
+            self.lanes.resize_with(wan + 1, WanSocket::default);
         }
         let Some(lane) = self.lanes.get_mut(wan) else { return Ok(false) };
         if lane.via.as_ref() == via && lane.channel.is_some() == via.is_some() {
             return Ok(false);
         }
-        *lane = Lane { via: via.cloned(), channel: None };
+        *lane = WanSocket { via: via.cloned(), channel: None };
         if let Some(via) = via {
             lane.channel = Some(Channel::open_by(false, Some(via)).map_err(|e| e.raw)?);
         }
@@ -203,7 +203,7 @@ impl Pinger {
     /// socket. Where replies come one by one, asking for more costs more than it brings, and what is left is waited for
     /// in vain by nobody: poll(2) says so at once. `heard` gets the WAN by whose way it came, each message and, for a
     /// reply, its round-trip time: the kernel's time stamp tells how long the reply waited for us, which does not count.
-    pub fn receive(&mut self, many: bool, mut heard: impl FnMut(Option<usize>, Heard, Duration)) {
+    pub fn receive(&mut self, many: bool, mut heard: impl FnMut(Option<usize>, Received, Duration)) {
         let (most, times) = if many { (BATCH, BATCHES) } else { (1, 1) };
         let Self { v4, v6, lanes, batch } = self;
         for (wan, channel) in channels(v4, v6, lanes) {
@@ -224,7 +224,7 @@ impl Pinger {
 fn channels<'a>(
     v4: &'a Option<Channel>,
     v6: &'a Option<Channel>,
-    lanes: &'a [Lane],
+    lanes: &'a [WanSocket],
 ) -> impl Iterator<Item = (Option<usize>, &'a Channel)> {
     let free = [v4, v6].into_iter().flatten().map(|channel| (None, channel));
     free.chain(lanes.iter().enumerate().filter_map(|(wan, lane)| Some((Some(wan), lane.channel.as_ref()?))))
@@ -273,7 +273,7 @@ impl Channel {
         Ok((socket, ident))
     }
 
-    fn read(&self, bytes: &[u8], source: Option<IpAddr>) -> Option<Heard> {
+    fn read(&self, bytes: &[u8], source: Option<IpAddr>) -> Option<Received> {
         match source {
             _ if self.raw && !self.v6 => self.codec.heard_ip4(bytes),
             Some(IpAddr::V4(source)) => self.codec.heard_icmp4(source, bytes),
@@ -348,24 +348,30 @@ fn filter(v6: bool, ident: u16) -> Vec<SockFilter> {
 /// Memory for one recvmmsg(2), used again and again.
 struct Batch {
     bytes: [[u8; MESSAGE]; BATCH],
-    control: [Control; BATCH],
+    control: [PingControl; BATCH],
     names: [libc::sockaddr_storage; BATCH],
 }
 
 /// Aligned as control messages must be.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
-struct Control([u8; CONTROL]);
+struct PingControl([u8; CONTROL]);
 
 impl Batch {
     fn new() -> Box<Self> {
         // SAFETY: plain bytes and a plain C structure of integers, for which zero is valid.
         let names = unsafe { mem::zeroed() };
-        Box::new(Self { bytes: [[0; MESSAGE]; BATCH], control: [Control([0; CONTROL]); BATCH], names })
+        Box::new(Self { bytes: [[0; MESSAGE]; BATCH], control: [PingControl([0; CONTROL]); BATCH], names })
     }
 
     /// Returns how many messages were taken, at most [`BATCH`] and as many as asked for.
-    fn receive(&mut self, from: &Channel, flags: c_int, most: usize, heard: &mut dyn FnMut(Heard, Duration)) -> usize {
+    fn receive(
+        &mut self,
+        from: &Channel,
+        flags: c_int,
+        most: usize,
+        heard: &mut dyn FnMut(Received, Duration),
+    ) -> usize {
         // SAFETY: integers and pointers, for which zero is valid.
         let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
         // SAFETY: as above; zero also fills musl's padding fields.
@@ -402,7 +408,7 @@ impl Batch {
             };
             let Some(message) = message else { continue };
             let rtt = match &message {
-                Heard::Reply(token) => {
+                Received::Reply(token) => {
                     let rtt = now.since(token.sent);
                     // How long it lay in our queue. A stepped wall clock could make this anything: hence the clamp.
                     let waited = notes.stamp.map_or(0, |stamp| wall.saturating_sub(stamp)).max(0);

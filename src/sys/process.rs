@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::engine::world::{Ending, Record};
 
 /// A script that runs.
-pub struct Script {
+pub struct RunningProcess {
     child: Child,
     group: i32,
 }
@@ -31,7 +31,7 @@ pub fn start(
     args: &[String],
     env: &[(&str, String)],
     record: Option<&Record<File>>,
-) -> io::Result<(Script, Output)> {
+) -> io::Result<(RunningProcess, Output)> {
     let (read, write) = super::output_pipe()?;
     let spawn = |program: &OsStr, first: Option<&str>| {
         let mut command = Command::new(program);
@@ -51,7 +51,7 @@ pub fn start(
         other => other,
     }?;
     let group = i32::try_from(child.id()).unwrap_or(0);
-    Ok((Script { child, group }, Output(read)))
+    Ok((RunningProcess { child, group }, Output(read)))
 }
 
 /// Forks once more. The child goes on to become the script; this process waits for it, writes `success` to the
@@ -91,7 +91,7 @@ fn stand_between(record: RawFd, success: &[u8]) -> io::Result<()> {
     }
 }
 
-impl Script {
+impl RunningProcess {
     /// Asks the script and all it started to end.
     pub fn terminate(&self) {
         self.signal(libc::SIGTERM);

@@ -17,21 +17,21 @@ use super::notify::Notify;
 use super::ping::Pinger;
 use super::poll::Poll;
 use super::process;
-use super::process::{Output, Script};
+use super::process::{Output, RunningProcess};
 use super::signal::Signals;
-use super::tcp::Opening;
-use super::udp::Question;
+use super::tcp::TcpOpening;
+use super::udp::UdpExchange;
 use super::worker::Worker;
 use super::writer::Writer;
 use super::{clock, files, memory, net, secret, shortage};
 use crate::base::time::{Clock, Instant};
 use crate::config::source::Loaded;
 use crate::engine::world::Arrived;
+use crate::engine::world::ChangeRefused;
+use crate::engine::world::FileStamp;
 use crate::engine::world::OpenError;
-use crate::engine::world::Refused;
-use crate::engine::world::Stamp;
 use crate::engine::world::{
-    Dialer, Done, Ending, FileJob, Kernel, Log, Pings, Processes, Record, Source, Store, Waited, World,
+    Dialer, Done, Ending, FileJob, Kernel, Log, Pings, Processes, Record, Store, WaitSource, Waited, World,
 };
 use crate::event::{Monitor, Severity};
 use crate::kernel::news::Message;
@@ -39,7 +39,7 @@ use crate::kernel::path::{Families, Via};
 use crate::kernel::{Change, Link, Picture, Route, Rule};
 use crate::monitor::ddns::update::Secret;
 use crate::sys::configuration;
-use crate::wire::icmp::{Heard, Token};
+use crate::wire::icmp::{Received, Token};
 
 /// Where replies are collected, waking up is put off by this many milliseconds. The kernel's time stamps keep the
 /// round-trip times exact.
@@ -99,7 +99,7 @@ impl Store for Real {
     type File = File;
     type Lock = Lock;
 
-    fn load(&mut self, source: &source::Source) -> Loaded {
+    fn load(&mut self, source: &source::ConfigSource) -> Loaded {
         match shortage::try_memory() {
             Ok(()) => configuration::load(source),
             Err(e) => configuration::unreadable(source, &e),
@@ -114,7 +114,7 @@ impl Store for Real {
         files::read_own(path, limit)
     }
 
-    fn stamp(&mut self, path: &str) -> Stamp {
+    fn stamp(&mut self, path: &str) -> FileStamp {
         files::stamp(path)
     }
 
@@ -156,7 +156,7 @@ impl Store for Real {
 }
 
 impl Processes for Real {
-    type Script = Script;
+    type Script = RunningProcess;
     type Output = Output;
     type Worker = Worker;
 
@@ -170,23 +170,23 @@ impl Processes for Real {
         args: &[String],
         env: &[(&'static str, String)],
         record: Option<&Record<File>>,
-    ) -> io::Result<(Script, Output)> {
+    ) -> io::Result<(RunningProcess, Output)> {
         process::start(path, args, env, record)
     }
 
-    fn terminate(&mut self, script: &Script) {
+    fn terminate(&mut self, script: &RunningProcess) {
         script.terminate();
     }
 
-    fn kill(&mut self, script: &Script) {
+    fn kill(&mut self, script: &RunningProcess) {
         script.kill();
     }
 
-    fn has_ended(&mut self, script: &Script) -> bool {
+    fn has_ended(&mut self, script: &RunningProcess) -> bool {
         script.has_ended()
     }
 
-    fn reap(&mut self, script: &mut Script) -> Ending {
+    fn reap(&mut self, script: &mut RunningProcess) -> Ending {
         script.reap()
     }
 
@@ -204,26 +204,26 @@ impl Processes for Real {
 }
 
 impl Dialer for Real {
-    type Question = Question;
-    type Opening = Opening;
+    type Question = UdpExchange;
+    type Opening = TcpOpening;
 
     fn server_address(&mut self, address: IpAddr, zone: Option<&str>, port: u16) -> SocketAddr {
         net::server_address(address, zone, port)
     }
 
-    fn ask(&mut self, via: Option<&Via>, to: SocketAddr, packet: &[u8]) -> io::Result<Question> {
-        Question::send(via, to, packet)
+    fn ask(&mut self, via: Option<&Via>, to: SocketAddr, packet: &[u8]) -> io::Result<UdpExchange> {
+        UdpExchange::send(via, to, packet)
     }
 
-    fn receive<'a>(&mut self, question: &mut Question, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+    fn receive<'a>(&mut self, question: &mut UdpExchange, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
         question.receive(buffer)
     }
 
-    fn connect(&mut self, via: Option<&Via>, to: SocketAddr) -> io::Result<Opening> {
-        Opening::begin(via, to)
+    fn connect(&mut self, via: Option<&Via>, to: SocketAddr) -> io::Result<TcpOpening> {
+        TcpOpening::begin(via, to)
     }
 
-    fn opened(&mut self, opening: &Opening) -> io::Result<()> {
+    fn opened(&mut self, opening: &TcpOpening) -> io::Result<()> {
         opening.result()
     }
 }
@@ -247,7 +247,7 @@ impl Pings for Real {
         pinger.send(wan, to, token)
     }
 
-    fn hear(&mut self, pinger: &mut Pinger, many: bool, heard: impl FnMut(Option<usize>, Heard, Duration)) {
+    fn hear(&mut self, pinger: &mut Pinger, many: bool, heard: impl FnMut(Option<usize>, Received, Duration)) {
         pinger.receive(many, heard);
     }
 }
@@ -273,19 +273,19 @@ impl Kernel for Real {
         events.receive(heard)
     }
 
-    fn try_out(&mut self, requests: &mut Requests, nothing: &Change) -> Result<(), Refused> {
+    fn try_out(&mut self, requests: &mut Requests, nothing: &Change) -> Result<(), ChangeRefused> {
         requests.try_out(nothing)
     }
 
-    fn make(&mut self, requests: &mut Requests, change: &Change) -> Result<(), Refused> {
+    fn make(&mut self, requests: &mut Requests, change: &Change) -> Result<(), ChangeRefused> {
         requests.make(change)
     }
 
-    fn look(&mut self, requests: &mut Requests, picture: &mut Picture) -> Result<(), Refused> {
+    fn look(&mut self, requests: &mut Requests, picture: &mut Picture) -> Result<(), ChangeRefused> {
         requests.look(picture)
     }
 
-    fn rules(&mut self, requests: &mut Requests) -> Result<Vec<Rule>, Refused> {
+    fn rules(&mut self, requests: &mut Requests) -> Result<Vec<Rule>, ChangeRefused> {
         requests.rules()
     }
 
@@ -295,19 +295,24 @@ impl Kernel for Real {
         picture: &Picture,
         link: &Link,
         most: usize,
-    ) -> Result<(Vec<Route>, usize), Refused> {
+    ) -> Result<(Vec<Route>, usize), ChangeRefused> {
         requests.routes_over(picture, link, most)
     }
 
-    fn link(&mut self, requests: &mut Requests, index: u32) -> Result<Option<Link>, Refused> {
+    fn link(&mut self, requests: &mut Requests, index: u32) -> Result<Option<Link>, ChangeRefused> {
         requests.link(index)
     }
 
-    fn way(&mut self, requests: &mut Requests, to: Ipv4Addr) -> Result<Route, Refused> {
+    fn way(&mut self, requests: &mut Requests, to: Ipv4Addr) -> Result<Route, ChangeRefused> {
         requests.way(to)
     }
 
-    fn forget_neighbour(&mut self, requests: &mut Requests, index: u32, neighbour: Ipv4Addr) -> Result<(), Refused> {
+    fn forget_neighbour(
+        &mut self,
+        requests: &mut Requests,
+        index: u32,
+        neighbour: Ipv4Addr,
+    ) -> Result<(), ChangeRefused> {
         requests.forget_neighbour(index, neighbour)
     }
 
@@ -346,23 +351,23 @@ impl World for Real {
         self.collects = false;
     }
 
-    fn watch(&mut self, name: Waited, source: Source<'_, Self>) {
+    fn watch(&mut self, name: Waited, source: WaitSource<'_, Self>) {
         match source {
-            Source::Signals => self.poll.add(name, self.signals.fd()),
-            Source::Log => {
+            WaitSource::Signals => self.poll.add(name, self.signals.fd()),
+            WaitSource::Log => {
                 if let Some(fd) = self.logger.waits_for() {
                     self.poll.add_write(name, fd);
                 }
             }
-            Source::Question(question) => self.poll.add(name, question.fd()),
-            Source::Opening(opening) => self.poll.add_write(name, opening.fd()),
-            Source::Output(output) => self.poll.add(name, output.fd()),
-            Source::Worker(worker) => self.poll.add(name, worker.fd()),
-            Source::Writer(writer) => self.poll.add(name, writer.fd()),
-            Source::News(events) => self.poll.add(name, events.fd()),
-            Source::Flush(flush) => self.poll.add(name, flush.fd()),
-            Source::Pings(pinger) => pinger.fds().for_each(|fd| self.poll.add(name, fd)),
-            Source::Collected => self.collects = true,
+            WaitSource::Question(question) => self.poll.add(name, question.fd()),
+            WaitSource::Opening(opening) => self.poll.add_write(name, opening.fd()),
+            WaitSource::Output(output) => self.poll.add(name, output.fd()),
+            WaitSource::Worker(worker) => self.poll.add(name, worker.fd()),
+            WaitSource::Writer(writer) => self.poll.add(name, writer.fd()),
+            WaitSource::News(events) => self.poll.add(name, events.fd()),
+            WaitSource::Flush(flush) => self.poll.add(name, flush.fd()),
+            WaitSource::Pings(pinger) => pinger.fds().for_each(|fd| self.poll.add(name, fd)),
+            WaitSource::Collected => self.collects = true,
         }
     }
 

@@ -11,9 +11,9 @@ use crate::kernel::path::Via;
 use crate::sys::ping;
 
 /// A connection that is being opened.
-pub struct Opening(Socket);
+pub struct TcpOpening(Socket);
 
-impl Opening {
+impl TcpOpening {
     /// Begins, by a WAN's way or by whatever way the kernel chooses.
     ///
     /// # Errors

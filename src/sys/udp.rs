@@ -13,9 +13,9 @@ use crate::kernel::path::Via;
 use crate::sys::{http, ping};
 
 /// One question's socket, with a random port of the kernel's choosing.
-pub struct Question(Socket);
+pub struct UdpExchange(Socket);
 
-impl Question {
+impl UdpExchange {
     /// Sends `packet` to `server`, by a WAN's way or by whatever way the kernel chooses.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 //! The process that makes one web request: it reads its [`Task`], gives up everything else, and writes its
-//! [`Report`].
+//! [`TaskReport`].
 
 // Part of the shell: a worker may block.
 #![allow(clippy::disallowed_methods)]
@@ -17,9 +17,9 @@ use crate::base::time::Instant;
 use crate::dns::resolver;
 use crate::kernel::path::Bound;
 use crate::monitor::ddns::answer::{LONGEST, LONGEST_TRACE, Refusal};
-use crate::monitor::ddns::source::{Means, Service};
+use crate::monitor::ddns::source::{Service, SourceMeans};
 use crate::monitor::ddns::update;
-use crate::monitor::ddns::update::Outcome;
+use crate::monitor::ddns::update::UpdateOutcome;
 use crate::monitor::ddns::{Found, NotFound};
 use crate::monitor::ddns::{answer, source};
 use crate::sys::http;
@@ -28,9 +28,9 @@ use crate::sys::worker;
 use crate::sys::worker::Worker;
 use crate::sys::{clock, confine, error_text, files, net, shortage, udp};
 use crate::web;
-use crate::web::{Job, LOOKUP_LIMIT, Page, Report, Said, TOO_LATE, Task, UPDATE_LIMIT};
+use crate::web::{LOOKUP_LIMIT, Page, TOO_LATE, Task, TaskJob, TaskReport, TaskResult, UPDATE_LIMIT};
 use crate::wire::dns;
-use crate::wire::dns::{Answer, Class, Kind, Name, Question, Reject};
+use crate::wire::dns::{Class, DnsAnswer, DnsQuestion, Name, RecordType, Reject};
 
 /// One name server is waited for so long.
 const NAME_SERVER: Duration = Duration::from_millis(1200);
@@ -55,8 +55,8 @@ pub fn main(record: bool) -> u8 {
         files::read(path, LONGEST_ROOTS).map_err(|e| format!("ca-file '{path}' cannot be read: {}", error_text(&e)))
     });
     let limit = match task.job {
-        Job::Lookup(_) | Job::Page(_) => LOOKUP_LIMIT,
-        Job::Update(..) => UPDATE_LIMIT,
+        TaskJob::Lookup(_) | TaskJob::Page(_) => LOOKUP_LIMIT,
+        TaskJob::Update(..) => UPDATE_LIMIT,
     };
     let seconds = u32::try_from(limit.as_secs() + 2).unwrap_or(u32::MAX);
     let unconfined = confine::confine(seconds, !record).err();
@@ -64,29 +64,29 @@ pub fn main(record: bool) -> u8 {
     let result = roots.transpose().and_then(|roots| perform(&task, roots.as_deref(), until));
     let said = match (&task.job, result) {
         (_, Ok(said)) => said,
-        (Job::Page(_), Err(why)) => Said::Page(Err(why.into())),
-        (Job::Lookup(_), Err(why)) => Said::Lookup(Err(NotFound::because(&why))),
-        (Job::Update(_, address), Err(why)) => Said::Update(*address, Outcome::Failed(why.into())),
+        (TaskJob::Page(_), Err(why)) => TaskResult::Page(Err(why.into())),
+        (TaskJob::Lookup(_), Err(why)) => TaskResult::Lookup(Err(NotFound::because(&why))),
+        (TaskJob::Update(_, address), Err(why)) => TaskResult::Update(*address, UpdateOutcome::Failed(why.into())),
     };
-    worker::answer(&Report { said, unconfined }.line(), record);
+    worker::answer(&TaskReport { said, unconfined }.line(), record);
     0
 }
 
-fn perform(task: &Task, roots: Option<&[u8]>, until: Instant) -> Result<Said, String> {
+fn perform(task: &Task, roots: Option<&[u8]>, until: Instant) -> Result<TaskResult, String> {
     match &task.job {
-        Job::Lookup(source) => match source.means {
-            Means::Page { trace, .. } => page(task, &source.text, trace, roots, until),
-            Means::Dns(service) => record(task, service, until),
-            Means::Interface => own(task),
+        TaskJob::Lookup(source) => match source.means {
+            SourceMeans::Page { trace, .. } => page(task, &source.text, trace, roots, until),
+            SourceMeans::Dns(service) => record(task, service, until),
+            SourceMeans::Interface => own(task),
         }
-        .map(Said::Lookup),
-        Job::Page(url) => {
+        .map(TaskResult::Lookup),
+        TaskJob::Page(url) => {
             let answer = fetch(task, url, None, LONGEST, roots, until)?;
             let date = answer.date.as_deref().and_then(time::http_date);
             let empty = answer.body.is_some_and(|body| body.is_empty());
-            Ok(Said::Page(Ok(Page { status: answer.status, empty, location: answer.location, date })))
+            Ok(TaskResult::Page(Ok(Page { status: answer.status, empty, location: answer.location, date })))
         }
-        Job::Update(request, address) => {
+        TaskJob::Update(request, address) => {
             let answer = fetch(
                 task,
                 &request.url,
@@ -98,7 +98,10 @@ fn perform(task: &Task, roots: Option<&[u8]>, until: Instant) -> Result<Said, St
             // As much of an answer as is too long is not read at all.
             let body = answer.body.unwrap_or_default();
             let secrets = task.secrets();
-            Ok(Said::Update(*address, update::outcome(&request.reading, answer.status, &body, *address, &secrets)))
+            Ok(TaskResult::Update(
+                *address,
+                update::outcome(&request.reading, answer.status, &body, *address, &secrets),
+            ))
         }
     }
 }
@@ -129,7 +132,7 @@ fn fetch(
     longest: usize,
     roots: Option<&[u8]>,
     until: Instant,
-) -> Result<http::Answer, String> {
+) -> Result<http::HttpAnswer, String> {
     let parsed = source::url(url).map_err(|_| "the URL is not a good one")?;
     let port = parsed.port_u16().unwrap_or(if parsed.scheme_str() == Some("https") { 443 } else { 80 });
     let addresses = addresses(task, parsed.host().unwrap_or_default(), until)?;
@@ -164,7 +167,7 @@ fn addresses(task: &Task, host: &str, until: Instant) -> Result<Vec<IpAddr>, Str
     // The URL may have the secret in its host.
     let shown = task.secrets().hide(host);
     let name = Name::parse(host).map_err(|e| format!("the name {shown} {e}"))?;
-    let question = Question { name, kind: if v6 { Kind::Aaaa } else { Kind::A }, class: Class::In };
+    let question = DnsQuestion { name, kind: if v6 { RecordType::Aaaa } else { RecordType::A }, class: Class::In };
     let servers = resolver::servers(&String::from_utf8_lossy(&conf));
     let mut why = format!("the name {shown} cannot be resolved: no name server answers");
     for server in servers.iter().chain(&servers) {
@@ -216,7 +219,7 @@ fn own(task: &Task) -> Result<Result<Found, NotFound>, String> {
 }
 
 /// Asks a name server once.
-fn ask(bound: &Bound, server: SocketAddr, question: &Question, until: Instant) -> Result<Answer, String> {
+fn ask(bound: &Bound, server: SocketAddr, question: &DnsQuestion, until: Instant) -> Result<DnsAnswer, String> {
     let id = (net::random() & 0xffff) as u16;
     let mut packet = Vec::new();
     dns::query(id, question, &mut packet);

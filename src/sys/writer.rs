@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use socket2::{Domain, Socket, Type};
 
 use super::{cerr, files, worker};
-use crate::engine::world::{Done, FileJob as Job};
+use crate::engine::world::{Done, FileJob};
 
 /// The argument that makes this program a writer. Not for people.
 pub const ARGUMENT: &str = "file-writer";
@@ -39,7 +39,7 @@ impl Writer {
     ///
     /// # Errors
     /// As fork(2), execve(2), socketpair(2), memfd_create(2), write(2).
-    pub fn start(jobs: &[&Job], lock: Option<&Path>) -> io::Result<Self> {
+    pub fn start(jobs: &[&FileJob], lock: Option<&Path>) -> io::Result<Self> {
         // SAFETY: the name ends with a NUL.
         let fd = cerr(unsafe { libc::memfd_create(c"imon".as_ptr(), libc::MFD_CLOEXEC) })?;
         // SAFETY: a new descriptor that nobody else has.
@@ -101,17 +101,17 @@ pub fn main() {
     while let Some(job) = take(&mut rest).filter(|_| !outdated()) {
         let mut record = None;
         let result = match &job {
-            Job::Probe(directory) => files::probe(directory),
-            Job::Replace(path, content) => files::put(path, content, false, &outdated),
-            Job::Save(path, content) => {
+            FileJob::Probe(directory) => files::probe(directory),
+            FileJob::Replace(path, content) => files::put(path, content, false, &outdated),
+            FileJob::Save(path, content) => {
                 let result = files::put(path, content, true, &outdated);
                 unsaved |= result.is_err();
                 result
             }
-            Job::Move(from, to) => std::fs::rename(from, to),
-            Job::Remove(_) if unsaved => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
-            Job::Remove(path) => files::unlink(path),
-            Job::Record(path) => files::open_record(path).map(|opened| record = Some(opened)),
+            FileJob::Move(from, to) => std::fs::rename(from, to),
+            FileJob::Remove(_) if unsaved => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
+            FileJob::Remove(path) => files::unlink(path),
+            FileJob::Record(path) => files::open_record(path).map(|opened| record = Some(opened)),
         };
         let errno = result.err().map_or(0, |e| e.raw_os_error().unwrap_or(libc::EIO));
         let (file, said) = record.map_or((None, Vec::new()), |(file, said)| (Some(file), said));
@@ -120,14 +120,14 @@ pub fn main() {
     }
 }
 
-fn put(job: &Job, out: &mut Vec<u8>) {
+fn put(job: &FileJob, out: &mut Vec<u8>) {
     let (kind, path, more): (u8, &Path, &[u8]) = match job {
-        Job::Probe(path) => (0, path, &[]),
-        Job::Replace(path, content) => (1, path, content),
-        Job::Save(path, content) => (2, path, content),
-        Job::Move(from, to) => (3, from, to.as_os_str().as_encoded_bytes()),
-        Job::Remove(path) => (4, path, &[]),
-        Job::Record(path) => (5, path, &[]),
+        FileJob::Probe(path) => (0, path, &[]),
+        FileJob::Replace(path, content) => (1, path, content),
+        FileJob::Save(path, content) => (2, path, content),
+        FileJob::Move(from, to) => (3, from, to.as_os_str().as_encoded_bytes()),
+        FileJob::Remove(path) => (4, path, &[]),
+        FileJob::Record(path) => (5, path, &[]),
     };
     out.push(kind);
     for part in [path.as_os_str().as_encoded_bytes(), more] {
@@ -136,7 +136,7 @@ fn put(job: &Job, out: &mut Vec<u8>) {
     }
 }
 
-fn take(rest: &mut &[u8]) -> Option<Job> {
+fn take(rest: &mut &[u8]) -> Option<FileJob> {
     let (kind, mut left) = rest.split_first()?;
     let mut part = || {
         let (length, more) = left.split_first_chunk::<4>()?;
@@ -148,12 +148,12 @@ fn take(rest: &mut &[u8]) -> Option<Job> {
     let (first, second) = (path(part()?), part()?);
     *rest = left;
     Some(match kind {
-        0 => Job::Probe(first),
-        1 => Job::Replace(first, second.to_vec()),
-        2 => Job::Save(first, second.to_vec()),
-        3 => Job::Move(first, path(second)),
-        4 => Job::Remove(first),
-        5 => Job::Record(first),
+        0 => FileJob::Probe(first),
+        1 => FileJob::Replace(first, second.to_vec()),
+        2 => FileJob::Save(first, second.to_vec()),
+        3 => FileJob::Move(first, path(second)),
+        4 => FileJob::Remove(first),
+        5 => FileJob::Record(first),
         _ => return None,
     })
 }
@@ -218,12 +218,12 @@ mod tests {
     fn jobs_arrive_as_they_were() {
         let path = |text: &str| PathBuf::from(text);
         let jobs = [
-            Job::Probe(path("/a")),
-            Job::Replace(path("/b"), vec![0; 300_000]),
-            Job::Save(path("/c d"), b"text\n".to_vec()),
-            Job::Move(path("/e"), path("/f")),
-            Job::Remove(path("/g")),
-            Job::Record(path("/h")),
+            FileJob::Probe(path("/a")),
+            FileJob::Replace(path("/b"), vec![0; 300_000]),
+            FileJob::Save(path("/c d"), b"text\n".to_vec()),
+            FileJob::Move(path("/e"), path("/f")),
+            FileJob::Remove(path("/g")),
+            FileJob::Record(path("/h")),
         ];
         let mut bytes = Vec::new();
         jobs.iter().for_each(|job| put(job, &mut bytes));

@@ -29,14 +29,14 @@ const NESTED: u16 = 0x8000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Item<'a> {
     /// A connection.
-    Entry(Entry<'a>),
+    Entry(Connection<'a>),
     /// The end of the list, or why there is none: `errno`, 0 at the end.
     End(i32),
 }
 
 /// A connection, as far as it takes to find and delete it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Entry<'a> {
+pub struct Connection<'a> {
     /// Where its answers go: behind address translation the address of the WAN.
     pub answers_to: Ipv4Addr,
     /// Its two ends as the kernel wrote them.
@@ -55,7 +55,7 @@ pub fn list(sequence: u32, out: &mut Vec<u8>) {
 
 /// Writes the request to delete this very connection, and not another one that may have taken its place. It is not
 /// acknowledged: one that has just ended by itself is no matter.
-pub fn delete(entry: &Entry<'_>, sequence: u32, out: &mut Vec<u8>) {
+pub fn delete(entry: &Connection<'_>, sequence: u32, out: &mut Vec<u8>) {
     begin(out, DELETE, REQUEST, sequence);
     out.extend(FAMILY);
     attribute(out, TUPLE_ORIG | NESTED, entry.original);
@@ -94,11 +94,11 @@ pub fn items(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
     })
 }
 
-fn entry(bytes: &[u8]) -> Option<Entry<'_>> {
+fn entry(bytes: &[u8]) -> Option<Connection<'_>> {
     let find = |wanted| attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
     let addresses = attributes(find(TUPLE_REPLY)?).find(|(kind, _)| *kind == TUPLE_IP)?.1;
     let answers_to = ip(attributes(addresses).find(|(kind, _)| *kind == IP_V4_DST)?.1)?;
-    Some(Entry { answers_to, original: find(TUPLE_ORIG)?, id: find(ID), zone: find(ZONE) })
+    Some(Connection { answers_to, original: find(TUPLE_ORIG)?, id: find(ID), zone: find(ZONE) })
 }
 
 #[cfg(test)]

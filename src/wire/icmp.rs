@@ -56,7 +56,7 @@ impl fmt::Display for IcmpError {
 
 /// A packet that concerns one of our probes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Heard {
+pub enum Received {
     /// The reply to a probe.
     Reply(Token),
     /// An ICMP error that quotes the probe with its cookie: this probe will not be answered.
@@ -140,7 +140,7 @@ impl<S: BuildHasher> Codec<S> {
     }
 
     /// Reads what a raw IPv4 socket received: an IP packet, header first.
-    pub fn heard_ip4(&self, bytes: &[u8]) -> Option<Heard> {
+    pub fn heard_ip4(&self, bytes: &[u8]) -> Option<Received> {
         let ip = Ipv4Packet::new(bytes)?;
         let length = usize::from(ip.get_total_length());
         let header = usize::from(ip.get_header_length()) * 4;
@@ -151,7 +151,7 @@ impl<S: BuildHasher> Codec<S> {
     }
 
     /// Reads an ICMP message without IP header, as a datagram socket receives it.
-    pub fn heard_icmp4(&self, source: Ipv4Addr, bytes: &[u8]) -> Option<Heard> {
+    pub fn heard_icmp4(&self, source: Ipv4Addr, bytes: &[u8]) -> Option<Received> {
         let icmp = IcmpPacket::new(bytes)?;
         // A raw socket hears packets before anybody has checked this.
         if checksum(&icmp) != icmp.get_checksum() {
@@ -159,7 +159,7 @@ impl<S: BuildHasher> Codec<S> {
         }
         match icmp.get_icmp_type() {
             IcmpTypes::EchoReply if icmp.get_icmp_code() == IcmpCode(0) => {
-                self.echoed(source.into(), bytes).map(Heard::Reply)
+                self.echoed(source.into(), bytes).map(Received::Reply)
             }
             kind @ (IcmpTypes::DestinationUnreachable | IcmpTypes::TimeExceeded | IcmpTypes::ParameterProblem) => {
                 let error = IcmpError { what: words4(kind.0, icmp.get_icmp_code().0), from: source.into() };
@@ -181,11 +181,11 @@ impl<S: BuildHasher> Codec<S> {
     }
 
     /// Reads an ICMPv6 message, which every kind of socket receives without IP header and with its checksum verified.
-    pub fn heard_icmp6(&self, source: Ipv6Addr, bytes: &[u8]) -> Option<Heard> {
+    pub fn heard_icmp6(&self, source: Ipv6Addr, bytes: &[u8]) -> Option<Received> {
         let icmp = Icmpv6Packet::new(bytes)?;
         match icmp.get_icmpv6_type() {
             Icmpv6Types::EchoReply if icmp.get_icmpv6_code() == Icmpv6Code(0) => {
-                self.echoed(source.into(), bytes).map(Heard::Reply)
+                self.echoed(source.into(), bytes).map(Received::Reply)
             }
             kind @ (Icmpv6Types::DestinationUnreachable
             | Icmpv6Types::PacketTooBig
@@ -206,10 +206,10 @@ impl<S: BuildHasher> Codec<S> {
     }
 
     /// An error about the echo request `inner` (from its ICMP header on) that we may have sent to `to`.
-    pub fn quoted(&self, to: IpAddr, inner: &[u8], error: IcmpError) -> Option<Heard> {
+    pub fn quoted(&self, to: IpAddr, inner: &[u8], error: IcmpError) -> Option<Received> {
         match self.echoed(to, inner) {
-            Some(token) => Some(Heard::Failed(token, error)),
-            None => (field(inner, 4) == Some(self.ident)).then_some(Heard::Hint(to, error)),
+            Some(token) => Some(Received::Failed(token, error)),
+            None => (field(inner, 4) == Some(self.ident)).then_some(Received::Hint(to, error)),
         }
     }
 
@@ -393,9 +393,9 @@ mod tests {
         let c = codec();
         let reply = reply_to(&c.request(TARGET.into(), &token()), false);
         let me = Ipv4Addr::new(10, 0, 0, 1);
-        assert_eq!(c.heard_ip4(&ip4(TARGET, me, &reply)), Some(Heard::Reply(token())));
+        assert_eq!(c.heard_ip4(&ip4(TARGET, me, &reply)), Some(Received::Reply(token())));
         let reply = reply_to(&c.request(TARGET6.into(), &token()), true);
-        assert_eq!(c.heard_icmp6(TARGET6, &reply), Some(Heard::Reply(token())));
+        assert_eq!(c.heard_icmp6(TARGET6, &reply), Some(Received::Reply(token())));
     }
 
     #[test]
@@ -426,7 +426,7 @@ mod tests {
         let c = codec();
         let request = ip4(Ipv4Addr::new(10, 0, 0, 1), TARGET, &c.request(TARGET.into(), &token()));
         let heard = c.heard_ip4(&ip4(ROUTER, Ipv4Addr::new(10, 0, 0, 1), &error4(3, 1, &request)));
-        let Some(Heard::Failed(t, e)) = heard else { panic!("{heard:?}") };
+        let Some(Received::Failed(t, e)) = heard else { panic!("{heard:?}") };
         assert_eq!((t, e.to_string()), (token(), "host unreachable from 192.168.42.1".to_owned()));
     }
 
@@ -436,7 +436,7 @@ mod tests {
         let request = ip4(Ipv4Addr::new(10, 0, 0, 1), TARGET, &c.request(TARGET.into(), &token()));
         let heard = c.heard_icmp4(ROUTER, &error4(11, 0, &request[..28]));
         let error = IcmpError { what: "time to live exceeded", from: ROUTER.into() };
-        assert_eq!(heard, Some(Heard::Hint(TARGET.into(), error)));
+        assert_eq!(heard, Some(Received::Hint(TARGET.into(), error)));
     }
 
     #[test]
@@ -450,7 +450,7 @@ mod tests {
         p.extend(quoted);
         let from: Ipv6Addr = "2001:db8::1".parse().unwrap();
         let error = IcmpError { what: "host unreachable", from: from.into() };
-        assert_eq!(c.heard_icmp6(from, &p), Some(Heard::Failed(token(), error)));
+        assert_eq!(c.heard_icmp6(from, &p), Some(Received::Failed(token(), error)));
     }
 
     /// Any change to a reply makes it somebody else's: nothing that arrives by accident or malice is a reply of ours.
@@ -487,8 +487,8 @@ mod tests {
             }
             // Only the token's own bytes count: a packet that still carries them all may be accepted, nothing else.
             match c.heard_ip4(&p) {
-                Some(Heard::Reply(t) | Heard::Failed(t, _)) => assert_eq!(t, token(), "round {round}: {p:02x?}"),
-                Some(Heard::Hint(..)) | None => {}
+                Some(Received::Reply(t) | Received::Failed(t, _)) => assert_eq!(t, token(), "round {round}: {p:02x?}"),
+                Some(Received::Hint(..)) | None => {}
             }
             let _ = c.heard_icmp4(TARGET, &p);
             let _ = c.heard_icmp6(TARGET6, &p);

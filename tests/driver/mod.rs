@@ -14,11 +14,11 @@ use std::time::Duration;
 use imon::base::time::Instant;
 use imon::event::What;
 use imon::monitor::ping::Ping;
-use imon::monitor::updown::{Dns, Setup, Updown};
-use imon::monitor::{Effect, Seen};
+use imon::monitor::updown::{OpinionSetup, Updown, UpdownSetup};
+use imon::monitor::{Effect, Observation};
 use imon::probe::round::Plan;
-use imon::probe::{About, AskId, Owner, ProbeId, Reason};
-use imon::wire::dns::{Answer, Rcode};
+use imon::probe::{AskId, OpinionQuestion, Owner, ProbeId, Reason};
+use imon::wire::dns::{DnsAnswer, Rcode};
 
 /// What becomes of a probe.
 #[derive(Clone, Debug)]
@@ -34,10 +34,10 @@ pub enum Fate {
 }
 
 /// What a name server answers, and after what time; `None`: nothing.
-pub type DnsFate = Option<(Duration, Result<Answer, Rc<str>>)>;
+pub type DnsFate = Option<(Duration, Result<DnsAnswer, Rc<str>>)>;
 
 type ProbeRule = Box<dyn FnMut(Instant, Owner) -> Fate>;
-type DnsRule = Box<dyn FnMut(Instant, About) -> DnsFate>;
+type DnsRule = Box<dyn FnMut(Instant, OpinionQuestion) -> DnsFate>;
 
 /// One of the monitors.
 pub enum Machine {
@@ -49,7 +49,7 @@ pub enum Machine {
 enum Delivery {
     Reply(ProbeId, Duration),
     Lost(ProbeId, Reason),
-    Answer(AskId, Result<Answer, Rc<str>>),
+    Answer(AskId, Result<DnsAnswer, Rc<str>>),
 }
 
 /// A monitor, what is on its way to it, and what it said.
@@ -107,22 +107,22 @@ impl Driver {
             if delivery.is_some_and(|d| d <= self.now) {
                 let Some(Reverse((_, n))) = self.on_the_way.pop() else { continue };
                 match self.deliveries[n as usize].take() {
-                    Some(Delivery::Reply(id, rtt)) => self.see(&Seen::Reply(id, rtt)),
-                    Some(Delivery::Lost(id, reason)) => self.see(&Seen::Lost(id, reason)),
+                    Some(Delivery::Reply(id, rtt)) => self.see(&Observation::Reply(id, rtt)),
+                    Some(Delivery::Lost(id, reason)) => self.see(&Observation::Lost(id, reason)),
                     Some(Delivery::Answer(id, answer)) => {
-                        self.see(&Seen::Answer { id, answer: &answer, own: &["192.168.92.1".parse().unwrap()] });
+                        self.see(&Observation::Answer { id, answer: &answer, own: &["192.168.92.1".parse().unwrap()] });
                     }
                     None => {}
                 }
             } else {
-                self.see(&Seen::Tick);
+                self.see(&Observation::Tick);
             }
         }
         self.now = self.now.max(end);
     }
 
     /// Gives the monitor an observation and carries out what it wants.
-    pub fn see(&mut self, seen: &Seen<'_>) {
+    pub fn see(&mut self, seen: &Observation<'_>) {
         let mut effects = Vec::new();
         match &mut self.machine {
             Machine::Updown(m) => m.on(self.now, seen, &mut effects),
@@ -185,20 +185,20 @@ impl Driver {
 }
 
 /// An updown monitor of `1.1.1.1` (owner 0).
-pub fn updown(plan: Plan, secondaries: &[&str], dns: bool) -> Setup {
+pub fn updown(plan: Plan, secondaries: &[&str], dns: bool) -> UpdownSetup {
     let secondaries = (1..).zip(secondaries.iter().map(|s| Rc::from(*s))).collect::<Vec<_>>();
     let server = (secondaries.len() as Owner + 1, Rc::from("8.8.8.8"));
-    Setup {
+    UpdownSetup {
         target: (TARGET, "1.1.1.1".into()),
         plan,
         fall: 1,
         rise: 1,
         secondaries,
-        dns: dns.then(|| Dns { server, name: "microsoft.com".into() }),
+        dns: dns.then(|| OpinionSetup { server, name: "microsoft.com".into() }),
     }
 }
 
-pub fn driver(setup: Setup) -> Driver {
+pub fn driver(setup: UpdownSetup) -> Driver {
     Driver::new(Machine::Updown(Updown::new(setup, at(0.0))))
 }
 
@@ -207,10 +207,10 @@ pub fn plan(interval: f64, count: u16, wait: f64) -> Plan {
 }
 
 /// A name server's answer with these addresses.
-pub fn addresses(list: &[&str]) -> Result<Answer, Rc<str>> {
+pub fn addresses(list: &[&str]) -> Result<DnsAnswer, Rc<str>> {
     let addresses: Vec<IpAddr> = list.iter().map(|a| a.parse().unwrap()).collect();
     let rcode = if addresses.is_empty() { Rcode::NXDOMAIN } else { Rcode::NOERROR };
-    Ok(Answer { rcode, truncated: false, referral: false, addresses, texts: Vec::new(), ttl: 60 })
+    Ok(DnsAnswer { rcode, truncated: false, referral: false, addresses, texts: Vec::new(), ttl: 60 })
 }
 
 pub fn at(seconds: f64) -> Instant {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use imon::kernel::{Change, Link, Picture};
-use imon::routing::{Gateway, Policy, State, View, Wan};
+use imon::routing::{GatewaySource, LinkState, Policy, RoutingView, Uplink};
 use libtest_mimic::Trial;
 
 use crate::kernel::{self, Address, Flow, Heard, Hop, Kernel, Kind, Mode, Route, scope};
@@ -36,9 +36,9 @@ fn router() -> (Kernel, Policy) {
         kernel.add_address(&Address::of(index, [192, 168, c, 2])).unwrap();
         kernel.set_up(index, true).unwrap();
     }
-    let wan = |n: usize| Wan {
+    let wan = |n: usize| Uplink {
         device: format!("wan{n}"),
-        gateway: Gateway::Fixed(GATEWAYS[n]),
+        gateway: GatewaySource::Fixed(GATEWAYS[n]),
         targets: Vec::new(),
         remembered: None,
     };
@@ -53,11 +53,11 @@ fn look(kernel: &mut Kernel) -> Picture {
 
 fn follow(kernel: &mut Kernel, policy: &Policy, chosen: usize) {
     let picture = look(kernel);
-    for change in policy.changes(Some(chosen), &View::from(&picture)) {
+    for change in policy.changes(Some(chosen), &RoutingView::from(&picture)) {
         kernel.make(&change).unwrap();
     }
     let picture = look(kernel);
-    assert_eq!(policy.changes(Some(chosen), &View::from(&picture)), [], "there is an end to it");
+    assert_eq!(policy.changes(Some(chosen), &RoutingView::from(&picture)), [], "there is an end to it");
 }
 
 fn planned() {
@@ -82,10 +82,11 @@ fn planned() {
     kernel.set_plugged(3, false);
     assert_eq!(kernel.way_to(OUT_THERE).unwrap().hop().unwrap().index, 3);
     let picture = look(&mut kernel);
-    assert_eq!(policy.state(0, &View::from(&picture)), Some(State::NoCarrier));
+    assert_eq!(policy.state(0, &RoutingView::from(&picture)), Some(LinkState::NoCarrier));
     kernel.set_up(3, false).unwrap();
     assert_eq!(kernel.way_to(OUT_THERE).unwrap().hop().unwrap().index, 2);
-    let Some(Change::Replace(again)) = policy.changes(Some(1), &View::from(&look(&mut kernel))).first().cloned() else {
+    let Some(Change::Replace(again)) = policy.changes(Some(1), &RoutingView::from(&look(&mut kernel))).first().cloned()
+    else {
         panic!("the default is set again");
     };
     kernel.remove_address(&Address::of(4, [192, 168, 62, 2])).unwrap();

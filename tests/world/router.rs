@@ -7,7 +7,7 @@ use std::ops::Deref;
 use imon::kernel;
 use imon::kernel::news::News;
 use imon::kernel::{Change, Link, MAIN, PROTOCOL, Picture};
-use imon::routing::{Policy, View};
+use imon::routing::{Policy, RoutingView};
 use imon::wire::rtnetlink::Query;
 
 use super::kernel::{Action, Address, Errno, Flow, Heard, Hop, Kernel, Kind, Mode, Route, Rule, scope};
@@ -94,8 +94,8 @@ impl Router {
     }
 
     /// What imon sees.
-    pub fn view(&self) -> View<'_> {
-        View::from(&self.picture)
+    pub fn view(&self) -> RoutingView<'_> {
+        RoutingView::from(&self.picture)
     }
 
     /// Makes a change of imon's, which must be one.

@@ -23,11 +23,11 @@ use imon::config;
 use imon::config::Overrides;
 use imon::config::source::Loaded;
 use imon::engine::world::Arrived;
+use imon::engine::world::ChangeRefused;
+use imon::engine::world::FileStamp;
 use imon::engine::world::OpenError;
-use imon::engine::world::Refused;
-use imon::engine::world::Stamp;
 use imon::engine::world::{
-    Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Source, Store, Waited, World,
+    Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Store, WaitSource, Waited, World,
 };
 use imon::engine::{Daemon, Start};
 use imon::event::{Monitor, Severity};
@@ -36,7 +36,7 @@ use imon::kernel::path::{Families, Via};
 use imon::kernel::{BROAD, Change, ICMP, Link, MAIN, Picture, Route, Rule};
 use imon::monitor::ddns::update::Secret;
 use imon::web::Task;
-use imon::wire::icmp::{Heard, IcmpError, Token};
+use imon::wire::icmp::{IcmpError, Received, Token};
 use imon::wire::rtnetlink::Query;
 
 use crate::internet::Internet;
@@ -77,9 +77,9 @@ type Deed = Box<dyn FnOnce(&mut SimWorld)>;
 enum Arrival {
     Deed(Deed),
     /// To the socket of this lane, if that is still there.
-    Icmp(Option<u64>, Heard, Duration),
+    Icmp(Option<u64>, Received, Duration),
     /// Over a link, which must have a carrier for it, to the probe of this number.
-    Over(u32, usize, Option<u64>, Heard, Duration),
+    Over(u32, usize, Option<u64>, Received, Duration),
     Signal(Arrived),
     Ended(u64, Ending),
     /// Some words of a script are due.
@@ -207,7 +207,7 @@ pub struct SimWorld {
     watched: Vec<(Waited, Watch)>,
     ready: Vec<Waited>,
     signals: Arrived,
-    heard: VecDeque<(Option<u64>, Heard, Duration)>,
+    heard: VecDeque<(Option<u64>, Received, Duration)>,
     ears: Vec<Ear>,
     scripts: BTreeMap<u64, Option<Ending>>,
     writers: BTreeMap<u64, VecDeque<Report>>,
@@ -337,7 +337,7 @@ impl SimWorld {
 
     /// Somebody writes the configuration file at that moment.
     pub fn configure(&mut self, at: Instant, config: &str) {
-        self.arrive(at, Arrival::File(source::Source::instance(INSTANCE, None).file.into(), config.to_owned()));
+        self.arrive(at, Arrival::File(source::ConfigSource::instance(INSTANCE, None).file.into(), config.to_owned()));
     }
 
     /// Somebody does something at that moment.
@@ -348,14 +348,14 @@ impl SimWorld {
     /// Runs the program with a configuration in this world until it ends or waiting fails as it is to, and gives the world
     /// back.
     pub fn run(mut self, config: &str) -> Self {
-        let source = source::Source::instance(INSTANCE, None);
+        let source = source::ConfigSource::instance(INSTANCE, None);
         self.files.insert(source.file.into(), config.into());
         self.start(INSTANCE)
     }
 
     /// The same with the configuration that an instance has, also after the end of another.
     pub fn start(mut self, instance: &str) -> Self {
-        let source = source::Source::instance(instance, None);
+        let source = source::ConfigSource::instance(instance, None);
         self.status = format!("/run/imon/{instance}.json").into();
         // Of what the one before was told or waited for nothing comes to this one.
         (self.signals, self.killed) = (Arrived::default(), false);
@@ -586,12 +586,13 @@ impl Store for SimWorld {
     type File = PathBuf;
     type Lock = ();
 
-    fn load(&mut self, source: &source::Source) -> Loaded {
+    fn load(&mut self, source: &source::ConfigSource) -> Loaded {
         let Some(text) = self.files.get(Path::new(&source.file)) else {
             return imon::sys::configuration::unreadable(source, &io::ErrorKind::NotFound.into());
         };
         let parsed = config::parse(&source.file, text, &Overrides::default());
-        let lines = |problems: &[config::Problem]| problems.iter().map(config::Problem::to_string).collect();
+        let lines =
+            |problems: &[config::ConfigProblem]| problems.iter().map(config::ConfigProblem::to_string).collect();
         Loaded {
             errors: lines(&parsed.errors),
             warnings: lines(&parsed.warnings),
@@ -612,7 +613,7 @@ impl Store for SimWorld {
         self.files.get(path).cloned().ok_or(io::ErrorKind::NotFound.into())
     }
 
-    fn stamp(&mut self, path: &str) -> Stamp {
+    fn stamp(&mut self, path: &str) -> FileStamp {
         let print = |bytes: &Vec<u8>| BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes);
         self.files.get(Path::new(path)).map(|bytes| (print(bytes), 0, 0, bytes.len() as u64))
     }
@@ -797,7 +798,7 @@ impl Pings for SimWorld {
         let result = if self.networks.is_empty() {
             if let Some(after) = (self.weather)(now, to) {
                 probe.answered = Some(now + after);
-                self.arrive(now + after, Arrival::Icmp(number, Heard::Reply(*token), after));
+                self.arrive(now + after, Arrival::Icmp(number, Received::Reply(*token), after));
             }
             Ok(())
         } else {
@@ -809,7 +810,12 @@ impl Pings for SimWorld {
         result
     }
 
-    fn hear(&mut self, pinger: &mut Self::Pinger, many: bool, mut heard: impl FnMut(Option<usize>, Heard, Duration)) {
+    fn hear(
+        &mut self,
+        pinger: &mut Self::Pinger,
+        many: bool,
+        mut heard: impl FnMut(Option<usize>, Received, Duration),
+    ) {
         let most = if many { self.heard.len() } else { 1 };
         for (lane, message, rtt) in self.heard.drain(..most.min(self.heard.len())) {
             let of = |number| pinger.iter().position(|lane| lane.as_ref().is_some_and(|lane| lane.number == number));
@@ -843,11 +849,11 @@ impl SimWorld {
         match fate {
             Fate::Arrives(after) if !dead => {
                 probe.answered = Some(now + after);
-                self.arrive(now + after, Arrival::Over(index, number, lane, Heard::Reply(*token), after));
+                self.arrive(now + after, Arrival::Over(index, number, lane, Received::Reply(*token), after));
             }
             Fate::Rejected(by, after) => {
                 let error = IcmpError { what: "network unreachable", from: by };
-                self.arrive(now + after, Arrival::Over(index, number, lane, Heard::Failed(*token, error), after));
+                self.arrive(now + after, Arrival::Over(index, number, lane, Received::Failed(*token, error), after));
             }
             _ => {}
         }
@@ -855,8 +861,8 @@ impl SimWorld {
     }
 }
 
-fn refused(errno: i32) -> Refused {
-    Refused { errno, words: None }
+fn refused(errno: i32) -> ChangeRefused {
+    ChangeRefused { errno, words: None }
 }
 
 /// The kernel in memory.
@@ -889,24 +895,24 @@ impl Kernel for SimWorld {
         world::Delivery::Complete
     }
 
-    fn try_out(&mut self, _requests: &mut (), nothing: &Change) -> Result<(), Refused> {
+    fn try_out(&mut self, _requests: &mut (), nothing: &Change) -> Result<(), ChangeRefused> {
         self.may_fail()?;
         let _ = self.kernel.make(nothing);
         Ok(())
     }
 
-    fn make(&mut self, _requests: &mut (), change: &Change) -> Result<(), Refused> {
+    fn make(&mut self, _requests: &mut (), change: &Change) -> Result<(), ChangeRefused> {
         self.may_fail()?;
         self.kernel.make(change).map_err(refused)
     }
 
-    fn look(&mut self, _requests: &mut (), picture: &mut Picture) -> Result<(), Refused> {
+    fn look(&mut self, _requests: &mut (), picture: &mut Picture) -> Result<(), ChangeRefused> {
         self.may_fail()?;
         self.kernel.look(picture);
         Ok(())
     }
 
-    fn rules(&mut self, _requests: &mut ()) -> Result<Vec<Rule>, Refused> {
+    fn rules(&mut self, _requests: &mut ()) -> Result<Vec<Rule>, ChangeRefused> {
         self.may_fail()?;
         let rule = |message: Message| if let News::Rule(rule) = message.news { Some(rule) } else { None };
         Ok(self.kernel.list(Query::Rules).into_iter().filter_map(rule).collect())
@@ -918,7 +924,7 @@ impl Kernel for SimWorld {
         _picture: &Picture,
         link: &Link,
         most: usize,
-    ) -> Result<(Vec<Route>, usize), Refused> {
+    ) -> Result<(Vec<Route>, usize), ChangeRefused> {
         self.may_fail()?;
         let route = |message: Message| if let News::Route(route) = message.news { Some(route) } else { None };
         let by = |r: &Route| r.hops.iter().all(|h| h.index == link.index && h.gateway.is_some());
@@ -928,17 +934,17 @@ impl Kernel for SimWorld {
         Ok((found.into_iter().take(most).collect(), count))
     }
 
-    fn link(&mut self, _requests: &mut (), index: u32) -> Result<Option<Link>, Refused> {
+    fn link(&mut self, _requests: &mut (), index: u32) -> Result<Option<Link>, ChangeRefused> {
         self.may_fail()?;
         Ok(self.kernel.links().find(|l| l.index == index).cloned())
     }
 
-    fn way(&mut self, _requests: &mut (), to: Ipv4Addr) -> Result<Route, Refused> {
+    fn way(&mut self, _requests: &mut (), to: Ipv4Addr) -> Result<Route, ChangeRefused> {
         self.may_fail()?;
         self.kernel.way_to(to).map_err(refused)
     }
 
-    fn forget_neighbour(&mut self, _requests: &mut (), index: u32, neighbour: Ipv4Addr) -> Result<(), Refused> {
+    fn forget_neighbour(&mut self, _requests: &mut (), index: u32, neighbour: Ipv4Addr) -> Result<(), ChangeRefused> {
         match self.kernel.forget(index, neighbour.into()) {
             Ok(()) | Err(libc::ENOENT) => Ok(()),
             Err(errno) => Err(refused(errno)),
@@ -986,18 +992,18 @@ impl World for SimWorld {
         self.watched.clear();
     }
 
-    fn watch(&mut self, name: Waited, source: Source<'_, Self>) {
+    fn watch(&mut self, name: Waited, source: WaitSource<'_, Self>) {
         let watch = match source {
-            Source::Signals => Watch::Signals,
-            Source::Pings(_) => Watch::Pings,
-            Source::Collected => Watch::Collected,
-            Source::Writer(writer) => Watch::Writer(*writer),
-            Source::Output(output) => Watch::Output(*output),
-            Source::News(events) => Watch::News(events.number),
-            Source::Log => Watch::Silent,
-            Source::Worker(worker) => Watch::Worker(worker.number),
-            Source::Question(socket) | Source::Opening(socket) => Watch::Socket(socket.number),
-            Source::Flush(never) => match *never {},
+            WaitSource::Signals => Watch::Signals,
+            WaitSource::Pings(_) => Watch::Pings,
+            WaitSource::Collected => Watch::Collected,
+            WaitSource::Writer(writer) => Watch::Writer(*writer),
+            WaitSource::Output(output) => Watch::Output(*output),
+            WaitSource::News(events) => Watch::News(events.number),
+            WaitSource::Log => Watch::Silent,
+            WaitSource::Worker(worker) => Watch::Worker(worker.number),
+            WaitSource::Question(socket) | WaitSource::Opening(socket) => Watch::Socket(socket.number),
+            WaitSource::Flush(never) => match *never {},
         };
         self.watched.push((name, watch));
     }

@@ -719,7 +719,7 @@ fn at(second: u64) -> Instant {
 }
 
 fn file(instance: &str) -> String {
-    imon::config::source::Source::instance(instance, None).file
+    imon::config::source::ConfigSource::instance(instance, None).file
 }
 
 fn address(wan: usize) -> Address {

@@ -72,9 +72,9 @@ pub fn texts(list: &[&RawValue]) -> Vec<String> {
 }
 
 /// An object that is being written.
-pub struct Writer(String);
+pub struct JsonWriter(String);
 
-impl Writer {
+impl JsonWriter {
     /// Without a field.
     #[must_use]
     pub fn new() -> Self {
@@ -109,7 +109,7 @@ impl Writer {
     }
 }
 
-impl Default for Writer {
+impl Default for JsonWriter {
     fn default() -> Self {
         Self::new()
     }
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let mut w = Writer::new();
+        let mut w = JsonWriter::new();
         w.text("a", Some("x \"y\" \u{1} é")).text("b", None).plain("c", -5).plain("d", true);
         w.list("e", ["1".to_owned(), "\"z\"".to_owned()].into_iter());
         let text = w.end();

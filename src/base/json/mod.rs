@@ -34,7 +34,7 @@ pub(crate) struct Fault {
 
 /// A key with its value, as written.
 #[derive(Clone)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct JsonEntry<'a> {
     pub(crate) key: String,
     /// The line of the key, counted from 1.
     pub(crate) line: usize,
@@ -86,7 +86,7 @@ impl Document {
     ///
     /// # Errors
     /// Any fault in the file's syntax, and an outermost value that is no object.
-    pub(crate) fn root(&self) -> Result<Vec<Entry<'_>>, Fault> {
+    pub(crate) fn root(&self) -> Result<Vec<JsonEntry<'_>>, Fault> {
         if !self.text.trim_ascii_start().starts_with('{') {
             let line = self.line_at(self.text.len() - self.text.trim_ascii_start().len());
             let message = "The file must be one object in braces { }, with a section for each monitor".to_owned();
@@ -102,7 +102,7 @@ impl Document {
     ///
     /// # Errors
     /// More keys than any configuration has.
-    pub(crate) fn entries<'a>(&'a self, value: &'a RawValue) -> Result<Option<Vec<Entry<'a>>>, Fault> {
+    pub(crate) fn entries<'a>(&'a self, value: &'a RawValue) -> Result<Option<Vec<JsonEntry<'a>>>, Fault> {
         if !value.get().starts_with('{') {
             return Ok(None);
         }
@@ -112,11 +112,11 @@ impl Document {
         }
     }
 
-    fn named<'a>(&'a self, pairs: Pairs<'a>) -> Result<Vec<Entry<'a>>, Fault> {
+    fn named<'a>(&'a self, pairs: Pairs<'a>) -> Result<Vec<JsonEntry<'a>>, Fault> {
         let named = |(key, value): (&'a RawValue, &'a RawValue)| {
             let line = self.line_of(key);
             match serde_json::from_str(key.get()) {
-                Ok(key) => Ok(Entry { key, line, value }),
+                Ok(key) => Ok(JsonEntry { key, line, value }),
                 Err(e) => Err(Fault { line, key: String::new(), message: plain_words(&e) }),
             }
         };

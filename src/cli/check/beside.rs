@@ -3,7 +3,7 @@
 use crate::diagnose::others::Detours;
 use crate::diagnose::own::Own;
 use crate::kernel::Picture;
-use crate::routing::{Beside, Policy, View};
+use crate::routing::{Beside, Policy, RoutingView};
 use crate::sys::files;
 use crate::sys::netlink::Requests;
 
@@ -23,7 +23,7 @@ pub(super) fn own(instance: &str) -> Option<Own> {
 
 /// What others have set up.
 pub(super) fn others(policy: &Policy, picture: &Picture) -> Vec<Beside> {
-    let view: View<'_> = picture.into();
+    let view: RoutingView<'_> = picture.into();
     let named = |other: Beside| Beside { what: picture.names_in(other.what + " ").trim_end().to_owned(), ..other };
     policy.beside(&view).into_iter().take(MOST).map(named).collect()
 }

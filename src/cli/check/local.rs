@@ -8,11 +8,14 @@ use crate::base::text::nearest;
 use crate::config::Config;
 use crate::diagnose::others::Detours;
 use crate::diagnose::own::Own;
-use crate::diagnose::{Gateway, Instead, Link, Neighbour, Reply, Setup, Target, Wan, Way};
+use crate::diagnose::{
+    ConfigEvidence, GatewayEvidence, Instead, LinkEvidence, NeighbourState, PathEvidence, TargetEvidence, TestReply,
+    WanEvidence,
+};
 use crate::kernel::path::Bound;
 use crate::kernel::{MAIN, Picture, Route, protocol_name};
 use crate::routing;
-use crate::routing::{Policy, Road, State, View};
+use crate::routing::{LinkState, Policy, RoutingView, WanPath};
 use crate::sys::files;
 use crate::sys::http;
 use crate::sys::netlink::Requests;
@@ -55,12 +58,12 @@ fn errors(device: &str) -> Option<String> {
 
 /// The way that packets to the first of `to` that there is a way to take now, or, where there is none, as far as it goes:
 /// probably by one of the interfaces `likely`, if there are any.
-pub(super) fn main_way(picture: &Picture, requests: &mut Requests, to: &[IpAddr], likely: &[&str]) -> Way {
+pub(super) fn main_way(picture: &Picture, requests: &mut Requests, to: &[IpAddr], likely: &[&str]) -> PathEvidence {
     let mut v4 = to.iter().filter_map(|to| if let IpAddr::V4(to) = to { Some(*to) } else { None });
     let route = v4.find_map(|to| way(picture, requests, to));
     let index = route.as_ref().and_then(|r| r.hops.first()).map(|h| h.index);
     let named = || likely.iter().find_map(|name| picture.links.iter().find(|l| l.name == *name)).map(|l| l.index);
-    let Some(index) = index.or_else(named).or_else(|| candidate(picture)) else { return Way::unknown() };
+    let Some(index) = index.or_else(named).or_else(|| candidate(picture)) else { return PathEvidence::unknown() };
     let mut way = of_device(picture, index);
     if let Some(route) = route {
         let hop = route.hops.first();
@@ -104,18 +107,18 @@ fn own_making(picture: &Picture, index: u32) -> bool {
     of.peek().is_some() && of.all(|a| a.address.is_link_local())
 }
 
-fn of_device(picture: &Picture, index: u32) -> Way {
-    let mut way = Way::unknown();
+fn of_device(picture: &Picture, index: u32) -> PathEvidence {
+    let mut way = PathEvidence::unknown();
     let Some(link) = picture.links.iter().find(|l| l.index == index) else {
-        way.link = Link::Missing;
+        way.link = LinkEvidence::Missing;
         return way;
     };
     way.device.clone_from(&link.name);
     way.errors = errors(&link.name);
     way.link = match (link.up, link.carrier) {
-        (false, _) => Link::Down,
-        (true, false) => Link::NoCarrier,
-        (true, true) => Link::Up,
+        (false, _) => LinkEvidence::Down,
+        (true, false) => LinkEvidence::NoCarrier,
+        (true, true) => LinkEvidence::Up,
     };
     way.own_making = own_making(picture, index);
     let of = || picture.addresses.iter().filter(|a| a.index == index);
@@ -124,8 +127,13 @@ fn of_device(picture: &Picture, index: u32) -> Way {
     way
 }
 
-fn gateway(address: impl Into<IpAddr>) -> Gateway {
-    Gateway { address: address.into(), neighbour: Neighbour::Unknown, ping: Reply::NotAsked, misplaced: false }
+fn gateway(address: impl Into<IpAddr>) -> GatewayEvidence {
+    GatewayEvidence {
+        address: address.into(),
+        neighbour: NeighbourState::Unknown,
+        ping: TestReply::NotAsked,
+        misplaced: false,
+    }
 }
 
 /// `default via 192.168.42.1 dev wan1 metric 100 proto dhcp`.
@@ -147,7 +155,7 @@ fn device(picture: &Picture, index: u32) -> &str {
 }
 
 /// The default routes of the table main that are not taken now.
-pub(super) fn other_routes(picture: &Picture, main: &Way) -> Vec<String> {
+pub(super) fn other_routes(picture: &Picture, main: &PathEvidence) -> Vec<String> {
     let mut all: Vec<&Route> = picture.routes.iter().filter(|r| r.table == MAIN && r.is_default()).collect();
     all.sort_by_key(|r| r.metric);
     let gateway = main.gateway.as_ref().map(|g| g.address);
@@ -166,7 +174,7 @@ pub(super) fn has_route_v6(picture: &Picture) -> bool {
 }
 
 /// The way of IPv6, if this system has one.
-pub(super) fn way_v6(picture: &Picture, to: Ipv6Addr) -> Option<Way> {
+pub(super) fn way_v6(picture: &Picture, to: Ipv6Addr) -> Option<PathEvidence> {
     let route = picture.defaults6.iter().filter(|d| d.table == MAIN).min_by_key(|d| d.metric)?;
     let local = http::local_towards(&Bound::default(), to.into()).filter(|a| scope(*a) == Scope::Public)?;
     // Of several ways out the kernel chooses one for each destination: the one that has the address it would send from.
@@ -187,12 +195,12 @@ pub(super) fn way_v6(picture: &Picture, to: Ipv6Addr) -> Option<Way> {
 }
 
 /// Hosts beyond that are to be asked.
-pub(super) fn targets(addresses: &[IpAddr], family: Family) -> Vec<Target> {
+pub(super) fn targets(addresses: &[IpAddr], family: Family) -> Vec<TargetEvidence> {
     let of = addresses.iter().filter(|address| family.has(**address));
-    let target = |address: &IpAddr| Target {
+    let target = |address: &IpAddr| TargetEvidence {
         address: *address,
-        ping: Reply::NotAsked,
-        tcp: Reply::NotAsked,
+        ping: TestReply::NotAsked,
+        tcp: TestReply::NotAsked,
         refused: false,
         rejected: false,
     };
@@ -200,39 +208,39 @@ pub(super) fn targets(addresses: &[IpAddr], family: Family) -> Vec<Target> {
 }
 
 /// The failover monitor's networks, with the road of each that has one.
-pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(Wan, Option<Road>)> {
-    let view: View<'_> = picture.into();
-    let settings: Vec<&crate::config::Wan> = config.failover.iter().flat_map(|f| &f.wans).collect();
+pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(WanEvidence, Option<WanPath>)> {
+    let view: RoutingView<'_> = picture.into();
+    let settings: Vec<&crate::config::WanSettings> = config.failover.iter().flat_map(|f| &f.wans).collect();
     let roles = ["primary", "standby"].into_iter();
-    let one = |(place, (wan, role)): (usize, (&crate::config::Wan, &'static str))| {
+    let one = |(place, (wan, role)): (usize, (&crate::config::WanSettings, &'static str))| {
         let index = picture.links.iter().find(|l| l.name == wan.device).map_or(0, |l| l.index);
         let mut way = of_device(picture, index);
         way.device.clone_from(&wan.device);
         let mut road = None;
         match policy.state(place, &view) {
-            Some(State::Ready(ready)) => {
+            Some(LinkState::Ready(ready)) => {
                 way.gateway = ready.gateway.map(gateway);
-                if let (Some(gateway), routing::Gateway::Fixed(address)) = (&mut way.gateway, wan.gateway) {
+                if let (Some(gateway), routing::GatewaySource::Fixed(address)) = (&mut way.gateway, wan.gateway) {
                     gateway.misplaced = !is_within(picture, index, address);
                 }
                 way.route = Some("its own".to_owned());
                 road = Some(ready);
             }
-            Some(State::NoGateway | State::Refused) | None => way.route = None,
-            Some(State::NoAddress | State::Port) => way.address = None,
-            Some(State::Missing) => way.link = Link::Missing,
-            Some(State::Down) => way.link = Link::Down,
-            Some(State::NoCarrier) => way.link = Link::NoCarrier,
+            Some(LinkState::NoGateway | LinkState::Refused) | None => way.route = None,
+            Some(LinkState::NoAddress | LinkState::Port) => way.address = None,
+            Some(LinkState::Missing) => way.link = LinkEvidence::Missing,
+            Some(LinkState::Down) => way.link = LinkEvidence::Down,
+            Some(LinkState::NoCarrier) => way.link = LinkEvidence::NoCarrier,
         }
         let label = match wan.name.is_empty() {
             true => wan.device.clone(),
             false => format!("{} ({})", wan.name, wan.device),
         };
-        let fixed = matches!(wan.gateway, routing::Gateway::Fixed(_));
+        let fixed = matches!(wan.gateway, routing::GatewaySource::Fixed(_));
         let instead = if fixed { instead(picture, index, &settings) } else { Vec::new() };
         // No default on an automatic one, and one elsewhere: whoever sets them keeps one for all.
         let cure = match policy.state(place, &view) {
-            Some(State::NoGateway) if policy.lacks_metric(place, &view) => {
+            Some(LinkState::NoGateway) if policy.lacks_metric(place, &view) => {
                 let name = format!("or set {role}-gw in imon's configuration");
                 let metric = super::beside::metric_advice(&wan.device);
                 Some(metric.map_or_else(
@@ -246,14 +254,14 @@ pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(
             }
             _ => None,
         };
-        (Wan { role, label, way, barred: None, fixed, instead, detours: Detours::default(), cure }, road)
+        (WanEvidence { role, label, way, barred: None, fixed, instead, detours: Detours::default(), cure }, road)
     };
     settings.iter().copied().zip(roles).enumerate().map(one).collect()
 }
 
 /// Gateways that a network may have in place of the configured one: those that others have set routes by, and the first
 /// and the last host of its subnet, which is where gateways are.
-fn instead(picture: &Picture, index: u32, configured: &[&crate::config::Wan]) -> Vec<Instead> {
+fn instead(picture: &Picture, index: u32, configured: &[&crate::config::WanSettings]) -> Vec<Instead> {
     let hops = picture.routes.iter().filter(|r| !r.is_ours()).flat_map(|r| &r.hops);
     let set = hops.filter(|h| h.index == index).filter_map(|h| h.gateway);
     let of = picture.addresses.iter().filter(|a| a.index == index && !a.local && (8..31).contains(&a.prefix));
@@ -262,11 +270,11 @@ fn instead(picture: &Picture, index: u32, configured: &[&crate::config::Wan]) ->
         [network + 1, (network | !a.mask()) - 1].map(Ipv4Addr::from)
     });
     let is_own = |host: Ipv4Addr| picture.addresses.iter().any(|a| a.address == host);
-    let is_configured = |host| configured.iter().any(|wan| wan.gateway == routing::Gateway::Fixed(host));
+    let is_configured = |host| configured.iter().any(|wan| wan.gateway == routing::GatewaySource::Fixed(host));
     let mut found: Vec<Instead> = Vec::new();
     for gateway in set.chain(ends).filter(|host| !is_own(*host) && !is_configured(*host)) {
         if found.len() < MOST_INSTEAD && !found.iter().any(|other| other.gateway == gateway) {
-            found.push(Instead { gateway, reply: Reply::NotAsked });
+            found.push(Instead { gateway, reply: TestReply::NotAsked });
         }
     }
     found
@@ -283,7 +291,7 @@ pub(super) fn policy(config: &Config, instance: &str, own: Option<&Own>) -> Poli
     let known = |device: &str| own?.wans.iter().find(|wan| wan.device == device)?.gateway;
     let wans = config.failover.iter().flat_map(|f| &f.wans);
     let wans = wans
-        .map(|w| routing::Wan {
+        .map(|w| routing::Uplink {
             device: w.device.clone(),
             gateway: w.gateway,
             targets: Vec::new(),
@@ -294,9 +302,15 @@ pub(super) fn policy(config: &Config, instance: &str, own: Option<&Own>) -> Poli
 }
 
 /// What is wrong with a configuration on this machine.
-pub(super) fn check_setup(config: &Config, picture: &Picture, policy: &Policy, main: &Way, setup: &mut Setup) {
+pub(super) fn check_setup(
+    config: &Config,
+    picture: &Picture,
+    policy: &Policy,
+    main: &PathEvidence,
+    setup: &mut ConfigEvidence,
+) {
     let Some(failover) = &config.failover else { return };
-    let view: View<'_> = picture.into();
+    let view: RoutingView<'_> = picture.into();
     // What is configured already is no typo of something else.
     let is_configured = |name: &str| failover.wans.iter().any(|w| w.device == name);
     let names = || picture.links.iter().map(|l| l.name.as_str()).filter(|name| !is_configured(name));
@@ -310,7 +324,7 @@ pub(super) fn check_setup(config: &Config, picture: &Picture, policy: &Policy, m
             }
             continue;
         };
-        if let routing::Gateway::Fixed(gateway) = wan.gateway {
+        if let routing::GatewaySource::Fixed(gateway) = wan.gateway {
             let has_own = picture.addresses.iter().any(|a| a.index == link.index && !a.local);
             if has_own && !is_within(picture, link.index, gateway) {
                 setup
@@ -318,7 +332,7 @@ pub(super) fn check_setup(config: &Config, picture: &Picture, policy: &Policy, m
                     .push(format!("{role}-gw {gateway} is not in the network of {device}: is it the right one?"));
             }
         }
-        if let (Some(State::Port), Some(bridge)) =
+        if let (Some(LinkState::Port), Some(bridge)) =
             (policy.state(place, &view), picture.links.iter().find(|l| l.index == link.master))
         {
             setup.errors.push(format!(
@@ -390,7 +404,7 @@ fn managers(device: &str, index: u32) -> Vec<String> {
 }
 
 /// What the kernel thinks of the gateways.
-pub(super) fn note_neighbours(requests: &mut Requests, picture: &Picture, ways: &mut [&mut Way]) {
+pub(super) fn note_neighbours(requests: &mut Requests, picture: &Picture, ways: &mut [&mut PathEvidence]) {
     let Ok(neighbours) = requests.neighbours() else { return };
     for way in ways {
         let Some(gateway) = &mut way.gateway else { continue };
@@ -398,9 +412,9 @@ pub(super) fn note_neighbours(requests: &mut Requests, picture: &Picture, ways: 
             n.address == gateway.address && device(picture, n.index) == way.device
         };
         gateway.neighbour = match neighbours.iter().find(of) {
-            Some(n) if n.answers => Neighbour::Answers,
-            Some(n) if n.silent => Neighbour::Silent,
-            _ => Neighbour::Unknown,
+            Some(n) if n.answers => NeighbourState::Answers,
+            Some(n) if n.silent => NeighbourState::Silent,
+            _ => NeighbourState::Unknown,
         };
     }
 }

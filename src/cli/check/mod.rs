@@ -13,20 +13,22 @@ use crate::addr::family::Family;
 use crate::base::time::Instant;
 use crate::base::time::RELEASED;
 use crate::config::Config;
-use crate::config::source::Source;
+use crate::config::source::ConfigSource;
 use crate::diagnose::judge::judge;
 use crate::diagnose::report::Style;
-use crate::diagnose::{Gateway, Mtu, Neighbour, Reply, Seen, Setup, Stage, Wan, Way};
+use crate::diagnose::{
+    ConfigEvidence, Evidence, GatewayEvidence, Mtu, NeighbourState, PathEvidence, Stage, TestReply, WanEvidence,
+};
 use crate::dns::resolver;
 use crate::kernel::Picture;
 use crate::kernel::path::Families;
-use crate::routing::Road;
+use crate::routing::WanPath;
 use crate::sys::configuration;
 use crate::sys::netlink::Requests;
 use crate::sys::ping::Pinger;
 use crate::sys::signal::Signals;
 use crate::sys::{clock, error_text, files, shortage, terminal};
-use probes::{Probes, Which};
+use probes::{RunningTests, Which};
 
 /// Everything is known by then, or not at all.
 const LIMIT: Duration = Duration::from_secs(9);
@@ -48,7 +50,7 @@ const ROWS: usize = 24;
 
 /// What to check, and how to say it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Ask {
+pub(super) struct CheckRequest {
     /// Which configuration.
     pub(super) selection: Selection,
     /// `--json`.
@@ -60,7 +62,7 @@ pub(super) struct Ask {
 }
 
 /// Runs the command.
-pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
+pub(super) fn run(ask: &CheckRequest, mut signals: Signals) -> u8 {
     let began = clock::monotonic();
     if let Err(e) = shortage::try_descriptors(shortage::CHECK) {
         return cannot(&error_text(&e));
@@ -105,8 +107,8 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
     }
     let pinger = Pinger::open(Families { v4: true, v6: v6.is_some() });
     let no_ping = pinger.as_ref().err().map(|e| error_text(&e.raw));
-    let (wans, ways): (Vec<_>, Vec<Option<Road>>) = wans.into_iter().unzip();
-    let mut seen = Seen {
+    let (wans, ways): (Vec<_>, Vec<Option<WanPath>>) = wans.into_iter().unzip();
+    let mut seen = Evidence {
         offline: ask.offline,
         private: !ask.targets.is_empty(),
         setup,
@@ -119,7 +121,7 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
         own,
         others,
         resolvers: Vec::new(),
-        direct: Reply::NotAsked,
+        direct: TestReply::NotAsked,
         direct_lie: None,
         portals: Vec::new(),
         externals: Vec::new(),
@@ -129,7 +131,7 @@ pub(super) fn run(ask: &Ask, mut signals: Signals) -> u8 {
     };
     let screen = Screen::new(ask.json);
     if !ask.offline {
-        let mut probes = Probes::new(pinger.ok());
+        let mut probes = RunningTests::new(pinger.ok());
         begin(&mut probes, &mut seen, &ways, &mut requests, &picture);
         if !watch(&mut probes, &mut seen, began + LIMIT, &mut signals, screen, &mut requests, &picture) {
             return 128 + 2;
@@ -153,8 +155,8 @@ fn cannot(why: &str) -> u8 {
 }
 
 /// The configuration that is meant, and its instance's name. Without options the only one there is, or main.
-fn setup(selection: &Selection) -> (Setup, Option<(Config, String)>) {
-    let mut setup = Setup::default();
+fn setup(selection: &Selection) -> (ConfigEvidence, Option<(Config, String)>) {
+    let mut setup = ConfigEvidence::default();
     let source = match (&selection.config, &selection.instance) {
         (None, None) => {
             let mut names = files::names("/etc/default");
@@ -171,7 +173,7 @@ fn setup(selection: &Selection) -> (Setup, Option<(Config, String)>) {
                     return (setup, None);
                 }
             };
-            Source::instance(only.strip_prefix("imon-").unwrap_or(&only), None)
+            ConfigSource::instance(only.strip_prefix("imon-").unwrap_or(&only), None)
         }
         _ => match super::source(selection) {
             Ok((source, warning)) => {
@@ -201,14 +203,20 @@ fn setup(selection: &Selection) -> (Setup, Option<(Config, String)>) {
 }
 
 /// Asks everything.
-fn begin(probes: &mut Probes, seen: &mut Seen, ways: &[Option<Road>], requests: &mut Requests, picture: &Picture) {
+fn begin(
+    probes: &mut RunningTests,
+    seen: &mut Evidence,
+    ways: &[Option<WanPath>],
+    requests: &mut Requests,
+    picture: &Picture,
+) {
     // A gateway that has answered a while ago may be dead by now: the kernel finds out meanwhile, where we may ask it to.
     if let Some(IpAddr::V4(gateway)) = seen.main.gateway.as_ref().map(|g| g.address)
         && let Some(link) = picture.links.iter().find(|l| l.name == seen.main.device)
     {
         let _ = requests.verify_neighbour(link.index, gateway);
     }
-    let usable = |way: &Way| way.fault().is_none();
+    let usable = |way: &PathEvidence| way.fault().is_none();
     if usable(&seen.main) {
         probes.ask_way(Which::Main, &mut seen.main);
         let mtu = local::mtu(&seen.main.device).unwrap_or(1500);
@@ -238,8 +246,8 @@ fn begin(probes: &mut Probes, seen: &mut Seen, ways: &[Option<Road>], requests: 
 
 /// Waits until all is known that can change the verdict. `false`: somebody wants the end.
 fn watch(
-    probes: &mut Probes,
-    seen: &mut Seen,
+    probes: &mut RunningTests,
+    seen: &mut Evidence,
     end: Instant,
     signals: &mut Signals,
     mut screen: Screen,
@@ -248,14 +256,15 @@ fn watch(
 ) -> bool {
     loop {
         screen.show(seen);
-        let settled = |way: &Way| way.is_settled();
+        let settled = |way: &PathEvidence| way.is_settled();
         for (place, wan) in seen.wans.iter_mut().enumerate().filter(|(_, wan)| wan.is_lost()) {
-            if wan.instead.iter().all(|other| other.reply == Reply::NotAsked) {
+            if wan.instead.iter().all(|other| other.reply == TestReply::NotAsked) {
                 let targets: Vec<IpAddr> = wan.way.targets.iter().map(|target| target.address).collect();
                 probes.ask_instead(place, &mut wan.instead, &targets);
             }
         }
-        let is_open = |wan: &Wan| !settled(&wan.way) || wan.instead.iter().any(|other| other.reply == Reply::Waiting);
+        let is_open =
+            |wan: &WanEvidence| !settled(&wan.way) || wan.instead.iter().any(|other| other.reply == TestReply::Waiting);
         let all_ways = settled(&seen.main) && !seen.wans.iter().any(is_open) && seen.v6.as_ref().is_none_or(settled);
         let now = clock::monotonic();
         // Nobody waits for pages of an internet that is not there.
@@ -277,28 +286,29 @@ fn watch(
 
 /// Who may not ping learns whether the gateway is there from the kernel, which verifies an old entry 5 s after it was used,
 /// for 3 s (delay_first_probe_time, mcast_solicit in arp(7)).
-fn is_gateway_open(way: &Way) -> bool {
-    let open = |g: &Gateway| g.ping == Reply::NotAsked && g.neighbour == Neighbour::Unknown;
+fn is_gateway_open(way: &PathEvidence) -> bool {
+    let open = |g: &GatewayEvidence| g.ping == TestReply::NotAsked && g.neighbour == NeighbourState::Unknown;
     way.fault() == Some(Stage::Internet) && way.gateway.as_ref().is_some_and(open)
 }
 
-fn note_neighbours(seen: &mut Seen, requests: &mut Requests, picture: &Picture) {
+fn note_neighbours(seen: &mut Evidence, requests: &mut Requests, picture: &Picture) {
     // Those that were asked by their own links have told themselves.
-    let is_asked = |wan: &&mut Wan| wan.way.gateway.as_ref().is_some_and(|g| g.ping != Reply::NotAsked);
-    let mut ways: Vec<&mut Way> = seen.wans.iter_mut().filter(|wan| !is_asked(wan)).map(|w| &mut w.way).collect();
+    let is_asked = |wan: &&mut WanEvidence| wan.way.gateway.as_ref().is_some_and(|g| g.ping != TestReply::NotAsked);
+    let mut ways: Vec<&mut PathEvidence> =
+        seen.wans.iter_mut().filter(|wan| !is_asked(wan)).map(|w| &mut w.way).collect();
     ways.push(&mut seen.main);
     ways.extend(seen.v6.as_mut());
     local::note_neighbours(requests, picture, &mut ways);
 }
 
 /// What is known only at the end.
-fn conclude(seen: &mut Seen, requests: &mut Requests, picture: &Picture) {
+fn conclude(seen: &mut Evidence, requests: &mut Requests, picture: &Picture) {
     note_neighbours(seen, requests, picture);
     let file = seen.setup.file.as_deref().unwrap_or_default();
     let mistakes: Vec<String> = seen.wans.iter().filter_map(|wan| wan.mistake(&seen.main, file)).collect();
     seen.setup.errors.extend(mistakes);
     let conf = files::read_start("/etc/resolv.conf", 1 << 16).unwrap_or_default();
-    let lost = |way: &Way| way.fault().is_some();
+    let lost = |way: &PathEvidence| way.fault().is_some();
     let dead: Vec<(String, String)> =
         seen.wans.iter().filter(|w| lost(&w.way)).map(|w| (w.way.device.clone(), w.label.clone())).collect();
     for resolver in seen.resolvers.iter_mut().filter(|r| r.reply.is_bad()) {
@@ -337,7 +347,7 @@ impl Screen {
     }
 
     /// Shows what is known by now, in place of what was.
-    fn show(&mut self, seen: &Seen) {
+    fn show(&mut self, seen: &Evidence) {
         if !self.live {
             return;
         }

@@ -6,24 +6,26 @@ use std::time::Duration;
 
 use crate::addr::family::Family;
 use crate::base::time::Instant;
-use crate::diagnose::names::{Answers, KNOWN, NEAR, OTHER, Said};
-use crate::diagnose::{External, Instead, Mtu, Neighbour, Portal, Reply, Resolver, Seen, Way};
+use crate::diagnose::names::{Answers, KNOWN, NEAR, NameReply, OTHER};
+use crate::diagnose::{
+    Evidence, External, Instead, Mtu, NeighbourState, PathEvidence, Portal, ResolverEvidence, TestReply,
+};
 use crate::dns::plausible;
-use crate::dns::resolver::Server;
+use crate::dns::resolver::NameServer;
 use crate::kernel::path::Bound;
 use crate::monitor::ddns::source::Source;
-use crate::routing::Road;
-use crate::sys::packet::{Came, Lane};
+use crate::routing::WanPath;
+use crate::sys::packet::{Came, PacketSocket};
 use crate::sys::ping::{Pinger, Sized, SizedHeard};
 use crate::sys::poll::Poll;
 use crate::sys::web_worker;
 use crate::sys::worker::Worker;
 use crate::sys::{clock, error_text, net, tcp, udp};
-use crate::web::{GRACE, Job, LOOKUP_LIMIT, Report, Said as Reported, Task};
+use crate::web::{GRACE, LOOKUP_LIMIT, Task, TaskJob, TaskReport, TaskResult};
 use crate::wire::dns;
-use crate::wire::dns::{Class, Kind, MAX_MESSAGE, Name, Question, Reject};
+use crate::wire::dns::{Class, DnsQuestion, MAX_MESSAGE, Name, RecordType, Reject};
 use crate::wire::frame::{Answered, Knock};
-use crate::wire::icmp::{Heard, Token};
+use crate::wire::icmp::{Received, Token};
 
 /// A ping is sent up to so often,
 const PINGS: u16 = 4;
@@ -70,32 +72,32 @@ pub(super) enum Which {
 
 /// What a question is about.
 #[derive(Clone, Copy)]
-enum About {
+enum TestSubject {
     Gateway(Which),
     Ping(Which, usize),
     Tcp(Which, usize),
     /// Whether another gateway of this network leads on.
     Instead(usize, usize),
     /// A server, and which of the questions to it; the number after the last server is 1.1.1.1.
-    Name(usize, Asked),
+    Name(usize, PendingTest),
     Portal(usize),
     External(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum PendingTest {
     Known,
     Other,
     Invalid,
     Near,
 }
 
-enum Means {
+enum TestMeans {
     Ping {
         to: IpAddr,
         sent: u16,
     },
-    Tcp(tcp::Opening),
+    Tcp(tcp::TcpOpening),
     /// By the lane of a network, through one of its gateways.
     LanePing {
         wan: usize,
@@ -110,15 +112,15 @@ enum Means {
     },
     Dns {
         to: SocketAddr,
-        question: Box<Question>,
-        sockets: Vec<(udp::Question, u16)>,
+        question: Box<DnsQuestion>,
+        sockets: Vec<(udp::UdpExchange, u16)>,
     },
     Web(Worker),
 }
 
 struct Open {
-    about: About,
-    means: Means,
+    about: TestSubject,
+    means: TestMeans,
     began: Instant,
     until: Instant,
     again: Option<Instant>,
@@ -126,7 +128,7 @@ struct Open {
 
 /// What is waited for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Waited {
+enum ProbeSource {
     /// The caller's descriptor.
     Other,
     /// Pings of any size, and lanes.
@@ -136,17 +138,17 @@ enum Waited {
 }
 
 /// A lane whose gateways are looked for.
-struct Asking {
-    lane: Lane,
+struct GatewaySearch {
+    lane: PacketSocket,
     again: Instant,
     sent: u16,
 }
 
 /// All that is under way.
-pub(super) struct Probes {
+pub(super) struct RunningTests {
     pinger: Option<Pinger>,
     /// Of each network that has one.
-    lanes: Vec<(usize, Asking)>,
+    lanes: Vec<(usize, GatewaySearch)>,
     sized: Option<Sized>,
     open: Vec<Option<Open>>,
     names: Vec<Answers>,
@@ -154,10 +156,10 @@ pub(super) struct Probes {
     sized_again: Option<Instant>,
     /// Smaller packets are being tried since.
     ladder: Option<Instant>,
-    poll: Poll<Waited>,
+    poll: Poll<ProbeSource>,
 }
 
-impl Probes {
+impl RunningTests {
     pub(super) fn new(pinger: Option<Pinger>) -> Self {
         let sized = pinger.as_ref().and_then(|_| Sized::open().ok());
         let began = clock::monotonic();
@@ -165,32 +167,32 @@ impl Probes {
         Self { pinger, lanes: Vec::new(), sized, open, names, began, sized_again: None, ladder: None, poll }
     }
 
-    /// From now on the questions of this network leave by it; see [`Lane::open`].
+    /// From now on the questions of this network leave by it; see [`PacketSocket::open`].
     ///
     /// # Errors
-    /// As [`Lane::open`].
-    pub(super) fn set_lane(&mut self, wan: usize, road: &Road, alone: bool) -> std::io::Result<()> {
-        let mut lane = Lane::open(road.index, road.address, alone)?;
+    /// As [`PacketSocket::open`].
+    pub(super) fn set_lane(&mut self, wan: usize, road: &WanPath, alone: bool) -> std::io::Result<()> {
+        let mut lane = PacketSocket::open(road.index, road.address, alone)?;
         lane.add_gateway(road.gateway.or(road.peer));
-        self.lanes.push((wan, Asking { lane, again: clock::monotonic(), sent: 0 }));
+        self.lanes.push((wan, GatewaySearch { lane, again: clock::monotonic(), sent: 0 }));
         Ok(())
     }
 
-    fn lane(&mut self, wan: usize) -> Option<&mut Asking> {
+    fn lane(&mut self, wan: usize) -> Option<&mut GatewaySearch> {
         self.lanes.iter_mut().find(|(of, _)| *of == wan).map(|(_, asking)| asking)
     }
 
     /// Asks along a way: its gateway, and the hosts beyond.
-    pub(super) fn ask_way(&mut self, which: Which, way: &mut Way) {
+    pub(super) fn ask_way(&mut self, which: Which, way: &mut PathEvidence) {
         if let Some(gateway) = &mut way.gateway {
             // A link-local address needs its zone; what the kernel thinks of it tells enough.
             let near = matches!(scope::scope(gateway.address), scope::Scope::LinkLocal);
             gateway.ping =
-                if near { Reply::NotAsked } else { self.ping(About::Gateway(which), which, gateway.address) };
+                if near { TestReply::NotAsked } else { self.ping(TestSubject::Gateway(which), which, gateway.address) };
         }
         for (place, target) in way.targets.iter_mut().enumerate() {
-            target.ping = self.ping(About::Ping(which, place), which, target.address);
-            target.tcp = self.tcp(About::Tcp(which, place), which, SocketAddr::new(target.address, PORT));
+            target.ping = self.ping(TestSubject::Ping(which, place), which, target.address);
+            target.tcp = self.tcp(TestSubject::Tcp(which, place), which, SocketAddr::new(target.address, PORT));
         }
     }
 
@@ -202,46 +204,48 @@ impl Probes {
             (asking.again, asking.sent) = (clock::monotonic(), 0);
             for to in targets {
                 let IpAddr::V4(to) = *to else { continue };
-                let means = Means::LanePing { wan, gateway, to, sent: 0 };
-                other.reply = self.push(About::Instead(wan, place), means, PING_LIMIT, Some(Duration::ZERO));
+                let means = TestMeans::LanePing { wan, gateway, to, sent: 0 };
+                other.reply = self.push(TestSubject::Instead(wan, place), means, PING_LIMIT, Some(Duration::ZERO));
             }
         }
     }
 
-    fn push(&mut self, about: About, means: Means, limit: Duration, gap: Option<Duration>) -> Reply {
+    fn push(&mut self, about: TestSubject, means: TestMeans, limit: Duration, gap: Option<Duration>) -> TestReply {
         let began = clock::monotonic();
         let again = gap.map(|gap| began + gap);
         self.open.push(Some(Open { about, means, began, until: began + limit, again }));
-        Reply::Waiting
+        TestReply::Waiting
     }
 
-    fn ping(&mut self, about: About, which: Which, to: IpAddr) -> Reply {
+    fn ping(&mut self, about: TestSubject, which: Which, to: IpAddr) -> TestReply {
         let means = match (which, to) {
-            (Which::Wan(wan), IpAddr::V4(to)) => Means::LanePing { wan, gateway: 0, to, sent: 0 },
-            _ if self.pinger.is_none() => return Reply::NotAsked,
-            _ => Means::Ping { to, sent: 0 },
+            (Which::Wan(wan), IpAddr::V4(to)) => TestMeans::LanePing { wan, gateway: 0, to, sent: 0 },
+            _ if self.pinger.is_none() => return TestReply::NotAsked,
+            _ => TestMeans::Ping { to, sent: 0 },
         };
         self.push(about, means, PING_LIMIT, Some(Duration::ZERO))
     }
 
-    fn tcp(&mut self, about: About, which: Which, to: SocketAddr) -> Reply {
+    fn tcp(&mut self, about: TestSubject, which: Which, to: SocketAddr) -> TestReply {
         let now = clock::monotonic();
         match (which, to) {
             (Which::Wan(wan), SocketAddr::V4(to)) => {
-                let Some(knock) = self.lane(wan).map(|asking| asking.lane.knock(to)) else { return Reply::NotAsked };
-                self.push(about, Means::Knock { wan, knock, sent: 0 }, TCP_LIMIT, Some(Duration::ZERO))
+                let Some(knock) = self.lane(wan).map(|asking| asking.lane.knock(to)) else {
+                    return TestReply::NotAsked;
+                };
+                self.push(about, TestMeans::Knock { wan, knock, sent: 0 }, TCP_LIMIT, Some(Duration::ZERO))
             }
-            _ => match tcp::Opening::begin(None, to) {
-                Ok(opening) => self.push(about, Means::Tcp(opening), TCP_LIMIT, None),
+            _ => match tcp::TcpOpening::begin(None, to) {
+                Ok(opening) => self.push(about, TestMeans::Tcp(opening), TCP_LIMIT, None),
                 Err(e) => {
-                    Reply::Failed(format!("port {PORT}: {}", error_text(&e)).into(), clock::monotonic().since(now))
+                    TestReply::Failed(format!("port {PORT}: {}", error_text(&e)).into(), clock::monotonic().since(now))
                 }
             },
         }
     }
 
     /// Asks the name servers, and 1.1.1.1; with `private` none that is public.
-    pub(super) fn ask_names(&mut self, servers: &[Server], private: bool, seen: &mut Seen) {
+    pub(super) fn ask_names(&mut self, servers: &[NameServer], private: bool, seen: &mut Evidence) {
         let direct = [SocketAddr::from(([1, 1, 1, 1], 53))];
         let to = servers.iter().map(|s| net::server_address(s.address, s.zone.as_deref(), 53));
         let to = to.chain(direct.into_iter().filter(|_| !private));
@@ -251,55 +255,55 @@ impl Probes {
             if crate::diagnose::judge::is_off_limits(private, to.ip()) {
                 continue;
             }
-            let all = [(Asked::Known, KNOWN), (Asked::Other, OTHER), (Asked::Invalid, &invalid)];
-            let near = [(Asked::Near, NEAR)];
+            let all = [(PendingTest::Known, KNOWN), (PendingTest::Other, OTHER), (PendingTest::Invalid, &invalid)];
+            let near = [(PendingTest::Near, NEAR)];
             for (asked, name) in if private { near.iter() } else { all.iter() } {
                 let Ok(name) = Name::parse(name) else { continue };
-                let question = Box::new(Question { name, kind: Kind::A, class: Class::In });
-                let means = Means::Dns { to, question, sockets: Vec::new() };
-                let limit = if *asked == Asked::Invalid { INVALID_LIMIT } else { DNS_LIMIT };
-                self.push(About::Name(at, *asked), means, limit, Some(Duration::ZERO));
-                self.name(at, *asked, Said::Waiting);
+                let question = Box::new(DnsQuestion { name, kind: RecordType::A, class: Class::In });
+                let means = TestMeans::Dns { to, question, sockets: Vec::new() };
+                let limit = if *asked == PendingTest::Invalid { INVALID_LIMIT } else { DNS_LIMIT };
+                self.push(TestSubject::Name(at, *asked), means, limit, Some(Duration::ZERO));
+                self.name(at, *asked, NameReply::Waiting);
             }
         }
-        let empty = |s: &Server| {
+        let empty = |s: &NameServer| {
             let is_asked = !crate::diagnose::judge::is_off_limits(private, s.address);
-            let reply = if is_asked { Reply::Waiting } else { Reply::NotAsked };
-            Resolver { server: s.to_string(), reply, lie: None, lost_with: None }
+            let reply = if is_asked { TestReply::Waiting } else { TestReply::NotAsked };
+            ResolverEvidence { server: s.to_string(), reply, lie: None, lost_with: None }
         };
         seen.resolvers = servers.iter().map(empty).collect();
     }
 
-    fn name(&mut self, server: usize, asked: Asked, said: Said) {
+    fn name(&mut self, server: usize, asked: PendingTest, said: NameReply) {
         let Some(answers) = self.names.get_mut(server) else { return };
         *match asked {
-            Asked::Known => &mut answers.known,
-            Asked::Other => &mut answers.other,
-            Asked::Invalid => &mut answers.invalid,
-            Asked::Near => &mut answers.near,
+            PendingTest::Known => &mut answers.known,
+            PendingTest::Other => &mut answers.other,
+            PendingTest::Invalid => &mut answers.invalid,
+            PendingTest::Near => &mut answers.near,
         } = said;
     }
 
     /// Asks for pages that are empty, and for the external address.
-    pub(super) fn ask_web(&mut self, pages: &[&str], sources: &[&str], seen: &mut Seen) {
+    pub(super) fn ask_web(&mut self, pages: &[&str], sources: &[&str], seen: &mut Evidence) {
         for (at, page) in pages.iter().enumerate() {
-            let reply = self.web(About::Portal(at), Job::Page((*page).to_owned()));
+            let reply = self.web(TestSubject::Portal(at), TaskJob::Page((*page).to_owned()));
             seen.portals.push(Portal { url: (*page).to_owned(), reply, instead: None });
         }
         for (at, text) in sources.iter().enumerate() {
             let reply = match Source::parse(text) {
-                Ok(source) => self.web(About::External(at), Job::Lookup(source)),
-                Err(_) => Reply::NotAsked,
+                Ok(source) => self.web(TestSubject::External(at), TaskJob::Lookup(source)),
+                Err(_) => TestReply::NotAsked,
             };
             seen.externals.push(External { source: (*text).to_owned(), reply, address: None, local: None });
         }
     }
 
-    fn web(&mut self, about: About, job: Job) -> Reply {
+    fn web(&mut self, about: TestSubject, job: TaskJob) -> TestReply {
         let task = Task { job, family: Family::V4, bound: Bound::default(), roots: None };
         match web_worker::start(&task) {
-            Ok(worker) => self.push(about, Means::Web(worker), LOOKUP_LIMIT + GRACE, None),
-            Err(why) => Reply::Failed(why.into(), Duration::ZERO),
+            Ok(worker) => self.push(about, TestMeans::Web(worker), LOOKUP_LIMIT + GRACE, None),
+            Err(why) => TestReply::Failed(why.into(), Duration::ZERO),
         }
     }
 
@@ -311,7 +315,7 @@ impl Probes {
 
     /// Does what is due, and waits for answers, at most until `end`. Returns whether a signal or the like wants the end:
     /// the descriptor `other` is ready.
-    pub(super) fn turn(&mut self, seen: &mut Seen, end: Instant, other: i32) -> bool {
+    pub(super) fn turn(&mut self, seen: &mut Evidence, end: Instant, other: i32) -> bool {
         let now = clock::monotonic();
         self.look_for_gateways(now);
         self.send(seen, now);
@@ -321,18 +325,18 @@ impl Probes {
             return false;
         }
         self.poll.clear();
-        self.poll.add(Waited::Other, other);
+        self.poll.add(ProbeSource::Other, other);
         let mut next = end;
         for (at, open) in self.open.iter().enumerate() {
             let Some(open) = open else { continue };
             next = next.min(open.until).min(open.again.unwrap_or(open.until));
             match &open.means {
-                Means::Ping { .. } | Means::LanePing { .. } | Means::Knock { .. } => {}
-                Means::Tcp(opening) => self.poll.add_write(Waited::Open(at, 0), opening.fd()),
-                Means::Web(worker) => self.poll.add(Waited::Open(at, 0), worker.fd()),
-                Means::Dns { sockets, .. } => {
+                TestMeans::Ping { .. } | TestMeans::LanePing { .. } | TestMeans::Knock { .. } => {}
+                TestMeans::Tcp(opening) => self.poll.add_write(ProbeSource::Open(at, 0), opening.fd()),
+                TestMeans::Web(worker) => self.poll.add(ProbeSource::Open(at, 0), worker.fd()),
+                TestMeans::Dns { sockets, .. } => {
                     for (n, (socket, _)) in sockets.iter().enumerate() {
-                        self.poll.add(Waited::Open(at, n), socket.fd());
+                        self.poll.add(ProbeSource::Open(at, n), socket.fd());
                     }
                 }
             }
@@ -343,11 +347,11 @@ impl Probes {
         let pings = self.pinger.iter().flat_map(Pinger::fds);
         let lanes = self.lanes.iter().flat_map(|(_, asking)| asking.lane.fds());
         for fd in pings.chain(self.sized.iter().map(Sized::fd)).chain(lanes) {
-            self.poll.add(Waited::Pings, fd);
+            self.poll.add(ProbeSource::Pings, fd);
         }
         let broken = self.poll.wait(clock::poll_timeout(clock::monotonic(), Some(next))).is_err();
         self.hear(seen);
-        broken || self.poll.ready(Waited::Other)
+        broken || self.poll.ready(ProbeSource::Other)
     }
 
     fn look_for_gateways(&mut self, now: Instant) {
@@ -360,7 +364,7 @@ impl Probes {
         }
     }
 
-    fn send(&mut self, seen: &mut Seen, now: Instant) {
+    fn send(&mut self, seen: &mut Evidence, now: Instant) {
         let lanes = &self.lanes;
         let lane = |wan: usize| lanes.iter().find(|(of, _)| *of == wan).map(|(_, asking)| &asking.lane);
         for (at, slot) in self.open.iter_mut().enumerate() {
@@ -368,44 +372,44 @@ impl Probes {
                 continue;
             };
             let failed = match &mut open.means {
-                Means::LanePing { wan, gateway, .. } if !lane(*wan).is_some_and(|l| l.is_there(*gateway)) => {
+                TestMeans::LanePing { wan, gateway, .. } if !lane(*wan).is_some_and(|l| l.is_there(*gateway)) => {
                     open.again = Some(now + ARP_LOOK);
                     None
                 }
-                Means::Knock { wan, .. } if !lane(*wan).is_some_and(|l| l.is_there(0)) => {
+                TestMeans::Knock { wan, .. } if !lane(*wan).is_some_and(|l| l.is_there(0)) => {
                     open.again = Some(now + ARP_LOOK);
                     None
                 }
-                Means::Ping { to, sent } => {
+                TestMeans::Ping { to, sent } => {
                     let token = token(at, *sent, now);
                     let result = self.pinger.as_mut().map_or(Ok(()), |pinger| pinger.send(None, *to, &token));
                     *sent += 1;
                     open.again = Some(now + PING_GAP).filter(|_| *sent < PINGS);
                     result.err()
                 }
-                Means::LanePing { wan, gateway, to, sent } => {
+                TestMeans::LanePing { wan, gateway, to, sent } => {
                     let token = token(at, *sent, now);
                     let result = lane(*wan).map_or(Ok(()), |lane| lane.ping(*gateway, *to, &token));
                     *sent += 1;
                     open.again = Some(now + PING_GAP).filter(|_| *sent < PINGS);
                     result.err()
                 }
-                Means::Knock { wan, knock, sent } => {
+                TestMeans::Knock { wan, knock, sent } => {
                     let result = lane(*wan).map_or(Ok(()), |lane| lane.send(0, &knock.request()));
                     *sent += 1;
                     open.again = Some(now + TCP_GAP * u32::from(*sent)).filter(|_| *sent < 3);
                     result.err()
                 }
-                Means::Dns { to, question, sockets } => {
+                TestMeans::Dns { to, question, sockets } => {
                     let id = (net::random() & 0xffff) as u16;
                     let mut packet = Vec::new();
                     // What is near is to answer by itself, and to ask nobody in the internet.
                     match open.about {
-                        About::Name(_, Asked::Near) => dns::query_of_its_own(id, question, &mut packet),
+                        TestSubject::Name(_, PendingTest::Near) => dns::query_of_its_own(id, question, &mut packet),
                         _ => dns::query(id, question, &mut packet),
                     }
                     open.again = Some(now + DNS_GAP).filter(|_| sockets.len() < 2);
-                    match udp::Question::send(None, *to, &packet) {
+                    match udp::UdpExchange::send(None, *to, &packet) {
                         Ok(socket) => {
                             sockets.push((socket, id));
                             None
@@ -413,24 +417,24 @@ impl Probes {
                         Err(e) => Some(e),
                     }
                 }
-                Means::Tcp(_) | Means::Web(_) => None,
+                TestMeans::Tcp(_) | TestMeans::Web(_) => None,
             };
             if let Some(e) = failed
                 && let Some(open) = slot.take()
             {
-                put(seen, &mut self.names, open.about, Outcome::Failed(error_text(&e)), now.since(open.began));
+                put(seen, &mut self.names, open.about, QueryOutcome::Failed(error_text(&e)), now.since(open.began));
             }
         }
     }
 
     /// Gives up what is waited for too long; whether there was anything.
-    fn expire(&mut self, seen: &mut Seen, now: Instant) -> bool {
+    fn expire(&mut self, seen: &mut Evidence, now: Instant) -> bool {
         let mut any = false;
         for slot in &mut self.open {
             if let Some(open) = slot.take_if(|open| open.until <= now) {
-                let is_tcp = matches!(open.means, Means::Tcp(_) | Means::Knock { .. });
+                let is_tcp = matches!(open.means, TestMeans::Tcp(_) | TestMeans::Knock { .. });
                 let why = if is_tcp { "port 443: no answer" } else { "no answer" };
-                put(seen, &mut self.names, open.about, Outcome::Failed(why.to_owned()), now.since(open.began));
+                put(seen, &mut self.names, open.about, QueryOutcome::Failed(why.to_owned()), now.since(open.began));
                 any = true;
             }
         }
@@ -438,18 +442,18 @@ impl Probes {
         any
     }
 
-    fn hear(&mut self, seen: &mut Seen) {
+    fn hear(&mut self, seen: &mut Evidence) {
         let now = clock::monotonic();
         let Self { pinger, lanes, open, names, poll, .. } = self;
         if let Some(pinger) = pinger {
             pinger.receive(true, |_, heard, rtt| {
                 let (token, outcome) = match heard {
-                    Heard::Reply(token) => (token, Outcome::Good(rtt)),
-                    Heard::Failed(token, error) => (token, Outcome::Rejected(error.to_string())),
-                    Heard::Hint(..) => return,
+                    Received::Reply(token) => (token, QueryOutcome::Good(rtt)),
+                    Received::Failed(token, error) => (token, QueryOutcome::Rejected(error.to_string())),
+                    Received::Hint(..) => return,
                 };
                 let slot = usize::try_from(token.owner).ok().and_then(|at| open.get_mut(at));
-                let is_ping = |open: &mut Open| matches!(open.means, Means::Ping { .. });
+                let is_ping = |open: &mut Open| matches!(open.means, TestMeans::Ping { .. });
                 if let Some(open) = slot.and_then(|slot| slot.take_if(is_ping)) {
                     put(seen, names, open.about, outcome, now.since(open.began));
                 }
@@ -460,19 +464,19 @@ impl Probes {
         }
         for (at, slot) in open.iter_mut().enumerate() {
             let Some(Open { about, means, began, .. }) = slot else { continue };
-            let ready = |n| poll.ready(Waited::Open(at, n));
+            let ready = |n| poll.ready(ProbeSource::Open(at, n));
             let outcome = match means {
-                Means::Ping { .. } | Means::LanePing { .. } | Means::Knock { .. } => None,
-                Means::Tcp(opening) if ready(0) => Some(match opening.result() {
-                    Ok(()) => Outcome::Good(now.since(*began)),
-                    Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => Outcome::Refused,
-                    Err(e) => Outcome::Failed(format!("port 443: {}", error_text(&e))),
+                TestMeans::Ping { .. } | TestMeans::LanePing { .. } | TestMeans::Knock { .. } => None,
+                TestMeans::Tcp(opening) if ready(0) => Some(match opening.result() {
+                    Ok(()) => QueryOutcome::Good(now.since(*began)),
+                    Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => QueryOutcome::Refused,
+                    Err(e) => QueryOutcome::Failed(format!("port 443: {}", error_text(&e))),
                 }),
-                Means::Web(worker) if ready(0) => {
-                    worker.read().map(|line| Outcome::Web(Report::read(&line).map(|report| report.said)))
+                TestMeans::Web(worker) if ready(0) => {
+                    worker.read().map(|line| QueryOutcome::Web(TaskReport::read(&line).map(|report| report.said)))
                 }
-                Means::Tcp(_) | Means::Web(_) => None,
-                Means::Dns { question, sockets, .. } => answer(sockets, question, ready),
+                TestMeans::Tcp(_) | TestMeans::Web(_) => None,
+                TestMeans::Dns { question, sockets, .. } => answer(sockets, question, ready),
             };
             if let Some(outcome) = outcome {
                 let (about, took) = (*about, now.since(*began));
@@ -485,14 +489,14 @@ impl Probes {
     }
 
     /// From the answers to the servers and gateways.
-    fn sum_up(&mut self, seen: &mut Seen) {
-        for (wan, Asking { lane, .. }) in self.lanes.iter().filter(|(_, asking)| asking.lane.has_neighbours()) {
+    fn sum_up(&mut self, seen: &mut Evidence) {
+        for (wan, GatewaySearch { lane, .. }) in self.lanes.iter().filter(|(_, asking)| asking.lane.has_neighbours()) {
             let gateway = seen.wans.get_mut(*wan).and_then(|wan| wan.way.gateway.as_mut());
             if let Some(gateway) = gateway {
                 gateway.neighbour = match gateway.ping {
-                    _ if lane.is_there(0) => Neighbour::Answers,
-                    Reply::Failed(..) => Neighbour::Silent,
-                    _ => Neighbour::Unknown,
+                    _ if lane.is_there(0) => NeighbourState::Answers,
+                    TestReply::Failed(..) => NeighbourState::Silent,
+                    _ => NeighbourState::Unknown,
                 };
             }
         }
@@ -508,7 +512,7 @@ impl Probes {
     }
 
     /// Whether everything is known.
-    pub(super) fn is_done(&self, seen: &Seen) -> bool {
+    pub(super) fn is_done(&self, seen: &Evidence) -> bool {
         self.open.iter().all(Option::is_none) && !seen.mtu.waiting
     }
 
@@ -516,12 +520,12 @@ impl Probes {
         self.ladder.map_or(self.began + FULL, |since| since + LADDER)
     }
 
-    fn send_sized(&mut self, seen: &mut Seen, now: Instant) {
+    fn send_sized(&mut self, seen: &mut Evidence, now: Instant) {
         let Some(sized) = &mut self.sized else { return };
         if !seen.mtu.waiting || self.sized_again.is_none_or(|again| again > now) {
             return;
         }
-        let pingable = |t: &&crate::diagnose::Target| self.ladder.is_none() || t.ping.is_good();
+        let pingable = |t: &&crate::diagnose::TargetEvidence| self.ladder.is_none() || t.ping.is_good();
         for target in seen.main.targets.iter().filter(pingable) {
             let IpAddr::V4(to) = target.address else { continue };
             let link = u16::try_from(seen.mtu.link).unwrap_or(u16::MAX);
@@ -536,7 +540,7 @@ impl Probes {
         self.sized_again = Some(now + SIZED_GAP);
     }
 
-    fn hear_sized(&mut self, seen: &mut Seen) {
+    fn hear_sized(&mut self, seen: &mut Evidence) {
         let now = clock::monotonic();
         let end = self.sized_end();
         let Some(sized) = &mut self.sized else { return };
@@ -580,29 +584,31 @@ fn place(token: Token) -> Option<usize> {
 /// Takes what came by the lane of a network.
 fn hear_lane(
     wan: usize,
-    lane: &mut Lane,
+    lane: &mut PacketSocket,
     open: &mut [Option<Open>],
     now: Instant,
-    mut put: impl FnMut(About, Outcome, Duration),
+    mut put: impl FnMut(TestSubject, QueryOutcome, Duration),
 ) {
     let knock = |(at, open): (usize, &Option<Open>)| match open.as_ref()?.means {
-        Means::Knock { wan: of, knock, .. } if of == wan => Some((at, knock)),
+        TestMeans::Knock { wan: of, knock, .. } if of == wan => Some((at, knock)),
         _ => None,
     };
     let knocks: Vec<(usize, Knock)> = open.iter().enumerate().filter_map(knock).collect();
     let mut opened = Vec::new();
     lane.receive(&knocks, |came| {
         let (at, outcome) = match came {
-            Came::Echo(Heard::Reply(token)) => (place(token), Outcome::Good(now.since(token.sent))),
-            Came::Echo(Heard::Failed(token, error)) => (place(token), Outcome::Rejected(error.to_string())),
-            Came::Echo(Heard::Hint(..)) => return,
-            Came::Knock(at, Answered::Open) => (Some(at), Outcome::Opened),
-            Came::Knock(at, Answered::Closed) => (Some(at), Outcome::Refused),
-            Came::Knock(at, Answered::Failed(error)) => (Some(at), Outcome::Failed(format!("port {PORT}: {error}"))),
+            Came::Echo(Received::Reply(token)) => (place(token), QueryOutcome::Good(now.since(token.sent))),
+            Came::Echo(Received::Failed(token, error)) => (place(token), QueryOutcome::Rejected(error.to_string())),
+            Came::Echo(Received::Hint(..)) => return,
+            Came::Knock(at, Answered::Open) => (Some(at), QueryOutcome::Opened),
+            Came::Knock(at, Answered::Closed) => (Some(at), QueryOutcome::Refused),
+            Came::Knock(at, Answered::Failed(error)) => {
+                (Some(at), QueryOutcome::Failed(format!("port {PORT}: {error}")))
+            }
         };
-        let is_lane = |open: &mut Open| matches!(open.means, Means::LanePing { .. } | Means::Knock { .. });
+        let is_lane = |open: &mut Open| matches!(open.means, TestMeans::LanePing { .. } | TestMeans::Knock { .. });
         if let Some(open) = at.and_then(|at| open.get_mut(at)).and_then(|slot| slot.take_if(is_lane)) {
-            if let (Means::Knock { knock, .. }, Outcome::Opened) = (&open.means, &outcome) {
+            if let (TestMeans::Knock { knock, .. }, QueryOutcome::Opened) = (&open.means, &outcome) {
                 opened.push(*knock);
             }
             put(open.about, outcome, now.since(open.began));
@@ -614,7 +620,7 @@ fn hear_lane(
 }
 
 /// What came of a question.
-enum Outcome {
+enum QueryOutcome {
     Good(Duration),
     /// A port opens.
     Opened,
@@ -622,11 +628,15 @@ enum Outcome {
     /// Somebody says that it does not go on.
     Rejected(String),
     Failed(String),
-    Answer(dns::Answer),
-    Web(Option<Reported>),
+    Answer(dns::DnsAnswer),
+    Web(Option<TaskResult>),
 }
 
-fn answer(sockets: &mut [(udp::Question, u16)], question: &Question, ready: impl Fn(usize) -> bool) -> Option<Outcome> {
+fn answer(
+    sockets: &mut [(udp::UdpExchange, u16)],
+    question: &DnsQuestion,
+    ready: impl Fn(usize) -> bool,
+) -> Option<QueryOutcome> {
     let mut buffer = [0; MAX_MESSAGE];
     for (n, (socket, id)) in sockets.iter_mut().enumerate() {
         if !ready(n) {
@@ -635,97 +645,97 @@ fn answer(sockets: &mut [(udp::Question, u16)], question: &Question, ready: impl
         match socket.receive(&mut buffer) {
             Ok(None) => {}
             Ok(Some(bytes)) => match dns::response(bytes, *id, question) {
-                Ok(answer) => return Some(Outcome::Answer(answer)),
-                Err(Reject::Malformed(why)) => return Some(Outcome::Failed(format!("broken answer: {why}"))),
+                Ok(answer) => return Some(QueryOutcome::Answer(answer)),
+                Err(Reject::Malformed(why)) => return Some(QueryOutcome::Failed(format!("broken answer: {why}"))),
                 Err(Reject::Mismatch(_)) => {}
             },
-            Err(e) => return Some(Outcome::Failed(error_text(&e))),
+            Err(e) => return Some(QueryOutcome::Failed(error_text(&e))),
         }
     }
     None
 }
 
 /// Puts it where it belongs.
-fn put(seen: &mut Seen, names: &mut [Answers], about: About, outcome: Outcome, took: Duration) {
-    let reply = |outcome: &Outcome| match outcome {
-        Outcome::Good(rtt) => Reply::Got(*rtt),
-        Outcome::Failed(why) | Outcome::Rejected(why) => Reply::Failed(why.as_str().into(), took),
-        Outcome::Refused => Reply::Failed("port 443 is closed, which is an answer".into(), took),
-        Outcome::Opened | Outcome::Answer(_) | Outcome::Web(_) => Reply::Got(took),
+fn put(seen: &mut Evidence, names: &mut [Answers], about: TestSubject, outcome: QueryOutcome, took: Duration) {
+    let reply = |outcome: &QueryOutcome| match outcome {
+        QueryOutcome::Good(rtt) => TestReply::Got(*rtt),
+        QueryOutcome::Failed(why) | QueryOutcome::Rejected(why) => TestReply::Failed(why.as_str().into(), took),
+        QueryOutcome::Refused => TestReply::Failed("port 443 is closed, which is an answer".into(), took),
+        QueryOutcome::Opened | QueryOutcome::Answer(_) | QueryOutcome::Web(_) => TestReply::Got(took),
     };
     match about {
-        About::Gateway(which) => {
+        TestSubject::Gateway(which) => {
             if let Some(gateway) = way(seen, which).and_then(|way| way.gateway.as_mut()) {
                 gateway.ping = reply(&outcome);
             }
         }
-        About::Ping(which, place) | About::Tcp(which, place) => {
+        TestSubject::Ping(which, place) | TestSubject::Tcp(which, place) => {
             if let Some(target) = way(seen, which).and_then(|way| way.targets.get_mut(place)) {
-                let is_ping = matches!(about, About::Ping(..));
-                target.refused |= matches!(outcome, Outcome::Refused);
-                target.rejected |= matches!(outcome, Outcome::Rejected(_));
+                let is_ping = matches!(about, TestSubject::Ping(..));
+                target.refused |= matches!(outcome, QueryOutcome::Refused);
+                target.rejected |= matches!(outcome, QueryOutcome::Rejected(_));
                 *if is_ping { &mut target.ping } else { &mut target.tcp } = reply(&outcome);
             }
         }
-        About::Instead(wan, place) => {
+        TestSubject::Instead(wan, place) => {
             let other = seen.wans.get_mut(wan).and_then(|wan| wan.instead.get_mut(place));
             if let Some(other) = other.filter(|other| !other.reply.is_good()) {
                 other.reply = reply(&outcome);
             }
         }
-        About::Name(server, asked) => {
+        TestSubject::Name(server, asked) => {
             let said = match outcome {
-                Outcome::Answer(answer) => Said::Answer(answer, took),
-                Outcome::Failed(why) => Said::Nothing(why, took),
+                QueryOutcome::Answer(answer) => NameReply::Answer(answer, took),
+                QueryOutcome::Failed(why) => NameReply::Nothing(why, took),
                 _ => return,
             };
             if let Some(answers) = names.get_mut(server) {
                 *match asked {
-                    Asked::Known => &mut answers.known,
-                    Asked::Other => &mut answers.other,
-                    Asked::Invalid => &mut answers.invalid,
-                    Asked::Near => &mut answers.near,
+                    PendingTest::Known => &mut answers.known,
+                    PendingTest::Other => &mut answers.other,
+                    PendingTest::Invalid => &mut answers.invalid,
+                    PendingTest::Near => &mut answers.near,
                 } = said;
             }
         }
-        About::Portal(place) => {
+        TestSubject::Portal(place) => {
             if let Some(portal) = seen.portals.get_mut(place) {
                 // Whatever page: somebody out there has sent it, or whoever stands in the way.
-                let answered = matches!(outcome, Outcome::Web(Some(Reported::Page(Ok(_)))));
+                let answered = matches!(outcome, QueryOutcome::Web(Some(TaskResult::Page(Ok(_)))));
                 let (reply, instead, date) = page(outcome, took);
                 (portal.reply, portal.instead) = (reply, instead);
                 seen.main.page |= portal.reply.is_good() || answered;
                 seen.ahead = seen.ahead.or(date.map(|date| clock::wall().secs - date));
             }
         }
-        About::External(place) => {
+        TestSubject::External(place) => {
             let Some(external) = seen.externals.get_mut(place) else { return };
             match outcome {
-                Outcome::Web(Some(Reported::Lookup(Ok(found)))) => {
-                    external.reply = Reply::Got(took);
+                QueryOutcome::Web(Some(TaskResult::Lookup(Ok(found)))) => {
+                    external.reply = TestReply::Got(took);
                     (external.address, external.local) = (Some(found.address), found.local);
                     seen.main.page |= external.source.starts_with("http");
                 }
-                Outcome::Web(Some(Reported::Lookup(Err(e)))) => external.reply = Reply::Failed(e.why, took),
-                Outcome::Failed(why) => external.reply = Reply::Failed(why.into(), took),
-                _ => external.reply = Reply::Failed("no answer".into(), took),
+                QueryOutcome::Web(Some(TaskResult::Lookup(Err(e)))) => external.reply = TestReply::Failed(e.why, took),
+                QueryOutcome::Failed(why) => external.reply = TestReply::Failed(why.into(), took),
+                _ => external.reply = TestReply::Failed("no answer".into(), took),
             }
         }
     }
 }
 
 /// Whether a page came as it should, what came instead, and the server's time.
-fn page(outcome: Outcome, took: Duration) -> (Reply, Option<String>, Option<i64>) {
+fn page(outcome: QueryOutcome, took: Duration) -> (TestReply, Option<String>, Option<i64>) {
     let page = match outcome {
-        Outcome::Web(Some(Reported::Page(Ok(page)))) => page,
-        Outcome::Web(Some(Reported::Page(Err(why)))) => return (Reply::Failed(why, took), None, None),
-        Outcome::Failed(why) => return (Reply::Failed(why.into(), took), None, None),
-        _ => return (Reply::Failed("no answer".into(), took), None, None),
+        QueryOutcome::Web(Some(TaskResult::Page(Ok(page)))) => page,
+        QueryOutcome::Web(Some(TaskResult::Page(Err(why)))) => return (TestReply::Failed(why, took), None, None),
+        QueryOutcome::Failed(why) => return (TestReply::Failed(why.into(), took), None, None),
+        _ => return (TestReply::Failed("no answer".into(), took), None, None),
     };
-    let failed = |why: &str| Reply::Failed(why.into(), took);
+    let failed = |why: &str| TestReply::Failed(why.into(), took);
     let instead = match (page.status, &page.location) {
-        (204, _) => return (Reply::Got(took), None, page.date),
-        (200, _) if page.empty => return (Reply::Got(took), None, page.date),
+        (204, _) => return (TestReply::Got(took), None, page.date),
+        (200, _) if page.empty => return (TestReply::Got(took), None, page.date),
         (300..400, Some(to)) => format!("one that leads to {to}"),
         (200..400, _) | (511, _) => format!("one with HTTP status {}", page.status),
         (status, _) => return (failed(&format!("HTTP status {status}")), None, page.date),
@@ -734,7 +744,7 @@ fn page(outcome: Outcome, took: Duration) -> (Reply, Option<String>, Option<i64>
     (failed("another page came"), Some(instead), None)
 }
 
-fn way(seen: &mut Seen, which: Which) -> Option<&mut Way> {
+fn way(seen: &mut Evidence, which: Which) -> Option<&mut PathEvidence> {
     match which {
         Which::Main => Some(&mut seen.main),
         Which::Wan(place) => seen.wans.get_mut(place).map(|wan| &mut wan.way),

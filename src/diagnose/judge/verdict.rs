@@ -1,23 +1,23 @@
 //! Which of all that was seen is the verdict, and the sentence that says so.
 
 use crate::diagnose::others::kept_on;
-use crate::diagnose::report::Verdict;
+use crate::diagnose::report::Conclusion;
 use crate::routing::BesideKind;
 
 use super::{in_words, is_misplaced, short, wrong_clock};
-use crate::diagnose::{Link, Reply, Resolver, Seen, Stage, Wan, Way};
+use crate::diagnose::{Evidence, LinkEvidence, PathEvidence, ResolverEvidence, Stage, TestReply, WanEvidence};
 
 /// What helps against a provider's faults.
 const RESTART: &str = "Restart the modem; if that does not help, call them.";
 
 /// What is wrong with a way, and what to do.
-fn sentence(way: &Way, stage: Stage) -> (&'static str, String) {
+fn sentence(way: &PathEvidence, stage: Stage) -> (&'static str, String) {
     let device = &way.device;
     let gateway = way.gateway.as_ref().map(|g| g.address.to_string()).unwrap_or_default();
     match stage {
         Stage::Link => match way.link {
-            Link::Down => ("link-down", format!("{device} is switched off. Switch it on: ip link set {device} up.")),
-            Link::Missing => (
+            LinkEvidence::Down => ("link-down", format!("{device} is switched off. Switch it on: ip link set {device} up.")),
+            LinkEvidence::Missing => (
                 "no-carrier",
                 format!("There is no interface {device}: plug it in, or correct the configuration that names it."),
             ),
@@ -76,7 +76,7 @@ fn sentence(way: &Way, stage: Stage) -> (&'static str, String) {
 
 /// What is wrong with names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Dns {
+pub(super) enum NameFault {
     /// No server is configured.
     None,
     /// None of them works, 1.1.1.1 does (or was not asked).
@@ -87,57 +87,57 @@ pub(super) enum Dns {
     Partly,
 }
 
-pub(super) fn dns_fault(seen: &Seen) -> Option<Dns> {
-    let asked = || seen.resolvers.iter().filter(|r| r.reply != Reply::NotAsked);
+pub(super) fn dns_fault(seen: &Evidence) -> Option<NameFault> {
+    let asked = || seen.resolvers.iter().filter(|r| r.reply != TestReply::NotAsked);
     let dead = asked().filter(|r| r.reply.is_bad() && r.lie.is_none()).count();
     if seen.resolvers.is_empty() {
-        return Some(Dns::None);
+        return Some(NameFault::None);
     }
     match dead {
         0 => None,
-        n if n < asked().count() => Some(Dns::Partly),
-        _ if seen.direct.is_bad() => Some(Dns::Blocked),
-        _ => Some(Dns::Dead),
+        n if n < asked().count() => Some(NameFault::Partly),
+        _ if seen.direct.is_bad() => Some(NameFault::Blocked),
+        _ => Some(NameFault::Dead),
     }
 }
 
 /// The page that stands in the way: one came that should not, and none as it should.
-pub(super) fn portal(seen: &Seen) -> Option<&str> {
+pub(super) fn portal(seen: &Evidence) -> Option<&str> {
     if seen.portals.iter().any(|p| p.reply.is_good()) {
         return None;
     }
     seen.portals.iter().find_map(|p| p.instead.as_deref())
 }
 
-pub(super) fn verdict(seen: &Seen, released: i64) -> Verdict {
+pub(super) fn verdict(seen: &Evidence, released: i64) -> Conclusion {
     let file = seen.setup.file.as_deref().unwrap_or_default();
     let found = network(seen, released);
     // Whoever asked about a configuration that they may not read gets no answer, but for an outage.
     if seen.setup.forbidden && found.exit < 2 {
         let text = format!("You may not read {file}: run this as root (sudo imon check).");
-        return Verdict { id: "not-readable", exit: 3, text };
+        return Conclusion { id: "not-readable", exit: 3, text };
     }
     found
 }
 
 /// All networks are dead: the nearest fault is the one to begin with, if traffic does not take that network already.
-fn all_dead(seen: &Seen, main: Stage) -> Option<Verdict> {
-    let dead: Vec<(&Wan, Stage)> = seen.wans.iter().filter_map(|wan| Some((wan, wan.way.fault()?))).collect();
+fn all_dead(seen: &Evidence, main: Stage) -> Option<Conclusion> {
+    let dead: Vec<(&WanEvidence, Stage)> = seen.wans.iter().filter_map(|wan| Some((wan, wan.way.fault()?))).collect();
     if dead.len() < 2 || dead.len() < seen.wans.len() {
         return None;
     }
-    let is_main = |wan: &Wan| wan.way.device == seen.main.device;
+    let is_main = |wan: &WanEvidence| wan.way.device == seen.main.device;
     let (first, stage) = *dead.iter().min_by_key(|(wan, stage)| (*stage, !is_main(wan)))?;
     let (id, text) = if is_main(first) { sentence(&seen.main, main) } else { sentence(&first.way, stage) };
     let others = dead.iter().filter(|(wan, _)| wan.label != first.label);
     let others: Vec<String> =
         others.map(|(wan, stage)| format!("{}: {}", wan.label, short(&wan.way, *stage))).collect();
     let text = format!("No network works. {}: {text} {}.", first.label, others.join("; "));
-    Some(Verdict { id, exit: 2, text })
+    Some(Conclusion { id, exit: 2, text })
 }
 
-fn network(seen: &Seen, released: i64) -> Verdict {
-    let made = |id, exit, text: String| Verdict { id, exit, text };
+fn network(seen: &Evidence, released: i64) -> Conclusion {
+    let made = |id, exit, text: String| Conclusion { id, exit, text };
     let setup = &seen.setup;
     if let Some(first) = setup.errors.first().filter(|_| !setup.forbidden) {
         let more = match setup.errors.len() {
@@ -166,12 +166,12 @@ fn network(seen: &Seen, released: i64) -> Verdict {
             return made("target-dead", 2, text);
         }
         let (id, mut text) = sentence(main, stage);
-        if seen.v6.as_ref().is_some_and(Way::is_reached) {
+        if seen.v6.as_ref().is_some_and(PathEvidence::is_reached) {
             text += " IPv6 works meanwhile.";
         }
         let other = seen.wans.iter().find(|w| w.way.device != main.device && w.way.is_reached());
         return match other {
-            Some(wan @ Wan { label, .. }) => {
+            Some(wan @ WanEvidence { label, .. }) => {
                 let differs = seen.own.as_ref().and_then(|own| own.of(wan)).filter(|own| own.differs(wan));
                 let elsewhere = seen.others.iter().find(|other| other.kind == BesideKind::Yielded);
                 let why = match (differs, elsewhere) {
@@ -217,13 +217,13 @@ fn network(seen: &Seen, released: i64) -> Verdict {
 }
 
 /// Whether names do not resolve.
-pub(super) fn blames_names(seen: &Seen) -> bool {
-    !seen.offline && matches!(dns_fault(seen), Some(Dns::None | Dns::Dead | Dns::Blocked))
+pub(super) fn blames_names(seen: &Evidence) -> bool {
+    !seen.offline && matches!(dns_fault(seen), Some(NameFault::None | NameFault::Dead | NameFault::Blocked))
 }
 
 /// Portals and name servers: the internet is there, and of no use to people.
-fn names(seen: &Seen) -> Option<Verdict> {
-    let made = |id, exit, text: String| Some(Verdict { id, exit, text });
+fn names(seen: &Evidence) -> Option<Conclusion> {
+    let made = |id, exit, text: String| Some(Conclusion { id, exit, text });
     if let Some(page) = portal(seen) {
         let text = format!(
             "A login page stands between you and the internet (captive portal): {page}. Open any http:// page in a browser \
@@ -231,19 +231,19 @@ fn names(seen: &Seen) -> Option<Verdict> {
         );
         return made("captive-portal", 2, text);
     }
-    let servers = |which: &dyn Fn(&Resolver) -> bool| {
+    let servers = |which: &dyn Fn(&ResolverEvidence) -> bool| {
         let found: Vec<&str> = seen.resolvers.iter().filter(|r| which(r)).map(|r| r.server.as_str()).collect();
         found.join(" and ")
     };
     let dead = servers(&|r| r.reply.is_bad());
     match dns_fault(seen) {
-        Some(Dns::None) => made(
+        Some(NameFault::None) => made(
             "no-resolver",
             2,
             "The internet works, but this system has no name server: put 'nameserver 1.1.1.1' into /etc/resolv.conf."
                 .into(),
         ),
-        Some(Dns::Dead) => {
+        Some(NameFault::Dead) => {
             let lost = seen.resolvers.iter().find_map(|r| r.lost_with.as_ref());
             let text = match lost {
                 Some(wan) => format!(
@@ -257,15 +257,15 @@ fn names(seen: &Seen) -> Option<Verdict> {
             };
             made("resolver-dead", 2, text)
         }
-        Some(Dns::Blocked) => made(
+        Some(NameFault::Blocked) => made(
             "dns-blocked",
             2,
             format!(
                 "The internet answers, but names do not resolve, neither by {dead} nor by 1.1.1.1 ({}): something on the way \
                  {} (port 53). Look at the firewall, then ask your provider.",
-                if let Reply::Failed(why, _) = &seen.direct { why } else { "no answer" },
+                if let TestReply::Failed(why, _) = &seen.direct { why } else { "no answer" },
                 match &seen.direct {
-                    Reply::Failed(why, _) if &**why != "no answer" => "answers DNS in its place, or refuses it",
+                    TestReply::Failed(why, _) if &**why != "no answer" => "answers DNS in its place, or refuses it",
                     _ => "stops DNS",
                 }
             ),
@@ -291,8 +291,8 @@ fn names(seen: &Seen) -> Option<Verdict> {
 }
 
 /// What works, but not well.
-fn degraded(seen: &Seen) -> Option<Verdict> {
-    let made = |id, exit, text: String| Some(Verdict { id, exit, text });
+fn degraded(seen: &Evidence) -> Option<Conclusion> {
+    let made = |id, exit, text: String| Some(Conclusion { id, exit, text });
     let mtu = &seen.mtu;
     if let Some(path) = mtu.path.filter(|path| *path < mtu.link && !mtu.told) {
         let segment = path.saturating_sub(40);
@@ -303,7 +303,8 @@ fn degraded(seen: &Seen) -> Option<Verdict> {
         );
         return made("mtu-black-hole", 1, text);
     }
-    let differs = |wan: &&Wan| seen.own.as_ref().and_then(|own| own.of(wan)).is_some_and(|own| own.differs(wan));
+    let differs =
+        |wan: &&WanEvidence| seen.own.as_ref().and_then(|own| own.of(wan)).is_some_and(|own| own.differs(wan));
     if let Some(wan) = seen.wans.iter().find(differs)
         && let Some(own) = seen.own.as_ref().and_then(|own| own.of(wan))
     {
@@ -347,14 +348,14 @@ fn degraded(seen: &Seen) -> Option<Verdict> {
 }
 
 /// What a person can do about it.
-fn todo(wan: &Wan, stage: Stage) -> String {
+fn todo(wan: &WanEvidence, stage: Stage) -> String {
     if let Some(cure) = &wan.cure {
         return cure.clone();
     }
     let way = &wan.way;
     let what = match stage {
-        Stage::Link if way.link == Link::Down => return format!("ip link set {} up", way.device),
-        Stage::Link if way.link == Link::Missing => "plug it in, or correct the configuration",
+        Stage::Link if way.link == LinkEvidence::Down => return format!("ip link set {} up", way.device),
+        Stage::Link if way.link == LinkEvidence::Missing => "plug it in, or correct the configuration",
         Stage::Link => "check the cable and the modem's power",
         Stage::Address => "restart the modem, then the DHCP client",
         Stage::Route => "set its gateway",
@@ -365,35 +366,35 @@ fn todo(wan: &Wan, stage: Stage) -> String {
     what.to_owned()
 }
 
-fn well(seen: &Seen) -> Verdict {
+fn well(seen: &Evidence) -> Conclusion {
     let device = &seen.main.device;
     let by = if device.is_empty() { String::new() } else { format!(" over {device}") };
     let targets = &seen.main.targets;
-    let asked = targets.iter().any(|t| t.ping != Reply::NotAsked);
+    let asked = targets.iter().any(|t| t.ping != TestReply::NotAsked);
     if asked && targets.iter().all(|t| !t.ping.is_good()) && !seen.private {
         let text = format!(
             "The internet works{by}, but pings are filtered on the way: let imon's monitors look at dns:1.1.1.1 or \
              tcp:1.1.1.1:443 instead."
         );
-        return Verdict { id: "ping-filtered", exit: 0, text };
+        return Conclusion { id: "ping-filtered", exit: 0, text };
     }
-    if !seen.main.is_reached() && !seen.v6.as_ref().is_some_and(Way::is_reached) {
+    if !seen.main.is_reached() && !seen.v6.as_ref().is_some_and(PathEvidence::is_reached) {
         let text = match seen.is_v4() || seen.v6.is_some() {
             true => "Nothing could be tested: there is no permission to ping, and nothing else was to be asked.",
             false => "Nothing could be tested: this system has no way of IPv6 to what was to be asked.",
         };
-        return Verdict { id: "not-tested", exit: 3, text: text.to_owned() };
+        return Conclusion { id: "not-tested", exit: 3, text: text.to_owned() };
     }
     if seen.no_ping.is_some() {
         let text = format!(
             "The internet works{by} as far as could be tested without permission to ping. Run this as root for the rest \
              (sudo imon check)."
         );
-        return Verdict { id: "no-permission", exit: 0, text };
+        return Conclusion { id: "no-permission", exit: 0, text };
     }
     let text = match &seen.private {
         true => format!("All is well: what was asked for is reached{by}."),
         false => format!("All is well: the internet works{by}."),
     };
-    Verdict { id: "well", exit: 0, text }
+    Conclusion { id: "well", exit: 0, text }
 }

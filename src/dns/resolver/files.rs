@@ -14,14 +14,14 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A name server.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Server {
+pub struct NameServer {
     /// Its address; the port is 53.
     pub address: IpAddr,
     /// What stood after the `%` of an IPv6 address: an interface's name or number, up to 15 printable characters.
     pub zone: Option<Rc<str>>,
 }
 
-impl Server {
+impl NameServer {
     fn parse(text: &str) -> Option<Self> {
         let (address, zone) = match text.split_once('%') {
             None => (text, None),
@@ -39,7 +39,7 @@ impl Server {
     }
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for NameServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)?;
         self.zone.as_ref().map_or(Ok(()), |zone| write!(f, "%{zone}"))
@@ -50,7 +50,7 @@ impl fmt::Display for Server {
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Conf {
     /// 1 to 3.
-    pub(super) servers: Vec<Server>,
+    pub(super) servers: Vec<NameServer>,
     /// The file names no server, so it is 127.0.0.1.
     pub(super) assumed: bool,
     /// In lower case, without the dot at the end; at most 6.
@@ -83,7 +83,7 @@ impl Conf {
             let mut values = rest.split_whitespace().take_while(|w| !w.starts_with(['#', ';']));
             match keyword {
                 "nameserver" => {
-                    let server = values.next().and_then(Server::parse);
+                    let server = values.next().and_then(NameServer::parse);
                     conf.servers.extend(server.filter(|s| !conf.servers.contains(s)));
                     conf.servers.truncate(MAX_SERVERS);
                 }
@@ -96,7 +96,7 @@ impl Conf {
         }
         if conf.servers.is_empty() {
             conf.assumed = true;
-            conf.servers.push(Server { address: Ipv4Addr::LOCALHOST.into(), zone: None });
+            conf.servers.push(NameServer { address: Ipv4Addr::LOCALHOST.into(), zone: None });
         }
         conf
     }

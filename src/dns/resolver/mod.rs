@@ -1,5 +1,5 @@
 //! Names kept resolved: a stub resolver as a state machine. It sends nothing and waits for nothing itself; the shell
-//! asks what it wants asked ([`Ask`]) and brings back what came ([`Resolver::answer`]).
+//! asks what it wants asked ([`NameQuery`]) and brings back what came ([`Resolver::answer`]).
 //!
 //! The C library's resolver blocks, and musl's knows nothing but the hosts file and DNS either, so nothing is lost by
 //! having our own. A name that once had an address keeps it: when a lookup fails, the last good address is what a
@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use crate::addr::scope::{Scope, scope};
 use crate::base::time::Instant;
-use crate::wire::dns::{Answer, Class, Kind, Name, NameError, Question, Rcode};
-pub use files::Server;
+use crate::wire::dns::{Class, DnsAnswer, DnsQuestion, Name, NameError, Rcode, RecordType};
+pub use files::NameServer;
 use files::{Conf, hosts};
-pub use problem::{AskError, Failure, Problem};
+pub use problem::{AskError, Failure, NameProblem};
 
 /// Most questions under way at a time. The rest waits, so that a thousand names do not burst at a small router's DNS
 /// server (dnsmasq takes 150 at once).
@@ -51,13 +51,13 @@ pub struct NameId(usize);
 /// from the server's address and port 53 and passes [`crate::wire::dns::response`], and gives the result to
 /// [`Resolver::answer`]. Timeouts are the resolver's.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ask {
+pub struct NameQuery {
     /// Goes back with the answer.
     pub token: u32,
     /// Whom to ask.
-    pub server: Server,
+    pub server: NameServer,
     /// What to ask.
-    pub question: Question,
+    pub question: DnsQuestion,
     /// An answer after this is of no use.
     pub until: Instant,
 }
@@ -89,9 +89,9 @@ struct Watched {
     name: Rc<str>,
     /// Written with a dot at the end: no search list.
     absolute: bool,
-    state: State,
+    state: NameState,
     address: Option<IpAddr>,
-    problem: Option<Problem>,
+    problem: Option<NameProblem>,
     /// Failed lookups in a row.
     failures: u32,
     /// Its address does not answer: it is to be looked up before its time.
@@ -101,7 +101,7 @@ struct Watched {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum NameState {
     /// The place is free.
     Free,
     /// Not yet looked for in the hosts file.
@@ -123,14 +123,14 @@ struct Lookup {
     token: u32,
     deadline: Instant,
     candidate: usize,
-    question: Question,
+    question: DnsQuestion,
     /// Indices of the servers, in the order in which they are asked.
     order: Vec<usize>,
     /// Questions sent so far about this candidate and kind, less one.
     step: usize,
-    failures: Vec<(Server, Failure)>,
+    failures: Vec<(NameServer, Failure)>,
     /// The worst that was said about an earlier candidate.
-    problem: Option<Problem>,
+    problem: Option<NameProblem>,
 }
 
 impl Resolver {
@@ -161,14 +161,14 @@ impl Resolver {
     pub fn watch(&mut self, name: &str) -> NameId {
         let absolute = name.ends_with('.');
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-        let same = |w: &Watched| w.state != State::Free && w.absolute == absolute && *w.name == *name;
+        let same = |w: &Watched| w.state != NameState::Free && w.absolute == absolute && *w.name == *name;
         if let Some(at) = self.names.iter().position(same) {
             return NameId(at);
         }
         let address = itself(&name);
-        let state = if address.is_some() { State::Known } else { State::Unread };
+        let state = if address.is_some() { NameState::Known } else { NameState::Unread };
         let watched = Watched { name: name.into(), absolute, state, address, ..Watched::free() };
-        if let Some((at, place)) = self.names.iter_mut().enumerate().find(|(_, w)| w.state == State::Free) {
+        if let Some((at, place)) = self.names.iter_mut().enumerate().find(|(_, w)| w.state == NameState::Free) {
             *place = watched;
             return NameId(at);
         }
@@ -190,7 +190,7 @@ impl Resolver {
     /// Whether a name waits for [`Resolver::set_files`].
     #[cfg(test)]
     pub(crate) fn needs_files(&self) -> bool {
-        self.names.iter().any(|w| w.state == State::Unread)
+        self.names.iter().any(|w| w.state == NameState::Unread)
     }
 
     /// Takes the text of the hosts file and of resolv.conf (empty for one that cannot be read). To be called after
@@ -212,10 +212,10 @@ impl Resolver {
                 continue;
             }
             match watched.state {
-                State::Unread | State::Known => watched.state = State::Queued,
-                State::Asking if anew => watched.state = State::Queued,
-                State::Due(_) if watched.problem.is_some() && (anew || edited) => {
-                    watched.state = if anew { State::Queued } else { State::Due(Instant::ZERO) };
+                NameState::Unread | NameState::Known => watched.state = NameState::Queued,
+                NameState::Asking if anew => watched.state = NameState::Queued,
+                NameState::Due(_) if watched.problem.is_some() && (anew || edited) => {
+                    watched.state = if anew { NameState::Queued } else { NameState::Due(Instant::ZERO) };
                     watched.failures = 0;
                 }
                 _ => {}
@@ -234,7 +234,7 @@ impl Resolver {
     /// Why the last lookup of a name failed; `None` when it did not. With neither an address nor a problem the first
     /// lookup is not over yet.
     #[must_use]
-    pub fn problem(&self, id: NameId) -> Option<&Problem> {
+    pub fn problem(&self, id: NameId) -> Option<&NameProblem> {
         self.names.get(id.0)?.problem.as_ref()
     }
 
@@ -243,10 +243,10 @@ impl Resolver {
     /// lost probe.
     pub fn refresh(&mut self, id: NameId, now: Instant) {
         let Some(watched) = self.names.get_mut(id.0).filter(|w| w.problem.is_none()) else { return };
-        let State::Due(due) = watched.state else { return };
+        let NameState::Due(due) = watched.state else { return };
         let soonest = watched.started.map_or(now, |started| now.max(started + MIN_GAP));
         if soonest < due {
-            watched.state = State::Due(soonest);
+            watched.state = NameState::Due(soonest);
             watched.hurried = true;
             let soonest = soonest.max(self.gate);
             self.next = Some(self.next.map_or(soonest, |next| next.min(soonest)));
@@ -261,7 +261,7 @@ impl Resolver {
 
     /// Begins the lookups that are due and gives up waiting for servers that take too long. The new questions are added
     /// to `out`. Costs nothing before [`Resolver::poll_at`].
-    pub fn wake(&mut self, now: Instant, out: &mut Vec<Ask>) {
+    pub fn wake(&mut self, now: Instant, out: &mut Vec<NameQuery>) {
         if self.next.is_none_or(|next| next > now) {
             return;
         }
@@ -271,7 +271,7 @@ impl Resolver {
         }
         for (at, watched) in self.names.iter_mut().enumerate() {
             if watched.due().is_some_and(|due| due <= now) && !watched.is_paced() {
-                watched.state = State::Queued;
+                watched.state = NameState::Queued;
                 self.queue.push_back(NameId(at));
             }
         }
@@ -282,7 +282,7 @@ impl Resolver {
             let due = due.filter_map(|(at, w)| Some((w.due()?, at))).filter(|(due, _)| *due <= now);
             let Some((_, at)) = due.min() else { break };
             if let Some(watched) = self.names.get_mut(at) {
-                watched.state = State::Queued;
+                watched.state = NameState::Queued;
             }
             self.queue.push_back(NameId(at));
             self.begin(now, out);
@@ -290,9 +290,9 @@ impl Resolver {
         self.schedule();
     }
 
-    /// Takes what came of the [`Ask`] with this token; a token that is no longer waited for is ignored. What is to be
+    /// Takes what came of the [`NameQuery`] with this token; a token that is no longer waited for is ignored. What is to be
     /// asked next is added to `out`.
-    pub fn answer(&mut self, now: Instant, token: u32, result: Result<Answer, AskError>, out: &mut Vec<Ask>) {
+    pub fn answer(&mut self, now: Instant, token: u32, result: Result<DnsAnswer, AskError>, out: &mut Vec<NameQuery>) {
         let Some(at) = self.asking.iter().position(|l| l.token == token) else { return };
         let lookup = self.asking.swap_remove(at);
         self.hear(now, lookup, result.map_err(Failure::Ask), out);
@@ -326,9 +326,9 @@ impl Resolver {
     fn forget_stale(&mut self) {
         let names = &self.names;
         let is = |id: NameId, state| names.get(id.0).is_some_and(|w| w.state == state);
-        self.asking.retain(|l| is(l.id, State::Asking));
+        self.asking.retain(|l| is(l.id, NameState::Asking));
         self.queue.clear();
-        self.queue.extend((0..names.len()).map(NameId).filter(|id| is(*id, State::Queued)));
+        self.queue.extend((0..names.len()).map(NameId).filter(|id| is(*id, NameState::Queued)));
     }
 
     /// Works out when there is something to do. Not cheap with many names, so only after a change.
@@ -347,11 +347,11 @@ impl Resolver {
     }
 
     /// Begins waiting lookups while there is room.
-    fn begin(&mut self, now: Instant, out: &mut Vec<Ask>) {
+    fn begin(&mut self, now: Instant, out: &mut Vec<NameQuery>) {
         while self.asking.len() < MAX_ASKING {
             let Some(id) = self.queue.pop_front() else { return };
-            let Some(watched) = self.names.get_mut(id.0).filter(|w| w.state == State::Queued) else { continue };
-            watched.state = State::Asking;
+            let Some(watched) = self.names.get_mut(id.0).filter(|w| w.state == NameState::Queued) else { continue };
+            watched.state = NameState::Asking;
             watched.started = Some(now);
             let order = self.order(now);
             self.try_candidate(now, id, 0, order, None, out);
@@ -377,21 +377,21 @@ impl Resolver {
         id: NameId,
         from: usize,
         order: Vec<usize>,
-        mut problem: Option<Problem>,
-        out: &mut Vec<Ask>,
+        mut problem: Option<NameProblem>,
+        out: &mut Vec<NameQuery>,
     ) {
         let Some(watched) = self.names.get(id.0) else { return };
         let mut candidate = from;
         while let Some(name) = watched.candidate(&self.conf, candidate) {
             match name {
                 Ok(name) => {
-                    let question = Question { name, kind: Kind::A, class: Class::In };
+                    let question = DnsQuestion { name, kind: RecordType::A, class: Class::In };
                     let (failures, deadline) = (Vec::new(), now);
                     let lookup =
                         Lookup { id, token: 0, deadline, candidate, question, order, step: 0, failures, problem };
                     return self.ask(now, lookup, out);
                 }
-                Err(why) => problem = Problem::worse(problem, Problem::BadName(why)),
+                Err(why) => problem = NameProblem::worse(problem, NameProblem::BadName(why)),
             }
             candidate += 1;
         }
@@ -401,7 +401,7 @@ impl Resolver {
     }
 
     /// Asks the server whose turn it is.
-    fn ask(&mut self, now: Instant, mut lookup: Lookup, out: &mut Vec<Ask>) {
+    fn ask(&mut self, now: Instant, mut lookup: Lookup, out: &mut Vec<NameQuery>) {
         let Some(server) = lookup.server().and_then(|at| self.conf.servers.get(at)) else { return };
         if self.names.get(lookup.id.0).is_some_and(Watched::is_paced) {
             self.gate = (self.gate.max(now - PACE * (BURST - 1)) + PACE).min(now + DEBT);
@@ -410,25 +410,25 @@ impl Resolver {
         lookup.token = self.token;
         lookup.deadline = now + self.conf.timeout;
         let (token, question, until) = (lookup.token, lookup.question, lookup.deadline);
-        out.push(Ask { token, server: server.clone(), question, until });
+        out.push(NameQuery { token, server: server.clone(), question, until });
         self.asking.push(lookup);
     }
 
     /// Goes on with a lookup after its question was answered, or was not.
-    fn hear(&mut self, now: Instant, mut lookup: Lookup, result: Result<Answer, Failure>, out: &mut Vec<Ask>) {
+    fn hear(&mut self, now: Instant, mut lookup: Lookup, result: Result<DnsAnswer, Failure>, out: &mut Vec<NameQuery>) {
         let Some(at) = lookup.server() else { return };
         let Some(server) = self.conf.servers.get(at).cloned() else { return };
         if let Some(until) = self.avoid.get_mut(at) {
             *until = if result.is_ok() { Instant::ZERO } else { now + AVOID };
         }
         match result.and_then(judge) {
-            Ok(Verdict::Addresses(addresses, ttl)) => {
+            Ok(AnswerMeaning::Addresses(addresses, ttl)) => {
                 if let Some(watched) = self.names.get_mut(lookup.id.0) {
                     watched.resolved(now, &addresses, ttl);
                 }
             }
-            Ok(Verdict::Nothing) if lookup.question.kind == Kind::A => {
-                lookup.question.kind = Kind::Aaaa;
+            Ok(AnswerMeaning::Nothing) if lookup.question.kind == RecordType::A => {
+                lookup.question.kind = RecordType::Aaaa;
                 lookup.failures.clear();
                 // This server works, so it goes first.
                 let first = lookup.step % lookup.order.len().max(1);
@@ -436,10 +436,10 @@ impl Resolver {
                 lookup.step = 0;
                 self.ask(now, lookup, out);
             }
-            Ok(Verdict::Nothing) => self.next_candidate(now, lookup, Problem::NoAddress(server), out),
-            Ok(Verdict::NoSuchName) => self.next_candidate(now, lookup, Problem::NoSuchName(server), out),
-            Ok(Verdict::NotAHost(address)) => {
-                self.next_candidate(now, lookup, Problem::NotAHost(server, address), out);
+            Ok(AnswerMeaning::Nothing) => self.next_candidate(now, lookup, NameProblem::NoAddress(server), out),
+            Ok(AnswerMeaning::NoSuchName) => self.next_candidate(now, lookup, NameProblem::NoSuchName(server), out),
+            Ok(AnswerMeaning::NotAHost(address)) => {
+                self.next_candidate(now, lookup, NameProblem::NotAHost(server, address), out);
             }
             Err(failure) => {
                 lookup.failures.retain(|(s, _)| *s != server);
@@ -452,7 +452,7 @@ impl Resolver {
                 // around, waiting for it again would only take time.
                 let silence = lookup.failures.iter().all(|(_, f)| f.is_silence());
                 let failures = std::mem::take(&mut lookup.failures);
-                let problem = Problem::Servers { failures, assumed: self.conf.assumed };
+                let problem = NameProblem::Servers { failures, assumed: self.conf.assumed };
                 if silence {
                     self.fail(now, lookup.id, problem);
                 } else {
@@ -462,12 +462,12 @@ impl Resolver {
         }
     }
 
-    fn next_candidate(&mut self, now: Instant, lookup: Lookup, problem: Problem, out: &mut Vec<Ask>) {
-        let problem = Problem::worse(lookup.problem, problem);
+    fn next_candidate(&mut self, now: Instant, lookup: Lookup, problem: NameProblem, out: &mut Vec<NameQuery>) {
+        let problem = NameProblem::worse(lookup.problem, problem);
         self.try_candidate(now, lookup.id, lookup.candidate + 1, lookup.order, problem, out);
     }
 
-    fn fail(&mut self, now: Instant, id: NameId, problem: Problem) {
+    fn fail(&mut self, now: Instant, id: NameId, problem: NameProblem) {
         if let Some(watched) = self.names.get_mut(id.0) {
             watched.failed(now, problem);
         }
@@ -475,7 +475,7 @@ impl Resolver {
 }
 
 /// What a readable answer to an address question means.
-enum Verdict {
+enum AnswerMeaning {
     /// At least one, and the lifetime in seconds.
     Addresses(Vec<IpAddr>, u32),
     /// The name exists, but has no address of this family.
@@ -485,30 +485,30 @@ enum Verdict {
     NotAHost(IpAddr),
 }
 
-fn judge(mut answer: Answer) -> Result<Verdict, Failure> {
+fn judge(mut answer: DnsAnswer) -> Result<AnswerMeaning, Failure> {
     match answer.rcode {
         Rcode::NOERROR => {}
-        Rcode::NXDOMAIN => return Ok(Verdict::NoSuchName),
+        Rcode::NXDOMAIN => return Ok(AnswerMeaning::NoSuchName),
         other => return Err(Failure::Verdict(other)),
     }
     let Some(first) = answer.addresses.first().copied() else {
         return match answer {
-            Answer { truncated: true, .. } => Err(Failure::Truncated),
-            Answer { referral: true, .. } => Err(Failure::Referral),
-            _ => Ok(Verdict::Nothing),
+            DnsAnswer { truncated: true, .. } => Err(Failure::Truncated),
+            DnsAnswer { referral: true, .. } => Err(Failure::Referral),
+            _ => Ok(AnswerMeaning::Nothing),
         };
     };
     let nowhere = [Scope::Null, Scope::Loopback, Scope::Multicast];
     answer.addresses.retain(|address| !nowhere.contains(&scope(*address)));
     if answer.addresses.is_empty() {
-        return Ok(Verdict::NotAHost(first));
+        return Ok(AnswerMeaning::NotAHost(first));
     }
-    Ok(Verdict::Addresses(answer.addresses, answer.ttl))
+    Ok(AnswerMeaning::Addresses(answer.addresses, answer.ttl))
 }
 
 /// The name servers of a resolv.conf(5), 1 to 3.
 #[must_use]
-pub fn servers(conf: &str) -> Vec<Server> {
+pub fn servers(conf: &str) -> Vec<NameServer> {
     Conf::parse(conf).servers
 }
 
@@ -547,7 +547,7 @@ impl Watched {
         Self {
             name: "".into(),
             absolute: false,
-            state: State::Free,
+            state: NameState::Free,
             address: None,
             problem: None,
             failures: 0,
@@ -558,7 +558,7 @@ impl Watched {
 
     /// When it is to be looked up next, if that is known.
     fn due(&self) -> Option<Instant> {
-        if let State::Due(due) = self.state { Some(due) } else { None }
+        if let NameState::Due(due) = self.state { Some(due) } else { None }
     }
 
     /// Whether it is looked up at the pace of all that do not work. The first time it is not.
@@ -580,7 +580,7 @@ impl Watched {
     }
 
     fn known(&mut self, address: IpAddr) {
-        self.state = State::Known;
+        self.state = NameState::Known;
         self.address = Some(address);
         self.problem = None;
         self.failures = 0;
@@ -595,17 +595,17 @@ impl Watched {
         self.problem = None;
         (self.failures, self.hurried) = (0, false);
         let lifetime = Duration::from_secs(ttl.into()).clamp(MIN_LIFETIME, MAX_LIFETIME);
-        self.state = State::Due(now + lifetime);
+        self.state = NameState::Due(now + lifetime);
     }
 
     /// Counts the time to the next lookup from the beginning of this one, so that slow servers do not add to it: a name
     /// that resolves again is found within a minute of that.
-    fn failed(&mut self, now: Instant, problem: Problem) {
+    fn failed(&mut self, now: Instant, problem: NameProblem) {
         self.problem = Some(problem);
         self.hurried = false;
         let gap = MIN_GAP.saturating_mul(1 << self.failures.min(6)).min(MAX_GAP);
         self.failures = self.failures.saturating_add(1);
-        self.state = State::Due((self.started.unwrap_or(now) + gap).max(now + MIN_GAP));
+        self.state = NameState::Due((self.started.unwrap_or(now) + gap).max(now + MIN_GAP));
     }
 }
 

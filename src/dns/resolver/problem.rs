@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::Server;
+use super::NameServer;
 use crate::wire::dns::{NameError, Rcode};
 
 /// Why an [`Ask`](super::Ask) got no answer that could be read.
@@ -20,20 +20,20 @@ pub enum AskError {
 
 /// Why a name's last lookup failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Problem {
+pub enum NameProblem {
     /// It cannot be asked for.
     BadName(NameError),
     /// This server says that the name does not exist.
-    NoSuchName(Server),
+    NoSuchName(NameServer),
     /// This server says that the name has no address of either family.
-    NoAddress(Server),
+    NoAddress(NameServer),
     /// This server gave an address that cannot be another host's: null, loopback or multicast. Resolvers that block
     /// names do that, and a probe of it would reach ourselves.
-    NotAHost(Server, IpAddr),
+    NotAHost(NameServer, IpAddr),
     /// No server gave a usable answer.
     Servers {
         /// Each server asked, with its last failure.
-        failures: Vec<(Server, Failure)>,
+        failures: Vec<(NameServer, Failure)>,
         /// `/etc/resolv.conf` names no server, so the local one was asked.
         assumed: bool,
     },
@@ -61,7 +61,7 @@ impl Failure {
     }
 }
 
-impl Problem {
+impl NameProblem {
     /// The one of two candidates' problems to tell: a server's failure before what could be the plain truth, and
     /// anything before "no such name", which is what most candidates of a search list end with.
     pub(super) fn worse(earlier: Option<Self>, later: Self) -> Option<Self> {
@@ -77,7 +77,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for NameProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("name does not resolve: ")?;
         match self {
@@ -98,7 +98,7 @@ impl fmt::Display for Problem {
 }
 
 /// `no answer from 8.8.8.8, 1.1.1.1; server failure (SERVFAIL) from 9.9.9.9`
-fn write_failures(f: &mut fmt::Formatter<'_>, failures: &[(Server, Failure)]) -> fmt::Result {
+fn write_failures(f: &mut fmt::Formatter<'_>, failures: &[(NameServer, Failure)]) -> fmt::Result {
     let mut between = "";
     for (i, (server, failure)) in failures.iter().enumerate() {
         if failures.iter().take(i).any(|(_, earlier)| earlier == failure) {
@@ -132,21 +132,24 @@ impl fmt::Display for Failure {
 mod tests {
     use super::*;
 
-    fn server(address: &str) -> Server {
-        Server { address: address.parse().unwrap(), zone: None }
+    fn server(address: &str) -> NameServer {
+        NameServer { address: address.parse().unwrap(), zone: None }
     }
 
     #[test]
     fn problems_read_well() {
         let google = || server("8.8.8.8");
-        let servers = |failures, assumed| Problem::Servers { failures, assumed };
+        let servers = |failures, assumed| NameProblem::Servers { failures, assumed };
         let unreachable = Failure::Ask(AskError::Unreachable("network is unreachable".into()));
         for (problem, text) in [
-            (Problem::BadName(NameError::EmptyLabel), "it has an empty label (two dots in a row, or one at the start)"),
-            (Problem::NoSuchName(google()), "no such name (NXDOMAIN) from 8.8.8.8"),
-            (Problem::NoAddress(google()), "no address of this name from 8.8.8.8"),
             (
-                Problem::NotAHost(google(), "0.0.0.0".parse().unwrap()),
+                NameProblem::BadName(NameError::EmptyLabel),
+                "it has an empty label (two dots in a row, or one at the start)",
+            ),
+            (NameProblem::NoSuchName(google()), "no such name (NXDOMAIN) from 8.8.8.8"),
+            (NameProblem::NoAddress(google()), "no address of this name from 8.8.8.8"),
+            (
+                NameProblem::NotAHost(google(), "0.0.0.0".parse().unwrap()),
                 "0.0.0.0 from 8.8.8.8, which is no other host's address (a blocked name?)",
             ),
             (
@@ -178,13 +181,13 @@ mod tests {
 
     #[test]
     fn the_most_telling_problem_of_a_search_is_kept() {
-        let no_name = || Problem::NoSuchName(server("8.8.8.8"));
-        let no_address = || Problem::NoAddress(server("8.8.8.8"));
-        let failed = || Problem::Servers { failures: Vec::new(), assumed: false };
-        assert_eq!(Problem::worse(None, no_name()), Some(no_name()));
-        assert_eq!(Problem::worse(Some(no_name()), no_address()), Some(no_address()));
-        assert_eq!(Problem::worse(Some(no_address()), no_name()), Some(no_address()));
-        assert_eq!(Problem::worse(Some(failed()), no_address()), Some(failed()));
-        assert_eq!(Problem::worse(Some(no_name()), failed()), Some(failed()));
+        let no_name = || NameProblem::NoSuchName(server("8.8.8.8"));
+        let no_address = || NameProblem::NoAddress(server("8.8.8.8"));
+        let failed = || NameProblem::Servers { failures: Vec::new(), assumed: false };
+        assert_eq!(NameProblem::worse(None, no_name()), Some(no_name()));
+        assert_eq!(NameProblem::worse(Some(no_name()), no_address()), Some(no_address()));
+        assert_eq!(NameProblem::worse(Some(no_address()), no_name()), Some(no_address()));
+        assert_eq!(NameProblem::worse(Some(failed()), no_address()), Some(failed()));
+        assert_eq!(NameProblem::worse(Some(no_name()), failed()), Some(failed()));
     }
 }

@@ -10,30 +10,30 @@ const MS: Duration = Duration::from_millis(1);
 const TWO: &str = "nameserver 192.0.2.1\nnameserver 192.0.2.2\n";
 
 /// What a server does with a question: nothing, or something after a time.
-type Reply = Option<(Duration, Result<Answer, AskError>)>;
+type Reply = Option<(Duration, Result<DnsAnswer, AskError>)>;
 
-type Server<'a> = Box<dyn FnMut(Instant, &Ask) -> Reply + 'a>;
+type NameServer<'a> = Box<dyn FnMut(Instant, &NameQuery) -> Reply + 'a>;
 
 /// Runs a resolver against a server function, and keeps what was asked and when.
 struct Driver<'a> {
     resolver: Resolver,
     now: Instant,
-    server: Server<'a>,
-    coming: Vec<(Instant, u32, Result<Answer, AskError>)>,
+    server: NameServer<'a>,
+    coming: Vec<(Instant, u32, Result<DnsAnswer, AskError>)>,
     /// `0.000 192.0.2.1 A name`
     asked: Vec<String>,
     outstanding: BTreeSet<u32>,
 }
 
 impl<'a> Driver<'a> {
-    fn new(server: impl FnMut(Instant, &Ask) -> Reply + 'a) -> Self {
+    fn new(server: impl FnMut(Instant, &NameQuery) -> Reply + 'a) -> Self {
         let resolver = Resolver::new(7);
         let (coming, asked, outstanding) = (Vec::new(), Vec::new(), BTreeSet::new());
         Driver { resolver, now: Instant::from_nanos(1 << 40), server: Box::new(server), coming, asked, outstanding }
     }
 
     /// One whose only name is `name`.
-    fn of(name: &str, resolv_conf: &str, server: impl FnMut(Instant, &Ask) -> Reply + 'a) -> (Self, NameId) {
+    fn of(name: &str, resolv_conf: &str, server: impl FnMut(Instant, &NameQuery) -> Reply + 'a) -> (Self, NameId) {
         let mut driver = Self::new(server);
         let id = driver.resolver.watch(name);
         driver.resolver.set_files("", resolv_conf);
@@ -76,12 +76,12 @@ impl<'a> Driver<'a> {
     }
 }
 
-fn answer(rcode: Rcode, addresses: &[&str]) -> Answer {
+fn answer(rcode: Rcode, addresses: &[&str]) -> DnsAnswer {
     let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
-    Answer { rcode, truncated: false, referral: false, addresses, texts: Vec::new(), ttl: 300 }
+    DnsAnswer { rcode, truncated: false, referral: false, addresses, texts: Vec::new(), ttl: 300 }
 }
 
-fn says(answer: Answer) -> Reply {
+fn says(answer: DnsAnswer) -> Reply {
     Some((5 * MS, Ok(answer)))
 }
 
@@ -93,7 +93,7 @@ fn code(rcode: Rcode) -> Reply {
     says(answer(rcode, &[]))
 }
 
-fn is_first(ask: &Ask) -> bool {
+fn is_first(ask: &NameQuery) -> bool {
     ask.server.address.to_string() == "192.0.2.1"
 }
 
@@ -110,7 +110,7 @@ fn a_name_is_resolved_and_kept_for_its_lifetime() {
 #[test]
 fn the_lifetime_is_bounded() {
     for (ttl, expected) in [(0, 30), (29, 30), (31, 31), (86_400, 3600), (u32::MAX, 3600)] {
-        let reply = Answer { ttl, ..answer(Rcode::NOERROR, &["203.0.113.1"]) };
+        let reply = DnsAnswer { ttl, ..answer(Rcode::NOERROR, &["203.0.113.1"]) };
         let (mut w, _) = Driver::of("a.example", TWO, move |_, _| says(reply.clone()));
         w.run(3601 * SEC);
         assert_eq!(w.asked[1], format!("{expected}.005 192.0.2.1 A a.example"), "ttl {ttl}");
@@ -220,8 +220,8 @@ fn the_options_are_heeded() {
 
 #[test]
 fn a_useless_server_is_left_for_the_next_at_once() {
-    let cut = Answer { truncated: true, ..answer(Rcode::NOERROR, &[]) };
-    let referral = Answer { referral: true, ..answer(Rcode::NOERROR, &[]) };
+    let cut = DnsAnswer { truncated: true, ..answer(Rcode::NOERROR, &[]) };
+    let referral = DnsAnswer { referral: true, ..answer(Rcode::NOERROR, &[]) };
     let error = |e| Some((MS, Err(e)));
     for (reply, problem) in [
         (code(Rcode::SERVFAIL), "server failure (SERVFAIL) from 192.0.2.1"),
@@ -267,7 +267,7 @@ fn servfail_and_then_an_answer() {
 
 #[test]
 fn a_truncated_answer_with_an_address_is_used() {
-    let reply = Answer { truncated: true, ..answer(Rcode::NOERROR, &["203.0.113.1"]) };
+    let reply = DnsAnswer { truncated: true, ..answer(Rcode::NOERROR, &["203.0.113.1"]) };
     let (mut w, id) = Driver::of("a.example", TWO, move |_, _| says(reply.clone()));
     w.run(SEC);
     assert_eq!((w.address(id), w.asked.len()), ("203.0.113.1".into(), 1));
@@ -277,7 +277,7 @@ fn a_truncated_answer_with_an_address_is_used() {
 fn without_an_ipv4_address_the_ipv6_one_is_looked_up_at_the_same_server() {
     let (mut w, id) = Driver::of("a.example", TWO, |_, ask| match (is_first(ask), ask.question.kind) {
         (true, _) => code(Rcode::SERVFAIL),
-        (_, Kind::Aaaa) => gives(&["2001:db8::1"]),
+        (_, RecordType::Aaaa) => gives(&["2001:db8::1"]),
         _ => gives(&[]),
     });
     w.run(SEC);
@@ -504,9 +504,9 @@ fn weather(random: &mut Random, serial: u32) -> Reply {
         5 => Ok(answer(Rcode::NXDOMAIN, &[])),
         6 => Ok(answer(Rcode::NOERROR, &[])),
         7 => Ok(answer(Rcode::NOERROR, &["0.0.0.0", "127.0.0.1"])),
-        8 => Ok(Answer { ttl: u32::MAX, ..answer(Rcode::NOERROR, &[&v4]) }),
-        9 => Ok(Answer { ttl: 0, truncated: true, ..answer(Rcode::NOERROR, &[&v6, &v4]) }),
-        10 => Ok(Answer { truncated: true, ..answer(Rcode::NOERROR, &[]) }),
+        8 => Ok(DnsAnswer { ttl: u32::MAX, ..answer(Rcode::NOERROR, &[&v4]) }),
+        9 => Ok(DnsAnswer { ttl: 0, truncated: true, ..answer(Rcode::NOERROR, &[&v6, &v4]) }),
+        10 => Ok(DnsAnswer { truncated: true, ..answer(Rcode::NOERROR, &[]) }),
         11 => Err(AskError::PortClosed),
         12 => Err(AskError::Unreachable("no route".into())),
         _ => Err(AskError::Malformed("rubbish")),
@@ -536,7 +536,7 @@ fn in_any_weather_addresses_come_from_answers_and_a_healed_name_is_found_within_
             serial += 1;
             if healed.get() {
                 accepted.borrow_mut().insert("198.51.100.1".to_owned());
-                let right = ask.question.kind == Kind::A;
+                let right = ask.question.kind == RecordType::A;
                 return if right { gives(&["198.51.100.1"]) } else { gives(&[]) };
             }
             let reply = weather(weather_random, serial);
@@ -585,7 +585,7 @@ fn in_any_weather_addresses_come_from_answers_and_a_healed_name_is_found_within_
 }
 
 /// 1,000 names, a bad check of each every second.
-fn hopeless<'a>(server: impl FnMut(Instant, &Ask) -> Reply + 'a) -> (Driver<'a>, Vec<NameId>) {
+fn hopeless<'a>(server: impl FnMut(Instant, &NameQuery) -> Reply + 'a) -> (Driver<'a>, Vec<NameId>) {
     let mut w = Driver::new(server);
     let ids: Vec<NameId> = (0..1000).map(|n| w.resolver.watch(&format!("n{n}.example"))).collect();
     w.resolver.set_files("", TWO);

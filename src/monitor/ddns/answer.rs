@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::addr::family::Family;
 use crate::addr::scope::{Scope, scope};
-use crate::wire::dns::{Answer, Rcode};
+use crate::wire::dns::{DnsAnswer, Rcode};
 
 /// The longest page that is read, in bytes. An address has at most 45 characters.
 pub const LONGEST: usize = 256;
@@ -92,7 +92,7 @@ pub fn trace(page: &[u8], family: Family) -> Result<IpAddr, Refusal> {
 ///
 /// # Errors
 /// Anything else.
-pub fn record(answer: &Answer, family: Family) -> Result<IpAddr, Refusal> {
+pub fn record(answer: &DnsAnswer, family: Family) -> Result<IpAddr, Refusal> {
     if answer.rcode != Rcode::NOERROR {
         return Err(Refusal::Verdict(answer.rcode));
     }
@@ -264,8 +264,8 @@ mod tests {
         assert!(matches!(read(&TRACE.replace("203.0.113.1", "10.0.0.1")), Err(Refusal::NotPublic(..))));
     }
 
-    fn answer(addresses: &[&str], texts: &[&str]) -> Answer {
-        Answer {
+    fn answer(addresses: &[&str], texts: &[&str]) -> DnsAnswer {
+        DnsAnswer {
             rcode: Rcode::NOERROR,
             truncated: false,
             referral: false,
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(read(&[], &["203.0.113.1", "x"]), Err(Refusal::Records(2)));
         assert_eq!(read(&[], &["203.0.113.1 203.0.113.2"]), Err(Refusal::NotAnAddress));
         assert!(matches!(read(&["192.168.1.1"], &[]), Err(Refusal::NotPublic(..))));
-        let refused = Answer { rcode: Rcode::REFUSED, ..answer(&[], &[]) };
+        let refused = DnsAnswer { rcode: Rcode::REFUSED, ..answer(&[], &[]) };
         assert_eq!(record(&refused, Family::V4), Err(Refusal::Verdict(Rcode::REFUSED)));
     }
 

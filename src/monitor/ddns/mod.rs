@@ -20,8 +20,8 @@ use crate::base::time::{Clock, Instant};
 use crate::event::{Event, Monitor, Severity, What};
 use crate::monitor::ddns::answer::Nat;
 use crate::monitor::ddns::source::Source;
-use crate::monitor::{Effect, Progress, Seen};
-use sinks::{Sink, SinkSetup, Stamp};
+use crate::monitor::{Effect, Observation, Progress};
+use sinks::{SinceStamp, Sink, SinkSetup};
 use state::{Saved, SavedTrack};
 use survey::Survey;
 
@@ -53,7 +53,7 @@ const LOOKUP: Duration = Duration::from_secs(30);
 
 /// What it is made of.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct DdnsSetup {
     /// Who can be asked, in order.
     pub sources: Vec<Source>,
     /// What is kept track of.
@@ -81,7 +81,7 @@ pub struct TrackSetup {
 
 /// Whether a track's lookups have a way out.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Way {
+pub enum LookupPath {
     /// It is not known yet.
     Unknown,
     /// There is none, and why.
@@ -122,7 +122,7 @@ pub struct NotFound {
 /// The monitor.
 #[derive(Debug)]
 pub struct Ddns {
-    setup: Setup,
+    setup: DdnsSetup,
     tracks: Vec<Track>,
     /// When each operator was asked last.
     asked: Vec<(Rc<str>, Instant)>,
@@ -143,7 +143,7 @@ pub struct Track {
     /// The address that is believed,
     pub address: Option<IpAddr>,
     /// since when,
-    pub since: Stamp,
+    pub since: SinceStamp,
     /// and whether that was found since the start.
     pub met: bool,
     /// Why no address can be found.
@@ -151,7 +151,7 @@ pub struct Track {
     /// What stands between.
     pub nat: Option<Nat>,
     /// What each source said.
-    pub views: Vec<View>,
+    pub views: Vec<SourceView>,
     /// Who is to be told.
     pub sinks: Vec<Sink>,
     previous: Option<(IpAddr, Instant)>,
@@ -166,7 +166,7 @@ pub struct Track {
     failed: Vec<usize>,
     rounds: usize,
     turn: usize,
-    way: Way,
+    way: LookupPath,
     triggered: Option<Instant>,
     /// News came while a lookup was under way.
     again: bool,
@@ -186,23 +186,23 @@ pub struct Failing {
 
 /// What a source said last.
 #[derive(Clone, Default, Debug)]
-pub struct View {
+pub struct SourceView {
     /// When, and what: an address, or why there is none.
     pub last: Option<(Instant, Result<IpAddr, Rc<str>>)>,
     /// Not asked until then, and why.
     pub left_out: Option<(Instant, &'static str)>,
 }
 
-impl View {
+impl SourceView {
     fn is_usable(&self, now: Instant) -> bool {
         self.left_out.is_none_or(|(until, _)| until <= now)
     }
 }
 
 impl Ddns {
-    /// Begins. Nothing is asked before [`Seen::Ways`] has told that there is a way.
+    /// Begins. Nothing is asked before [`Observation::Ways`] has told that there is a way.
     #[must_use]
-    pub fn new(setup: Setup) -> Self {
+    pub fn new(setup: DdnsSetup) -> Self {
         let tracks = setup.tracks.iter().map(|track| Track::new(track, setup.sources.len())).collect();
         let random = setup.seed | 1;
         Self { tracks, asked: Vec::new(), serial: 0, random, changed: true, others: Vec::new(), setup }
@@ -246,7 +246,7 @@ impl Ddns {
                 before.views = self.setup.sources.iter().map(view).collect();
                 (before.doing, before.survey, before.turn) = (None, None, 0);
                 before.failed.clear();
-                if matches!(before.way, Way::Ready(_)) {
+                if matches!(before.way, LookupPath::Ready(_)) {
                     (before.urgent, before.due) = (false, Some(clock.now));
                 }
             }
@@ -279,17 +279,17 @@ impl Ddns {
         std::mem::take(&mut self.changed)
     }
 
-    /// When it is to be called with [`Seen::Tick`].
+    /// When it is to be called with [`Observation::Tick`].
     #[must_use]
     pub fn poll_at(&self) -> Option<Instant> {
         self.tracks.iter().filter_map(Track::poll_at).min()
     }
 
     /// Takes an observation, and adds what is to be done to `out`.
-    pub fn on(&mut self, now: Instant, seen: &Seen<'_>, out: &mut Vec<Effect>) {
+    pub fn on(&mut self, now: Instant, seen: &Observation<'_>, out: &mut Vec<Effect>) {
         match seen {
-            Seen::Found(id, result) => self.heard(now, *id, result, out),
-            Seen::Published { key, address, outcome } => {
+            Observation::Found(id, result) => self.heard(now, *id, result, out),
+            Observation::Published { key, address, outcome } => {
                 let refresh = self.setup.refresh;
                 for track in &mut self.tracks {
                     if track.published(now, refresh, key, *address, outcome, out) {
@@ -298,13 +298,13 @@ impl Ddns {
                     }
                 }
             }
-            Seen::Ways(ways) => {
+            Observation::Ways(ways) => {
                 for (track, way) in self.tracks.iter_mut().zip(*ways) {
                     track.take_way(now, way);
                 }
             }
-            Seen::Moved | Seen::Resumed => self.tracks.iter_mut().for_each(|track| track.trigger(now)),
-            Seen::CheckNow => {
+            Observation::Moved | Observation::Resumed => self.tracks.iter_mut().for_each(|track| track.trigger(now)),
+            Observation::CheckNow => {
                 for track in &mut self.tracks {
                     track.triggered = None;
                     track.trigger(now);
@@ -340,16 +340,16 @@ impl Ddns {
         let Self { setup, tracks, asked, serial, random, changed, .. } = self;
         let Some(track) = tracks.get_mut(at) else { return };
         match track.way.clone() {
-            Way::Unknown => {
+            LookupPath::Unknown => {
                 track.due = None;
                 return;
             }
-            Way::None(why) => {
+            LookupPath::None(why) => {
                 track.survey = None;
                 *changed = true;
                 return track.fail(now, why, random, out);
             }
-            Way::Ready(_) => {}
+            LookupPath::Ready(_) => {}
         }
         let usable = |at: usize| track.views.get(at).is_some_and(|view| view.is_usable(now));
         let polite = |source: &Source| {
@@ -529,7 +529,7 @@ impl Ddns {
         if track.address != Some(address) {
             track.previous = track.address.map(|before| (before, now));
             track.address = Some(address);
-            track.since = Stamp::At(now);
+            track.since = SinceStamp::At(now);
             track.sinks.iter_mut().for_each(|sink| sink.renew(now, address));
         }
         if announce {
@@ -588,11 +588,11 @@ impl Track {
             family: setup.family,
             wan: Rc::clone(&setup.wan),
             address: None,
-            since: Stamp::Never,
+            since: SinceStamp::Never,
             met: false,
             failing: None,
             nat: None,
-            views: vec![View::default(); sources],
+            views: vec![SourceView::default(); sources],
             sinks: setup.sinks.iter().map(|sink| Sink::new(sink, setup)).collect(),
             previous: None,
             returning: None,
@@ -604,7 +604,7 @@ impl Track {
             failed: Vec::new(),
             rounds: 0,
             turn: 0,
-            way: Way::Unknown,
+            way: LookupPath::Unknown,
             triggered: None,
             again: false,
             told: None,
@@ -613,7 +613,7 @@ impl Track {
 
     fn restore(&mut self, old: SavedTrack, clock: Clock) {
         self.address = old.address;
-        self.since = Stamp::Wall(old.since);
+        self.since = SinceStamp::Wall(old.since);
         self.nat = old.nat;
         for sink in &mut self.sinks {
             if let Some(known) = old.sinks.iter().find(|known| *known.name == *sink.name) {
@@ -657,7 +657,7 @@ impl Track {
 
     /// Looks soon: something has changed.
     fn trigger(&mut self, now: Instant) {
-        if !matches!(self.way, Way::Ready(_)) {
+        if !matches!(self.way, LookupPath::Ready(_)) {
             return;
         }
         let at = (now + SETTLE).max(self.triggered.map_or(now, |last| last + CALM));
@@ -672,7 +672,7 @@ impl Track {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    fn take_way(&mut self, now: Instant, way: &Way) {
+    fn take_way(&mut self, now: Instant, way: &LookupPath) {
         if self.way == *way {
             return;
         }
@@ -681,7 +681,7 @@ impl Track {
         self.failed.clear();
         self.urgent = true;
         self.way = way.clone();
-        self.due = Some(if matches!(way, Way::None(_)) { now + NO_WAY } else { now });
+        self.due = Some(if matches!(way, LookupPath::None(_)) { now + NO_WAY } else { now });
     }
 
     fn last_problem(&self) -> Rc<str> {

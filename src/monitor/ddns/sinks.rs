@@ -10,7 +10,7 @@ use super::{Track, TrackSetup, note};
 use crate::base::time::{Clock, Instant};
 use crate::event::{Event, Monitor, Severity, What};
 use crate::monitor::Effect;
-use crate::monitor::ddns::update::Outcome;
+use crate::monitor::ddns::update::UpdateOutcome;
 
 /// Minutes from each try to the next. After the last there is none until the address changes.
 const AGAIN: [u64; 5] = [1, 2, 4, 8, 16];
@@ -31,7 +31,7 @@ pub struct SinkSetup {
 
 /// A moment that may be from before the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stamp {
+pub enum SinceStamp {
     /// There was none.
     Never,
     /// Since the start.
@@ -40,7 +40,7 @@ pub enum Stamp {
     Wall(i64),
 }
 
-impl Stamp {
+impl SinceStamp {
     /// In seconds since 1970; 0 for none.
     #[must_use]
     pub fn wall(self, clock: Clock) -> i64 {
@@ -75,7 +75,7 @@ pub struct Sink {
     /// The address that it has,
     pub published: Option<IpAddr>,
     /// since when.
-    pub at: Stamp,
+    pub at: SinceStamp,
     /// Tries so far to tell it the present address.
     pub tries: u32,
     /// Why the last one failed.
@@ -96,7 +96,7 @@ impl Sink {
         Self {
             name: Rc::clone(&setup.name),
             published: None,
-            at: Stamp::Never,
+            at: SinceStamp::Never,
             tries: 0,
             problem: None,
             stopped: None,
@@ -157,7 +157,7 @@ impl Sink {
 
     pub(super) fn restore(&mut self, known: &SavedSink, clock: Clock) {
         self.published = known.published;
-        self.at = Stamp::Wall(known.at);
+        self.at = SinceStamp::Wall(known.at);
         if known.print == self.print {
             self.tries = known.tries;
             self.stopped = known.stopped.as_deref().map(Rc::from);
@@ -244,7 +244,7 @@ impl Track {
         refresh: Option<Duration>,
         key: &str,
         address: IpAddr,
-        outcome: &Outcome,
+        outcome: &UpdateOutcome,
         out: &mut Vec<Effect>,
     ) -> bool {
         let present = self.address;
@@ -255,9 +255,9 @@ impl Track {
         let script = sink.is_script();
         let mut tell = |severity, text: String| out.push(note(severity, text));
         match outcome {
-            Outcome::Done => {
+            UpdateOutcome::Done => {
                 sink.published = Some(address);
-                sink.at = Stamp::At(now);
+                sink.at = SinceStamp::At(now);
                 sink.problem = None;
                 if current {
                     (sink.tries, sink.due, sink.refresh) = (0, None, refresh.map(|every| now + every));
@@ -266,7 +266,7 @@ impl Track {
                     tell(Severity::Notice, format!("Update of {name}: {address} is published"));
                 }
             }
-            Outcome::Stop(why) => {
+            UpdateOutcome::Stop(why) => {
                 sink.problem = Some(Rc::clone(why));
                 sink.stopped = Some(Rc::clone(why));
                 tell(
@@ -274,7 +274,7 @@ impl Track {
                     format!("Update of {name} failed and is not tried again until its configuration changes: {why}"),
                 );
             }
-            Outcome::Wait(wait, why) => {
+            UpdateOutcome::Wait(wait, why) => {
                 if sink.problem.as_ref() != Some(why) {
                     let minutes = wait.as_secs() / 60;
                     tell(Severity::Warning, format!("Update of {name} failed, tried again in {minutes} min: {why}"));
@@ -285,7 +285,7 @@ impl Track {
                     sink.due = Some(now + *wait);
                 }
             }
-            Outcome::Failed(why) => {
+            UpdateOutcome::Failed(why) => {
                 sink.problem = Some(Rc::clone(why));
                 let tries = usize::try_from(sink.tries).unwrap_or(usize::MAX);
                 match tries.checked_sub(1).and_then(|at| AGAIN.get(at)) {

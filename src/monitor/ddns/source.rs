@@ -8,7 +8,7 @@ use ureq::http::Uri;
 
 use crate::addr::family::Family;
 use crate::wire::dns;
-use crate::wire::dns::{Name, Question};
+use crate::wire::dns::{DnsQuestion, Name};
 
 /// Longest URL that is taken, in bytes.
 pub const LONGEST_URL: usize = 1000;
@@ -21,12 +21,12 @@ pub struct Source {
     /// Who runs it: two sources of one operator are one opinion.
     pub operator: Rc<str>,
     /// How it is asked.
-    pub means: Means,
+    pub means: SourceMeans,
 }
 
 /// How a source is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Means {
+pub enum SourceMeans {
     /// A web page.
     Page {
         /// By HTTPS: nobody on the way can change the answer.
@@ -42,7 +42,7 @@ pub enum Means {
 
 /// The kinds of which two must agree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum SourceKind {
     /// Web pages.
     Http,
     /// Name servers.
@@ -101,14 +101,14 @@ impl Service {
     ///
     /// # Errors
     /// None in fact: the names are good ones.
-    pub fn question(self, family: Family) -> Result<Question, dns::NameError> {
+    pub fn question(self, family: Family) -> Result<DnsQuestion, dns::NameError> {
         let (name, kind, class) = match (self, family) {
-            (Self::Cloudflare, _) => ("whoami.cloudflare", dns::Kind::Txt, dns::Class::Ch),
-            (Self::OpenDns, Family::V4) => ("myip.opendns.com", dns::Kind::A, dns::Class::In),
-            (Self::OpenDns, Family::V6) => ("myip.opendns.com", dns::Kind::Aaaa, dns::Class::In),
-            (Self::Google, _) => ("o-o.myaddr.l.google.com", dns::Kind::Txt, dns::Class::In),
+            (Self::Cloudflare, _) => ("whoami.cloudflare", dns::RecordType::Txt, dns::Class::Ch),
+            (Self::OpenDns, Family::V4) => ("myip.opendns.com", dns::RecordType::A, dns::Class::In),
+            (Self::OpenDns, Family::V6) => ("myip.opendns.com", dns::RecordType::Aaaa, dns::Class::In),
+            (Self::Google, _) => ("o-o.myaddr.l.google.com", dns::RecordType::Txt, dns::Class::In),
         };
-        Ok(Question { name: Name::parse(name)?, kind, class })
+        Ok(DnsQuestion { name: Name::parse(name)?, kind, class })
     }
 }
 
@@ -137,13 +137,13 @@ impl Source {
         let text = text.trim();
         let lower = text.to_ascii_lowercase();
         if lower == "interface" {
-            return Ok(Self { text: "interface".into(), operator: "interface".into(), means: Means::Interface });
+            return Ok(Self { text: "interface".into(), operator: "interface".into(), means: SourceMeans::Interface });
         }
         if let Some(word) = lower.strip_prefix("dns:") {
             let service = Service::ALL.into_iter().find(|s| s.word() == word.trim());
             let service = service.ok_or("of name servers dns:cloudflare, dns:opendns and dns:google are known")?;
             let text = format!("dns:{}", service.word()).into();
-            return Ok(Self { text, operator: service.operator().into(), means: Means::Dns(service) });
+            return Ok(Self { text, operator: service.operator().into(), means: SourceMeans::Dns(service) });
         }
         if !lower.contains("://") {
             return Err("a source begins with https:// or http://, or is dns:NAME or interface".to_owned());
@@ -157,23 +157,23 @@ impl Source {
         }
         let host = url.host().unwrap_or_default();
         let trace = url.path().ends_with("/cdn-cgi/trace");
-        Ok(Self { text: text.into(), operator: operator(host).into(), means: Means::Page { secure, trace } })
+        Ok(Self { text: text.into(), operator: operator(host).into(), means: SourceMeans::Page { secure, trace } })
     }
 
     /// Its kind.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> SourceKind {
         match self.means {
-            Means::Page { .. } => Kind::Http,
-            Means::Dns(_) => Kind::Dns,
-            Means::Interface => Kind::Interface,
+            SourceMeans::Page { .. } => SourceKind::Http,
+            SourceMeans::Dns(_) => SourceKind::Dns,
+            SourceMeans::Interface => SourceKind::Interface,
         }
     }
 
     /// Whether nobody on the way can change what it says.
     #[must_use]
     pub fn is_proven(&self) -> bool {
-        matches!(self.means, Means::Page { secure: true, .. } | Means::Interface)
+        matches!(self.means, SourceMeans::Page { secure: true, .. } | SourceMeans::Interface)
     }
 }
 
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn every_default_is_a_source_and_there_are_two_kinds_and_three_operators() {
         let sources: Vec<Source> = DEFAULTS.iter().map(|text| Source::parse(text).unwrap()).collect();
-        for kind in [Kind::Http, Kind::Dns] {
+        for kind in [SourceKind::Http, SourceKind::Dns] {
             let mut operators: Vec<_> = sources.iter().filter(|s| s.kind() == kind).map(|s| &s.operator).collect();
             operators.dedup();
             assert!(operators.len() >= 2, "{kind:?}");
@@ -274,9 +274,9 @@ mod tests {
     fn sources_are_read_as_people_write_them() {
         let read = |text: &str| Source::parse(text).unwrap();
         assert_eq!(read(" DNS:OpenDNS ").text.as_ref(), "dns:opendns");
-        assert_eq!(read("Interface").means, Means::Interface);
-        assert_eq!(read("http://x.example/ip").means, Means::Page { secure: false, trace: false });
-        assert_eq!(read("http://x.example:8080/cdn-cgi/trace").means, Means::Page { secure: false, trace: true });
+        assert_eq!(read("Interface").means, SourceMeans::Interface);
+        assert_eq!(read("http://x.example/ip").means, SourceMeans::Page { secure: false, trace: false });
+        assert_eq!(read("http://x.example:8080/cdn-cgi/trace").means, SourceMeans::Page { secure: false, trace: true });
         assert_eq!(Source::parse("https://x.example/").is_ok(), cfg!(feature = "tls"));
         for bad in [
             "",

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde_json::value::RawValue;
 
 use crate::addr::family::Family;
-use crate::base::json::fields::{Fields, Writer};
+use crate::base::json::fields::{Fields, JsonWriter};
 use crate::base::time::Wall;
 use crate::monitor::ddns::answer::Nat;
 
@@ -81,18 +81,18 @@ impl Saved {
     #[must_use]
     pub fn text(&self) -> String {
         let sink = |s: &SavedSink| {
-            let mut w = Writer::new();
+            let mut w = JsonWriter::new();
             w.text("name", Some(&s.name)).plain("print", s.print).text("published", shown(s.published).as_deref());
             w.plain("at", s.at).plain("tries", s.tries).plain("next", s.next).text("stopped", s.stopped.as_deref());
             w.end()
         };
         let track = |t: &SavedTrack| {
-            let mut w = Writer::new();
+            let mut w = JsonWriter::new();
             w.text("family", Some(t.family.digit())).text("wan", Some(&t.wan));
             w.text("address", shown(t.address).as_deref()).plain("since", t.since).text("nat", t.nat.map(Nat::word));
             w.list("sinks", t.sinks.iter().map(sink)).end()
         };
-        let mut w = Writer::new();
+        let mut w = JsonWriter::new();
         w.plain("schema", SCHEMA).plain("written", self.written).list("tracks", self.tracks.iter().map(track));
         format!("{}\n", w.end())
     }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::monitor::ddns::source::{Kind, Source};
+use crate::monitor::ddns::source::{Source, SourceKind};
 
 /// A round of questions, asked until somebody is believed or nobody is left.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -32,16 +32,16 @@ impl Survey {
         }
         let has = |kind| sources.iter().any(|s| s.kind() == kind);
         let dns_left =
-            (0..).zip(sources).any(|(at, s)| s.kind() == Kind::Dns && usable(at) && !self.asked.contains(&at));
+            (0..).zip(sources).any(|(at, s)| s.kind() == SourceKind::Dns && usable(at) && !self.asked.contains(&at));
         self.votes.iter().map(|(_, address)| *address).find(|address| {
             let voters = || self.votes.iter().filter(|(_, a)| a == address).filter_map(|(at, _)| of(*at));
             let said = |kind| voters().any(|s| s.kind() == kind);
-            let proven = operators(voters().filter(|s| s.is_proven() && s.kind() == Kind::Http));
+            let proven = operators(voters().filter(|s| s.is_proven() && s.kind() == SourceKind::Http));
             let against = self.votes.iter().filter(|(_, a)| a != address).filter_map(|(at, _)| of(*at));
-            let against = operators(against.filter(|s| proven < 2 || s.kind() != Kind::Dns));
-            let kinds = match (has(Kind::Http), has(Kind::Dns)) {
-                _ if said(Kind::Interface) => true,
-                (true, true) => said(Kind::Http) && (said(Kind::Dns) || (proven >= 2 && !dns_left)),
+            let against = operators(against.filter(|s| proven < 2 || s.kind() != SourceKind::Dns));
+            let kinds = match (has(SourceKind::Http), has(SourceKind::Dns)) {
+                _ if said(SourceKind::Interface) => true,
+                (true, true) => said(SourceKind::Http) && (said(SourceKind::Dns) || (proven >= 2 && !dns_left)),
                 _ => true,
             };
             let count = operators(voters());
@@ -76,7 +76,7 @@ impl Survey {
             |(at, address): &(usize, IpAddr)| *address == truth && sources.get(*at).is_some_and(Source::is_proven);
         let shown = self.votes.iter().any(proven);
         let liars = self.votes.iter().filter(move |(_, address)| shown && *address != truth).map(|(at, _)| *at);
-        liars.filter(|at| sources.get(*at).is_some_and(|s| s.kind() == Kind::Dns))
+        liars.filter(|at| sources.get(*at).is_some_and(|s| s.kind() == SourceKind::Dns))
     }
 }
 
@@ -94,11 +94,11 @@ pub(super) fn operators<'a>(sources: impl Iterator<Item = &'a Source>) -> usize 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::ddns::source::Means;
+    use crate::monitor::ddns::source::SourceMeans;
 
     fn page(operator: &str, secure: bool) -> Source {
         let text = format!("http://{operator}/").into();
-        Source { text, operator: operator.into(), means: Means::Page { secure, trace: false } }
+        Source { text, operator: operator.into(), means: SourceMeans::Page { secure, trace: false } }
     }
 
     fn all() -> Vec<Source> {

@@ -4,8 +4,8 @@ use super::*;
 use crate::base::random::Random;
 use crate::base::time::Wall;
 use crate::monitor::ddns::sinks::Publication;
-use crate::monitor::ddns::source::Means;
-use crate::monitor::ddns::update::Outcome;
+use crate::monitor::ddns::source::SourceMeans;
+use crate::monitor::ddns::update::UpdateOutcome;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// 2026-11-24.
@@ -24,7 +24,7 @@ fn ip(n: u8) -> IpAddr {
 }
 
 fn page(operator: &str) -> Source {
-    let means = Means::Page { secure: true, trace: false };
+    let means = SourceMeans::Page { secure: true, trace: false };
     Source { text: format!("https://{operator}/").into(), operator: operator.into(), means }
 }
 
@@ -34,10 +34,10 @@ fn sources() -> Vec<Source> {
     vec![page("a"), dns("dns:opendns"), page("b"), dns("dns:google"), page("c"), page("d")]
 }
 
-fn setup(sources: Vec<Source>, announce_start: bool) -> Setup {
+fn setup(sources: Vec<Source>, announce_start: bool) -> DdnsSetup {
     let sink = |name: &str, update| SinkSetup { name: name.into(), print: 1, update };
     let sinks = vec![sink("action script", None), sink("home at x", Some(0))];
-    Setup {
+    DdnsSetup {
         sources,
         tracks: vec![TrackSetup { family: Family::V4, wan: "".into(), sinks }],
         interval: 10 * SECOND,
@@ -56,12 +56,12 @@ enum Coming {
 /// What each source says at a time.
 type Says = dyn FnMut(Instant, usize) -> Result<Found, NotFound>;
 /// What comes of a publication.
-type Takes = dyn FnMut(Instant, &Publication) -> Outcome;
+type Takes = dyn FnMut(Instant, &Publication) -> UpdateOutcome;
 
 /// Drives one monitor through simulated time: what sources and providers say is scripted. How they behave together is the
 /// simulated world's, see `tests/world`.
 struct Driver {
-    setup: Setup,
+    setup: DdnsSetup,
     monitor: Ddns,
     now: Instant,
     coming: Vec<(Instant, Coming)>,
@@ -75,14 +75,14 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(setup: Setup, says: impl FnMut(Instant, usize) -> Result<Found, NotFound> + 'static) -> Self {
+    fn new(setup: DdnsSetup, says: impl FnMut(Instant, usize) -> Result<Found, NotFound> + 'static) -> Self {
         let mut driver = Self {
             monitor: Ddns::new(setup.clone()),
             setup,
             now: at(100),
             coming: Vec::new(),
             says: Box::new(says),
-            takes: Box::new(|_, _| Outcome::Done),
+            takes: Box::new(|_, _| UpdateOutcome::Done),
             log: Vec::new(),
             published: Vec::new(),
             lookups: Vec::new(),
@@ -102,11 +102,12 @@ impl Driver {
     }
 
     fn way(&mut self, name: &str) {
-        let way = if name == "none" { Way::None("no network works".into()) } else { Way::Ready(name.into()) };
-        self.on(&Seen::Ways(&[way]));
+        let way =
+            if name == "none" { LookupPath::None("no network works".into()) } else { LookupPath::Ready(name.into()) };
+        self.on(&Observation::Ways(&[way]));
     }
 
-    fn on(&mut self, seen: &Seen<'_>) {
+    fn on(&mut self, seen: &Observation<'_>) {
         let mut out = Vec::new();
         self.monitor.on(self.now, seen, &mut out);
         for effect in out {
@@ -146,14 +147,14 @@ impl Driver {
                 Some(place) => match self.coming.remove(place).1 {
                     Coming::Lookup(id) => {
                         let result = (self.says)(self.now, id.source);
-                        self.on(&Seen::Found(id, &result));
+                        self.on(&Observation::Found(id, &result));
                     }
                     Coming::Publication(p) => {
                         let outcome = (self.takes)(self.now, &p);
-                        self.on(&Seen::Published { key: &p.key, address: p.address, outcome: &outcome });
+                        self.on(&Observation::Published { key: &p.key, address: p.address, outcome: &outcome });
                     }
                 },
-                None => self.on(&Seen::Tick),
+                None => self.on(&Observation::Tick),
             }
         }
         self.now = end;
@@ -322,7 +323,9 @@ fn who_does_not_want_to_be_asked_rests_for_an_hour() {
 fn a_failed_action_is_tried_five_more_times_and_again_at_the_next_change() {
     let mut driver = Driver::simple(1);
     driver.takes =
-        Box::new(|_, p| if p.update.is_none() { Outcome::Failed("exit status 1".into()) } else { Outcome::Done });
+        Box::new(
+            |_, p| if p.update.is_none() { UpdateOutcome::Failed("exit status 1".into()) } else { UpdateOutcome::Done },
+        );
     driver.run(Duration::from_secs(3600));
     let times: Vec<Instant> = driver.published.iter().filter(|(_, u, _)| u.is_none()).map(|(at, ..)| *at).collect();
     let gaps: Vec<u64> = times.windows(2).map(|p| p[1].since(p[0]).as_secs() / 60).collect();
@@ -341,8 +344,8 @@ fn a_failed_action_is_tried_five_more_times_and_again_at_the_next_change() {
 fn a_provider_that_says_no_is_left_alone_until_the_configuration_changes() {
     let mut driver = Driver::simple(1);
     driver.takes = Box::new(|_, p| match p.update {
-        Some(_) => Outcome::Stop("badauth: user name or password are wrong".into()),
-        None => Outcome::Done,
+        Some(_) => UpdateOutcome::Stop("badauth: user name or password are wrong".into()),
+        None => UpdateOutcome::Done,
     });
     let updates = |w: &Driver| w.published.iter().filter(|(_, update, _)| update.is_some()).count();
     driver.run(60 * SECOND);
@@ -352,7 +355,7 @@ fn a_provider_that_says_no_is_left_alone_until_the_configuration_changes() {
     driver.run(POLITE * 2);
     assert_eq!((updates(&driver), driver.lines("badauth")), (1, 1));
     driver.setup.tracks[0].sinks[1].print = 2;
-    driver.takes = Box::new(|_, _| Outcome::Done);
+    driver.takes = Box::new(|_, _| UpdateOutcome::Done);
     driver.restart();
     driver.run(60 * SECOND);
     assert_eq!(updates(&driver), 2);
@@ -362,8 +365,8 @@ fn a_provider_that_says_no_is_left_alone_until_the_configuration_changes() {
 fn a_provider_with_a_problem_is_asked_again_after_half_an_hour_also_across_restarts() {
     let mut driver = Driver::simple(1);
     driver.takes = Box::new(|_, p| match p.update {
-        Some(_) => Outcome::Wait(1800 * SECOND, "911".into()),
-        None => Outcome::Done,
+        Some(_) => UpdateOutcome::Wait(1800 * SECOND, "911".into()),
+        None => UpdateOutcome::Done,
     });
     for _ in 0..20 {
         driver.run(60 * SECOND);
@@ -377,7 +380,7 @@ fn a_provider_with_a_problem_is_asked_again_after_half_an_hour_also_across_resta
 
 #[test]
 fn lookups_go_on_where_another_configuration_asks_the_same_of_the_same() {
-    let goes_on = |change: &dyn Fn(&mut Setup)| {
+    let goes_on = |change: &dyn Fn(&mut DdnsSetup)| {
         let mut driver = Driver::simple(1);
         driver.run(10 * SECOND);
         let mut other = setup(sources(), false);
@@ -393,7 +396,7 @@ fn lookups_go_on_where_another_configuration_asks_the_same_of_the_same() {
     assert_eq!(goes_on(&|other| drop(other.sources.pop())), (false, known));
     assert_eq!(goes_on(&|other| other.sources.swap(0, 1)), (false, known));
     assert_eq!(goes_on(&|other| other.tracks[0].wan = "wan1".into()), (false, None), "of another network");
-    let more = |other: &mut Setup| {
+    let more = |other: &mut DdnsSetup| {
         let track = TrackSetup { family: Family::V6, ..other.tracks[0].clone() };
         other.tracks.push(track);
     };
@@ -429,10 +432,10 @@ fn a_problem_of_a_provider_is_told_when_it_is_another_one() {
     let mut tries = 0;
     driver.takes = Box::new(move |_, p| {
         if p.update.is_none() {
-            return Outcome::Done;
+            return UpdateOutcome::Done;
         }
         tries += 1;
-        Outcome::Wait(1800 * SECOND, if tries <= 3 { "911" } else { "dnserr" }.into())
+        UpdateOutcome::Wait(1800 * SECOND, if tries <= 3 { "911" } else { "dnserr" }.into())
     });
     driver.run(5400 * SECOND);
     assert_eq!(driver.published.iter().filter(|(_, update, _)| update.is_some()).count(), 3);
@@ -461,7 +464,7 @@ fn a_refresh_that_is_overdue_while_a_new_address_cannot_be_told_wakes_nobody() {
     let mut driver = Driver::new(setup, |_, _| found(1));
     driver.run(60 * SECOND);
     driver.says(|_, _| found(2));
-    driver.takes = Box::new(|_, _| Outcome::Failed("x".into()));
+    driver.takes = Box::new(|_, _| UpdateOutcome::Failed("x".into()));
     driver.run(Duration::from_secs(3600));
     for restarts in 0..2 {
         for _ in 0..400 {
@@ -524,11 +527,11 @@ fn news_of_the_network_brings_a_lookup_at_once_but_no_storm() {
     let mut driver = Driver::simple(1);
     driver.run(1000 * SECOND);
     driver.lookups.clear();
-    driver.on(&Seen::Moved);
+    driver.on(&Observation::Moved);
     driver.run(SECOND);
     assert_eq!(driver.lookups.len(), 1);
     for _ in 0..600 {
-        driver.on(&Seen::Moved);
+        driver.on(&Observation::Moved);
         driver.run(Duration::from_millis(100));
     }
     assert!(driver.lookups.len() <= 9, "{}", driver.lookups.len());
@@ -582,14 +585,20 @@ fn a_crash_between_any_two_steps_loses_nothing() {
                 let mut out = Vec::new();
                 match driver.coming.iter().position(|(at, _)| *at <= driver.now) {
                     Some(place) => match driver.coming.remove(place).1 {
-                        Coming::Lookup(id) => driver.monitor.on(driver.now, &Seen::Found(id, &found(2)), &mut out),
+                        Coming::Lookup(id) => {
+                            driver.monitor.on(driver.now, &Observation::Found(id, &found(2)), &mut out)
+                        }
                         Coming::Publication(p) => {
                             heard.push((p.key.clone(), p.address));
-                            let seen = Seen::Published { key: &p.key, address: p.address, outcome: &Outcome::Done };
+                            let seen = Observation::Published {
+                                key: &p.key,
+                                address: p.address,
+                                outcome: &UpdateOutcome::Done,
+                            };
                             driver.monitor.on(driver.now, &seen, &mut out);
                         }
                     },
-                    None => driver.monitor.on(driver.now, &Seen::Tick, &mut out),
+                    None => driver.monitor.on(driver.now, &Observation::Tick, &mut out),
                 }
                 for effect in out {
                     if left == 0 {
@@ -626,12 +635,13 @@ fn a_crash_between_any_two_steps_loses_nothing() {
 fn an_address_that_comes_back_after_a_try_in_vain_is_told_again() {
     let mut driver = Driver::simple(1);
     driver.run(10 * SECOND);
-    driver.takes = Box::new(|_, p| if p.update.is_some() { Outcome::Failed("x".into()) } else { Outcome::Done });
+    driver.takes =
+        Box::new(|_, p| if p.update.is_some() { UpdateOutcome::Failed("x".into()) } else { UpdateOutcome::Done });
     driver.says(|_, _| found(2));
     driver.run(POLITE * 2);
-    driver.takes = Box::new(|_, _| Outcome::Done);
+    driver.takes = Box::new(|_, _| UpdateOutcome::Done);
     driver.says(|_, _| found(1));
-    driver.on(&Seen::Moved);
+    driver.on(&Observation::Moved);
     driver.run(POLITE * 2);
     let last = |update: Option<usize>| driver.published.iter().rfind(|(_, whom, _)| *whom == update).map(|(.., a)| *a);
     assert_eq!((last(None), last(Some(0))), (Some(ip(1)), Some(ip(1))));
@@ -691,7 +701,8 @@ fn year_of_liars(seed: u64) {
         _ => found(truth(now)),
     });
     let mut fate = Random(23);
-    driver.takes = Box::new(move |_, _| if fate.below(10) == 0 { Outcome::Failed("x".into()) } else { Outcome::Done });
+    driver.takes =
+        Box::new(move |_, _| if fate.below(10) == 0 { UpdateOutcome::Failed("x".into()) } else { UpdateOutcome::Done });
     driver.run(YEAR);
     for (when, _, address) in &driver.published {
         // What was true a moment ago may just have changed; a try that is repeated comes up to half an hour later.

@@ -85,12 +85,12 @@ pub struct Request {
     /// What no message may show; may be empty.
     pub secret: String,
     /// How the answer is read.
-    pub reading: Reading,
+    pub reading: AnswerReading,
 }
 
 /// How an answer is read.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Reading {
+pub enum AnswerReading {
     /// By dyndns2's codes.
     DynDns2,
     /// It must be one of these; none: every answer with a status of 2xx will do.
@@ -99,7 +99,7 @@ pub enum Reading {
 
 /// What came of an update.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum UpdateOutcome {
     /// The provider has the address.
     Done,
     /// Not, but it may work later.
@@ -128,13 +128,13 @@ impl Update {
                 url: format!("{url}?hostname={}&myip={}", encoded(hostname), encoded(&address.to_string())),
                 user: Some(username.clone()),
                 secret: secret.to_owned(),
-                reading: Reading::DynDns2,
+                reading: AnswerReading::DynDns2,
             },
             Protocol::Url { url, ok } => {
                 let ip = address.to_string();
                 let url = url.replace("{ip}", &encoded(&ip)).replace("{secret}", &encoded(secret));
                 let ok = ok.iter().map(|text| text.replace("{ip}", &ip)).collect();
-                Request { url, user: None, secret: secret.to_owned(), reading: Reading::Whole(ok) }
+                Request { url, user: None, secret: secret.to_owned(), reading: AnswerReading::Whole(ok) }
             }
         }
     }
@@ -143,28 +143,28 @@ impl Update {
 /// What a provider's answer to a request for `address` means. `status` is that of HTTP. What is shown of it is without
 /// `secrets`.
 #[must_use]
-pub fn outcome(reading: &Reading, status: u16, body: &[u8], address: IpAddr, secrets: &Secrets) -> Outcome {
+pub fn outcome(reading: &AnswerReading, status: u16, body: &[u8], address: IpAddr, secrets: &Secrets) -> UpdateOutcome {
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
     match reading {
-        Reading::DynDns2 => dyndns2(status, text, address, secrets),
-        Reading::Whole(_) if !(200..300).contains(&status) => {
-            Outcome::Failed(format!("the answer has HTTP status {status}{}", quoted(text, secrets)).into())
+        AnswerReading::DynDns2 => dyndns2(status, text, address, secrets),
+        AnswerReading::Whole(_) if !(200..300).contains(&status) => {
+            UpdateOutcome::Failed(format!("the answer has HTTP status {status}{}", quoted(text, secrets)).into())
         }
-        Reading::Whole(ok) if ok.is_empty() || ok.iter().any(|ok| ok == text) => Outcome::Done,
-        Reading::Whole(_) => {
-            Outcome::Failed(format!("the answer is not the one that is configured{}", quoted(text, secrets)).into())
-        }
+        AnswerReading::Whole(ok) if ok.is_empty() || ok.iter().any(|ok| ok == text) => UpdateOutcome::Done,
+        AnswerReading::Whole(_) => UpdateOutcome::Failed(
+            format!("the answer is not the one that is configured{}", quoted(text, secrets)).into(),
+        ),
     }
 }
 
 /// The first word of the first line counts, exactly; one host is asked about at a time.
-fn dyndns2(status: u16, text: &str, address: IpAddr, secrets: &Secrets) -> Outcome {
+fn dyndns2(status: u16, text: &str, address: IpAddr, secrets: &Secrets) -> UpdateOutcome {
     let line = text.lines().next().unwrap_or_default();
     let mut words = line.split_ascii_whitespace();
     let code = words.next().unwrap_or_default();
     let told = words.next().and_then(|word| word.parse::<IpAddr>().ok());
-    let stop = |why: &str| Outcome::Stop(format!("{code}: {why}").into());
+    let stop = |why: &str| UpdateOutcome::Stop(format!("{code}: {why}").into());
     match code {
         "good" if told.is_some_and(|told| told.is_loopback()) && !address.is_loopback() => {
             stop("the provider has blocked this updater (it answers good 127.0.0.1)")
@@ -173,9 +173,9 @@ fn dyndns2(status: u16, text: &str, address: IpAddr, secrets: &Secrets) -> Outco
             Some(told) if told != address => {
                 // A secret may look like an address.
                 let told = secrets.hide(&told.to_string());
-                Outcome::Failed(format!("{code}: the provider has {told} instead of {address}").into())
+                UpdateOutcome::Failed(format!("{code}: the provider has {told} instead of {address}").into())
             }
-            _ => Outcome::Done,
+            _ => UpdateOutcome::Done,
         },
         "badauth" => stop("user name or password are wrong"),
         "!donator" => stop("this is only for paying users"),
@@ -186,10 +186,10 @@ fn dyndns2(status: u16, text: &str, address: IpAddr, secrets: &Secrets) -> Outco
         "badagent" => stop("the provider has blocked this updater"),
         "!yours" => stop("the hostname belongs to another account"),
         "badsys" => stop("the provider does not know this kind of update"),
-        "911" | "dnserr" => Outcome::Wait(WAIT, format!("{code}: the provider has a problem").into()),
-        _ => {
-            Outcome::Failed(format!("no answer of the protocol (HTTP status {status}){}", quoted(text, secrets)).into())
-        }
+        "911" | "dnserr" => UpdateOutcome::Wait(WAIT, format!("{code}: the provider has a problem").into()),
+        _ => UpdateOutcome::Failed(
+            format!("no answer of the protocol (HTTP status {status}){}", quoted(text, secrets)).into(),
+        ),
     }
 }
 
@@ -220,8 +220,8 @@ mod tests {
 
     const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 1));
 
-    fn answer(body: &str) -> Outcome {
-        outcome(&Reading::DynDns2, 200, body.as_bytes(), IP, &Secrets::default())
+    fn answer(body: &str) -> UpdateOutcome {
+        outcome(&AnswerReading::DynDns2, 200, body.as_bytes(), IP, &Secrets::default())
     }
 
     #[test]
@@ -237,27 +237,27 @@ mod tests {
     fn each_code_of_dyndns2_means_what_the_protocol_says() {
         for body in ["good", "good 203.0.113.1", "nochg", "nochg 203.0.113.1\r\n", "good\n", "nochg 203.0.113.1 extra"]
         {
-            assert_eq!(answer(body), Outcome::Done, "{body}");
+            assert_eq!(answer(body), UpdateOutcome::Done, "{body}");
         }
         for code in ["badauth", "!donator", "notfqdn", "nohost", "numhost", "abuse", "badagent", "!yours", "badsys"] {
-            assert!(matches!(answer(code), Outcome::Stop(why) if why.starts_with(code)), "{code}");
+            assert!(matches!(answer(code), UpdateOutcome::Stop(why) if why.starts_with(code)), "{code}");
         }
         for code in ["911", "dnserr"] {
-            assert!(matches!(answer(code), Outcome::Wait(for_so_long, _) if for_so_long == WAIT), "{code}");
+            assert!(matches!(answer(code), UpdateOutcome::Wait(for_so_long, _) if for_so_long == WAIT), "{code}");
         }
-        assert!(matches!(answer("good 127.0.0.1"), Outcome::Stop(_)));
-        assert!(matches!(answer("good 198.51.100.9"), Outcome::Failed(_)));
+        assert!(matches!(answer("good 127.0.0.1"), UpdateOutcome::Stop(_)));
+        assert!(matches!(answer("good 198.51.100.9"), UpdateOutcome::Failed(_)));
         for body in ["", "goodness", "GOOD", "ok", "<html>good</html>", "badauthx", "good203.0.113.1", "\u{0}good"] {
-            assert!(matches!(answer(body), Outcome::Failed(_)), "{body:?}");
+            assert!(matches!(answer(body), UpdateOutcome::Failed(_)), "{body:?}");
         }
         assert_eq!(
-            outcome(&Reading::DynDns2, 401, b"badauth", IP, &Secrets::default()),
+            outcome(&AnswerReading::DynDns2, 401, b"badauth", IP, &Secrets::default()),
             answer("badauth"),
             "whatever the status"
         );
         assert_eq!(
-            outcome(&Reading::DynDns2, 500, b"good", IP, &Secrets::default()),
-            Outcome::Done,
+            outcome(&AnswerReading::DynDns2, 500, b"good", IP, &Secrets::default()),
+            UpdateOutcome::Done,
             "whatever the status"
         );
     }
@@ -265,8 +265,8 @@ mod tests {
     #[test]
     fn a_url_is_done_when_its_whole_answer_is_the_configured_one() {
         let whole = |ok: &[&str], status, body: &str| {
-            let reading = Reading::Whole(ok.iter().map(|s| (*s).to_owned()).collect());
-            outcome(&reading, status, body.as_bytes(), IP, &Secrets::default()) == Outcome::Done
+            let reading = AnswerReading::Whole(ok.iter().map(|s| (*s).to_owned()).collect());
+            outcome(&reading, status, body.as_bytes(), IP, &Secrets::default()) == UpdateOutcome::Done
         };
         assert!(whole(&["OK"], 200, " OK\r\n"));
         assert!(!whole(&["OK"], 200, "KO") && !whole(&["OK"], 200, "OK then") && !whole(&["OK"], 200, "NOT OK"));
@@ -287,7 +287,7 @@ mod tests {
             request.url,
             "https://www.duckdns.org/update?domains=x&token=a%26b%3Dc%2F%C3%BC&ip=2001%3Adb8%3A%3A1"
         );
-        assert_eq!(request.reading, Reading::Whole(vec!["good 2001:db8::1".to_owned()]));
+        assert_eq!(request.reading, AnswerReading::Whole(vec!["good 2001:db8::1".to_owned()]));
         assert_eq!(update.label(), "www.duckdns.org");
         assert!(!format!("{update:?}").contains("a&b"));
     }
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_shown_cut_and_clean() {
-        let Outcome::Failed(why) = answer(&format!("\u{1b}[31m{}\nsecond", "x".repeat(100))) else { panic!() };
+        let UpdateOutcome::Failed(why) = answer(&format!("\u{1b}[31m{}\nsecond", "x".repeat(100))) else { panic!() };
         assert!(!why.contains('\u{1b}') && !why.contains("second") && why.contains('…') && why.len() < 140, "{why}");
     }
 }

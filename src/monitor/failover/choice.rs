@@ -63,7 +63,7 @@ pub enum Decision {
 pub struct Choice {
     prefer_first: bool,
     hold_down: Duration,
-    wans: Vec<Wan>,
+    wans: Vec<Candidate>,
     active: Option<usize>,
     /// The first choice has been made. What an earlier imon left is not a choice of ours.
     settled: bool,
@@ -71,7 +71,7 @@ pub struct Choice {
 }
 
 #[derive(Clone, Debug)]
-struct Wan {
+struct Candidate {
     condition: Condition,
     /// It is not to be used at the moment, and what it is like may still hold: neither a drop nor a reason to leave it.
     away: bool,
@@ -90,8 +90,14 @@ impl Choice {
     /// of them the traffic already goes.
     #[must_use]
     pub fn new(wans: usize, prefer_first: bool, hold_down: Duration, adopted: Option<usize>) -> Self {
-        let wan =
-            Wan { condition: Condition::Unknown, away: false, clean: None, up: None, drops: 0, last: Instant::ZERO };
+        let wan = Candidate {
+            condition: Condition::Unknown,
+            away: false,
+            clean: None,
+            up: None,
+            drops: 0,
+            last: Instant::ZERO,
+        };
         Self {
             prefer_first,
             hold_down,
@@ -228,7 +234,7 @@ impl Choice {
         Some(self.present(wan)?.up? + self.hold_down(wan))
     }
 
-    fn present(&self, wan: usize) -> Option<&Wan> {
+    fn present(&self, wan: usize) -> Option<&Candidate> {
         self.wans.get(wan).filter(|w| !w.away)
     }
 
@@ -240,7 +246,7 @@ impl Choice {
     }
 }
 
-impl Wan {
+impl Candidate {
     /// What its drops have made of the configured hold-down. One beyond the longest stays as it is.
     fn hold_down(&self, configured: Duration) -> Duration {
         let factor = 1_u32.checked_shl(self.drops.saturating_sub(1)).unwrap_or(u32::MAX);

@@ -16,7 +16,7 @@ use crate::base::time::Instant;
 use crate::monitor::Effect;
 use crate::probe::round::{Checker, Plan, Settle};
 use crate::probe::{Owner, ProbeId, Reason};
-use crate::routing::State as Link;
+use crate::routing::LinkState;
 use crate::wire::icmp::IcmpError;
 
 /// Probes over which quality is judged.
@@ -35,7 +35,7 @@ const AFRESH: [u64; 4] = [0, 100, 300, 700];
 
 /// What to check.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct HealthSetup {
     /// The targets as configured, with their numbers; at least one.
     pub targets: Vec<(Owner, Rc<str>)>,
     /// Their checks.
@@ -74,7 +74,7 @@ impl<T: PartialOrd> Limit<T> {
 
 /// One target and what is known of it.
 #[derive(Debug)]
-pub struct Target {
+pub struct HealthTarget {
     /// As configured.
     pub text: Rc<str>,
     /// Its checks.
@@ -105,7 +105,7 @@ struct Sent {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Why {
     /// Its link is not ready.
-    Link(Link),
+    Link(LinkState),
     /// Its targets do not answer. One of them, and why it does not.
     Target(Rc<str>, Reason),
     /// There is no answer, and no more to say. What was asked in vain, in words.
@@ -125,7 +125,7 @@ impl fmt::Display for Why {
 /// A WAN's health.
 #[derive(Debug)]
 pub struct Health {
-    targets: Vec<Target>,
+    targets: Vec<HealthTarget>,
     plan: Plan,
     min_up: usize,
     quality: Quality,
@@ -133,7 +133,7 @@ pub struct Health {
     /// Something has answered since the start.
     answered: bool,
     /// `None`: nothing has been heard of it yet.
-    link: Option<Link>,
+    link: Option<LinkState>,
     condition: Condition,
     /// Since when it has been in that condition: for one that is down, when its first lost probe was sent.
     since: Option<Instant>,
@@ -177,8 +177,8 @@ struct Idle {
 impl Health {
     /// A WAN whose link is not known to be ready: [`Health::set_link`] begins the checks.
     #[must_use]
-    pub fn new(setup: Setup, now: Instant) -> Self {
-        let target = |(owner, text): (Owner, Rc<str>)| Target {
+    pub fn new(setup: HealthSetup, now: Instant) -> Self {
+        let target = |(owner, text): (Owner, Rc<str>)| HealthTarget {
             text,
             checker: Checker::new(owner, setup.plan, Settle::FirstReply, now),
             answers: None,
@@ -259,7 +259,7 @@ impl Health {
             let probes = if n == 1 { "probe" } else { "probes" };
             let _ = write!(text, "{and}{n} {probes} to ");
             let _ = match self.link {
-                Some(Link::Ready(road)) if self.by_gateway => match road.gateway.or(road.peer) {
+                Some(LinkState::Ready(road)) if self.by_gateway => match road.gateway.or(road.peer) {
                     Some(gateway) => write!(text, "its gateway {gateway}"),
                     None => write!(text, "its gateway"),
                 },
@@ -283,13 +283,13 @@ impl Health {
 
     /// What its link is like, as far as that was told.
     #[must_use]
-    pub fn link(&self) -> Option<Link> {
+    pub fn link(&self) -> Option<LinkState> {
         self.link
     }
 
     /// Its targets.
     #[must_use]
-    pub fn targets(&self) -> &[Target] {
+    pub fn targets(&self) -> &[HealthTarget] {
         &self.targets
     }
 
@@ -332,13 +332,13 @@ impl Health {
     /// What the kernel says of the link. A link that is lost is believed at once, an address or a gateway after
     /// [`PASSING`], unless something else speaks for an outage: the targets were silent before. A link that is there, or
     /// that has another address or gateway, is checked at once.
-    pub fn set_link(&mut self, now: Instant, link: Link) {
+    pub fn set_link(&mut self, now: Instant, link: LinkState) {
         let before = self.link.replace(link);
         if before == Some(link) {
             return;
         }
-        let was_lost = before.is_some_and(|link| !matches!(link, Link::Ready(_)));
-        let may_pass = matches!(link, Link::NoAddress | Link::NoGateway | Link::Refused);
+        let was_lost = before.is_some_and(|link| !matches!(link, LinkState::Ready(_)));
+        let may_pass = matches!(link, LinkState::NoAddress | LinkState::NoGateway | LinkState::Refused);
         if before.is_some() && !was_lost && may_pass && self.condition != Condition::Down && !self.is_silent(now) {
             // One that goes again before it has answered has been away since the first time.
             self.away.get_or_insert(now);
@@ -350,7 +350,7 @@ impl Health {
             target.checker.stop();
             (target.answers, target.reason, target.failed, target.unanswered) = (None, None, None, 0);
         }
-        if let Link::Ready(_) = link {
+        if let LinkState::Ready(_) = link {
             self.begin(now);
         } else if !may_pass || self.away.is_none_or(|since| since + PASSING <= now) {
             self.turn(self.away.unwrap_or(now), Condition::Down);
@@ -501,17 +501,17 @@ impl Health {
         !self.is_ready() || self.targets.iter().all(|t| t.checker.keeps_up(now))
     }
 
-    fn target(&mut self, owner: Owner) -> Option<&mut Target> {
+    fn target(&mut self, owner: Owner) -> Option<&mut HealthTarget> {
         self.targets.iter_mut().find(|t| t.checker.owner() == owner)
     }
 
     fn is_ready(&self) -> bool {
-        matches!(self.link, Some(Link::Ready(_)))
+        matches!(self.link, Some(LinkState::Ready(_)))
     }
 
     /// Whether too few of its targets have answered what they were asked last.
     fn is_silent(&self, now: Instant) -> bool {
-        let speaks = |t: &&Target| {
+        let speaks = |t: &&HealthTarget| {
             let late = OVERDUE + t.rtt.unwrap_or_default() * 2;
             let sent = self.window.iter().rev().filter(|s| s.id.owner == t.checker.owner());
             t.answers != Some(false) && !sent.take_while(|s| s.rtt.is_none()).any(|s| s.at + late <= now)
@@ -628,7 +628,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::routing::Road;
+    use crate::routing::WanPath;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -636,14 +636,14 @@ mod tests {
         Instant::ZERO + MS * ms
     }
 
-    fn ready(last: u8) -> Link {
-        Link::Ready(Road { index: 3, address: Ipv4Addr::new(192, 168, 42, last), gateway: None, peer: None })
+    fn ready(last: u8) -> LinkState {
+        LinkState::Ready(WanPath { index: 3, address: Ipv4Addr::new(192, 168, 42, last), gateway: None, peer: None })
     }
 
     fn health(targets: u32, min_up: usize, quality: Quality) -> Health {
         let targets = (0..targets).map(|n| (n, Rc::from("target"))).collect();
         let plan = Plan::new(MS * 1000, 2, MS * 1000);
-        Health::new(Setup { targets, plan, min_up, quality, by_gateway: false }, at(0))
+        Health::new(HealthSetup { targets, plan, min_up, quality, by_gateway: false }, at(0))
     }
 
     /// Runs until `end`; `answer` tells after how long a target answers a probe sent at a time, if it does. Returns the
@@ -692,7 +692,7 @@ mod tests {
         h.set_link(at(0), ready(2));
         assert_eq!(h.condition(), Condition::Unknown);
         run(&mut h, 3_000, |_, _| Some(5));
-        h.set_link(at(3_100), Link::NoCarrier);
+        h.set_link(at(3_100), LinkState::NoCarrier);
         assert_eq!((h.condition(), h.since(), h.poll_at()), (Condition::Down, Some(at(3_100)), None));
         h.set_link(at(3_300), ready(2));
         assert_eq!((h.condition(), h.poll_at()), (Condition::Down, Some(at(3_300))), "checked at once");
@@ -705,7 +705,7 @@ mod tests {
             let mut h = health(1, 1, Quality::default());
             h.set_link(at(0), ready(2));
             run(&mut h, 3_000, |_, _| Some(5));
-            h.set_link(at(3_100), Link::NoCarrier);
+            h.set_link(at(3_100), LinkState::NoCarrier);
             h.set_link(at(3_300), ready(2));
             let heard = |t, _| (t >= 3_300 + deaf).then_some(5);
             assert_eq!(run(&mut h, 4_100, heard), [(up, Condition::Up)], "{deaf}");
@@ -713,7 +713,7 @@ mod tests {
             assert_eq!(h.figures(at(9_000)).0, 0, "what went nowhere says nothing of the line");
         }
         let mut h = health(1, 1, Quality::default());
-        h.set_link(at(0), Link::NoCarrier);
+        h.set_link(at(0), LinkState::NoCarrier);
         h.set_link(at(300), ready(2));
         let sent = std::cell::Cell::new(0);
         let count = |_, _| {
@@ -726,7 +726,9 @@ mod tests {
 
     #[test]
     fn b18_an_interface_that_is_not_there_is_down_from_the_start() {
-        for link in [Link::Missing, Link::Down, Link::NoCarrier, Link::NoAddress, Link::NoGateway] {
+        for link in
+            [LinkState::Missing, LinkState::Down, LinkState::NoCarrier, LinkState::NoAddress, LinkState::NoGateway]
+        {
             let mut h = health(1, 1, Quality::default());
             h.set_link(at(0), link);
             assert_eq!((h.condition(), h.poll_at()), (Condition::Down, None), "{link:?}");
@@ -929,23 +931,23 @@ mod tests {
 
     #[test]
     fn why_it_is_down_is_told_in_words_and_only_while_it_is() {
-        assert_eq!(Why::Link(Link::NoCarrier).to_string(), Link::NoCarrier.to_string());
+        assert_eq!(Why::Link(LinkState::NoCarrier).to_string(), LinkState::NoCarrier.to_string());
         assert_eq!(Why::Target("a".into(), Reason::Answered("b".into())).to_string(), "a: b");
         assert_eq!(Why::Silent("nothing".into()).to_string(), "nothing");
         let mut h = up(2, 1, 900);
         run(&mut h, 5_900, |_, owner| (owner == 0).then_some(5));
         assert_eq!((h.targets()[1].reason.clone(), h.why()), (Some(Reason::Silent), None), "the other one answers");
-        h.set_link(at(5_910), Link::NoAddress);
+        h.set_link(at(5_910), LinkState::NoAddress);
         assert_eq!(h.why(), None, "it may be back in a moment");
-        h.set_link(at(5_920), Link::NoCarrier);
-        assert_eq!(h.why(), Some(Why::Link(Link::NoCarrier)));
-        assert_eq!(h.link(), Some(Link::NoCarrier));
+        h.set_link(at(5_920), LinkState::NoCarrier);
+        assert_eq!(h.why(), Some(Why::Link(LinkState::NoCarrier)));
+        assert_eq!(h.link(), Some(LinkState::NoCarrier));
     }
 
     #[test]
     fn who_is_silent_is_told_with_how_many_probes() {
         let silence = |targets, min_up, by_gateway, count, link, answers: fn(Owner) -> bool| {
-            let setup = Setup {
+            let setup = HealthSetup {
                 targets: (0..targets).map(|n| (n, format!("t{n}").into())).collect(),
                 plan: Plan::new(MS * 1000, count, MS * 1000),
                 min_up,
@@ -959,8 +961,9 @@ mod tests {
             text
         };
         let nobody = |_| false;
-        let over =
-            |gateway, peer| Link::Ready(Road { index: 3, address: Ipv4Addr::new(192, 168, 42, 2), gateway, peer });
+        let over = |gateway, peer| {
+            LinkState::Ready(WanPath { index: 3, address: Ipv4Addr::new(192, 168, 42, 2), gateway, peer })
+        };
         let (gateway, peer) = (Ipv4Addr::new(192, 168, 42, 1), Ipv4Addr::new(10, 0, 0, 1));
         for (said, expected) in [
             (silence(1, 1, false, 1, ready(2), nobody), "nothing answers: 1 probe to t0 in a row unanswered"),
@@ -999,7 +1002,7 @@ mod tests {
         assert!(!silent(false, 0).may_be_deaf() && !silent(true, 3_000).may_be_deaf());
         assert!(!silent(true, 10_000).may_be_deaf(), "it answers");
         let mut h = silent(true, 0);
-        h.set_link(at(9_100), Link::NoCarrier);
+        h.set_link(at(9_100), LinkState::NoCarrier);
         assert!(!h.may_be_deaf(), "it is not asked");
         let mut h = silent(true, 0);
         h.inherit(&silent(true, 0));
@@ -1019,7 +1022,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_away_for_a_moment_is_not_missed() {
-        for link in [Link::NoAddress, Link::NoGateway, Link::Refused] {
+        for link in [LinkState::NoAddress, LinkState::NoGateway, LinkState::Refused] {
             for targets in [1, 2] {
                 let mut h = up(targets, 1, 2_050);
                 assert!(!h.is_away());
@@ -1029,7 +1032,10 @@ mod tests {
                 assert_eq!((h.is_away(), h.condition()), (false, Condition::Up));
                 // Before it has answered it goes again: it is away since the first time.
                 h.set_link(at(2_300), link);
-                h.set_link(at(2_310), if link == Link::NoAddress { Link::NoGateway } else { Link::NoAddress });
+                h.set_link(
+                    at(2_310),
+                    if link == LinkState::NoAddress { LinkState::NoGateway } else { LinkState::NoAddress },
+                );
                 let mut out = Vec::new();
                 h.tick(at(2_399), &mut out);
                 assert_eq!((h.is_away(), h.condition(), out.len()), (true, Condition::Up, 0));
@@ -1045,18 +1051,18 @@ mod tests {
     #[test]
     fn an_address_that_is_away_for_too_long_is_missed_also_when_that_is_seen_late() {
         let mut h = up(1, 1, 2_050);
-        h.set_link(at(2_100), Link::NoAddress);
-        h.set_link(at(2_450), Link::NoGateway);
+        h.set_link(at(2_100), LinkState::NoAddress);
+        h.set_link(at(2_450), LinkState::NoGateway);
         assert_eq!((h.condition(), h.since()), (Condition::Down, Some(at(2_100))));
     }
 
     #[test]
     fn one_that_has_answered_since_it_is_back_goes_away_anew() {
         let mut h = up(1, 1, 2_050);
-        h.set_link(at(2_100), Link::NoAddress);
+        h.set_link(at(2_100), LinkState::NoAddress);
         h.set_link(at(2_200), ready(2));
         run(&mut h, 2_290, |_, _| Some(5));
-        h.set_link(at(2_300), Link::NoAddress);
+        h.set_link(at(2_300), LinkState::NoAddress);
         assert_eq!(h.poll_at(), Some(at(2_600)));
     }
 
@@ -1066,21 +1072,21 @@ mod tests {
         for (seen, condition) in [(3_059, Condition::Up), (3_060, Condition::Down)] {
             let mut h = up(1, 1, 2_900);
             run(&mut h, seen - 1, |_, _| None);
-            h.set_link(at(seen), Link::NoGateway);
+            h.set_link(at(seen), LinkState::NoGateway);
             assert_eq!(h.condition(), condition, "{seen}");
         }
         // Of three targets two are silent.
         for (min_up, condition) in [(1, Condition::Up), (2, Condition::Down)] {
             let mut h = up(3, min_up, 2_900);
             run(&mut h, 3_070, |_, owner| (owner == 0).then_some(5));
-            h.set_link(at(3_080), Link::NoGateway);
+            h.set_link(at(3_080), LinkState::NoGateway);
             assert_eq!(h.condition(), condition, "{min_up}");
         }
         // One that is known to be silent does not speak for the line.
         let mut h = up(2, 1, 900);
         run(&mut h, 3_990, |_, owner| (owner == 0).then_some(5));
         run(&mut h, 4_090, |_, _| None);
-        h.set_link(at(4_095), Link::NoGateway);
+        h.set_link(at(4_095), LinkState::NoGateway);
         assert_eq!(h.condition(), Condition::Down);
     }
 
@@ -1091,8 +1097,8 @@ mod tests {
         assert!(!h.start_over(at(0)));
         h.set_link(at(10), ready(3));
         assert!(!h.start_over(at(10)));
-        h.set_link(at(20), Link::NoCarrier);
-        h.set_link(at(30), Link::Down);
+        h.set_link(at(20), LinkState::NoCarrier);
+        h.set_link(at(30), LinkState::Down);
         assert!(!h.start_over(at(30)));
         h.set_link(at(40), ready(3));
         assert!(h.start_over(at(40)) && !h.start_over(at(40)));
@@ -1116,7 +1122,7 @@ mod tests {
         h.verify(at(1_000));
         h.verify(at(1_000));
         assert_eq!(probes(&mut h, 1_050, |_, _| Some(5)), 2, "one to each");
-        h.set_link(at(2_000), Link::NoAddress);
+        h.set_link(at(2_000), LinkState::NoAddress);
         h.verify(at(2_010));
         assert_eq!((h.standing(), h.is_away()), (Condition::Up, true), "there is no way to ask");
         h.set_idle(at(2_020), None);
@@ -1160,7 +1166,7 @@ mod tests {
         h.resume(at(900_000));
         assert_eq!((h.figures(at(900_000)), h.poll_at()), ((0, 0, None), Some(at(900_000))));
         assert_eq!(run(&mut h, 905_000, |_, _| Some(5)), []);
-        h.set_link(at(905_100), Link::NoCarrier);
+        h.set_link(at(905_100), LinkState::NoCarrier);
         h.resume(at(990_000));
         assert_eq!(h.poll_at(), None);
     }
@@ -1168,7 +1174,7 @@ mod tests {
     #[test]
     fn of_a_link_that_is_back_what_was_sent_with_the_first_probe_that_is_answered_counts() {
         let mut h = up(2, 1, 2_900);
-        h.set_link(at(3_000), Link::NoCarrier);
+        h.set_link(at(3_000), LinkState::NoCarrier);
         h.set_link(at(3_300), ready(2));
         run(&mut h, 4_350, |_, owner| (owner == 0).then_some(5));
         assert_eq!(h.figures(at(4_350)).0, 1, "the other target's first one");
@@ -1202,7 +1208,7 @@ mod tests {
     fn it_keeps_up_while_it_is_ticked() {
         let mut h = up(1, 1, 2_900);
         assert!(h.keeps_up(at(3_000)) && !h.keeps_up(at(60_000)));
-        h.set_link(at(60_000), Link::NoCarrier);
+        h.set_link(at(60_000), LinkState::NoCarrier);
         assert!(h.keeps_up(at(900_000)), "there is nothing to do");
     }
 
@@ -1231,7 +1237,7 @@ mod tests {
     fn an_idle_wan_whose_link_is_back_is_checked_and_then_idle_again() {
         let mut h = up(2, 1, 900);
         h.set_idle(at(900), Some(MS * 60_000));
-        h.set_link(at(5_000), Link::NoCarrier);
+        h.set_link(at(5_000), LinkState::NoCarrier);
         h.set_link(at(6_000), ready(2));
         assert_eq!(owners(&mut h, 60_000, 7), [0, 1]);
         assert_eq!((h.condition(), h.poll_at()), (Condition::Up, Some(at(66_000))));
@@ -1242,8 +1248,10 @@ mod tests {
         let patient = || {
             let plan = Plan::new(MS * 1000, 2, MS * 100_000);
             let targets = vec![(0, Rc::from("target"))];
-            let mut h =
-                Health::new(Setup { targets, plan, min_up: 1, quality: Quality::default(), by_gateway: false }, at(0));
+            let mut h = Health::new(
+                HealthSetup { targets, plan, min_up: 1, quality: Quality::default(), by_gateway: false },
+                at(0),
+            );
             h.set_link(at(0), ready(2));
             h
         };

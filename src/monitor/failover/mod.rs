@@ -9,21 +9,21 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Effect, Progress, Seen};
+use super::{Effect, Observation, Progress};
 use crate::base::time::Instant;
 use crate::event;
 use crate::event::cause::Cause;
 use crate::event::{Event, Monitor, Outage, Role, What};
 use crate::probe::Owner;
 use crate::probe::round::{Checker, Plan, Settle};
-use crate::routing::State as Link;
+use crate::routing::LinkState;
 use choice::{Choice, Condition, Decision};
 use damping::{AT_REST, Damper, IN_USE};
 use health::{Health, PASSING, Quality};
 
 /// How a target is asked whether it is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Probe {
+pub enum ProbeKind {
     /// An ICMP echo request.
     Echo,
     /// A DNS query: answered by a server that could answer it.
@@ -43,7 +43,7 @@ const NOBODY: Owner = Owner::MAX;
 
 /// What the monitor needs to know.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct FailoverSetup {
     /// The WANs, in order of preference.
     pub wans: Vec<WanSetup>,
     /// How their targets are checked.
@@ -159,13 +159,13 @@ pub struct Failover {
 }
 
 impl Failover {
-    /// A monitor that waits for the first [`Seen::Links`].
+    /// A monitor that waits for the first [`Observation::Links`].
     #[must_use]
-    pub fn new(setup: Setup, now: Instant) -> Self {
+    pub fn new(setup: FailoverSetup, now: Instant) -> Self {
         let health = |wan: &WanSetup| {
             let targets = wan.targets.clone();
             let (min_up, by_gateway) = (setup.min_up, wan.by_gateway);
-            let setup = health::Setup { targets, plan: setup.plan, min_up, quality: setup.quality, by_gateway };
+            let setup = health::HealthSetup { targets, plan: setup.plan, min_up, quality: setup.quality, by_gateway };
             Health::new(setup, now)
         };
         let wan = |setup: WanSetup| Wan {
@@ -218,37 +218,37 @@ impl Failover {
     }
 
     /// Takes note of what was seen and says what to do.
-    pub fn on(&mut self, now: Instant, seen: &Seen<'_>, out: &mut Vec<Effect>) {
+    pub fn on(&mut self, now: Instant, seen: &Observation<'_>, out: &mut Vec<Effect>) {
         match seen {
-            Seen::Tick => self.tick(now, out),
-            Seen::Reply(id, rtt) => match self.post(id.owner) {
+            Observation::Tick => self.tick(now, out),
+            Observation::Reply(id, rtt) => match self.post(id.owner) {
                 Some(post) => post.checker.reply(now, *id, *rtt),
                 None => self.health(id.owner, |health| health.reply(now, *id, *rtt)),
             },
-            Seen::Lost(id, reason) => match self.post(id.owner) {
+            Observation::Lost(id, reason) => match self.post(id.owner) {
                 Some(post) => post.checker.lost(*id, reason.clone()),
                 None => self.health(id.owner, |health| health.lost(now, *id, reason)),
             },
-            Seen::Hint(owner, error) => self.health(*owner, |health| health.hint(*owner, *error)),
-            Seen::Links(links) => {
+            Observation::Hint(owner, error) => self.health(*owner, |health| health.hint(*owner, *error)),
+            Observation::Links(links) => {
                 for (wan, link) in self.wans.iter_mut().zip(*links) {
                     self.changed |= wan.health.link() != Some(*link);
                     wan.health.set_link(now, *link);
-                    if let Link::Ready(road) = link {
+                    if let LinkState::Ready(road) = link {
                         wan.address = Some(road.address);
                     }
                 }
             }
-            Seen::Routed { wan, result } => self.routed(now, *wan, result, out),
-            Seen::Resumed => self.wans.iter_mut().for_each(|wan| wan.health.resume(now)),
-            Seen::CheckNow => self.wans.iter_mut().for_each(|wan| wan.health.check_now(now)),
-            Seen::Answer { .. }
-            | Seen::Hold(_)
-            | Seen::Ready(_)
-            | Seen::Found(..)
-            | Seen::Published { .. }
-            | Seen::Ways(_)
-            | Seen::Moved => return,
+            Observation::Routed { wan, result } => self.routed(now, *wan, result, out),
+            Observation::Resumed => self.wans.iter_mut().for_each(|wan| wan.health.resume(now)),
+            Observation::CheckNow => self.wans.iter_mut().for_each(|wan| wan.health.check_now(now)),
+            Observation::Answer { .. }
+            | Observation::Hold(_)
+            | Observation::Ready(_)
+            | Observation::Found(..)
+            | Observation::Published { .. }
+            | Observation::Ways(_)
+            | Observation::Moved => return,
         }
         self.decide(now, out);
         self.tell(now, self.busy_with(), out);
@@ -257,7 +257,7 @@ impl Failover {
         self.tell(now, self.busy_with(), out);
     }
 
-    /// When the monitor wants a [`Seen::Tick`].
+    /// When the monitor wants a [`Observation::Tick`].
     #[must_use]
     pub fn poll_at(&self) -> Option<Instant> {
         let wans = self.wans.iter().filter_map(|wan| wan.health.poll_at());
@@ -402,7 +402,7 @@ impl Failover {
                 self.detour = Some(best);
                 out.push(Effect::Detour(best));
             }
-        } else if self.detour.is_some() && matches!(health.link(), Some(Link::Ready(_))) {
+        } else if self.detour.is_some() && matches!(health.link(), Some(LinkState::Ready(_))) {
             self.want(active, Cause::Failed, Some(now), out);
         }
     }
@@ -525,11 +525,11 @@ impl Failover {
 
     /// A WAN as logs and scripts name it.
     #[must_use]
-    pub fn name(&self, at: usize) -> Option<event::Wan> {
+    pub fn name(&self, at: usize) -> Option<event::WanRef> {
         let wan = self.wans.get(at)?;
         let WanSetup { name, device, .. } = &wan.setup;
         let (role, name, device) = (self.role(at), name.clone(), device.clone());
-        Some(event::Wan { role, name, device, address: wan.address })
+        Some(event::WanRef { role, name, device, address: wan.address })
     }
 
     /// What a WAN is called for its place.
@@ -559,7 +559,7 @@ impl Wan {
     }
 
     /// What is new about it. `loud`: it is told however often it has been told before; else `free` changes are.
-    fn news(&mut self, now: Instant, mut name: event::Wan, loud: bool, free: u32) -> [Option<What>; 2] {
+    fn news(&mut self, now: Instant, mut name: event::WanRef, loud: bool, free: u32) -> [Option<What>; 2] {
         let condition = self.health.condition();
         let online = condition.is_usable();
         let since = self.health.since().unwrap_or(now);
@@ -602,7 +602,7 @@ impl Wan {
     }
 
     /// What has changed too often to be told one by one.
-    fn sum(&mut self, now: Instant, wan: event::Wan) -> Option<What> {
+    fn sum(&mut self, now: Instant, wan: event::WanRef) -> Option<What> {
         let (times, lasted) = self.damper.take(now)?;
         // What is new right now is told behind it.
         let (state, reason) = match self.told {
@@ -619,7 +619,7 @@ impl Wan {
         Some(began + every?.saturating_mul(self.reminded?.saturating_add(1)))
     }
 
-    fn reminder(&mut self, now: Instant, wan: event::Wan, every: Option<Duration>) -> Option<What> {
+    fn reminder(&mut self, now: Instant, wan: event::WanRef, every: Option<Duration>) -> Option<What> {
         let (began, every) = self.outage.filter(|_| self.told == Some(false)).zip(every)?;
         let lasted = now.since(began);
         let count = u32::try_from(lasted.as_nanos() / every.as_nanos().max(1)).unwrap_or(u32::MAX);

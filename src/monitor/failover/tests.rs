@@ -1,7 +1,8 @@
 use super::*;
 use crate::event::Severity;
 use crate::monitor::{ProbeId, Reason};
-use crate::routing::Road;
+use crate::routing::LinkState;
+use crate::routing::WanPath;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: u64 = 1_000;
@@ -10,10 +11,10 @@ fn at(ms: u64) -> Instant {
     Instant::ZERO + Duration::from_millis(ms)
 }
 
-fn ready(wan: u8, host: u8) -> Link {
+fn ready(wan: u8, host: u8) -> LinkState {
     let address = Ipv4Addr::new(192, 168, 42 + 20 * wan, host);
     let gateway = Some(Ipv4Addr::new(192, 168, 42 + 20 * wan, 1));
-    Link::Ready(Road { index: 3 + u32::from(wan), address, gateway, peer: None })
+    LinkState::Ready(WanPath { index: 3 + u32::from(wan), address, gateway, peer: None })
 }
 
 fn wan(n: u32) -> WanSetup {
@@ -27,8 +28,8 @@ fn wan(n: u32) -> WanSetup {
 }
 
 /// A check a second of two probes, a hold-down of 10 s.
-fn setup() -> Setup {
-    Setup {
+fn setup() -> FailoverSetup {
+    FailoverSetup {
         wans: vec![wan(0), wan(1)],
         plan: Plan::new(MS * 1000, 2, MS * 1000),
         min_up: 1,
@@ -45,7 +46,7 @@ fn setup() -> Setup {
 struct World {
     monitor: Failover,
     now: Instant,
-    links: [Link; 2],
+    links: [LinkState; 2],
     on_the_way: Vec<(Instant, ProbeId)>,
     refuses: Option<&'static str>,
     said: Vec<(u64, What)>,
@@ -57,7 +58,7 @@ struct World {
 const TAKES: Duration = Duration::from_millis(5);
 
 impl World {
-    fn new(setup: Setup) -> Self {
+    fn new(setup: FailoverSetup) -> Self {
         let mut world = Self {
             monitor: Failover::new(setup, at(0)),
             now: at(0),
@@ -67,7 +68,7 @@ impl World {
             said: Vec::new(),
             wanted: Vec::new(),
         };
-        world.see(&Seen::Links(&[ready(0, 2), ready(1, 2)]), &|_| true);
+        world.see(&Observation::Links(&[ready(0, 2), ready(1, 2)]), &|_| true);
         world
     }
 
@@ -80,14 +81,14 @@ impl World {
             self.now = self.now.max(now);
             while let Some(place) = self.on_the_way.iter().position(|(when, _)| *when <= now) {
                 let (_, id) = self.on_the_way.swap_remove(place);
-                self.see(&Seen::Reply(id, TAKES), &answers);
+                self.see(&Observation::Reply(id, TAKES), &answers);
             }
-            self.see(&Seen::Tick, &answers);
+            self.see(&Observation::Tick, &answers);
         }
         self.now = at(end);
     }
 
-    fn see(&mut self, seen: &Seen<'_>, answers: &dyn Fn(Owner) -> bool) {
+    fn see(&mut self, seen: &Observation<'_>, answers: &dyn Fn(Owner) -> bool) {
         let mut effects = Vec::new();
         self.monitor.on(self.now, seen, &mut effects);
         let mut done = 0;
@@ -105,17 +106,17 @@ impl World {
                 Effect::Route(wan) => {
                     self.wanted.push((ms, Effect::Route(wan)));
                     let result = self.refuses.map_or(Ok(()), |why| Err(why.into()));
-                    self.monitor.on(self.now, &Seen::Routed { wan, result }, &mut effects);
+                    self.monitor.on(self.now, &Observation::Routed { wan, result }, &mut effects);
                 }
                 other => self.wanted.push((ms, other)),
             }
         }
     }
 
-    fn link(&mut self, wan: usize, link: Link) {
+    fn link(&mut self, wan: usize, link: LinkState) {
         self.links[wan] = link;
         let links = self.links;
-        self.see(&Seen::Links(&links), &|_| true);
+        self.see(&Observation::Links(&links), &|_| true);
     }
 
     /// The log since this was asked last.
@@ -158,7 +159,7 @@ fn what_is_asked_for_the_status_at_each_step() {
     assert_eq!(world.monitor.name(1).unwrap().address, Some(Ipv4Addr::new(192, 168, 62, 2)));
     assert_eq!(world.monitor.name(2), None);
     assert_eq!(world.monitor.hold_down_left(at(8_000), 0), None, "it is in use");
-    world.link(0, Link::NoCarrier);
+    world.link(0, LinkState::NoCarrier);
     assert_eq!((world.monitor.chosen(), world.monitor.active()), (Some(1), Some(1)));
     assert_eq!(world.monitor.switches(), (1, Some(Switch { at: at(8_000), to: 1, cause: Cause::Failed })));
     world.run(9_000, |_| true);
@@ -184,7 +185,7 @@ fn a_change_of_a_link_that_is_no_event_is_told_to_who_writes_the_status() {
     world.link(1, ready(1, 77));
     assert_eq!((world.log(), world.monitor.take_changed()), (Vec::new(), true));
     // Only the second of them counts in the same way.
-    world.link(1, Link::NoAddress);
+    world.link(1, LinkState::NoAddress);
     assert!(world.monitor.is_provisional());
     world.run(2_400, |_| true);
     assert!(!world.monitor.is_provisional(), "it is known by now");
@@ -214,11 +215,11 @@ fn a_route_that_is_refused_is_told_at_once_a_minute_later_and_when_the_reason_is
     assert_eq!((world.monitor.refused(), world.monitor.active(), refusals(&world)), (None, Some(0), 3));
     // The next time it is news again.
     world.refuses = Some("Invalid argument");
-    world.link(0, Link::NoCarrier);
+    world.link(0, LinkState::NoCarrier);
     world.run(63_400, |_| true);
     assert_eq!((refusals(&world), world.monitor.active()), (4, Some(0)), "as far as it has been made so");
     // An answer for a route that nobody waits for changes nothing.
-    world.see(&Seen::Routed { wan: 0, result: Ok(()) }, &|_| true);
+    world.see(&Observation::Routed { wan: 0, result: Ok(()) }, &|_| true);
     assert_eq!(world.monitor.switches().0, 0);
 }
 
@@ -249,12 +250,12 @@ fn an_outage_is_told_with_its_reason_and_names_are_looked_up_again() {
     let mut effects = Vec::new();
     world.now = at(21_000);
     for index in [0, 1] {
-        world.monitor.on(world.now, &Seen::Tick, &mut effects);
+        world.monitor.on(world.now, &Observation::Tick, &mut effects);
         let id = effects.iter().rev().find_map(|effect| match effect {
             Effect::Probe(id) if id.owner == 1 && id.index == index => Some(*id),
             _ => None,
         });
-        world.see(&Seen::Lost(id.unwrap(), Reason::Send(101)), &|_| true);
+        world.see(&Observation::Lost(id.unwrap(), Reason::Send(101)), &|_| true);
         world.now = world.now + MS * 100;
     }
     assert_eq!(
@@ -292,19 +293,20 @@ fn an_outage_is_reminded_of_each_time_counted_from_its_beginning() {
         });
         reminders.collect()
     };
-    let setup = Setup { remind: Some(MS * 60_000), ..setup() };
+    let setup = FailoverSetup { remind: Some(MS * 60_000), ..setup() };
     let mut world = World::new(setup.clone());
     world.run(10_500, |_| true);
     // The first lost probe leaves at 11 s.
     world.run(200_000, |owner| owner == 1);
     assert_eq!(reminders(&world), [(71_000, 1), (131_000, 2), (191_000, 3)]);
     // Another configuration does not say again what was said.
-    let mut again = World::new(Setup { adopted: Some(1), ..setup });
+    let mut again = World::new(FailoverSetup { adopted: Some(1), ..setup });
     again.now = world.now;
     again.on_the_way.clear();
-    again.monitor = Failover::new(Setup { adopted: Some(1), remind: Some(MS * 60_000), ..self::setup() }, again.now);
+    again.monitor =
+        Failover::new(FailoverSetup { adopted: Some(1), remind: Some(MS * 60_000), ..self::setup() }, again.now);
     again.monitor.inherit(world.monitor);
-    again.see(&Seen::Links(&[ready(0, 2), ready(1, 2)]), &|owner| owner == 1);
+    again.see(&Observation::Links(&[ready(0, 2), ready(1, 2)]), &|owner| owner == 1);
     again.said.clear();
     again.run(260_000, |owner| owner == 1);
     assert_eq!(reminders(&again), [(251_000, 4)]);
@@ -329,16 +331,16 @@ fn an_outage_is_reminded_of_each_time_counted_from_its_beginning() {
 fn another_configuration_takes_over_what_is_known_of_the_same_networks_only() {
     let mut old = World::new(setup());
     old.run(10_500, |_| true);
-    old.link(0, Link::NoCarrier);
+    old.link(0, LinkState::NoCarrier);
     old.run(20_000, |_| true);
     let known = old.monitor.switches();
     let inherited = |wans: Vec<WanSetup>, old: &World| {
         let mut earlier = World::new(setup());
         earlier.run(10_500, |_| true);
-        earlier.link(0, Link::NoCarrier);
+        earlier.link(0, LinkState::NoCarrier);
         earlier.run(20_000, |_| true);
         assert_eq!(earlier.monitor.switches(), old.monitor.switches());
-        let mut new = Failover::new(Setup { wans, adopted: Some(1), ..setup() }, at(20_000));
+        let mut new = Failover::new(FailoverSetup { wans, adopted: Some(1), ..setup() }, at(20_000));
         new.inherit(earlier.monitor);
         new
     };
@@ -356,11 +358,11 @@ fn one_that_comes_and_goes_is_told_eight_times_in_use_and_three_times_at_rest() 
     // Primary that is preferred is to be used again each time; standby beside it is not, nor primary beside a standby
     // that stays in use.
     for (wan, prefer_first, told) in [(0, true, 8), (1, true, 3), (0, false, 3)] {
-        let mut world = World::new(Setup { prefer_first, hold_down: MS * 600_000, ..setup() });
+        let mut world = World::new(FailoverSetup { prefer_first, hold_down: MS * 600_000, ..setup() });
         world.run(10_500, |_| true);
         // Both ends of six outages of two seconds.
         for n in 0..6 {
-            world.link(wan, Link::NoCarrier);
+            world.link(wan, LinkState::NoCarrier);
             world.run(12_500 + n * 4_000, |_| true);
             world.link(wan, ready(wan as u8, 2));
             world.run(14_500 + n * 4_000, |_| true);
@@ -386,9 +388,9 @@ fn one_that_comes_and_goes_is_told_eight_times_in_use_and_three_times_at_rest() 
 fn both_down_is_an_outage_of_its_own_with_an_end() {
     let mut world = World::new(setup());
     world.run(10_500, |_| true);
-    world.link(1, Link::NoCarrier);
+    world.link(1, LinkState::NoCarrier);
     world.run(15_000, |_| true);
-    world.link(0, Link::NoCarrier);
+    world.link(0, LinkState::NoCarrier);
     let down = |world: &World| world.count(|what| matches!(what, What::AllDown { quiet: false, .. }));
     assert_eq!(down(&world), 1);
     world.run(40_000, |_| true);
@@ -414,7 +416,7 @@ fn both_down_is_an_outage_of_its_own_with_an_end() {
 fn the_ping_after_a_switch_is_told_once_and_standbys_first_state_waits_for_it() {
     let mut wans = vec![wan(0), wan(1)];
     wans[0].postping = Some((10, "9.9.9.9".into()));
-    let mut world = World::new(Setup { wans, ..setup() });
+    let mut world = World::new(FailoverSetup { wans, ..setup() });
     world.run(900, |owner| owner != 10);
     let initial = |world: &World| world.count(|what| matches!(what, What::WanInitial { .. }));
     assert_eq!(initial(&world), 1, "standby waits");
@@ -432,9 +434,9 @@ fn the_ping_after_a_switch_is_told_once_and_standbys_first_state_waits_for_it() 
     // A host that says that it cannot be reached ends it at once.
     let mut wans = vec![wan(0), wan(1)];
     wans[1].postping = Some((11, "9.9.9.9".into()));
-    let mut world = World::new(Setup { wans, ..setup() });
+    let mut world = World::new(FailoverSetup { wans, ..setup() });
     world.run(10_500, |_| true);
-    world.link(0, Link::NoCarrier);
+    world.link(0, LinkState::NoCarrier);
     world.run(10_520, |_| true);
     assert_eq!(world.count(|what| matches!(what, What::Postping { online: true, .. })), 1);
 }
@@ -442,7 +444,7 @@ fn the_ping_after_a_switch_is_told_once_and_standbys_first_state_waits_for_it() 
 #[test]
 fn a_degraded_network_is_told_with_figures_and_once() {
     let quality = Quality { loss: None, rtt: Some(health::Limit { most: MS * 4, again: MS * 2 }) };
-    let mut world = World::new(Setup { quality, ..setup() });
+    let mut world = World::new(FailoverSetup { quality, ..setup() });
     world.run(60_000, |_| true);
     let log = world.log();
     let degraded: Vec<_> = log.iter().filter(|line| line.contains("degraded")).collect();
@@ -463,9 +465,9 @@ fn it_keeps_up_while_all_of_its_networks_do() {
     assert!(world.monitor.keeps_up(at(10_500)));
     assert!(!world.monitor.keeps_up(at(10_500 + 10 * SECOND)), "nobody has ticked for so long");
     // Nothing is expected of one without a link.
-    world.link(0, Link::NoCarrier);
+    world.link(0, LinkState::NoCarrier);
     assert!(!world.monitor.keeps_up(at(30 * SECOND)));
-    world.link(1, Link::NoCarrier);
+    world.link(1, LinkState::NoCarrier);
     assert!(world.monitor.keeps_up(at(30 * SECOND)));
 }
 
@@ -474,8 +476,8 @@ fn somebody_who_asks_has_all_of_them_checked_at_once() {
     let mut world = World::new(setup());
     world.run(10_500, |_| true);
     let mut effects = Vec::new();
-    world.monitor.on(at(10_500), &Seen::CheckNow, &mut effects);
-    world.monitor.on(at(10_500), &Seen::Tick, &mut effects);
+    world.monitor.on(at(10_500), &Observation::CheckNow, &mut effects);
+    world.monitor.on(at(10_500), &Observation::Tick, &mut effects);
     let probed: Vec<Owner> = effects
         .iter()
         .filter_map(|effect| match effect {
@@ -486,7 +488,7 @@ fn somebody_who_asks_has_all_of_them_checked_at_once() {
     assert_eq!(probed, [0, 1]);
     // After a suspend what was under way says nothing: both are asked anew, and neither is down meanwhile.
     world.now = at(500_000);
-    world.see(&Seen::Resumed, &|_| true);
+    world.see(&Observation::Resumed, &|_| true);
     world.log();
     world.run(500_900, |_| true);
     assert_eq!((world.log(), world.monitor.active()), (Vec::new(), Some(0)));

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use self::secondaries::Secondaries;
-use super::{Effect, Progress, Seen};
+use super::{Effect, Observation, Progress};
 use crate::base::time::Instant;
 use crate::dns::plausible;
 use crate::event::{Event, Monitor, Outage, What};
-use crate::probe::round::{Checker, Plan, Settle, Verdict};
-use crate::probe::{About, AskId, Owner, ProbeId, Reason};
-use crate::wire::dns::Answer;
+use crate::probe::round::{Checker, Plan, RoundVerdict, Settle};
+use crate::probe::{AskId, OpinionQuestion, Owner, ProbeId, Reason};
+use crate::wire::dns::DnsAnswer;
 
 /// While offline a check starts this often, or every `interval` if that is shorter: recovery is what people wait for.
 const OFFLINE_INTERVAL: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 
 /// What the monitor needs to know. Owners are numbers the daemon gave to the hosts.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct UpdownSetup {
     /// The monitored address, as configured, and its number.
     pub target: (Owner, Rc<str>),
     /// Its checks.
@@ -35,12 +35,12 @@ pub struct Setup {
     /// The additional addresses.
     pub secondaries: Vec<(Owner, Rc<str>)>,
     /// The DNS second opinion.
-    pub dns: Option<Dns>,
+    pub dns: Option<OpinionSetup>,
 }
 
 /// Whom the second opinion asks, and what.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Dns {
+pub struct OpinionSetup {
     /// The name server, as configured, and its number.
     pub server: (Owner, Rc<str>),
     /// The name to look up.
@@ -49,7 +49,7 @@ pub struct Dns {
 
 /// Whether the address is there.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum State {
+pub enum Reachability {
     /// Not checked yet.
     Unknown,
     /// It answers, since then.
@@ -60,7 +60,7 @@ pub enum State {
 
 /// A second opinion under way: two answers are needed.
 #[derive(Debug)]
-struct Opinion {
+struct PendingOpinion {
     check: u32,
     /// When to ask; `None` once it is asked.
     at: Option<Instant>,
@@ -71,7 +71,7 @@ struct Opinion {
     honest: Option<Result<(), Rc<str>>>,
 }
 
-impl Opinion {
+impl PendingOpinion {
     /// Whether DNS refutes the outage; `None` while that may still come out.
     fn verdict(&self, over: bool) -> Option<bool> {
         match (&self.name, &self.honest) {
@@ -85,20 +85,20 @@ impl Opinion {
 /// The monitor.
 #[derive(Debug)]
 pub struct Updown {
-    setup: Setup,
+    setup: UpdownSetup,
     main: Checker,
     around: Secondaries,
-    state: State,
+    state: Reachability,
     /// Good or bad checks in a row.
     run: u32,
     /// The first lost probe of the bad checks in a row.
     lost_since: Option<Instant>,
     /// An outage was refuted in this online period.
     refuted: bool,
-    opinions: Vec<Opinion>,
+    opinions: Vec<PendingOpinion>,
     /// Why the last opinion did not refute.
     doubt: Option<Rc<str>>,
-    last: Option<Verdict>,
+    last: Option<RoundVerdict>,
     /// It is offline for another reason than before.
     changed: bool,
 }
@@ -106,11 +106,11 @@ pub struct Updown {
 impl Updown {
     /// A monitor whose first check starts now.
     #[must_use]
-    pub fn new(setup: Setup, now: Instant) -> Self {
+    pub fn new(setup: UpdownSetup, now: Instant) -> Self {
         Self {
             main: Checker::new(setup.target.0, setup.plan, Settle::FirstReply, now),
             around: Secondaries::new(&setup.secondaries, &setup.target.1, setup.plan, now),
-            state: State::Unknown,
+            state: Reachability::Unknown,
             run: 0,
             lost_since: None,
             refuted: false,
@@ -141,36 +141,36 @@ impl Updown {
 
     /// Takes note of what was seen and says what to do.
     ///
-    /// Time passes with [`Seen::Tick`] only. After a stall a reply may be read while the next one, in time as well, still
+    /// Time passes with [`Observation::Tick`] only. After a stall a reply may be read while the next one, in time as well, still
     /// waits in the socket: nothing is lost for its time's sake before the loop has read everything and ticks.
-    pub fn on(&mut self, now: Instant, seen: &Seen<'_>, out: &mut Vec<Effect>) {
+    pub fn on(&mut self, now: Instant, seen: &Observation<'_>, out: &mut Vec<Effect>) {
         match seen {
-            Seen::Tick => {
+            Observation::Tick => {
                 self.main.tick(now, out);
                 self.around.tick(now, out);
             }
-            Seen::Reply(id, rtt) => match self.checker(id.owner) {
+            Observation::Reply(id, rtt) => match self.checker(id.owner) {
                 Some(c) => c.reply(now, *id, *rtt),
                 None => return,
             },
-            Seen::Lost(id, reason) => self.lost(*id, reason),
-            Seen::Hint(owner, error) => {
+            Observation::Lost(id, reason) => self.lost(*id, reason),
+            Observation::Hint(owner, error) => {
                 if let Some(c) = self.checker(*owner) {
                     c.hint(*error);
                 }
             }
-            Seen::Answer { id, answer, own } => self.answer(*id, answer, own, out),
-            Seen::Hold(owner) => {
+            Observation::Answer { id, answer, own } => self.answer(*id, answer, own, out),
+            Observation::Hold(owner) => {
                 if *owner == self.main.owner() {
                     self.main.hold();
                 }
             }
-            Seen::Ready(owner) => {
+            Observation::Ready(owner) => {
                 if *owner == self.main.owner() {
                     self.main.release(now);
                 }
             }
-            Seen::Resumed => {
+            Observation::Resumed => {
                 self.main.restart(now);
                 self.opinions.clear();
                 self.run = 0;
@@ -179,23 +179,23 @@ impl Updown {
                 }
                 self.around.restart(now);
             }
-            Seen::CheckNow => self.main.check_now(now),
-            Seen::Links(_)
-            | Seen::Routed { .. }
-            | Seen::Found(..)
-            | Seen::Published { .. }
-            | Seen::Ways(_)
-            | Seen::Moved => return,
+            Observation::CheckNow => self.main.check_now(now),
+            Observation::Links(_)
+            | Observation::Routed { .. }
+            | Observation::Found(..)
+            | Observation::Published { .. }
+            | Observation::Ways(_)
+            | Observation::Moved => return,
         }
         while let Some(check) = self.main.take_last_probe_sent() {
             self.plan_opinion(now, check);
         }
         self.ask(now, out);
-        self.judge(now, matches!(seen, Seen::Tick), out);
+        self.judge(now, matches!(seen, Observation::Tick), out);
         self.around.judge(out);
     }
 
-    /// When the monitor wants a [`Seen::Tick`].
+    /// When the monitor wants a [`Observation::Tick`].
     #[must_use]
     pub fn poll_at(&self) -> Option<Instant> {
         // An opinion's end matters only once its check has nothing else to wait for.
@@ -211,7 +211,7 @@ impl Updown {
 
     /// Whether the address is there.
     #[must_use]
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &Reachability {
         &self.state
     }
 
@@ -223,7 +223,7 @@ impl Updown {
 
     /// The checks of the monitored address.
     #[must_use]
-    pub fn checker_status(&self) -> (&Checker, Option<&Verdict>) {
+    pub fn checker_status(&self) -> (&Checker, Option<&RoundVerdict>) {
         (&self.main, self.last.as_ref())
     }
 
@@ -239,7 +239,7 @@ impl Updown {
     }
 
     fn is_offline(&self) -> bool {
-        matches!(self.state, State::Offline(..))
+        matches!(self.state, Reachability::Offline(..))
     }
 
     fn offline_interval(&self) -> Duration {
@@ -263,7 +263,7 @@ impl Updown {
             let wait = self.setup.plan.wait;
             let head_start = if self.setup.plan.count == 1 { (wait / 4).min(HEAD_START) } else { Duration::ZERO };
             let until = now + wait.max(DNS_WAIT);
-            self.opinions.push(Opinion { check, at: Some(now + head_start), until, name: None, honest: None });
+            self.opinions.push(PendingOpinion { check, at: Some(now + head_start), until, name: None, honest: None });
         }
     }
 
@@ -272,7 +272,7 @@ impl Updown {
         let Some(dns) = &self.setup.dns else { return };
         for opinion in &mut self.opinions {
             if opinion.at.take_if(|at| *at <= now).is_some() {
-                for about in [About::Name, About::Invalid] {
+                for about in [OpinionQuestion::Name, OpinionQuestion::Invalid] {
                     let id = AskId { server: dns.server.0, check: opinion.check, about };
                     out.push(Effect::Ask(id, dns.name.clone()));
                 }
@@ -280,20 +280,26 @@ impl Updown {
         }
     }
 
-    fn answer(&mut self, id: AskId, answer: &Result<Answer, Rc<str>>, own: &[std::net::IpAddr], out: &mut Vec<Effect>) {
+    fn answer(
+        &mut self,
+        id: AskId,
+        answer: &Result<DnsAnswer, Rc<str>>,
+        own: &[std::net::IpAddr],
+        out: &mut Vec<Effect>,
+    ) {
         let Some(dns) = self.setup.dns.as_ref().filter(|d| d.server.0 == id.server) else { return };
         let Some(opinion) = self.opinions.iter_mut().find(|o| o.check == id.check) else { return };
         if answer.is_err() {
             out.push(Effect::Refresh(id.server));
         }
         match id.about {
-            About::Name => {
+            OpinionQuestion::Name => {
                 opinion.name =
                     Some(answer.as_ref().map_err(Rc::clone).and_then(|a| {
                         plausible::believable(&dns.name, a, own).map_err(|doubt| doubt.to_string().into())
                     }));
             }
-            About::Invalid => {
+            OpinionQuestion::Invalid => {
                 opinion.honest = Some(answer.as_ref().map_err(Rc::clone).and_then(|a| {
                     if a.addresses.is_empty() {
                         Ok(())
@@ -341,12 +347,12 @@ impl Updown {
 
     fn good(&mut self, now: Instant, replied: Instant, by_dns: bool, out: &mut Vec<Effect>) {
         let outage = match self.state {
-            State::Online(_) => {
+            Reachability::Online(_) => {
                 (self.run, self.lost_since) = (0, None);
                 return;
             }
-            State::Unknown => None,
-            State::Offline(began, _) => {
+            Reachability::Unknown => None,
+            Reachability::Offline(began, _) => {
                 if self.lost_since.take().is_some() {
                     self.run = 0;
                 }
@@ -358,16 +364,16 @@ impl Updown {
             }
         };
         (self.run, self.lost_since) = (0, None);
-        self.state = State::Online(replied);
+        self.state = Reachability::Online(replied);
         self.main.set_interval(now, self.setup.plan.interval);
         out.push(self.event(What::Online { target: self.setup.target.1.clone(), outage, by_dns }));
         self.around.look(now, None);
     }
 
-    fn bad(&mut self, now: Instant, verdict: &Verdict, out: &mut Vec<Effect>) {
+    fn bad(&mut self, now: Instant, verdict: &RoundVerdict, out: &mut Vec<Effect>) {
         out.push(Effect::Refresh(self.setup.target.0));
         let began = match (self.lost_since, &mut self.state) {
-            (_, State::Offline(_, reason)) => {
+            (_, Reachability::Offline(_, reason)) => {
                 self.around.confirm(verdict.start);
                 self.changed |= !reason.is_like(&verdict.reason);
                 *reason = verdict.reason.clone();
@@ -387,7 +393,7 @@ impl Updown {
         }
         (self.run, self.refuted) = (0, false);
         let reason = verdict.reason.clone();
-        self.state = State::Offline(began, reason.clone());
+        self.state = Reachability::Offline(began, reason.clone());
         self.main.set_interval(now, self.offline_interval());
         self.around.look(now, Some(&reason));
         out.push(self.event(What::Offline { target: self.setup.target.1.clone(), began, reason }));
@@ -417,13 +423,13 @@ mod tests {
 
     /// A check every 10 s of one probe or two, which has a second; with a second opinion.
     fn monitor(count: u16, wait: Duration) -> Updown {
-        let setup = Setup {
+        let setup = UpdownSetup {
             target: (1, "1.1.1.1".into()),
             plan: Plan::new(MS * 10_000, count, wait),
             fall: 1,
             rise: 1,
             secondaries: Vec::new(),
-            dns: Some(Dns { server: (2, "8.8.8.8".into()), name: "microsoft.com".into() }),
+            dns: Some(OpinionSetup { server: (2, "8.8.8.8".into()), name: "microsoft.com".into() }),
         };
         Updown::new(setup, at(0))
     }
@@ -433,7 +439,7 @@ mod tests {
         let mut wanted = Vec::new();
         while let Some(now) = monitor.poll_at().filter(|now| *now <= at(end)) {
             let mut out = Vec::new();
-            monitor.on(now, &Seen::Tick, &mut out);
+            monitor.on(now, &Observation::Tick, &mut out);
             wanted.extend(out.into_iter().map(|effect| (now.as_nanos() / 1_000_000, effect)));
         }
         wanted
@@ -458,9 +464,16 @@ mod tests {
         events.collect()
     }
 
-    fn found(addresses: &[&str]) -> Result<Answer, Rc<str>> {
+    fn found(addresses: &[&str]) -> Result<DnsAnswer, Rc<str>> {
         let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        Ok(Answer { rcode: Rcode::NOERROR, truncated: false, referral: false, addresses, texts: Vec::new(), ttl: 60 })
+        Ok(DnsAnswer {
+            rcode: Rcode::NOERROR,
+            truncated: false,
+            referral: false,
+            addresses,
+            texts: Vec::new(),
+            ttl: 60,
+        })
     }
 
     #[test]
@@ -468,25 +481,25 @@ mod tests {
         let ask = |about| AskId { server: 2, check: 1, about };
         for (count, wait, asked) in [(2, 1000, 1000), (1, 1000, 250), (1, 400, 100), (1, 4000, 250), (2, 400, 1000)] {
             let wanted = run(&mut monitor(count, MS * wait), 5_000);
-            let expected = [(asked, ask(About::Name)), (asked, ask(About::Invalid))];
+            let expected = [(asked, ask(OpinionQuestion::Name)), (asked, ask(OpinionQuestion::Invalid))];
             let first: Vec<_> = questions(&wanted).into_iter().filter(|(_, id)| id.check == 1).collect();
             assert_eq!(first, expected, "{count} probes, {wait} ms");
         }
         // One that is answered before that asks nobody.
         let mut monitor = monitor(1, MS * 1000);
-        monitor.on(at(0), &Seen::Tick, &mut Vec::new());
+        monitor.on(at(0), &Observation::Tick, &mut Vec::new());
         let mut out = Vec::new();
-        monitor.on(at(249), &Seen::Reply(ProbeId { owner: 1, check: 1, index: 0 }, MS * 249), &mut out);
+        monitor.on(at(249), &Observation::Reply(ProbeId { owner: 1, check: 1, index: 0 }, MS * 249), &mut out);
         assert_eq!(questions(&run(&mut monitor, 9_000)), []);
-        assert_eq!(monitor.state(), &State::Online(at(249)));
+        assert_eq!(monitor.state(), &Reachability::Online(at(249)));
     }
 
     #[test]
     fn both_answers_are_needed_and_either_one_can_doubt() {
-        let name = || AskId { server: 2, check: 1, about: About::Name };
-        let invalid = || AskId { server: 2, check: 1, about: About::Invalid };
+        let name = || AskId { server: 2, check: 1, about: OpinionQuestion::Name };
+        let invalid = || AskId { server: 2, check: 1, about: OpinionQuestion::Invalid };
         let good = found(&["20.70.246.20"]);
-        let (none, refused): (_, Result<Answer, Rc<str>>) = (found(&[]), Err("port closed".into()));
+        let (none, refused): (_, Result<DnsAnswer, Rc<str>>) = (found(&[]), Err("port closed".into()));
         for (answers, online, doubt) in [
             (vec![(name(), &good), (invalid(), &none)], true, None),
             (vec![(name(), &good)], false, Some("no answer in time")),
@@ -506,13 +519,13 @@ mod tests {
             assert!(!run(&mut monitor, 300).is_empty());
             let mut out = Vec::new();
             for (id, answer) in answers {
-                monitor.on(at(400), &Seen::Answer { id, answer, own: &[] }, &mut out);
+                monitor.on(at(400), &Observation::Answer { id, answer, own: &[] }, &mut out);
                 let asked_again = out.iter().any(|effect| matches!(effect, Effect::Refresh(2)));
                 assert_eq!(asked_again, answer.is_err(), "a server that fails may have another address");
                 out.clear();
             }
             let wanted = run(&mut monitor, 2_000);
-            assert_eq!(matches!(monitor.state(), State::Online(_)), online, "{:?}", monitor.state());
+            assert_eq!(matches!(monitor.state(), Reachability::Online(_)), online, "{:?}", monitor.state());
             assert_eq!(monitor.doubt(), doubt);
             let said = events(&wanted);
             assert_eq!(said.iter().any(|what| matches!(what, What::Refuted { .. })), online, "{said:?}");
@@ -525,22 +538,22 @@ mod tests {
         let mut monitor = monitor(1, MS * 500);
         monitor.setup.dns = None;
         run(&mut monitor, 3_900);
-        assert!(matches!(monitor.state(), State::Offline(_, Reason::Silent)), "{:?}", monitor.state());
+        assert!(matches!(monitor.state(), Reachability::Offline(_, Reason::Silent)), "{:?}", monitor.state());
         assert!(!monitor.take_changed(), "that it is offline is an event");
         run(&mut monitor, 4_900);
         assert!(!monitor.take_changed());
         let lose = |monitor: &mut Updown, ms| {
             let mut out = Vec::new();
-            monitor.on(at(ms), &Seen::Tick, &mut out);
+            monitor.on(at(ms), &Observation::Tick, &mut out);
             let probe = out.iter().find_map(|effect| match effect {
                 Effect::Probe(id) => Some(*id),
                 _ => None,
             });
-            monitor.on(at(ms), &Seen::Lost(probe.unwrap(), Reason::Send(101)), &mut out);
+            monitor.on(at(ms), &Observation::Lost(probe.unwrap(), Reason::Send(101)), &mut out);
             run(monitor, ms + 990);
         };
         lose(&mut monitor, 5_000);
-        assert!(matches!(monitor.state(), State::Offline(_, Reason::Send(101))), "{:?}", monitor.state());
+        assert!(matches!(monitor.state(), Reachability::Offline(_, Reason::Send(101))), "{:?}", monitor.state());
         assert!(monitor.take_changed() && !monitor.take_changed());
         lose(&mut monitor, 6_000);
         assert!(!monitor.take_changed(), "the same again");
@@ -554,7 +567,7 @@ mod tests {
         run(&mut old, 3_900);
         let mut same = monitor(1, MS * 500);
         same.inherit(old, at(4_000));
-        assert!(matches!(same.state(), State::Offline(since, _) if *since == at(0)), "{:?}", same.state());
+        assert!(matches!(same.state(), Reachability::Offline(since, _) if *since == at(0)), "{:?}", same.state());
         assert_eq!(same.checker_status().0.counters.checks, 2);
         assert!(same.checker_status().1.is_some_and(|last| !last.good) && same.doubt().is_some());
         assert!(events(&run(&mut same, 4_900)).is_empty(), "nothing of it is news");
@@ -563,7 +576,7 @@ mod tests {
         let mut other = monitor(1, MS * 500);
         other.setup.target.1 = "9.9.9.9".into();
         other.inherit(old, at(4_000));
-        assert_eq!((other.state(), other.checker_status().0.counters.checks), (&State::Unknown, 0));
+        assert_eq!((other.state(), other.checker_status().0.counters.checks), (&Reachability::Unknown, 0));
     }
 
     #[test]

@@ -40,7 +40,7 @@ const CNAME: u16 = 5;
 
 /// What a question asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum RecordType {
     /// IPv4 addresses.
     A,
     /// IPv6 addresses.
@@ -49,7 +49,7 @@ pub enum Kind {
     Txt,
 }
 
-impl Kind {
+impl RecordType {
     const fn code(self) -> u16 {
         match self {
             Self::A => 1,
@@ -204,11 +204,11 @@ impl fmt::Display for NameError {
 
 /// One question.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Question {
+pub struct DnsQuestion {
     /// Whose records.
     pub name: Name,
     /// Which records.
-    pub kind: Kind,
+    pub kind: RecordType,
     /// In which name space.
     pub class: Class,
 }
@@ -244,7 +244,7 @@ impl fmt::Display for Rcode {
 
 /// What a server said to our question.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Answer {
+pub struct DnsAnswer {
     /// The verdict. Anything but [`Rcode::NOERROR`] comes without addresses and texts.
     pub rcode: Rcode,
     /// Not everything fitted into the message (TC).
@@ -288,17 +288,17 @@ const RCODE: u16 = 0x000f;
 
 /// Writes the message that asks `question` of a recursive server into `out` (at most 271 bytes), replacing what is
 /// there. `id` must be unpredictable, and so must the source port: nothing else keeps a stranger from answering.
-pub fn query(id: u16, question: &Question, out: &mut Vec<u8>) {
+pub fn query(id: u16, question: &DnsQuestion, out: &mut Vec<u8>) {
     write(id, RECURSION_DESIRED, question, out);
 }
 
 /// The same, but the server is to answer from what it knows by itself, and to ask no other (RFC 1035, section 4.1.1:
 /// recursion is not desired).
-pub fn query_of_its_own(id: u16, question: &Question, out: &mut Vec<u8>) {
+pub fn query_of_its_own(id: u16, question: &DnsQuestion, out: &mut Vec<u8>) {
     write(id, 0, question, out);
 }
 
-fn write(id: u16, flags: u16, question: &Question, out: &mut Vec<u8>) {
+fn write(id: u16, flags: u16, question: &DnsQuestion, out: &mut Vec<u8>) {
     out.clear();
     for word in [id, flags, 1, 0, 0, 0] {
         out.extend_from_slice(&word.to_be_bytes());
@@ -317,7 +317,7 @@ fn write(id: u16, flags: u16, question: &Question, out: &mut Vec<u8>) {
 /// # Errors
 /// [`Reject::Mismatch`] unless it is a response to a standard query with our id and exactly our question;
 /// [`Reject::Malformed`] if the answer section is broken (one cut short is fine when the message says it is truncated).
-pub fn response(message: &[u8], id: u16, question: &Question) -> Result<Answer, Reject> {
+pub fn response(message: &[u8], id: u16, question: &DnsQuestion) -> Result<DnsAnswer, Reject> {
     let mut reader = Reader { message, at: 0 };
     let [their_id, flags, questions, answers, _, _] =
         reader.header().ok_or(Reject::Mismatch("shorter than a DNS header"))?;
@@ -340,7 +340,7 @@ pub fn response(message: &[u8], id: u16, question: &Question) -> Result<Answer, 
     #[allow(clippy::cast_possible_truncation)]
     let rcode = Rcode((flags & RCODE) as u8);
     let truncated = flags & TRUNCATED != 0;
-    let mut answer = Answer { rcode, truncated, referral: false, addresses: Vec::new(), texts: Vec::new(), ttl: 0 };
+    let mut answer = DnsAnswer { rcode, truncated, referral: false, addresses: Vec::new(), texts: Vec::new(), ttl: 0 };
     if rcode == Rcode::NOERROR {
         answer.referral = answers == 0 && flags & (AUTHORITATIVE | RECURSION_AVAILABLE) == 0;
         let records = Records::check(reader, answers, truncated, question)?;
@@ -351,7 +351,7 @@ pub fn response(message: &[u8], id: u16, question: &Question) -> Result<Answer, 
 
 /// Fills `answer` from the records at the end of the alias chain that begins at the question's name. A chain that
 /// loops, breaks off or is longer than [`MAX_LINKS`] leaves it empty.
-fn follow(records: &Records<'_>, question: &Question, answer: &mut Answer) {
+fn follow(records: &Records<'_>, question: &DnsQuestion, answer: &mut DnsAnswer) {
     let mut owner = question.name;
     let mut ttl = u32::MAX;
     for _ in 0..=MAX_LINKS {
@@ -417,7 +417,7 @@ struct Records<'a> {
     class: u16,
 }
 
-struct Record<'a> {
+struct ResourceRecord<'a> {
     owner: Name,
     ttl: u32,
     data: Data<'a>,
@@ -436,7 +436,7 @@ enum Data<'a> {
 
 impl<'a> Records<'a> {
     /// Looks through `count` records once. In a truncated message the sound ones before the cut are kept.
-    fn check(reader: Reader<'a>, count: u16, truncated: bool, question: &Question) -> Result<Self, Reject> {
+    fn check(reader: Reader<'a>, count: u16, truncated: bool, question: &DnsQuestion) -> Result<Self, Reject> {
         let mut records = Self { reader, left: count, kind: question.kind.code(), class: question.class.code() };
         let sound = records.clone().count();
         let sound = u16::try_from(sound).unwrap_or(count);
@@ -447,7 +447,7 @@ impl<'a> Records<'a> {
         Ok(records)
     }
 
-    fn record(&mut self) -> Option<Record<'a>> {
+    fn record(&mut self) -> Option<ResourceRecord<'a>> {
         let owner = self.reader.name()?;
         let (kind, class) = (self.reader.u16()?, self.reader.u16()?);
         let ttl = self.reader.u32()?;
@@ -465,15 +465,15 @@ impl<'a> Records<'a> {
             _ => Data::Text(Some(data).filter(|d| fits(d))?),
         };
         // A lifetime with its top bit set is none (RFC 2181, 8).
-        Some(Record { owner, ttl: if ttl > u32::MAX / 2 { 0 } else { ttl }, data })
+        Some(ResourceRecord { owner, ttl: if ttl > u32::MAX / 2 { 0 } else { ttl }, data })
     }
 }
 
 impl<'a> Iterator for Records<'a> {
-    type Item = Record<'a>;
+    type Item = ResourceRecord<'a>;
 
     /// Ends at the first record that is not sound.
-    fn next(&mut self) -> Option<Record<'a>> {
+    fn next(&mut self) -> Option<ResourceRecord<'a>> {
         self.left = self.left.checked_sub(1)?;
         self.record()
     }

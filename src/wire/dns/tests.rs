@@ -7,8 +7,8 @@ fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
-fn ask(text: &str, kind: Kind) -> Question {
-    Question { name: name(text), kind, class: Class::In }
+fn ask(text: &str, kind: RecordType) -> DnsQuestion {
+    DnsQuestion { name: name(text), kind, class: Class::In }
 }
 
 /// A response under construction. Written apart from the code under test, so that both would have to be wrong alike.
@@ -41,7 +41,7 @@ impl Message {
         self.raw(&wire(owner), 5, 1, ttl, &wire(target))
     }
 
-    fn read(&self, question: &Question) -> Result<Answer, Reject> {
+    fn read(&self, question: &DnsQuestion) -> Result<DnsAnswer, Reject> {
         response(&self.0, ID, question)
     }
 }
@@ -63,9 +63,9 @@ fn ip(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
 #[test]
 fn a_query_has_the_bytes_rfc_1035_wants() {
     let mut out = vec![9; 3];
-    query(0xabcd, &ask("Example.COM.", Kind::Aaaa), &mut out);
+    query(0xabcd, &ask("Example.COM.", RecordType::Aaaa), &mut out);
     assert_eq!(out, b"\xab\xcd\x01\x00\x00\x01\0\0\0\0\0\0\x07example\x03com\0\x00\x1c\x00\x01");
-    query(1, &Question { name: name("whoami.cloudflare"), kind: Kind::Txt, class: Class::Ch }, &mut out);
+    query(1, &DnsQuestion { name: name("whoami.cloudflare"), kind: RecordType::Txt, class: Class::Ch }, &mut out);
     assert_eq!(out, b"\0\x01\x01\x00\x00\x01\0\0\0\0\0\0\x06whoami\x0acloudflare\0\x00\x10\x00\x03");
 }
 
@@ -101,7 +101,7 @@ fn a_strange_name_cannot_forge_text() {
 fn a_real_answer_with_compression() {
     // www.example.com A: an alias and two addresses, every name but the first compressed.
     let bytes = crate::selftest::DNS_ANSWER;
-    let answer = response(bytes, ID, &ask("www.example.com", Kind::A)).unwrap();
+    let answer = response(bytes, ID, &ask("www.example.com", RecordType::A)).unwrap();
     assert_eq!(answer.rcode, Rcode::NOERROR);
     assert_eq!(answer.addresses, [ip(203, 0, 113, 5), ip(203, 0, 113, 6)]);
     assert_eq!(answer.ttl, 60);
@@ -110,7 +110,7 @@ fn a_real_answer_with_compression() {
 
 #[test]
 fn an_answer_to_somebody_else_is_not_ours() {
-    let q = ask("example.com", Kind::A);
+    let q = ask("example.com", RecordType::A);
     let good = || Message::new(0x8180, "example.com", 1).a("example.com", 60, [1, 2, 3, 4]);
     assert!(good().read(&q).is_ok());
     assert!(Message::new(0x8180, "EXAMPLE.com", 1).a("eXample.com", 60, [1, 2, 3, 4]).read(&q).is_ok());
@@ -132,12 +132,12 @@ fn an_answer_to_somebody_else_is_not_ours() {
     mismatch(&Message::new(0x8180, "example.org", 1).0, "name");
     mismatch(&Message::new(0x8180, "com", 1).0, "shorter name");
     mismatch(&Message::new(0x8180, "example.com", 28).0, "type");
-    assert!(matches!(response(&good().0, ID, &Question { class: Class::Ch, ..q }), Err(Reject::Mismatch(_))));
+    assert!(matches!(response(&good().0, ID, &DnsQuestion { class: Class::Ch, ..q }), Err(Reject::Mismatch(_))));
 }
 
 #[test]
 fn verdicts_come_without_addresses() {
-    let q = ask("example.com", Kind::A);
+    let q = ask("example.com", RecordType::A);
     for code in 1..16 {
         let answer = Message::new(0x8180 | code, "example.com", 1).a("example.com", 60, [1, 2, 3, 4]).read(&q).unwrap();
         assert_eq!(u16::from(answer.rcode.0), code);
@@ -151,7 +151,7 @@ fn verdicts_come_without_addresses() {
 
 #[test]
 fn a_chain_is_followed_in_any_order() {
-    let q = ask("a.example", Kind::A);
+    let q = ask("a.example", RecordType::A);
     let answer = Message::new(0x8180, "a.example", 1)
         .a("c.example", 500, [203, 0, 113, 1])
         .cname("b.example", 40, "c.example")
@@ -167,7 +167,7 @@ fn a_chain_is_followed_in_any_order() {
 
 #[test]
 fn what_the_chain_does_not_reach_is_no_answer() {
-    let q = ask("a.example", Kind::A);
+    let q = ask("a.example", RecordType::A);
     let none = |m: Message| assert_eq!(m.read(&q).unwrap().addresses, Vec::<IpAddr>::new());
     let m = || Message::new(0x8180, "a.example", 1);
     none(m().a("b.example", 60, [1, 2, 3, 4]));
@@ -187,7 +187,11 @@ fn sixteen_links_are_followed_and_no_more() {
         for i in 0..links {
             m = m.cname(&format!("{i}.example"), 60, &format!("{}.example", i + 1));
         }
-        m.a(&format!("{links}.example"), 60, [1, 2, 3, 4]).read(&ask("0.example", Kind::A)).unwrap().addresses.len()
+        m.a(&format!("{links}.example"), 60, [1, 2, 3, 4])
+            .read(&ask("0.example", RecordType::A))
+            .unwrap()
+            .addresses
+            .len()
     };
     assert_eq!((chain(16), chain(17)), (1, 0));
 }
@@ -198,13 +202,13 @@ fn at_most_sixteen_addresses_are_taken() {
     for i in 0..100 {
         m = m.a("a.example", 60, [203, 0, 113, i]);
     }
-    assert_eq!(m.read(&ask("a.example", Kind::A)).unwrap().addresses.len(), MAX_RECORDS);
+    assert_eq!(m.read(&ask("a.example", RecordType::A)).unwrap().addresses.len(), MAX_RECORDS);
 }
 
 #[test]
 fn a_lifetime_with_the_top_bit_is_none() {
     let ttl = |t| Message::new(0x8180, "a.example", 1).a("a.example", t, [1, 2, 3, 4]);
-    let q = ask("a.example", Kind::A);
+    let q = ask("a.example", RecordType::A);
     assert_eq!(ttl(0x7fff_ffff).read(&q).unwrap().ttl, 0x7fff_ffff);
     assert_eq!(ttl(0x8000_0000).read(&q).unwrap().ttl, 0);
     assert_eq!(ttl(0xffff_ffff).read(&q).unwrap().ttl, 0);
@@ -214,7 +218,7 @@ fn a_lifetime_with_the_top_bit_is_none() {
 fn ipv6_addresses() {
     let address: Ipv6Addr = "2001:db8::5".parse().unwrap();
     let m = Message::new(0x8180, "a.example", 28).raw(&wire("a.example"), 28, 1, 60, &address.octets());
-    assert_eq!(m.read(&ask("a.example", Kind::Aaaa)).unwrap().addresses, [IpAddr::from(address)]);
+    assert_eq!(m.read(&ask("a.example", RecordType::Aaaa)).unwrap().addresses, [IpAddr::from(address)]);
 }
 
 #[test]
@@ -226,7 +230,7 @@ fn texts_are_joined_within_a_record() {
         60,
         b"\x00",
     );
-    let q = ask("o.example", Kind::Txt);
+    let q = ask("o.example", RecordType::Txt);
     assert_eq!(m.read(&q).unwrap().texts, [b"203.0.113.9".to_vec(), Vec::new()]);
     for bad in [&b""[..], b"\x05abcd", b"\x01ab", b"\x01a\x01"] {
         let m = Message::new(0x8180, "o.example", 16).raw(&wire("o.example"), 16, 1, 60, bad);
@@ -240,13 +244,13 @@ fn chaos_answers() {
     let end = m.0.len();
     m.0[end - 1] = 3;
     let m = m.raw(b"\xc0\x0c", 16, 3, 0, b"\x0b203.0.113.9");
-    let q = Question { name: name("whoami.cloudflare"), kind: Kind::Txt, class: Class::Ch };
+    let q = DnsQuestion { name: name("whoami.cloudflare"), kind: RecordType::Txt, class: Class::Ch };
     assert_eq!(m.read(&q).unwrap().texts, [b"203.0.113.9".to_vec()]);
 }
 
 #[test]
 fn a_truncated_answer_gives_what_fitted() {
-    let q = ask("a.example", Kind::A);
+    let q = ask("a.example", RecordType::A);
     let m = Message::new(0x8380, "a.example", 1).a("a.example", 60, [1, 2, 3, 4]).a("a.example", 60, [1, 2, 3, 5]);
     let answer = response(&m.0[..m.0.len() - 2], ID, &q).unwrap();
     assert!(answer.truncated);
@@ -259,7 +263,7 @@ fn a_truncated_answer_gives_what_fitted() {
 
 #[test]
 fn broken_records_are_refused() {
-    let q = ask("a.example", Kind::A);
+    let q = ask("a.example", RecordType::A);
     let owner = wire("a.example");
     let m = || Message::new(0x8180, "a.example", 1);
     // The first record starts at 12 + 11 + 4 = 27.
@@ -292,7 +296,7 @@ fn broken_records_are_refused() {
 }
 
 /// What an accepted message must satisfy, judged without the parser's help.
-fn must_be_ours(bytes: &[u8], answer: &Answer, question_bytes: &[u8]) {
+fn must_be_ours(bytes: &[u8], answer: &DnsAnswer, question_bytes: &[u8]) {
     assert_eq!(bytes[..2], ID.to_be_bytes());
     assert_eq!(bytes[2] & 0xf8, 0x80, "a response to a standard query");
     assert_eq!(bytes[4..6], [0, 1]);
@@ -314,7 +318,7 @@ fn random_and_mutated_bytes_are_never_taken_for_more_than_they_are() {
     const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
     println!("seed {SEED:#x}");
     let mut random = Random(SEED);
-    let q = ask("a.example", Kind::A);
+    let q = ask("a.example", RecordType::A);
     let mut question_bytes = wire("a.example");
     question_bytes.extend([0, 1, 0, 1]);
     let seeds = [
@@ -386,7 +390,7 @@ fn only_addresses_on_the_chain_are_returned() {
                 Err(last) => m.a(&format!("n{owner}.example"), 60, [203, 0, 113, *last]),
             };
         }
-        let answer = m.read(&ask("n0.example", Kind::A)).unwrap();
+        let answer = m.read(&ask("n0.example", RecordType::A)).unwrap();
         let mut got: Vec<u8> =
             answer.addresses.iter().map(|a| a.to_string().rsplit('.').next().unwrap().parse().unwrap()).collect();
         truth.sort_unstable();

@@ -7,7 +7,7 @@ use imon::diagnose::own::Own;
 use imon::dns::resolver;
 use imon::dns::resolver::{MAX_ASKING, Resolver};
 use imon::monitor::ddns::state::Saved;
-use imon::web::{Report, Said, Task};
+use imon::web::{Task, TaskReport, TaskResult};
 use imon::wire::dns;
 
 use super::parts;
@@ -87,20 +87,20 @@ pub(super) const WORKER_WORDS: &[&str] = &[
 
 /// What a worker says, and what it is told: what is read is written as the same, and nobody else's words are long.
 pub(super) fn worker(data: &[u8]) {
-    if let Some(report) = Report::read(data) {
+    if let Some(report) = TaskReport::read(data) {
         assert!(data.ends_with(b"\n"));
         let line = report.line();
         assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
-        assert_eq!(Report::read(line.as_bytes()).as_ref(), Some(&report), "{line}");
+        assert_eq!(TaskReport::read(line.as_bytes()).as_ref(), Some(&report), "{line}");
         let texts = match &report.said {
-            Said::Lookup(Err(e)) => vec![e.why.to_string()],
-            Said::Update(_, outcome) => vec![format!("{outcome:?}")],
-            Said::Page(Err(why)) => vec![why.to_string()],
-            Said::Page(Ok(page)) => page.location.iter().cloned().collect(),
-            Said::Lookup(Ok(_)) => vec![],
+            TaskResult::Lookup(Err(e)) => vec![e.why.to_string()],
+            TaskResult::Update(_, outcome) => vec![format!("{outcome:?}")],
+            TaskResult::Page(Err(why)) => vec![why.to_string()],
+            TaskResult::Page(Ok(page)) => page.location.iter().cloned().collect(),
+            TaskResult::Lookup(Ok(_)) => vec![],
         };
         let longest = texts.iter().chain(&report.unconfined).map(|text| text.chars().count()).max().unwrap_or(0);
-        assert!(longest <= 200 || matches!(report.said, Said::Update(..)), "{longest} characters");
+        assert!(longest <= 200 || matches!(report.said, TaskResult::Update(..)), "{longest} characters");
     }
     if let Some(task) = Task::read(data) {
         let text = task.text();
@@ -177,7 +177,7 @@ pub(super) fn resolve(data: &[u8]) {
 }
 
 /// The answer to a question with these records.
-fn answered(records: &[u8], question: &dns::Question) -> Result<dns::Answer, dns::Reject> {
+fn answered(records: &[u8], question: &dns::DnsQuestion) -> Result<dns::DnsAnswer, dns::Reject> {
     let mut message = Vec::new();
     dns::query(7, question, &mut message);
     let (verdict, records) = records.split_first().unwrap_or((&0, &[]));

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use imon::kernel::news::{Message, News};
 use imon::kernel::{Change, Picture, Route};
-use imon::routing::{Gateway, Policy, View, Wan};
+use imon::routing::{GatewaySource, Policy, RoutingView, Uplink};
 use imon::wire::conntrack;
 use imon::wire::conntrack::Item;
 use imon::wire::rtnetlink;
@@ -89,10 +89,10 @@ pub(super) fn rtnetlink(data: &[u8]) {
     let messages: Vec<Message> = rtnetlink::messages(&bytes).collect();
     assert!(messages.len() <= bytes.len() / HEADER);
     let mut picture = Picture::default();
-    let wan = |device: &str, gateway| Wan { device: device.into(), gateway, targets: Vec::new(), remembered: None };
+    let wan = |device: &str, gateway| Uplink { device: device.into(), gateway, targets: Vec::new(), remembered: None };
     let mut policy = Policy::new(
         "x",
-        vec![wan("wan1", Gateway::Fixed(Ipv4Addr::new(192, 168, 42, 1))), wan("wan2", Gateway::Auto)],
+        vec![wan("wan1", GatewaySource::Fixed(Ipv4Addr::new(192, 168, 42, 1))), wan("wan2", GatewaySource::Auto)],
         201,
     );
     for message in &messages {
@@ -138,7 +138,7 @@ pub(super) fn rtnetlink(data: &[u8]) {
         assert!(!picture.in_words(&resolved).is_empty() && route.matters_here());
     }
     for chosen in [None, Some(0), Some(1), Some(2)] {
-        let view = View::from(&picture);
+        let view = RoutingView::from(&picture);
         let changes = policy.changes(chosen, &view);
         assert!(changes.len() <= picture.routes.len() + picture.rules.len() + 100, "{changes:?}");
         let _ = (policy.beside(&view), policy.rival(&view), policy.yielded_default(&view), policy.adopted(&view));
@@ -150,7 +150,7 @@ pub(super) fn rtnetlink(data: &[u8]) {
         }
     }
     let mut gone = picture.clone();
-    for change in policy.farewell(true, &View::from(&picture)) {
+    for change in policy.farewell(true, &RoutingView::from(&picture)) {
         gone.made(&change);
     }
     assert!(gone.routes.len() <= picture.routes.len() && gone.rules.len() <= picture.rules.len());

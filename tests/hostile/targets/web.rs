@@ -14,7 +14,7 @@ use imon::base::time::Wall;
 use imon::kernel::path::Bound;
 use imon::monitor::ddns::answer;
 use imon::monitor::ddns::answer::LONGEST;
-use imon::monitor::ddns::update::{Outcome, Reading, outcome};
+use imon::monitor::ddns::update::{AnswerReading, UpdateOutcome, outcome};
 use imon::secret::mask::HIDDEN;
 use imon::secret::{Secrets, WITHHELD};
 use imon::sys::http;
@@ -72,10 +72,10 @@ pub(super) fn pages(data: &[u8]) {
     let address: IpAddr = if form & 1 == 0 { [203, 0, 113, 1].into() } else { own.into() };
     let secrets = Secrets::of("https://h.example/u", SECRET);
     let status = [200, 204, 302, 401, 500, 999][usize::from(form >> 1) % 6];
-    for reading in [Reading::DynDns2, Reading::Whole(vec!["OK".to_owned()]), Reading::Whole(vec![])] {
+    for reading in [AnswerReading::DynDns2, AnswerReading::Whole(vec!["OK".to_owned()]), AnswerReading::Whole(vec![])] {
         match outcome(&reading, status, body, address, &secrets) {
-            Outcome::Done => {}
-            Outcome::Failed(why) | Outcome::Stop(why) | Outcome::Wait(_, why) => {
+            UpdateOutcome::Done => {}
+            UpdateOutcome::Failed(why) | UpdateOutcome::Stop(why) | UpdateOutcome::Wait(_, why) => {
                 assert_clean(&why);
                 // 40 characters, each of them perhaps as an escape.
                 assert!(why.chars().count() < 100 + 40 * 10, "{why}");

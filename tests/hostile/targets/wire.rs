@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use imon::base::time::Instant;
 use imon::wire::dns;
-use imon::wire::dns::{Class, Kind, MAX_MESSAGE, MAX_RECORDS, Name, Question, Rcode, Reject};
+use imon::wire::dns::{Class, DnsQuestion, MAX_MESSAGE, MAX_RECORDS, Name, Rcode, RecordType, Reject};
 use imon::wire::frame;
 use imon::wire::frame::{Answered, Knock};
-use imon::wire::icmp::{Codec, Heard, REQUEST, Token};
+use imon::wire::icmp::{Codec, REQUEST, Received, Token};
 
 use super::Input;
 
@@ -91,12 +91,12 @@ pub(super) fn icmp(data: &[u8]) {
     };
     let heard = hear(&packet);
     if form >> 2 & 3 == 0 && !changed {
-        assert_eq!(heard, Some(Heard::Reply(token)), "the true reply is not heard");
+        assert_eq!(heard, Some(Received::Reply(token)), "the true reply is not heard");
     }
     let inner = packet.get(if raw { 20 } else { 0 }..).unwrap_or_default();
     match heard {
-        Some(Heard::Reply(token)) => assert_has_payload(&packet, &codec.request(to, &token)),
-        Some(Heard::Failed(token, error)) => {
+        Some(Received::Reply(token)) => assert_has_payload(&packet, &codec.request(to, &token)),
+        Some(Received::Failed(token, error)) => {
             let quoted_to: IpAddr = if v6 {
                 Ipv6Addr::from(<[u8; 16]>::try_from(&inner[32..48]).unwrap()).into()
             } else {
@@ -108,16 +108,18 @@ pub(super) fn icmp(data: &[u8]) {
             }
             assert!(error.to_string().len() < 200);
         }
-        Some(Heard::Hint(_, error)) => assert!(error.to_string().len() < 200),
+        Some(Received::Hint(_, error)) => assert!(error.to_string().len() < 200),
         None => {}
     }
     // Somebody else's eyes see nothing of ours in it.
     let other = Codec::new(0x1235, Fixed::default());
     assert!(
-        !matches!(other.heard_ip4(&packet), Some(Heard::Reply(_) | Heard::Failed(..))) || changed || form >> 2 & 3 > 1
+        !matches!(other.heard_ip4(&packet), Some(Received::Reply(_) | Received::Failed(..)))
+            || changed
+            || form >> 2 & 3 > 1
     );
     let error = imon::wire::icmp::IcmpError { what: "x", from: to };
-    if let Some(Heard::Failed(token, _)) = codec.quoted(to, &packet, error) {
+    if let Some(Received::Failed(token, _)) = codec.quoted(to, &packet, error) {
         assert_has_payload(&packet, &codec.request(to, &token));
     }
 }
@@ -184,7 +186,7 @@ pub(super) fn frames(data: &[u8]) {
 pub(super) fn dns(data: &[u8]) {
     let mut input = Input(data);
     let form = input.byte();
-    let kind = [Kind::A, Kind::Aaaa, Kind::Txt][usize::from(form & 3) % 3];
+    let kind = [RecordType::A, RecordType::Aaaa, RecordType::Txt][usize::from(form & 3) % 3];
     let class = if form & 4 == 0 { Class::In } else { Class::Ch };
     let length = usize::from(input.byte());
     let text = String::from_utf8_lossy(input.take(length)).into_owned();
@@ -203,7 +205,7 @@ pub(super) fn dns(data: &[u8]) {
             Name::parse("www.example.com").unwrap()
         }
     };
-    let question = Question { name, kind, class };
+    let question = DnsQuestion { name, kind, class };
     let mut asked = Vec::new();
     dns::query(0x1234, &question, &mut asked);
     assert!(asked.len() <= 271 && dns::response(&asked, 0x1234, &question).is_err());
@@ -223,8 +225,10 @@ pub(super) fn dns(data: &[u8]) {
             assert!(message.len() <= MAX_MESSAGE);
             assert!(answer.addresses.len() <= MAX_RECORDS && answer.texts.len() <= MAX_RECORDS);
             assert!(answer.texts.iter().all(|text| text.len() < message.len()));
-            assert!(answer.addresses.iter().all(|a| a.is_ipv6() == (kind == Kind::Aaaa) && kind != Kind::Txt));
-            assert!(answer.texts.is_empty() || kind == Kind::Txt);
+            assert!(
+                answer.addresses.iter().all(|a| a.is_ipv6() == (kind == RecordType::Aaaa) && kind != RecordType::Txt)
+            );
+            assert!(answer.texts.is_empty() || kind == RecordType::Txt);
             let mut once = answer.addresses.clone();
             once.sort();
             once.dedup();
@@ -234,7 +238,7 @@ pub(super) fn dns(data: &[u8]) {
             assert!(found || answer.ttl == 0);
             assert!(answer.rcode == Rcode::NOERROR || !found);
             assert!(matches!(dns::response(&message, 0x1235, &question), Err(Reject::Mismatch(_))));
-            let other = Question { name: Name::parse("other.example.com").unwrap(), ..question };
+            let other = DnsQuestion { name: Name::parse("other.example.com").unwrap(), ..question };
             assert!(name == other.name || dns::response(&message, 0x1234, &other).is_err());
         }
         Err(e) => assert!(e.to_string().len() < 200),

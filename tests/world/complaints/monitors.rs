@@ -121,7 +121,7 @@ fn b40_each_bad_interval_is_one_error_and_changes_nothing() {
     for (n, value) in bad.into_iter().enumerate() {
         let text = play.config.to_string().replace("\"interval\":10", &format!("\"interval\":{value}"));
         play.world.files.insert(file("bad").into(), text.clone().into());
-        let loaded = play.world.load(&imon::config::source::Source::instance("bad", None));
+        let loaded = play.world.load(&imon::config::source::ConfigSource::instance("bad", None));
         assert_eq!(loaded.errors.len(), 1, "{value}: {:?}", loaded.errors);
         play = play.reload(60.0 + 10.0 * n as f64, &text);
     }

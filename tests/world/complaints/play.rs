@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use imon::base::time::Instant;
-use imon::config::source::Source;
+use imon::config::source::ConfigSource;
 use imon::engine::world::Arrived;
 use imon::engine::world::Store;
 use imon::engine::{Daemon, Start};
@@ -148,7 +148,7 @@ impl Play {
 
     /// Why it is not started.
     pub fn refusal(mut self) -> String {
-        let source = Source::instance(INSTANCE, None);
+        let source = ConfigSource::instance(INSTANCE, None);
         self.world.files.insert(source.file.clone().into(), self.config.to_string().into());
         let loaded = self.world.load(&source);
         let Some(config) = loaded.config.filter(|_| loaded.errors.is_empty()) else { return loaded.errors.join("\n") };
@@ -272,7 +272,7 @@ impl Story {
 
 /// The files of an instance.
 pub fn file(instance: &str) -> String {
-    Source::instance(instance, None).file
+    ConfigSource::instance(instance, None).file
 }
 
 pub fn at(second: f64) -> Instant {

@@ -12,12 +12,12 @@ use imon::dns::resolver;
 use imon::kernel::path::Bound;
 use imon::kernel::{TCP, UDP};
 use imon::monitor::ddns::answer;
-use imon::monitor::ddns::source::Means;
+use imon::monitor::ddns::source::SourceMeans;
 use imon::monitor::ddns::update;
-use imon::monitor::ddns::update::{Outcome, Request};
+use imon::monitor::ddns::update::{Request, UpdateOutcome};
 use imon::monitor::ddns::{Found, NotFound};
 use imon::secret::Secrets;
-use imon::web::{Job, LOOKUP_LIMIT, Report, Said, TOO_LATE, Task, UPDATE_LIMIT};
+use imon::web::{LOOKUP_LIMIT, TOO_LATE, Task, TaskJob, TaskReport, TaskResult, UPDATE_LIMIT};
 
 use super::dialer::Trip;
 use super::{Arrival, SimWorld};
@@ -52,7 +52,7 @@ pub(super) struct Working {
 /// What a worker does, and when.
 enum Answer {
     /// It says so after this time.
-    After(Duration, Said),
+    After(Duration, TaskResult),
     /// It ends without a word.
     Dies(Duration),
     Never,
@@ -106,15 +106,15 @@ impl SimWorld {
         if !self.workers.contains_key(&number) {
             return;
         }
-        let limit = if matches!(task.job, Job::Update(..)) { UPDATE_LIMIT } else { LOOKUP_LIMIT };
+        let limit = if matches!(task.job, TaskJob::Update(..)) { UPDATE_LIMIT } else { LOOKUP_LIMIT };
         let answer = match &task.job {
-            Job::Lookup(source) => match source.means {
-                Means::Page { secure, trace } => self.page(task, &source.text, secure, trace),
-                Means::Dns(service) => self.service(task, &source.text, service.server(task.family)),
-                Means::Interface => self.own(task),
+            TaskJob::Lookup(source) => match source.means {
+                SourceMeans::Page { secure, trace } => self.page(task, &source.text, secure, trace),
+                SourceMeans::Dns(service) => self.service(task, &source.text, service.server(task.family)),
+                SourceMeans::Interface => self.own(task),
             },
-            Job::Update(request, address) => self.update(number, task, request, *address),
-            Job::Page(_) => Answer::Never,
+            TaskJob::Update(request, address) => self.update(number, task, request, *address),
+            TaskJob::Page(_) => Answer::Never,
         };
         let now = self.now;
         let (at, line) = match answer {
@@ -123,7 +123,7 @@ impl SimWorld {
             Answer::Dies(after) => (now + after, None),
             Answer::Never => (now + limit + AT_LAST, None),
         };
-        let line = line.map(|said| Report { said, unconfined: None }.line().into_bytes()).unwrap_or_default();
+        let line = line.map(|said| TaskReport { said, unconfined: None }.line().into_bytes()).unwrap_or_default();
         self.arrive(at, Arrival::Said(number, line));
     }
 
@@ -138,7 +138,8 @@ impl SimWorld {
         {
             self.write(path, line.clone());
         }
-        let done = Report::read(&line).is_some_and(|r| matches!(r.said, Said::Update(_, Outcome::Done)));
+        let done =
+            TaskReport::read(&line).is_some_and(|r| matches!(r.said, TaskResult::Update(_, UpdateOutcome::Done)));
         self.internet.taken.iter_mut().filter(|taken| taken.worker == number).for_each(|taken| taken.heard = done);
         if orphan {
             self.workers.remove(&number);
@@ -255,7 +256,7 @@ impl SimWorld {
         match manner {
             Manner::Hangs => Answer::Never,
             Manner::Dies => Answer::Dies(after),
-            _ => Answer::After(after, Said::Lookup(result)),
+            _ => Answer::After(after, TaskResult::Lookup(result)),
         }
     }
 
@@ -273,7 +274,7 @@ impl SimWorld {
         let host = rest.split(['/', ':']).next().unwrap_or_default().to_owned();
         let secure = request.url.starts_with("https://");
         let manner = self.internet.providers.get(&host).cloned().unwrap_or(Manner::Right);
-        let dyndns2 = request.reading == update::Reading::DynDns2;
+        let dyndns2 = request.reading == update::AnswerReading::DynDns2;
         assert!(request.secret == "secret");
         let has = self.internet.taken.iter().rev().find(|taken| taken.reached && taken.provider == host);
         let known = has.is_some_and(|taken| taken.address == address);
@@ -294,12 +295,12 @@ impl SimWorld {
             Ok((after, status, body)) => {
                 (after, update::outcome(&request.reading, status, body.as_bytes(), address, &Secrets::default()))
             }
-            Err((after, why)) => (after, Outcome::Failed(why.into())),
+            Err((after, why)) => (after, UpdateOutcome::Failed(why.into())),
         };
         match manner {
             Manner::Hangs => Answer::Never,
             Manner::Dies | Manner::Unheard => Answer::Dies(after),
-            _ => Answer::After(after, Said::Update(address, outcome)),
+            _ => Answer::After(after, TaskResult::Update(address, outcome)),
         }
     }
 
@@ -396,9 +397,9 @@ impl SimWorld {
     }
 }
 
-fn too_late(task: &Task) -> Said {
+fn too_late(task: &Task) -> TaskResult {
     match &task.job {
-        Job::Update(_, address) => Said::Update(*address, Outcome::Failed(TOO_LATE.into())),
-        _ => Said::Lookup(Err(NotFound::because(TOO_LATE))),
+        TaskJob::Update(_, address) => TaskResult::Update(*address, UpdateOutcome::Failed(TOO_LATE.into())),
+        _ => TaskResult::Lookup(Err(NotFound::because(TOO_LATE))),
     }
 }
