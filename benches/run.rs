@@ -1,10 +1,11 @@
 //! What imon costs, beside fping in the same network in the same run. Run it by `benches/run`.
 //!
-//! Both answer to the same conditions: the lab's router sends to the lab's internet, whose responder takes 3 ms, so
-//! that a reply is a wake-up of its own, as it is on a real line. Costs are differences between two looks at a running
-//! process; what a start costs is not in them. Probes are those that arrived, not those that were to be sent (fping
-//! does not reach a thousand a second). The kernel charges its work on a packet's way through the virtual links to who
-//! sends, of both alike.
+//! Both answer to the same conditions: the lab's router sends to the lab's internet, whose
+//! responder takes 3 ms, so that a reply is a wake-up of its own, as it is on a real line. Costs
+//! are differences between two looks at a running process; what a start costs is not in them.
+//! Probes are those that arrived, not those that were to be sent (fping does not reach a thousand a
+//! second). The kernel charges its work on a packet's way through the virtual links to who sends,
+//! of both alike.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -51,7 +52,8 @@ fn main() -> ExitCode {
         Some(failover::TOGGLE) => return failover::toggle(&args[1..]),
         _ => {}
     }
-    // `cargo bench` says so, `cargo test --all-targets`, which runs benchmarks as if they were tests, does not.
+    // `cargo bench` says so, `cargo test --all-targets`, which runs benchmarks as if they were
+    // tests, does not.
     let Some(at) = args.iter().position(|a| a == "--bench") else {
         println!("This takes minutes and measures the static binary: run benches/run");
         return ExitCode::SUCCESS;
@@ -143,14 +145,16 @@ struct Load {
     fping: Vec<String>,
 }
 
-/// The loads. imon's probes are spread evenly over the second, as fping's are, and go to the same addresses.
+/// The loads. imon's probes are spread evenly over the second, as fping's are, and go to the same
+/// addresses.
 fn loads() -> [Load; 3] {
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let targets: Vec<_> = (0..1000).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
+    let targets: Vec<_> =
+        (0..1000).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
     let eleven = targets[..11].join(", ");
     [
-        // One at a time: a process that wakes up just after another one finds the kernel's code in the caches, and with
-        // the same period that would go on for ever.
+        // One at a time: a process that wakes up just after another one finds the kernel's code in
+        // the caches, and with the same period that would go on for ever.
         Load {
             name: "1 a second",
             warm: 3,
@@ -161,13 +165,18 @@ fn loads() -> [Load; 3] {
         },
         Load {
             name: "100 a second",
-            // The first results change the status, which another process is started to write. Then nothing changes.
+            // The first results change the status, which another process is started to write. Then
+            // nothing changes.
             warm: 350,
             window: Duration::from_secs(4),
             runs: 5,
-            // Eleven targets a tenth of a second apart, the ten probes of each 0.11 s apart: one every 10 ms.
+            // Eleven targets a tenth of a second apart, the ten probes of each 0.11 s apart: one
+            // every 10 ms.
             imon: ping(1.1, 10, &eleven),
-            fping: words("-c 100000 -p 110 -i 10").into_iter().chain(targets[..11].to_vec()).collect(),
+            fping: words("-c 100000 -p 110 -i 10")
+                .into_iter()
+                .chain(targets[..11].to_vec())
+                .collect(),
         },
         Load {
             name: "1,000 targets at 1 s",
@@ -186,7 +195,9 @@ fn updown(interval: f64, target: &str) -> String {
 }
 
 fn ping(interval: f64, count: u16, targets: &str) -> String {
-    format!(r#"{{"ping": {{"enable": true, "interval": {interval}, "pingcount": {count}, "monitorip": "{targets}"}}}}"#)
+    format!(
+        r#"{{"ping": {{"enable": true, "interval": {interval}, "pingcount": {count}, "monitorip": "{targets}"}}}}"#
+    )
 }
 
 /// What a process has cost between two looks.
@@ -231,14 +242,22 @@ fn memory(table: &mut Table, program: &Path, nano: &Path) {
         samples.push([&both, &nano, &fping].map(Proc::usage));
     }
     samples.drain(..20);
-    let most = |of: fn(&Usage) -> u64, who: usize| samples.iter().map(|s| of(&s[who])).max().unwrap_or(0) as f64;
+    let most = |of: fn(&Usage) -> u64, who: usize| {
+        samples.iter().map(|s| of(&s[who])).max().unwrap_or(0) as f64
+    };
     let rss = |u: &Usage| u.rss_kib;
     let anonymous = |u: &Usage| u.anonymous_kib;
-    table.add("memory (RSS) with ping and updown, KiB", most(rss, 0)).peer(most(rss, 2)).limit(1228.8);
+    table
+        .add("memory (RSS) with ping and updown, KiB", most(rss, 0))
+        .peer(most(rss, 2))
+        .limit(1228.8);
     table.add("    of it anonymous, KiB", most(anonymous, 0)).peer(most(anonymous, 2)).limit(160.0);
     table.add("    nano, KiB", most(rss, 1));
     table.add("    nano, of it anonymous, KiB", most(anonymous, 1));
-    table.add("threads", most(|u| u.threads as u64, 0)).peer(most(|u| u.threads as u64, 2)).limit(1.0);
+    table
+        .add("threads", most(|u| u.threads as u64, 0))
+        .peer(most(|u| u.threads as u64, 2))
+        .limit(1.0);
 }
 
 /// The loads, one peer after the other in turn.
@@ -266,17 +285,24 @@ fn probes(table: &mut Table, bench: &Bench) {
 fn costs(table: &mut Table, load: &str, imons: &[Cost], fpings: &[Cost]) {
     let median = |costs: &[Cost], of: fn(&Cost) -> f64| median(costs.iter().map(of).collect());
     let [imon, fping] = [imons, fpings].map(|c| (median(c, Cost::cpu), median(c, Cost::wake_ups)));
-    table.add(&format!("CPU for 1000 probes, {load}, ms"), imon.0).peer(fping.0).most_times_the_peer(1.15);
+    table
+        .add(&format!("CPU for 1000 probes, {load}, ms"), imon.0)
+        .peer(fping.0)
+        .most_times_the_peer(1.15);
     table.add("    wake-ups for a probe", imon.1).peer(fping.1).limit(2.0);
 }
 
-/// By strace, between two probes, without those that write the status file every 30 s however many probes there are. The
-/// first load has nothing to log, so its figure is that of the probes alone.
+/// By strace, between two probes, without those that write the status file every 30 s however many
+/// probes there are. The first load has nothing to log, so its figure is that of the probes alone.
 fn system_calls(table: &mut Table, bench: &Bench) {
     let [.., many] = loads();
-    // Two seconds in: the first state is written to the status file one second after the start, by a wake-up of its own.
-    let few = (20, updown(0.1, IMONS), ["-c", "100000", "-p", "100", FPINGS].map(str::to_owned).to_vec());
-    for (name, (warm, imon, fping)) in [("10 a second", few), (many.name, (many.warm, many.imon, many.fping))] {
+    // Two seconds in: the first state is written to the status file one second after the start, by
+    // a wake-up of its own.
+    let few =
+        (20, updown(0.1, IMONS), ["-c", "100000", "-p", "100", FPINGS].map(str::to_owned).to_vec());
+    for (name, (warm, imon, fping)) in
+        [("10 a second", few), (many.name, (many.warm, many.imon, many.fping))]
+    {
         progress(&format!("system calls, {name}"));
         let count = |program: &str, args: &[String]| {
             // -I2: a signal that ends strace is passed on first.
@@ -287,8 +313,15 @@ fn system_calls(table: &mut Table, bench: &Bench) {
             let mut sends: Vec<i32> = Vec::new();
             bench.lab.wait_until("the probes to be traced", SOON * 6, || {
                 let trace = bench.lab.read("/run/lab/trace");
-                let names = trace.lines().map(call).filter(|name| !name.is_empty() && !STATUS.contains(name));
-                sends = (0..).zip(names).filter(|(_, name)| *name == "sendto").map(|(at, _)| at).collect();
+                let names = trace
+                    .lines()
+                    .map(call)
+                    .filter(|name| !name.is_empty() && !STATUS.contains(name));
+                sends = (0..)
+                    .zip(names)
+                    .filter(|(_, name)| *name == "sendto")
+                    .map(|(at, _)| at)
+                    .collect();
                 sends.len() > last
             });
             // Ends what it traces as well, which SIGKILL would not.
@@ -325,7 +358,8 @@ fn start(table: &mut Table, bench: &Bench) {
     let measure = |args: &[&str]| {
         bench.internet.forget();
         let proc = bench.lab.spawn("router", &*this, [LAUNCH].iter().chain(args));
-        let started: u64 = proc.wait_line(|_| true, SOON).text.parse().expect("the launcher says the time");
+        let started: u64 =
+            proc.wait_line(|_| true, SOON).text.parse().expect("the launcher says the time");
         bench.wait_for_probes(1);
         (bench.internet.requests()[0].at_ns - started) as f64 / 1e6
     };
@@ -345,7 +379,8 @@ fn launch(command: &[String]) -> ExitCode {
     panic!("{}: {e}", command[0]);
 }
 
-/// Round-trip times of both peers against what a cable in between has measured for the very same packets.
+/// Round-trip times of both peers against what a cable in between has measured for the very same
+/// packets.
 fn accuracy(table: &mut Table, imon: &Path) {
     const PROBES: usize = 220;
     progress("round-trip times");
@@ -369,18 +404,26 @@ fn accuracy(table: &mut Table, imon: &Path) {
     let fping: Vec<_> = fping.texts().iter().filter_map(|l| number(l, "bytes, ", " ms")).collect();
     let errors = |mine: fn(u16, u16) -> bool, said: &[f64]| {
         let measured = true_times(&passages, |p| mine(p.id, id));
-        assert!(measured.len() >= said.len() && said.len() >= PROBES / 2, "{} of {}", said.len(), measured.len());
-        let mut errors: Vec<_> = said.iter().zip(measured).map(|(said, measured)| (said - measured).abs()).collect();
+        assert!(
+            measured.len() >= said.len() && said.len() >= PROBES / 2,
+            "{} of {}",
+            said.len(),
+            measured.len()
+        );
+        let mut errors: Vec<_> =
+            said.iter().zip(measured).map(|(said, measured)| (said - measured).abs()).collect();
         errors.sort_by(f64::total_cmp);
         errors
     };
     let at = |errors: &[f64], part: usize| errors[errors.len() * part / 100];
-    let (imon, fping) = (errors(|this, imons| this == imons, &imon), errors(|this, imons| this != imons, &fping));
+    let (imon, fping) =
+        (errors(|this, imons| this == imons, &imon), errors(|this, imons| this != imons, &fping));
     table.add("RTT, difference to the wire, median, ms", at(&imon, 50)).peer(at(&fping, 50));
     table.add("    99 of 100 are below, ms", at(&imon, 99)).peer(at(&fping, 99)).limit(0.1);
 }
 
-/// What the cable has measured, in milliseconds, of the requests wanted, in the order of their sending.
+/// What the cable has measured, in milliseconds, of the requests wanted, in the order of their
+/// sending.
 fn true_times(passages: &[Passage], wanted: impl Fn(&Passage) -> bool) -> Vec<f64> {
     let requests = passages.iter().filter(|p| !p.reply && wanted(p));
     let times = requests.filter_map(|p| round_trip(passages, p.id, p.seq));
@@ -460,8 +503,12 @@ impl fmt::Display for Table {
                 Some(Limit::Ratio(limit)) => format!("x {limit:<6} {verdict}"),
                 None => String::new(),
             };
-            let line =
-                format!("{:<48} {:>9} {:>9} {ratio:>6}   {limit}", row.what, show(Some(row.imon)), show(row.peer));
+            let line = format!(
+                "{:<48} {:>9} {:>9} {ratio:>6}   {limit}",
+                row.what,
+                show(Some(row.imon)),
+                show(row.peer)
+            );
             writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())

@@ -5,7 +5,8 @@ pub mod targets;
 
 pub use libfuzzer_sys;
 
-/// The program of a target. libFuzzer finds inputs by what they reach; half of its changes are those of the test.
+/// The program of a target. libFuzzer finds inputs by what they reach; half of its changes are
+/// those of the test.
 #[macro_export]
 macro_rules! program {
     ($name:literal) => {

@@ -1,5 +1,6 @@
-//! Known answers, for the unit tests and for `imon self-test`, which has a binary for another processor prove on that
-//! processor that numbers, times, bytes and decisions come out as they must.
+//! Known answers, for the unit tests and for `imon self-test`, which has a binary for another
+//! processor prove on that processor that numbers, times, bytes and decisions come out as they
+//! must.
 
 use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,8 +27,8 @@ use crate::wire::dns::{Class, DnsQuestion, Name, RecordType};
 use crate::wire::icmp::{Codec, Received, Token};
 use crate::wire::rtnetlink;
 
-/// Round-trip times in milliseconds and probes sent; least, mean, greatest, loss, jitter and whether it is alive, as V2.99
-/// wrote them.
+/// Round-trip times in milliseconds and probes sent; least, mean, greatest, loss, jitter and
+/// whether it is alive, as V2.99 wrote them.
 pub const NUMBERS: &[(&[f64], u16, &str)] = &[
     (&[], 2, "0.0 0.0 0.0 1.0 0.0 False"),
     (&[0.4337], 2, "0.434 0.434 0.434 0.5 0.0 True"),
@@ -61,16 +62,16 @@ pub const RESOLV: (&str, &str) = (
     "192.168.1.1 fe80::1%eth0",
 );
 
-/// Seconds of hold-down, and how often traffic moves when the preferred network is away for 5 of every 10 s, four times.
-/// (B36; without a hold-down as often as with V2.99.)
+/// Seconds of hold-down, and how often traffic moves when the preferred network is away for 5 of
+/// every 10 s, four times. (B36; without a hold-down as often as with V2.99.)
 pub const FLAPS: &[(u64, usize)] = &[(10, 2), (0, 8)];
 
-/// What updown says of a target that is away from the start for 12.5 s and is checked every 10 s, each second while it is
-/// away. (B29)
-pub const AWAY: &str =
-    "Monitored IP 1.1.1.1 offline; Monitored IP 1.1.1.1 online; Outage Duration: 0 days 0 hours, 0 minutes 13 seconds";
+/// What updown says of a target that is away from the start for 12.5 s and is checked every 10 s,
+/// each second while it is away. (B29)
+pub const AWAY: &str = "Monitored IP 1.1.1.1 offline; Monitored IP 1.1.1.1 online; Outage Duration: 0 days 0 hours, 0 minutes 13 seconds";
 
-/// The answer to a question for the addresses of `www.example.com`, with an alias and compressed names.
+/// The answer to a question for the addresses of `www.example.com`, with an alias and compressed
+/// names.
 pub const DNS_ANSWER: &[u8] = b"\x12\x34\x81\x80\x00\x01\x00\x03\x00\x00\x00\x00\
     \x03www\x07example\x03com\x00\x00\x01\x00\x01\
     \xc0\x0c\x00\x05\x00\x01\x00\x00\x01\x2c\x00\x07\x04edge\xc0\x10\
@@ -131,24 +132,31 @@ pub fn run() -> (Vec<String>, usize) {
     same("netlink", &route().to_string(), "true");
     same("check", &check(), "lost then found");
     same("survey", &survey().unwrap_or_default(), "203.0.113.1");
-    let servers: Vec<String> = resolver::servers(RESOLV.0).iter().map(ToString::to_string).collect();
+    let servers: Vec<String> =
+        resolver::servers(RESOLV.0).iter().map(ToString::to_string).collect();
     same("resolv.conf", &servers.join(" "), RESOLV.1);
     for (hold_down, wanted) in FLAPS {
         same("failover", &flaps(*hold_down).to_string(), &wanted.to_string());
     }
     same("updown", &away(), AWAY);
-    let text = r#"{"ping": {"enable": "Y", "interval": " 0.5 ", "monitorip": "1.1.1.1", "pingcount": 0}}"#;
+    let text =
+        r#"{"ping": {"enable": "Y", "interval": " 0.5 ", "monitorip": "1.1.1.1", "pingcount": 0}}"#;
     let errors = parse("x", text.as_bytes(), &Overrides::default()).errors;
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let wanted = "Invalid value 0 for pingcount: a whole number from 1 to 100 is allowed (x:1, ping.pingcount)";
     same("configuration", &errors.join("; "), wanted);
-    let edited = edit::key("ping.pingcount").ok().and_then(|key| edit::set("x", text, key, "2").ok());
+    let edited =
+        edit::key("ping.pingcount").ok().and_then(|key| edit::set("x", text, key, "2").ok());
     same("edit", &edited.unwrap_or_default(), &text.replace(": 0}}", ": 2}}"));
     (wrong, tried)
 }
 
 fn dns_answer() -> Option<String> {
-    let question = DnsQuestion { name: Name::parse("www.example.com").ok()?, kind: RecordType::A, class: Class::In };
+    let question = DnsQuestion {
+        name: Name::parse("www.example.com").ok()?,
+        kind: RecordType::A,
+        class: Class::In,
+    };
     let answer = dns::response(DNS_ANSWER, 0x1234, &question).ok()?;
     let addresses: Vec<String> = answer.addresses.iter().map(ToString::to_string).collect();
     Some(format!("{} {}", addresses.join(" "), answer.ttl))
@@ -178,7 +186,8 @@ fn echo() -> bool {
 
 /// A route that is written as netlink wants it is read as it was.
 fn route() -> bool {
-    let hop = Hop { index: 3, gateway: Some(Ipv4Addr::new(192, 0, 2, 1)), onlink: false, dead: false };
+    let hop =
+        Hop { index: 3, gateway: Some(Ipv4Addr::new(192, 0, 2, 1)), onlink: false, dead: false };
     let route = Route {
         table: MAIN,
         destination: Ipv4Addr::UNSPECIFIED,
@@ -192,7 +201,8 @@ fn route() -> bool {
     };
     let mut bytes = Vec::new();
     rtnetlink::change(&Change::Replace(route.clone()), 7, &mut bytes);
-    rtnetlink::messages(&bytes).any(|message| message.news == News::Route(route.clone()) && message.sequence == 7)
+    rtnetlink::messages(&bytes)
+        .any(|message| message.news == News::Route(route.clone()) && message.sequence == 7)
 }
 
 /// Two checks of a host: it is silent, then it answers.
@@ -255,14 +265,21 @@ fn away() -> String {
             for effect in std::mem::take(&mut out) {
                 match effect {
                     Effect::Probe(id) if now >= start + Duration::from_millis(12_500) => {
-                        updown.on(now, &Observation::Reply(id, Duration::from_millis(10)), &mut out);
+                        updown.on(
+                            now,
+                            &Observation::Reply(id, Duration::from_millis(10)),
+                            &mut out,
+                        );
                     }
-                    Effect::Emit(event) => event.log(false, &mut |_, line| lines.push(line.to_string())),
+                    Effect::Emit(event) => {
+                        event.log(false, &mut |_, line| lines.push(line.to_string()))
+                    }
                     _ => {}
                 }
             }
         }
-        now = updown.poll_at().map_or(now + second, |next| next.max(now + Duration::from_millis(1)));
+        now =
+            updown.poll_at().map_or(now + second, |next| next.max(now + Duration::from_millis(1)));
     }
     lines.join("; ")
 }
@@ -272,7 +289,10 @@ fn survey() -> Option<String> {
     let sources = ["http://a.example/", "dns:opendns", "dns:google"];
     let sources: Vec<Source> = sources.iter().filter_map(|text| Source::parse(text).ok()).collect();
     let address = |last| IpAddr::from([203, 0, 113, last]);
-    let survey = Survey { votes: vec![(0, address(1)), (1, address(2)), (2, address(1))], asked: vec![0, 1, 2] };
+    let survey = Survey {
+        votes: vec![(0, address(1)), (1, address(2)), (2, address(1))],
+        asked: vec![0, 1, 2],
+    };
     survey.verdict(&sources, &|_| true).map(|found| found.to_string())
 }
 

@@ -1,5 +1,5 @@
-//! Web requests, which a process of its own makes: the task that it is given, and its report, each a line of text.
-//! `sys::web_worker` is that process.
+//! Web requests, which a process of its own makes: the task that it is given, and its report, each
+//! a line of text. `sys::web_worker` is that process.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -93,7 +93,9 @@ impl Task {
             }
         }
         w.text("family", Some(self.family.digit())).text("device", self.bound.device.as_deref());
-        w.text("from", self.bound.from.map(|a| a.to_string()).as_deref()).text("roots", self.roots.as_deref()).end()
+        w.text("from", self.bound.from.map(|a| a.to_string()).as_deref())
+            .text("roots", self.roots.as_deref())
+            .end()
     }
 
     /// What no text of others may show.
@@ -114,15 +116,25 @@ impl Task {
             (Some(source), _) => TaskJob::Lookup(Source::parse(&source).ok()?),
             (None, Some(page)) => TaskJob::Page(page),
             (None, None) => {
-                let reading =
-                    fields.list("ok").map_or(AnswerReading::DynDns2, |list| AnswerReading::Whole(texts(&list)));
-                let (url, user, secret) = (fields.text("url")?, fields.text("user"), fields.text("secret")?);
-                TaskJob::Update(Request { url, user, secret, reading }, fields.text("address")?.parse().ok()?)
+                let reading = fields
+                    .list("ok")
+                    .map_or(AnswerReading::DynDns2, |list| AnswerReading::Whole(texts(&list)));
+                let (url, user, secret) =
+                    (fields.text("url")?, fields.text("user"), fields.text("secret")?);
+                TaskJob::Update(
+                    Request { url, user, secret, reading },
+                    fields.text("address")?.parse().ok()?,
+                )
             }
         };
         let from = fields.text("from").and_then(|a| a.parse().ok());
         let bound = Bound { device: fields.text("device"), from };
-        Some(Self { job, family: Family::parse(&fields.text("family")?)?, bound, roots: fields.text("roots") })
+        Some(Self {
+            job,
+            family: Family::parse(&fields.text("family")?)?,
+            bound,
+            roots: fields.text("roots"),
+        })
     }
 }
 
@@ -147,7 +159,9 @@ impl TaskReport {
                 w.text("found", Some(&found.address.to_string()));
                 w.text("local", found.local.map(|a| a.to_string()).as_deref());
             }
-            TaskResult::Lookup(Err(e)) => drop(w.text("why", Some(&e.why)).plain("unwanted", e.unwanted)),
+            TaskResult::Lookup(Err(e)) => {
+                w.text("why", Some(&e.why)).plain("unwanted", e.unwanted);
+            }
             TaskResult::Page(Ok(page)) => {
                 w.plain("status", page.status).plain("empty", page.empty);
                 w.text("location", page.location.as_deref());
@@ -173,8 +187,8 @@ impl TaskReport {
         format!("{}\n", w.end())
     }
 
-    /// Reads the line. A worker may be under somebody's influence: its words are cut, and its address is checked again
-    /// by whoever uses it.
+    /// Reads the line. A worker may be under somebody's influence: its words are cut, and its
+    /// address is checked again by whoever uses it.
     #[must_use]
     pub fn read(line: &[u8]) -> Option<Self> {
         let fields = Fields::read(line.strip_suffix(b"\n")?)?;
@@ -226,8 +240,15 @@ mod tests {
     #[test]
     fn a_page_comes_out_as_it_went_in() {
         let url = "http://cp.example/generate_204".to_owned();
-        let task = Task { job: TaskJob::Page(url.clone()), family: Family::V4, bound: Bound::default(), roots: None };
-        assert!(matches!(Task::read(task.text().as_bytes()).unwrap().job, TaskJob::Page(u) if u == url));
+        let task = Task {
+            job: TaskJob::Page(url.clone()),
+            family: Family::V4,
+            bound: Bound::default(),
+            roots: None,
+        };
+        assert!(
+            matches!(Task::read(task.text().as_bytes()).unwrap().job, TaskJob::Page(u) if u == url)
+        );
         let page = |status, empty, location: Option<&str>, date| {
             Ok(Page { status, empty, location: location.map(str::to_owned), date })
         };
@@ -245,11 +266,18 @@ mod tests {
     fn a_task_and_a_report_come_out_as_they_went_in() {
         let source = Source::parse("http://198.18.0.80:81/ip").unwrap();
         let bound = Bound { device: Some("wan1".to_owned()), from: Some([192, 168, 42, 2].into()) };
-        let task =
-            Task { job: TaskJob::Lookup(source.clone()), family: Family::V4, bound, roots: Some("/x".to_owned()) };
+        let task = Task {
+            job: TaskJob::Lookup(source.clone()),
+            family: Family::V4,
+            bound,
+            roots: Some("/x".to_owned()),
+        };
         let read = Task::read(task.text().as_bytes()).unwrap();
         assert!(matches!(&read.job, TaskJob::Lookup(s) if *s == source));
-        assert_eq!((read.family, read.bound.from, read.roots), (Family::V4, task.bound.from, task.roots));
+        assert_eq!(
+            (read.family, read.bound.from, read.roots),
+            (Family::V4, task.bound.from, task.roots)
+        );
         let request = Request {
             url: "http://x/?a".to_owned(),
             user: Some("me".to_owned()),
@@ -258,7 +286,9 @@ mod tests {
         };
         let job = TaskJob::Update(request.clone(), [203, 0, 113, 1].into());
         let task = Task { job, family: Family::V4, bound: Bound::default(), roots: None };
-        assert!(matches!(Task::read(task.text().as_bytes()).unwrap().job, TaskJob::Update(r, _) if r == request));
+        assert!(
+            matches!(Task::read(task.text().as_bytes()).unwrap().job, TaskJob::Update(r, _) if r == request)
+        );
 
         let address: IpAddr = [203, 0, 113, 1].into();
         for said in [
@@ -290,11 +320,15 @@ mod tests {
         for reading in [AnswerReading::DynDns2, AnswerReading::Whole(Vec::new())] {
             let text = hidden(TaskJob::Update(request(reading), address));
             assert!(
-                !text.contains("hunter2") && !text.contains("tokentoken") && text.starts_with("you sent"),
+                !text.contains("hunter2")
+                    && !text.contains("tokentoken")
+                    && text.starts_with("you sent"),
                 "{text}"
             );
         }
-        let text = hidden(TaskJob::Lookup(Source::parse("https://x.example/ip?key=tokentoken99").unwrap()));
+        let text = hidden(TaskJob::Lookup(
+            Source::parse("https://x.example/ip?key=tokentoken99").unwrap(),
+        ));
         assert!(!text.contains("tokentoken") && text.contains("hunter2secret"), "{text}");
         let text = hidden(TaskJob::Page("http://x.example/".to_owned()));
         assert_eq!(text, "you sent hunter2secret and tokentoken99");
@@ -302,13 +336,21 @@ mod tests {
 
     #[test]
     fn what_is_no_report_is_none() {
-        for line in
-            ["", "\n", "{}\n", "{\"found\":\"x\"}\n", "{\"found\":\"203.0.113.1\"}", "[1]\n", "{\"outcome\":\"?\"}\n"]
-        {
+        for line in [
+            "",
+            "\n",
+            "{}\n",
+            "{\"found\":\"x\"}\n",
+            "{\"found\":\"203.0.113.1\"}",
+            "[1]\n",
+            "{\"outcome\":\"?\"}\n",
+        ] {
             assert_eq!(TaskReport::read(line.as_bytes()), None, "{line:?}");
         }
         let long = format!("{{\"why\":\"{}\",\"unwanted\":false}}\n", "ü".repeat(1000));
-        let Some(TaskReport { said: TaskResult::Lookup(Err(e)), .. }) = TaskReport::read(long.as_bytes()) else {
+        let Some(TaskReport { said: TaskResult::Lookup(Err(e)), .. }) =
+            TaskReport::read(long.as_bytes())
+        else {
             panic!()
         };
         assert_eq!(e.why.chars().count(), 200);

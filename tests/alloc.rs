@@ -1,7 +1,9 @@
-//! Once it runs, imon allocates nothing for a probe: neither for sending it, nor for its reply, its result in the log or
-//! the status file. Memory of a service that is to run for years then cannot grow with the number of its probes.
+//! Once it runs, imon allocates nothing for a probe: neither for sending it, nor for its reply, its
+//! result in the log or the status file. Memory of a service that is to run for years then cannot
+//! grow with the number of its probes.
 //!
-//! This program counts all allocations. To measure, it runs itself again inside a lab as the daemon, in process.
+//! This program counts all allocations. To measure, it runs itself again inside a lab as the
+//! daemon, in process.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -40,7 +42,8 @@ const SHORT: Duration = Duration::from_secs(8);
 /// Long enough for the status to be written, which takes half a minute while nothing changes.
 const LONG: Duration = Duration::from_secs(30);
 
-/// What starting the child takes, and how often it is started, in seconds. Fewer than any test has probes.
+/// What starting the child takes, and how often it is started, in seconds. Fewer than any test has
+/// probes.
 const PER_STATUS: u64 = 40;
 const EVERY: u64 = 30;
 
@@ -99,14 +102,25 @@ fn ping_terminal() {
 fn ping_thousand() {
     let (lab, internet) = lab();
     lab.sh("inet", "ip route add local 198.19.0.0/22 dev lo");
-    let targets: Vec<String> = (0..1000).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
-    // The last target has its second check, the last one to need memory of its own, well within the time to warm up.
-    assert_nothing_allocated(&lab, &internet, &ping(&targets.join(","), 1.4), "terminal", SHORT, 4000);
+    let targets: Vec<String> =
+        (0..1000).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
+    // The last target has its second check, the last one to need memory of its own, well within the
+    // time to warm up.
+    assert_nothing_allocated(
+        &lab,
+        &internet,
+        &ping(&targets.join(","), 1.4),
+        "terminal",
+        SHORT,
+        4000,
+    );
 }
 
 /// Two probes every `interval` seconds.
 fn ping(targets: &str, interval: f64) -> String {
-    format!(r#"{{"ping": {{"enable": true, "interval": {interval}, "pingcount": 2, "monitorip": "{targets}"}}}}"#)
+    format!(
+        r#"{{"ping": {{"enable": true, "interval": {interval}, "pingcount": 2, "monitorip": "{targets}"}}}}"#
+    )
 }
 
 fn lab() -> (Lab, Responder) {
@@ -115,25 +129,41 @@ fn lab() -> (Lab, Responder) {
     (lab, internet)
 }
 
-/// Runs the daemon on this configuration. It must send at least this many probes and must not allocate while it does, but
-/// for starting the child that writes the status.
+/// Runs the daemon on this configuration. It must send at least this many probes and must not
+/// allocate while it does, but for starting the child that writes the status.
 #[track_caller]
-fn assert_nothing_allocated(lab: &Lab, internet: &Responder, config: &str, log: &str, window: Duration, least: usize) {
+fn assert_nothing_allocated(
+    lab: &Lab,
+    internet: &Responder,
+    config: &str,
+    log: &str,
+    window: Duration,
+    least: usize,
+) {
     lab.write(&format!("/etc/default/imon-{INSTANCE}"), config);
-    let daemon = lab.spawn("router", std::env::current_exe().unwrap(), [MEASURE, log, &window.as_secs().to_string()]);
+    let daemon = lab.spawn(
+        "router",
+        std::env::current_exe().unwrap(),
+        [MEASURE, log, &window.as_secs().to_string()],
+    );
     let limit = (WARM_UP + window) * 3;
     daemon.wait_line(|l| l == "warm", limit);
     let before = internet.count();
     let line = daemon.wait_line(|l| l.starts_with("allocations "), limit).text;
     let probes = internet.count() - before;
     assert!(probes >= least, "only {probes} probes\n{}", lab.timeline());
-    let numbers: Vec<u64> = line.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
+    let numbers: Vec<u64> =
+        line.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
     let most = PER_STATUS * (window.as_secs() / EVERY + 1);
-    assert!(numbers.len() == 2 && numbers.iter().sum::<u64>() <= most, "{line} in {probes} probes, at most {most}");
+    assert!(
+        numbers.len() == 2 && numbers.iter().sum::<u64>() <= most,
+        "{line} in {probes} probes, at most {most}"
+    );
     assert!(daemon.wait(limit).success());
 }
 
-/// The daemon, and beside it a thread that counts and then ends it. The thread itself allocates nothing in between.
+/// The daemon, and beside it a thread that counts and then ends it. The thread itself allocates
+/// nothing in between.
 fn measure() {
     let signals = Signals::install().unwrap();
     let source = ConfigSource::instance(INSTANCE, None);

@@ -1,4 +1,5 @@
-//! What docs/development says is so: requirements and their tests, `unsafe` and its reasons, dependencies, releases, hosted CI.
+//! What docs/development says is so: requirements and their tests, `unsafe` and its reasons,
+//! dependencies, releases, hosted CI.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -30,7 +31,9 @@ fn files(folders: &[&str], extension: &str) -> Vec<PathBuf> {
     let mut left: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
     let mut found = Vec::new();
     while let Some(folder) = left.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+        for entry in
+            std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 left.push(path);
@@ -77,11 +80,13 @@ fn ids_of_name(name: &str) -> Vec<String> {
     ids
 }
 
-/// Returns the ids that a comment line consists of, if it has nothing else: `/// B26`, `/// D8, user issue #3`.
+/// Returns the ids that a comment line consists of, if it has nothing else: `/// B26`, `/// D8,
+/// user issue #3`.
 fn ids_of_comment(line: &str) -> Vec<String> {
     let Some(text) = line.trim_start().strip_prefix("//") else { return Vec::new() };
     let parts = text.trim_start_matches('/').trim().split(", ");
-    let ids = parts.map(|part| part.strip_prefix("user issue #").map_or_else(|| id(part), user_issue));
+    let ids =
+        parts.map(|part| part.strip_prefix("user issue #").map_or_else(|| id(part), user_issue));
     ids.collect::<Option<_>>().unwrap_or_default()
 }
 
@@ -125,8 +130,12 @@ fn tested() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for file in files(&["src", "tests"], "rs") {
         for line in read(&file).lines() {
-            let name = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
-            let name = name.strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next()).unwrap_or_default();
+            let name =
+                line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+            let name = name
+                .strip_prefix("fn ")
+                .and_then(|rest| rest.split(['(', '<']).next())
+                .unwrap_or_default();
             for id in ids_of_name(name).into_iter().chain(ids_of_comment(line)) {
                 found.insert(id, format!("{}: {}", file.display(), line.trim()));
             }
@@ -143,11 +152,20 @@ fn tested() -> BTreeMap<String, String> {
 fn every_id_is_a_requirement_and_every_requirement_has_a_test() {
     let (requirements, tested) = (requirements(), tested());
     for (id, place) in &tested {
-        assert!(requirements.contains_key(id), "{REQUIREMENTS} does not define {id}, which is used in {place}");
+        assert!(
+            requirements.contains_key(id),
+            "{REQUIREMENTS} does not define {id}, which is used in {place}"
+        );
     }
-    let lacking: Vec<&String> =
-        requirements.iter().filter(|(id, met)| **met && !tested.contains_key(*id)).map(|(id, _)| id).collect();
-    assert!(lacking.is_empty(), "no test carries these requirements, though they are called met: {lacking:?}");
+    let lacking: Vec<&String> = requirements
+        .iter()
+        .filter(|(id, met)| **met && !tested.contains_key(*id))
+        .map(|(id, _)| id)
+        .collect();
+    assert!(
+        lacking.is_empty(),
+        "no test carries these requirements, though they are called met: {lacking:?}"
+    );
 }
 
 #[test]
@@ -158,10 +176,13 @@ fn documents_use_no_other_ids_and_the_changelog_only_those_that_are_met() {
     documents.extend([changelog.clone(), root().join("README.md"), root().join("CONTRIBUTING.md")]);
     for document in documents {
         for id in ids_of_text(&read(&document)) {
-            let met = requirements
-                .get(&id)
-                .unwrap_or_else(|| panic!("{REQUIREMENTS} does not define {id}, which {} uses", document.display()));
-            assert!(*met || document != changelog, "the changelog has {id}, which {REQUIREMENTS} calls not yet met");
+            let met = requirements.get(&id).unwrap_or_else(|| {
+                panic!("{REQUIREMENTS} does not define {id}, which {} uses", document.display())
+            });
+            assert!(
+                *met || document != changelog,
+                "the changelog has {id}, which {REQUIREMENTS} calls not yet met"
+            );
         }
     }
 }
@@ -172,11 +193,19 @@ fn ids_are_recognised() {
     assert_eq!(names("b2_b3_an_upstream_that_dies"), "B2 B3");
     assert_eq!(names("b1_issue9_a_name"), "B1 user issue #9");
     assert_eq!(names("user_issue_5_our_own_address"), "user issue #5");
-    assert_eq!((names("u32_at"), names("binary"), names("a_b1_name")), (String::new(), String::new(), String::new()));
+    assert_eq!(
+        (names("u32_at"), names("binary"), names("a_b1_name")),
+        (String::new(), String::new(), String::new())
+    );
     assert_eq!(ids_of_comment("    /// B26, user issue #3"), ["B26", "user issue #3"]);
-    assert!(ids_of_comment("// B26 is about pings").is_empty() && ids_of_comment("fn b26() {}").is_empty());
+    assert!(
+        ids_of_comment("// B26 is about pings").is_empty()
+            && ids_of_comment("fn b26() {}").is_empty()
+    );
     let text: Vec<String> =
-        ids_of_text("(B2 to B7, user issue #4); V2.99's IPv4, V11. Not A1, xB1 or B1x").into_iter().collect();
+        ids_of_text("(B2 to B7, user issue #4); V2.99's IPv4, V11. Not A1, xB1 or B1x")
+            .into_iter()
+            .collect();
     assert_eq!(text, ["B2", "B7", "V11", "user issue #4"]);
 }
 
@@ -203,13 +232,23 @@ fn the_threat_model_has_a_reason_for_every_unsafe() {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         let [file, count, purpose, soundness] = cells[..] else { panic!("{row}") };
         assert!(!purpose.is_empty() && !soundness.is_empty(), "{row}");
-        listed.insert(file.trim_matches('`').to_owned(), count.parse().unwrap_or_else(|e| panic!("{row}: {e}")));
+        listed.insert(
+            file.trim_matches('`').to_owned(),
+            count.parse().unwrap_or_else(|e| panic!("{row}: {e}")),
+        );
     }
     let differ = |one: &BTreeMap<String, usize>, other: &BTreeMap<String, usize>| {
-        one.clone().into_iter().filter(|(file, count)| other.get(file) != Some(count)).collect::<Vec<_>>()
+        one.clone()
+            .into_iter()
+            .filter(|(file, count)| other.get(file) != Some(count))
+            .collect::<Vec<_>>()
     };
     let (stale, missing) = (differ(&listed, &used), differ(&used, &listed));
-    assert_eq!((&stale, &missing), (&vec![], &vec![]), "{THREAT_MODEL} lists the first, the source has the second");
+    assert_eq!(
+        (&stale, &missing),
+        (&vec![], &vec![]),
+        "{THREAT_MODEL} lists the first, the source has the second"
+    );
 }
 
 /// Licences that only demand to be named along with the program.
@@ -217,21 +256,32 @@ const LICENCES: [&str; 7] =
     ["MIT", "Apache-2.0", "BSD-3-Clause", "CDLA-Permissive-2.0", "ISC", "Unicode-3.0", "Unlicense"];
 
 /// Packages of which there is more than one version, and why.
-const TWICE: [(&str, &str); 1] =
-    [("syn", "only used by macros at build time; argh_derive and pnet_macros still need version 2")];
+const TWICE: [(&str, &str); 1] = [(
+    "syn",
+    "only used by macros at build time; argh_derive and pnet_macros still need version 2",
+)];
 
-/// Returns cargo's description of the workspace's packages and all they need on this machine, tests included. Needs no
-/// network: whoever runs this test has just compiled them.
+/// Returns cargo's description of the workspace's packages and all they need on this machine, tests
+/// included. Needs no network: whoever runs this test has just compiled them.
 fn metadata() -> Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let run = |arguments: &[&str]| {
         let done = Command::new(&cargo).args(arguments).current_dir(root()).output().unwrap();
-        assert!(done.status.success(), "cargo {}: {}", arguments.join(" "), String::from_utf8_lossy(&done.stderr));
+        assert!(
+            done.status.success(),
+            "cargo {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&done.stderr)
+        );
         String::from_utf8(done.stdout).unwrap()
     };
     let version = run(&["-vV"]);
-    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_else(|| panic!("{version}"));
-    let mut arguments = vec!["metadata", "--locked", "--offline", "--format-version=1", "--filter-platform", host];
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .unwrap_or_else(|| panic!("{version}"));
+    let mut arguments =
+        vec!["metadata", "--locked", "--offline", "--format-version=1", "--filter-platform", host];
     if !cfg!(feature = "tls") {
         arguments.push("--no-default-features");
     }
@@ -243,20 +293,24 @@ fn packages() -> Vec<[String; 4]> {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().unwrap();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let all: Vec<_> =
-        packages.iter().map(|p| ["name", "version", "license", "source"].map(|key| text(&p[key]))).collect();
+    let all: Vec<_> = packages
+        .iter()
+        .map(|p| ["name", "version", "license", "source"].map(|key| text(&p[key])))
+        .collect();
     assert!(all.len() > 40, "{all:?}");
     all
 }
 
-/// Returns whether an SPDX expression leaves a choice that is allowed. `OR` binds less than `AND`; old crates write `/` for it.
+/// Returns whether an SPDX expression leaves a choice that is allowed. `OR` binds less than `AND`;
+/// old crates write `/` for it.
 fn is_allowed(expression: &str) -> bool {
     let text = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = text.split_whitespace().collect();
     matches!(either(&words), Some((true, [])))
 }
 
-/// Whether the part read so far is allowed, and the words after it; `None` if it is not an expression.
+/// Whether the part read so far is allowed, and the words after it; `None` if it is not an
+/// expression.
 type Judged<'a> = Option<(bool, &'a [&'a str])>;
 
 fn either<'a>(words: &'a [&'a str]) -> Judged<'a> {
@@ -280,7 +334,9 @@ fn one<'a>(words: &'a [&'a str]) -> Judged<'a> {
             _ => None,
         },
         // An exception only allows more.
-        [licence, "WITH", _, rest @ ..] | [licence, rest @ ..] => Some((LICENCES.contains(licence), rest)),
+        [licence, "WITH", _, rest @ ..] | [licence, rest @ ..] => {
+            Some((LICENCES.contains(licence), rest))
+        }
         [] => None,
     }
 }
@@ -290,19 +346,34 @@ fn every_dependency_has_a_licence_that_is_allowed_and_comes_from_the_registry() 
     for [name, version, licence, source] in packages() {
         assert!(is_allowed(&licence), "{name} {version}: is its licence fine? '{licence}'");
         let is_ours = source.is_empty() && name.starts_with("imon");
-        assert!(is_ours || source.starts_with("registry+"), "{name} {version} comes from '{source}'");
+        assert!(
+            is_ours || source.starts_with("registry+"),
+            "{name} {version} comes from '{source}'"
+        );
     }
 }
 
 #[test]
 fn licences_are_judged_as_spdx_means_them() {
-    for fine in ["MIT", "MIT OR Apache-2.0", "MIT/Apache-2.0", "GPL-3.0 OR MIT", "(MIT OR Apache-2.0) AND Unicode-3.0"]
-    {
+    for fine in [
+        "MIT",
+        "MIT OR Apache-2.0",
+        "MIT/Apache-2.0",
+        "GPL-3.0 OR MIT",
+        "(MIT OR Apache-2.0) AND Unicode-3.0",
+    ] {
         assert!(is_allowed(fine), "{fine}");
     }
-    for bad in
-        ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR ISC) AND GPL-3.0", "MIT OR", "(MIT", "MIT) OR ISC", "MIT ISC"]
-    {
+    for bad in [
+        "",
+        "GPL-3.0",
+        "MIT AND GPL-3.0",
+        "(MIT OR ISC) AND GPL-3.0",
+        "MIT OR",
+        "(MIT",
+        "MIT) OR ISC",
+        "MIT ISC",
+    ] {
         assert!(!is_allowed(bad), "{bad}");
     }
 }
@@ -323,9 +394,14 @@ fn no_dependency_is_used_in_two_versions() {
 fn the_day_of_the_release_is_the_same_everywhere() {
     let released = imon::base::time::RELEASED;
     let time = imon::base::time::Wall { secs: released, nanos: 0 }.to_string();
-    let day = time.strip_suffix("T00:00:00.000Z").unwrap_or_else(|| panic!("{time} is no beginning of a day"));
+    let day = time
+        .strip_suffix("T00:00:00.000Z")
+        .unwrap_or_else(|| panic!("{time} is no beginning of a day"));
     let heading = format!("## {} ({day})", env!("CARGO_PKG_VERSION"));
-    assert!(read("CHANGELOG.md").lines().any(|line| line == heading), "CHANGELOG.md has no '{heading}'");
+    assert!(
+        read("CHANGELOG.md").lines().any(|line| line == heading),
+        "CHANGELOG.md has no '{heading}'"
+    );
     let date = format!("SOURCE_DATE_EPOCH={released}\n");
     assert!(read("debian/package").contains(&date), "debian/package has no {date}");
 }
@@ -334,9 +410,15 @@ fn the_day_of_the_release_is_the_same_everywhere() {
 fn hosted_ci_runs_our_script_and_nobody_elses_actions() {
     for workflow in files(&[".github/workflows"], "yml") {
         let text = read(&workflow);
-        let uses: Vec<&str> =
-            text.lines().filter_map(|line| line.split_once("uses: ").map(|(_, action)| action)).collect();
-        assert!(uses.iter().all(|action| action.starts_with("actions/checkout@")), "{}: {uses:?}", workflow.display());
+        let uses: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split_once("uses: ").map(|(_, action)| action))
+            .collect();
+        assert!(
+            uses.iter().all(|action| action.starts_with("actions/checkout@")),
+            "{}: {uses:?}",
+            workflow.display()
+        );
         assert!(text.contains("- run: .ci/run\n"), "{}", workflow.display());
     }
 }

@@ -13,7 +13,8 @@ use imon::base::time::{Clock, Instant, Wall};
 use imon::config::schema;
 use imon::event::Event;
 
-/// Text as mdoc(7) wants it: a sentence begins a line, no line is long, and nothing is taken for a request.
+/// Text as mdoc(7) wants it: a sentence begins a line, no line is long, and nothing is taken for a
+/// request.
 fn roff(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace(". ", ".\n").replace("? ", "?\n");
     let mut out = String::new();
@@ -63,7 +64,9 @@ fn manual_settings() -> String {
 }
 
 fn manual_verdicts() -> String {
-    let row = |(id, exit, meaning): &(&str, u8, &str)| format!(".It Cm {id}\n{}", roff(&format!("{exit}: {meaning}.")));
+    let row = |(id, exit, meaning): &(&str, u8, &str)| {
+        format!(".It Cm {id}\n{}", roff(&format!("{exit}: {meaning}.")))
+    };
     imon::diagnose::VERDICTS.iter().map(row).collect()
 }
 
@@ -77,7 +80,10 @@ fn the_manual_lists_every_setting_and_every_verdict() {
     assert_holds("docs/imon.conf.5", &manual_settings());
     assert_holds("docs/imon.8", &manual_verdicts());
     let row = |(id, exit, meaning): &(&str, u8, &str)| format!("| `{id}` | {exit} | {meaning} |\n");
-    assert_holds("docs/guide/check.md", &imon::diagnose::VERDICTS.iter().map(row).collect::<String>());
+    assert_holds(
+        "docs/guide/check.md",
+        &imon::diagnose::VERDICTS.iter().map(row).collect::<String>(),
+    );
 }
 
 /// Both ways: no key is missing, and none is there that the program does not know.
@@ -85,15 +91,23 @@ fn the_manual_lists_every_setting_and_every_verdict() {
 fn the_manual_lists_every_key_of_an_update() {
     let wanted: BTreeSet<&str> = imon::config::update_keys().collect();
     let manual = file("docs/imon.conf.5");
-    let section = manual.split(".Ss Updates\n").nth(1).and_then(|rest| rest.split("\n.S").next()).unwrap_or_default();
-    let found: BTreeSet<&str> = section.lines().filter_map(|line| line.strip_prefix(".It Cm ")).collect();
+    let section = manual
+        .split(".Ss Updates\n")
+        .nth(1)
+        .and_then(|rest| rest.split("\n.S").next())
+        .unwrap_or_default();
+    let found: BTreeSet<&str> =
+        section.lines().filter_map(|line| line.strip_prefix(".It Cm ")).collect();
     assert_eq!(found, wanted);
 }
 
 /// The options of a text, `--json`.
 fn options(text: &str) -> BTreeSet<String> {
     let is_word = |c: char| c.is_ascii_lowercase() || c == '-';
-    let starts = text.match_indices("--").filter(|(at, _)| !text[..*at].ends_with(is_word)).map(|(at, _)| at);
+    let starts = text
+        .match_indices("--")
+        .filter(|(at, _)| !text[..*at].ends_with(is_word))
+        .map(|(at, _)| at);
     let words = starts.map(|at| text[at..].chars().take_while(|c| is_word(*c)).collect::<String>());
     words.filter(|word| word.len() > 3).collect()
 }
@@ -101,16 +115,24 @@ fn options(text: &str) -> BTreeSet<String> {
 /// The options in the help of a command, without `--help`; the empty name is imon itself.
 fn helped(command: &str) -> BTreeSet<String> {
     let mut imon = Command::new(env!("CARGO_BIN_EXE_imon"));
-    let help = imon.args(Some(command).filter(|c| !c.is_empty())).arg("--help").output().map(|out| out.stdout);
+    let help = imon
+        .args(Some(command).filter(|c| !c.is_empty()))
+        .arg("--help")
+        .output()
+        .map(|out| out.stdout);
     let help = String::from_utf8(help.unwrap_or_default()).unwrap_or_default();
-    let listed = help.lines().filter(|l| l.starts_with("  --")).map(|l| l.split("  ").nth(1).unwrap_or_default());
+    let listed = help
+        .lines()
+        .filter(|l| l.starts_with("  --"))
+        .map(|l| l.split("  ").nth(1).unwrap_or_default());
     let found: BTreeSet<String> = listed.flat_map(options).filter(|o| o != "--help").collect();
     assert!(command == "check-config" || !found.is_empty(), "{command}: {help}");
     found
 }
 
 /// imon itself and its commands.
-const COMMANDS: [&str; 6] = ["", "check", "configure", "check-config", "test-action", "external-ip"];
+const COMMANDS: [&str; 6] =
+    ["", "check", "configure", "check-config", "test-action", "external-ip"];
 
 /// What each command's help and the manual say about options is the same, both ways.
 #[test]
@@ -122,7 +144,8 @@ fn the_manual_lists_every_option_of_every_command() {
         let section = manual.split(&title).nth(1).unwrap_or_else(|| panic!("no '{title}'"));
         let section = section.split("\n.S").next().unwrap_or_default();
         let items = section.lines().filter_map(|l| l.strip_prefix(".It Fl \\-"));
-        let found: BTreeSet<String> = items.map(|l| format!("--{}", l.split(' ').next().unwrap_or_default())).collect();
+        let found: BTreeSet<String> =
+            items.map(|l| format!("--{}", l.split(' ').next().unwrap_or_default())).collect();
         assert_eq!(found, wanted, "{command}");
     }
 }
@@ -130,16 +153,23 @@ fn the_manual_lists_every_option_of_every_command() {
 #[test]
 fn the_guide_names_every_field_of_an_event() {
     let guide = file("docs/guide/operate.md");
-    let clock = Clock { now: Instant::from_nanos(3_600_000_000_000), wall: Wall { secs: 1_795_330_107, nanos: 0 } };
+    let clock = Clock {
+        now: Instant::from_nanos(3_600_000_000_000),
+        wall: Wall { secs: 1_795_330_107, nanos: 0 },
+    };
     let mut fields = BTreeSet::new();
     for event in Event::examples(clock.now) {
         let json = event.json("main", clock, Some(std::net::Ipv4Addr::LOCALHOST.into()));
-        let value: serde_json::Value = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{json}: {e}"));
+        let value: serde_json::Value =
+            serde_json::from_str(&json).unwrap_or_else(|e| panic!("{json}: {e}"));
         fields.extend(value.as_object().into_iter().flat_map(|o| o.keys().cloned()));
     }
     assert!(fields.len() >= 15, "{fields:?}");
     for field in fields {
-        assert!(guide.contains(&format!("| `{field}` |")), "The table of event fields lacks `{field}`");
+        assert!(
+            guide.contains(&format!("| `{field}` |")),
+            "The table of event fields lacks `{field}`"
+        );
     }
 }
 
@@ -147,7 +177,8 @@ fn the_guide_names_every_field_of_an_event() {
 #[test]
 fn the_guide_lists_every_event_with_its_arguments() {
     let guide = file("docs/guide/operate.md");
-    let rows: Vec<Vec<&str>> = guide.lines().map(|l| l.trim_matches('|').split('|').map(str::trim).collect()).collect();
+    let rows: Vec<Vec<&str>> =
+        guide.lines().map(|l| l.trim_matches('|').split('|').map(str::trim).collect()).collect();
     for event in Event::examples(Instant::from_nanos(3_600_000_000_000)) {
         let action = event.action().unwrap_or_else(|| panic!("{event:?} calls no script"));
         let name = format!("`{}`", action.name);
@@ -165,10 +196,17 @@ fn n1_no_copy_overwrites_another() {
     for document in users() {
         for block in blocks(&document).iter().filter(|block| is_shell(block)) {
             for copy in commands(&block.text).into_iter().filter(|words| words[0] == "scp") {
-                let words: Vec<&String> = copy.iter().skip(1).filter(|word| !word.starts_with('-')).collect();
+                let words: Vec<&String> =
+                    copy.iter().skip(1).filter(|word| !word.starts_with('-')).collect();
                 let (_to, files) = words.split_last().unwrap_or_else(|| panic!("{copy:?}"));
-                let names: BTreeSet<_> = files.iter().filter_map(|path| path.rsplit('/').next()).collect();
-                assert_eq!(names.len(), files.len(), "{}: two files of one name: {copy:?}", block.place);
+                let names: BTreeSet<_> =
+                    files.iter().filter_map(|path| path.rsplit('/').next()).collect();
+                assert_eq!(
+                    names.len(),
+                    files.len(),
+                    "{}: two files of one name: {copy:?}",
+                    block.place
+                );
                 copies += 1;
             }
         }
@@ -180,27 +218,52 @@ fn n1_no_copy_overwrites_another() {
 fn the_guides_rules_are_those_that_imon_makes() {
     use imon::kernel::{Address, Change, Link, Picture, Rule};
     use imon::routing::{GatewaySource, Policy, Probed, RoutingView, Uplink};
-    let (own, gateway, target) = ([192, 168, 42, 2].into(), [192, 168, 42, 1].into(), [1, 1, 1, 1].into());
+    let (own, gateway, target) =
+        ([192, 168, 42, 2].into(), [192, 168, 42, 1].into(), [1, 1, 1, 1].into());
     let targets = vec![Probed { address: target, protocol: imon::kernel::ICMP, port: 0 }];
-    let wan = Uplink { device: "eth1".into(), gateway: GatewaySource::Fixed(gateway), targets, remembered: None };
+    let wan = Uplink {
+        device: "eth1".into(),
+        gateway: GatewaySource::Fixed(gateway),
+        targets,
+        remembered: None,
+    };
     let standard = Rule { priority: 32_766, table: imon::kernel::MAIN, ..Rule::default() };
     let picture = Picture {
-        links: vec![Link { index: 3, name: "eth1".into(), up: true, carrier: true, ..Link::default() }],
-        addresses: vec![Address { index: 3, address: own, peer: None, prefix: 24, local: false, secondary: false }],
+        links: vec![Link {
+            index: 3,
+            name: "eth1".into(),
+            up: true,
+            carrier: true,
+            ..Link::default()
+        }],
+        addresses: vec![Address {
+            index: 3,
+            address: own,
+            peer: None,
+            prefix: 24,
+            local: false,
+            secondary: false,
+        }],
         rules: vec![standard],
         ..Picture::default()
     };
     let made = Policy::new("main", vec![wan], 201).changes(Some(0), &RoutingView::from(&picture));
     let rules = made.iter().filter_map(|change| match change {
         Change::AddRule(rule) | Change::AppendRule(rule) => {
-            let nobody = rule.source.filter(|_| rule.inverted).map_or_else(|| "-".to_owned(), |it| it.to_string());
+            let nobody = rule
+                .source
+                .filter(|_| rule.inverted)
+                .map_or_else(|| "-".to_owned(), |it| it.to_string());
             Some(rule.to_string().replace(&nobody, "255.255.x.y"))
         }
         _ => None,
     });
     // As the guide writes them: number, condition.
     let general = |rule: String| {
-        let text = rule.replace("pref ", "").replace("192.168.42.2", "ADDRESS").replace("1.1.1.1", "TARGET");
+        let text = rule
+            .replace("pref ", "")
+            .replace("192.168.42.2", "ADDRESS")
+            .replace("1.1.1.1", "TARGET");
         let (number, rest) = text.split_once(' ').unwrap_or_else(|| panic!("{text}"));
         let end = rest.find(" lookup 171").unwrap_or(rest.len());
         format!("{number}  {}", &rest[..end])
@@ -208,7 +271,8 @@ fn the_guides_rules_are_those_that_imon_makes() {
     let rules: Vec<String> = rules.map(general).collect();
     let blocks = blocks("docs/guide/failover.md");
     let block = blocks.iter().find(|block| block.text.starts_with("ip rule  "));
-    let shown: Vec<&str> = block.unwrap_or_else(|| panic!("The guide shows rules")).text.lines().skip(1).collect();
+    let shown: Vec<&str> =
+        block.unwrap_or_else(|| panic!("The guide shows rules")).text.lines().skip(1).collect();
     assert_eq!((rules.len(), shown.len()), (6, 4), "{rules:#?}");
     for line in shown {
         let rule = line.trim_start().split(" lookup TABLE").next().unwrap_or_default();
@@ -220,22 +284,42 @@ fn the_guides_rules_are_those_that_imon_makes() {
 #[test]
 fn every_configuration_is_valid() {
     let mut tried = 0;
-    for block in users().iter().flat_map(|document| blocks(document)).filter(|b| b.kind() == Some(Kind::Configuration))
+    for block in users()
+        .iter()
+        .flat_map(|document| blocks(document))
+        .filter(|b| b.kind() == Some(Kind::Configuration))
     {
-        let parsed = imon::config::parse(&block.place, block.text.as_bytes(), &imon::config::Overrides::default());
-        assert!(parsed.errors.is_empty() && parsed.warnings.is_empty(), "{:?} {:?}", parsed.errors, parsed.warnings);
+        let parsed = imon::config::parse(
+            &block.place,
+            block.text.as_bytes(),
+            &imon::config::Overrides::default(),
+        );
+        assert!(
+            parsed.errors.is_empty() && parsed.warnings.is_empty(),
+            "{:?} {:?}",
+            parsed.errors,
+            parsed.warnings
+        );
         tried += 1;
     }
     assert!(tried >= 5, "{tried}");
 }
 
-/// Each is a fenced block of a kind that the tests know: nothing is shown that nobody tries without a reason.
+/// Each is a fenced block of a kind that the tests know: nothing is shown that nobody tries without
+/// a reason.
 #[test]
 fn every_code_block_is_of_a_known_kind() {
     for document in users() {
         for block in blocks(&document) {
-            assert!(block.kind().is_some(), "{}: '{}' is none of {:?}", block.place, block.tag, documents::KINDS);
-            let in_lab = matches!(block.kind(), Some(Kind::Lab | Kind::Transcript | Kind::Configuration));
+            assert!(
+                block.kind().is_some(),
+                "{}: '{}' is none of {:?}",
+                block.place,
+                block.tag,
+                documents::KINDS
+            );
+            let in_lab =
+                matches!(block.kind(), Some(Kind::Lab | Kind::Transcript | Kind::Configuration));
             assert!(in_lab || block.lab.is_none(), "{}: is not tried in the lab", block.place);
         }
         let text = file(&document);
@@ -259,7 +343,12 @@ fn all_commands() -> Vec<(String, Vec<String>)> {
             } else {
                 vec![block.text.clone()]
             };
-            all.extend(shown.iter().flat_map(|text| commands(text)).map(|command| (block.place.clone(), command)));
+            all.extend(
+                shown
+                    .iter()
+                    .flat_map(|text| commands(text))
+                    .map(|command| (block.place.clone(), command)),
+            );
         }
         let text = file(&document);
         for paragraph in text.split("\n```").step_by(2) {
@@ -274,13 +363,18 @@ fn all_commands() -> Vec<(String, Vec<String>)> {
 
 #[test]
 fn every_call_of_imon_has_options_that_it_knows() {
-    let known: BTreeMap<&str, BTreeSet<String>> = COMMANDS.map(|command| (command, helped(command))).into();
+    let known: BTreeMap<&str, BTreeSet<String>> =
+        COMMANDS.map(|command| (command, helped(command))).into();
     let mut tried = 0;
     for (place, words) in all_commands() {
         // `ssh HOST imon …` is none of these.
-        let Some((_, rest)) = words.split_first().filter(|(program, _)| *program == "imon") else { continue };
+        let Some((_, rest)) = words.split_first().filter(|(program, _)| *program == "imon") else {
+            continue;
+        };
         let name = rest.first().filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
-        let known = known.get(name.map_or("", String::as_str)).unwrap_or_else(|| panic!("{place}: {words:?}"));
+        let known = known
+            .get(name.map_or("", String::as_str))
+            .unwrap_or_else(|| panic!("{place}: {words:?}"));
         for option in rest.iter().filter(|word| word.starts_with("--")) {
             let option = option.split('=').next().unwrap_or_default();
             assert!(known.contains(option), "{place}: {words:?}: no {option} in {known:?}");
@@ -293,17 +387,32 @@ fn every_call_of_imon_has_options_that_it_knows() {
 /// Files of the project that commands name are there, and the version of packages is this one.
 #[test]
 fn every_file_in_a_command_is_there() {
-    const FOLDERS: [&str; 9] =
-        ["benches/", "cross/", "debian/", "docs/", "examples/", "init.d/", "openwrt/", "systemd/", "tests/"];
+    const FOLDERS: [&str; 9] = [
+        "benches/",
+        "cross/",
+        "debian/",
+        "docs/",
+        "examples/",
+        "init.d/",
+        "openwrt/",
+        "systemd/",
+        "tests/",
+    ];
     let mut tried = 0;
     for (place, words) in all_commands() {
         for word in &words {
             if FOLDERS.iter().any(|folder| word.starts_with(folder)) {
-                assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(word).exists(), "{place}: there is no {word}");
+                assert!(
+                    Path::new(env!("CARGO_MANIFEST_DIR")).join(word).exists(),
+                    "{place}: there is no {word}"
+                );
                 tried += 1;
             }
             if let Some((_, version)) = word.split_once("imon_") {
-                assert!(version.starts_with(concat!(env!("CARGO_PKG_VERSION"), "-1_")), "{place}: {word}");
+                assert!(
+                    version.starts_with(concat!(env!("CARGO_PKG_VERSION"), "-1_")),
+                    "{place}: {word}"
+                );
                 tried += 1;
             }
         }
@@ -311,20 +420,32 @@ fn every_file_in_a_command_is_there() {
     assert!(tried >= 15, "{tried}");
 }
 
-/// Targets and architectures are those that the scripts know. They are not run here: they download a toolchain.
+/// Targets and architectures are those that the scripts know. They are not run here: they download
+/// a toolchain.
 #[test]
 fn what_is_built_can_be_built() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut tried = 0;
     for (place, words) in all_commands() {
-        let script = ["cross/build", "debian/package", "openwrt/ipk"].into_iter().find(|script| *script == words[0]);
+        let script = ["cross/build", "debian/package", "openwrt/ipk"]
+            .into_iter()
+            .find(|script| *script == words[0]);
         let Some(script) = script else { continue };
-        let help = Command::new(root.join(script)).arg("--help").current_dir(root).output().map(|out| out.stdout);
+        let help = Command::new(root.join(script))
+            .arg("--help")
+            .current_dir(root)
+            .output()
+            .map(|out| out.stdout);
         let help = String::from_utf8(help.unwrap_or_default()).unwrap_or_default();
-        let known: BTreeSet<&str> =
-            help.split(|c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']')).filter(|w| !w.is_empty()).collect();
+        let known: BTreeSet<&str> = help
+            .split(|c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']'))
+            .filter(|w| !w.is_empty())
+            .collect();
         for word in words.iter().skip(1).filter(|word| *word != "--help") {
-            assert!(known.contains(word.as_str()), "{place}: {script} does not know {word}: {help}");
+            assert!(
+                known.contains(word.as_str()),
+                "{place}: {script} does not know {word}: {help}"
+            );
             tried += 1;
         }
     }
@@ -338,9 +459,15 @@ fn the_readmes_two_commands_are_run_by_ci() {
     let test = readme.lines().find(|line| line.trim_start().starts_with("cargo test"));
     let ci = file(".ci/run");
     let mut tried = 0;
-    for block in users().iter().flat_map(|document| blocks(document)).filter(|b| b.kind() == Some(Kind::Ci)) {
+    for block in
+        users().iter().flat_map(|document| blocks(document)).filter(|b| b.kind() == Some(Kind::Ci))
+    {
         for line in block.text.lines() {
-            assert!(test == Some(line) || ci.contains(line), "{}: .ci/run does not run '{line}'", block.place);
+            assert!(
+                test == Some(line) || ci.contains(line),
+                "{}: .ci/run does not run '{line}'",
+                block.place
+            );
             tried += 1;
         }
     }
@@ -396,10 +523,14 @@ fn every_page_of_the_guide_begins_with_its_contents() {
     for page in users().into_iter().skip(1) {
         let text = file(&page);
         let listed = text.lines().skip(2).take_while(|line| line.starts_with("* ["));
-        let listed: Vec<&str> = listed.filter_map(|line| line.strip_prefix("* [")?.split("](").next()).collect();
+        let listed: Vec<&str> =
+            listed.filter_map(|line| line.strip_prefix("* [")?.split("](").next()).collect();
         let headings: Vec<String> = headings(&page, 2);
-        let sections: Vec<&str> =
-            text.lines().filter_map(|l| l.strip_prefix("## ")).filter(|l| headings.iter().any(|h| h == l)).collect();
+        let sections: Vec<&str> = text
+            .lines()
+            .filter_map(|l| l.strip_prefix("## "))
+            .filter(|l| headings.iter().any(|h| h == l))
+            .collect();
         assert_eq!(listed, sections, "{page}: the contents at its top are not its sections");
     }
 }
@@ -413,10 +544,16 @@ fn every_link_leads_somewhere() {
             if target.contains("://") {
                 continue;
             }
-            let (path, section) = target.split_once('#').map_or((&*target, None), |(path, at)| (path, Some(at)));
+            let (path, section) =
+                target.split_once('#').map_or((&*target, None), |(path, at)| (path, Some(at)));
             let folder = Path::new(&document).parent().unwrap_or(Path::new(""));
-            let file = if path.is_empty() { Path::new(&document).to_owned() } else { folder.join(path) };
-            assert!(root.join(&file).exists(), "{document}: [{text}]({target}): there is no {}", file.display());
+            let file =
+                if path.is_empty() { Path::new(&document).to_owned() } else { folder.join(path) };
+            assert!(
+                root.join(&file).exists(),
+                "{document}: [{text}]({target}): there is no {}",
+                file.display()
+            );
             if let Some(section) = section {
                 let name = file.to_string_lossy();
                 let there = headings(&name, 1).iter().any(|heading| anchor(heading) == section);

@@ -1,4 +1,5 @@
-//! The failover decision in simulated time: two WANs whose truth the test knows, their checks, and what is chosen.
+//! The failover decision in simulated time: two WANs whose truth the test knows, their checks, and
+//! what is chosen.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -50,7 +51,8 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 }
@@ -89,7 +91,8 @@ fn setup(plan: Plan, prefer_first: bool, hold_down: Duration) -> FailoverSetup {
     }
 }
 
-/// Drives the monitor through simulated time, with a kernel that does what the plan of routes says, or refuses.
+/// Drives the monitor through simulated time, with a kernel that does what the plan of routes says,
+/// or refuses.
 struct Driver {
     now: Instant,
     monitor: Failover,
@@ -103,7 +106,8 @@ struct Driver {
     refuses: Option<&'static str>,
     /// Every event, and when.
     said: Vec<(u64, What)>,
-    /// Every route that was set and told of, and when; every change of the way; probes sent to each WAN.
+    /// Every route that was set and told of, and when; every change of the way; probes sent to each
+    /// WAN.
     routes: Vec<(u64, usize)>,
     moves: Vec<(u64, usize)>,
     probes: [usize; 2],
@@ -142,7 +146,11 @@ impl Kernel {
     /// Somebody else's default, where the kernel takes it.
     fn add_foreign(&mut self, wan: usize, metric: u32) {
         let gateway = Ipv4Addr::new(192, 168, 42 + 20 * wan as u8, 254);
-        let hop = kernel::Hop { index: LINKS[wan], gateway: Some(gateway.into()), ..kernel::Hop::default() };
+        let hop = kernel::Hop {
+            index: LINKS[wan],
+            gateway: Some(gateway.into()),
+            ..kernel::Hop::default()
+        };
         let route = kernel::Route {
             table: MAIN,
             destination: Ipv4Addr::UNSPECIFIED.into(),
@@ -204,7 +212,8 @@ impl Driver {
         driver
     }
 
-    /// Runs until `end`; `answers` tells whether a WAN answers a probe sent at that time, always after 5 ms.
+    /// Runs until `end`; `answers` tells whether a WAN answers a probe sent at that time, always
+    /// after 5 ms.
     fn run(&mut self, end: u64, mut answers: impl FnMut(u64, usize) -> bool) {
         loop {
             let reply = self.on_the_way.iter().map(|r| r.0).min();
@@ -230,7 +239,10 @@ impl Driver {
             match effect {
                 Effect::Probe(id) => {
                     let wan = (id.owner % POSTPING) as usize;
-                    assert!(matches!(self.links[wan], LinkState::Ready(_)), "a probe without a link");
+                    assert!(
+                        matches!(self.links[wan], LinkState::Ready(_)),
+                        "a probe without a link"
+                    );
                     self.probes[wan] += 1;
                     if answers(ms(self.now), wan) {
                         self.on_the_way.push((self.now + MS * 5, id, MS * 5));
@@ -258,7 +270,9 @@ impl Driver {
                 }
                 Effect::Emit(event) => self.said.push((ms(self.now), event.what)),
                 Effect::Refresh(_) | Effect::Resolve(_) => {}
-                Effect::Ask(..) | Effect::Lookup(_) | Effect::Publish(_) | Effect::Save => panic!("{effect:?}"),
+                Effect::Ask(..) | Effect::Lookup(_) | Effect::Publish(_) | Effect::Save => {
+                    panic!("{effect:?}")
+                }
             }
         }
     }
@@ -305,7 +319,11 @@ impl Driver {
     fn log(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (_, what) in &self.said {
-            let event = imon::event::Event { monitor: imon::event::Monitor::Failover, owner: 0, what: what.clone() };
+            let event = imon::event::Event {
+                monitor: imon::event::Monitor::Failover,
+                owner: 0,
+                what: what.clone(),
+            };
             event.log(false, &mut |_, line| lines.push(line.to_string()));
         }
         lines
@@ -363,8 +381,14 @@ fn b36_half_of_all_probes_lost_for_a_minute_costs_at_most_two_switches() {
             let mut random = Random(seed);
             let mut driver = Driver::new(Plan::new(MS * interval, 2, MS * 1000), true, MS * 10_000);
             // Many drops in a minute make the hold-down as long as it gets.
-            driver.run(730_000, |t, wan| wan == 1 || !(30_000..90_000).contains(&t) || random.below(2) == 0);
-            assert!(driver.switches().len() <= 2, "interval {interval}, seed {seed}: {:?}", driver.said);
+            driver.run(730_000, |t, wan| {
+                wan == 1 || !(30_000..90_000).contains(&t) || random.below(2) == 0
+            });
+            assert!(
+                driver.switches().len() <= 2,
+                "interval {interval}, seed {seed}: {:?}",
+                driver.said
+            );
             assert_eq!(driver.route, Some(0), "interval {interval}, seed {seed}: it comes back");
         }
     }
@@ -372,7 +396,8 @@ fn b36_half_of_all_probes_lost_for_a_minute_costs_at_most_two_switches() {
 
 #[test]
 fn b18_standby_is_used_at_once_where_the_primary_interface_is_missing() {
-    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [LinkState::Missing, road(1, 2)]);
+    let mut driver =
+        Driver::of(setup(usual(), true, MS * 10_000), [LinkState::Missing, road(1, 2)]);
     driver.run(1_000, |_, _| true);
     assert_eq!((driver.route, driver.routes.len()), (Some(1), 1), "{:?}", driver.said);
 }
@@ -381,7 +406,9 @@ fn b18_standby_is_used_at_once_where_the_primary_interface_is_missing() {
 fn fifteen_seconds_up_and_five_down_for_ten_minutes_cost_at_most_four_switches() {
     for offset in 0..20 {
         let mut driver = Driver::new(usual(), true, MS * 10_000);
-        driver.run(1_500_000, |t, wan| wan == 1 || t > 630_000 || (t + offset * 1000) % 20_000 < 15_000 || t < 30_000);
+        driver.run(1_500_000, |t, wan| {
+            wan == 1 || t > 630_000 || (t + offset * 1000) % 20_000 < 15_000 || t < 30_000
+        });
         assert!(driver.switches().len() <= 4, "offset {offset}: {:?}", driver.said);
     }
 }
@@ -465,7 +492,11 @@ fn both_down_is_told_within_a_check_and_the_first_that_answers_is_used_at_once()
     assert!((20_000..22_200).contains(&told), "{told}");
     assert_eq!((driver.route, driver.switches().len()), (Some(1), 1), "the last road stays");
     driver.run(80_000, |t, wan| wan == 0 || t < 70_000);
-    assert!(driver.switches().iter().any(|(t, wan)| *wan == 0 && *t < 72_500), "{:?}", driver.switches());
+    assert!(
+        driver.switches().iter().any(|(t, wan)| *wan == 0 && *t < 72_500),
+        "{:?}",
+        driver.switches()
+    );
 }
 
 #[test]
@@ -474,17 +505,28 @@ fn b19_a_route_that_the_kernel_refuses_is_never_called_active_and_is_tried_again
     driver.refuses = Some("Network is unreachable");
     driver.run(130_000, |_, _| true);
     let log = driver.log();
-    assert!(!log.iter().any(|line| line.contains("is active") || line.contains("Failover to")), "{log:?}");
-    let told = log.iter().filter(|line| line.contains("cannot be set") && line.contains("unreachable")).count();
+    assert!(
+        !log.iter().any(|line| line.contains("is active") || line.contains("Failover to")),
+        "{log:?}"
+    );
+    let told = log
+        .iter()
+        .filter(|line| line.contains("cannot be set") && line.contains("unreachable"))
+        .count();
     assert_eq!(told, 3, "once a minute: {log:?}");
     assert_eq!(driver.monitor.active(), None);
-    assert_eq!(log.iter().filter(|line| line.contains("Initial State")).count(), 2, "standby does not wait for that");
+    assert_eq!(
+        log.iter().filter(|line| line.contains("Initial State")).count(),
+        2,
+        "standby does not wait for that"
+    );
     driver.refuses = None;
     driver.run(132_000, |_, _| true);
     assert_eq!((driver.route, driver.monitor.active()), (Some(0), Some(0)));
 }
 
-/// Where a client adds an address before the route to its subnet, the gateway counts as unreachable for a moment.
+/// Where a client adds an address before the route to its subnet, the gateway counts as unreachable
+/// for a moment.
 #[test]
 fn v12_a_refusal_that_passes_within_300_ms_is_not_told() {
     for (lasts, told) in [(0, 0), (10, 0), (250, 0), (290, 0), (340, 1), (2_000, 1)] {
@@ -534,12 +576,17 @@ fn b46_what_an_earlier_imon_left_is_taken_over_and_told() {
     assert_eq!(driver.routes.iter().map(|r| r.1).collect::<Vec<_>>(), [1], "told, not moved");
     let mut driver = Driver::of(adopted, [road(0, 2), road(1, 2)]);
     driver.run(30_000, |_, _| true);
-    assert_eq!(driver.routes.iter().map(|r| r.1).collect::<Vec<_>>(), [0], "a healthy primary is used, as V2.99 did");
+    assert_eq!(
+        driver.routes.iter().map(|r| r.1).collect::<Vec<_>>(),
+        [0],
+        "a healthy primary is used, as V2.99 did"
+    );
 }
 
 #[test]
 fn at_boot_standby_is_used_within_two_seconds_of_its_address() {
-    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [road(0, 2), LinkState::NoAddress]);
+    let mut driver =
+        Driver::of(setup(usual(), true, MS * 10_000), [road(0, 2), LinkState::NoAddress]);
     driver.run(30_000, |_, _| false);
     assert_eq!((driver.route, driver.both_down()), (None, 1));
     driver.link(1, road(1, 2));
@@ -549,7 +596,8 @@ fn at_boot_standby_is_used_within_two_seconds_of_its_address() {
 
 #[test]
 fn a_metered_standby_is_verified_when_it_may_be_needed_and_used_within_the_bound() {
-    let idle = FailoverSetup { idle_interval: Some(MS * 300_000), ..setup(usual(), true, MS * 10_000) };
+    let idle =
+        FailoverSetup { idle_interval: Some(MS * 300_000), ..setup(usual(), true, MS * 10_000) };
     for n in 0..100 {
         let dies = 1_000_000 + n * 10;
         let mut driver = Driver::of(idle.clone(), [road(0, 2), road(1, 2)]);
@@ -572,8 +620,10 @@ fn a_metered_standby_is_verified_when_it_may_be_needed_and_used_within_the_bound
 fn degraded_is_no_outage_and_a_better_wan_is_used() {
     let limit = Limit { most: 0.2, again: 0.1 };
     let quality = Quality { loss: Some(limit), rtt: None };
-    let mut driver =
-        Driver::of(FailoverSetup { quality, ..setup(usual(), false, MS * 10_000) }, [road(0, 2), road(1, 2)]);
+    let mut driver = Driver::of(
+        FailoverSetup { quality, ..setup(usual(), false, MS * 10_000) },
+        [road(0, 2), road(1, 2)],
+    );
     // The first probe of each check of the primary is lost, the second answered.
     driver.run(200_000, |t, wan| wan == 1 || t < 60_000 || t % 1000 != 0);
     assert_eq!(driver.switches().len(), 1, "{:?}", driver.said);
@@ -593,7 +643,9 @@ fn renewing(prefer_first: bool) -> Driver {
 
 #[test]
 fn d8_a_renewal_of_up_to_300_ms_moves_the_packets_and_is_neither_told_nor_counted() {
-    for (gateway, away) in [1, 2, 10, 50, 100, 200, 250, 290, 298, 299].into_iter().flat_map(|n| [(2, n), (77, n)]) {
+    for (gateway, away) in
+        [1, 2, 10, 50, 100, 200, 250, 290, 298, 299].into_iter().flat_map(|n| [(2, n), (77, n)])
+    {
         let mut driver = renewing(true);
         let said = driver.said.len();
         assert_eq!(driver.moves.last(), Some(&(10_500, 1)), "{away} ms: packets move at once");
@@ -601,10 +653,16 @@ fn d8_a_renewal_of_up_to_300_ms_moves_the_packets_and_is_neither_told_nor_counte
         driver.link(0, road(0, gateway));
         assert_eq!(driver.moves.last(), Some(&(10_500 + away, 0)), "{away} ms: and back at once");
         driver.run(60_000, |_, _| true);
-        assert_eq!((driver.said.len(), driver.switches()), (said, vec![]), "{away} ms: {:?}", driver.log());
+        assert_eq!(
+            (driver.said.len(), driver.switches()),
+            (said, vec![]),
+            "{away} ms: {:?}",
+            driver.log()
+        );
         assert_eq!(driver.monitor.switches().0, 0);
         assert_eq!(driver.moves.len(), 3);
-        // A real outage of a second right afterwards is the first drop: the hold-down is as short as configured.
+        // A real outage of a second right afterwards is the first drop: the hold-down is as short
+        // as configured.
         driver.link(0, LinkState::NoCarrier);
         driver.run(61_000, |_, _| true);
         driver.link(0, road(0, 2));
@@ -623,9 +681,16 @@ fn d8_what_lasts_longer_is_an_outage_from_the_moment_the_address_went() {
         assert_eq!(driver.said.len(), said, "nothing is told before");
         driver.run(10_500 + away, |_, _| true);
         assert_eq!(driver.switches(), [(10_800, 1)], "{:?}", driver.log());
-        assert_eq!(driver.moves.last(), Some(&(10_500, 1)), "the packets are there since the address went");
+        assert_eq!(
+            driver.moves.last(),
+            Some(&(10_500, 1)),
+            "the packets are there since the address went"
+        );
         let log = driver.log();
-        assert!(log.contains(&"Primary Network net0 (wan0): the interface has no address".to_owned()), "{log:?}");
+        assert!(
+            log.contains(&"Primary Network net0 (wan0): the interface has no address".to_owned()),
+            "{log:?}"
+        );
         driver.link(0, road(0, 2));
         driver.run(30_000, |_, _| true);
         let lasted = driver.said.iter().find_map(|(_, what)| match what {
@@ -662,7 +727,8 @@ fn d8_whatever_else_speaks_for_an_outage_is_believed_at_once() {
     driver.link(0, LinkState::NoAddress);
     assert_eq!((driver.switches(), driver.route), (vec![], Some(1)));
     // At the start an address that is not there is none that has gone.
-    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [LinkState::NoAddress, road(1, 2)]);
+    let mut driver =
+        Driver::of(setup(usual(), true, MS * 10_000), [LinkState::NoAddress, road(1, 2)]);
     driver.run(100, |_, _| true);
     assert_eq!(driver.route, Some(1));
 }
@@ -688,7 +754,12 @@ fn d8_losses_of_other_kinds_in_a_row_and_a_gateway_that_comes_later_are_one_rene
             driver.link(0, road(0, 2));
             driver.run(ready + 2_000, |_, _| true);
             let late = ready - 10_500 >= 300;
-            assert_eq!(driver.said.len() > said, late && told == 1, "{states:?} {step}: {:?}", driver.log());
+            assert_eq!(
+                driver.said.len() > said,
+                late && told == 1,
+                "{states:?} {step}: {:?}",
+                driver.log()
+            );
         }
     }
 }
@@ -748,13 +819,22 @@ fn d8_standby_may_renew_while_it_is_used_or_not() {
     assert_eq!((driver.route, driver.both_down()), (Some(0), 0), "{:?}", driver.log());
     driver.run(20_150, |_, _| true);
     driver.link(1, road(1, 5));
-    assert_eq!((driver.switches().last(), driver.both_down()), (Some(&(20_150, 1)), 0), "{:?}", driver.log());
+    assert_eq!(
+        (driver.switches().last(), driver.both_down()),
+        (Some(&(20_150, 1)), 0),
+        "{:?}",
+        driver.log()
+    );
     // It is in use, and primary is on trial: its hold-down goes on.
     driver.run(25_000, |_, _| true);
     driver.link(0, road(0, 2));
     driver.run(30_000, |_, _| true);
     driver.link(1, LinkState::NoAddress);
-    assert_eq!((driver.route, driver.switches().len()), (Some(0), 1), "over primary for the moment");
+    assert_eq!(
+        (driver.route, driver.switches().len()),
+        (Some(0), 1),
+        "over primary for the moment"
+    );
     driver.run(30_200, |_, _| true);
     driver.link(1, road(1, 6));
     assert_eq!(driver.route, Some(1));
@@ -861,9 +941,15 @@ fn d8_a_detour_that_fails_is_left_and_the_traffic_comes_back_whatever_happens() 
 fn d8_a_point_to_point_link_and_one_that_is_probed_rarely_are_no_exceptions() {
     let address = Ipv4Addr::new(10, 64, 0, 2);
     let ppp = |last| {
-        LinkState::Ready(WanPath { index: 9, address, gateway: None, peer: Some(Ipv4Addr::new(10, 64, 0, last)) })
+        LinkState::Ready(WanPath {
+            index: 9,
+            address,
+            gateway: None,
+            peer: Some(Ipv4Addr::new(10, 64, 0, last)),
+        })
     };
-    let idle = FailoverSetup { idle_interval: Some(MS * 300_000), ..setup(usual(), true, MS * 10_000) };
+    let idle =
+        FailoverSetup { idle_interval: Some(MS * 300_000), ..setup(usual(), true, MS * 10_000) };
     let mut driver = Driver::of(idle, [ppp(1), road(1, 2)]);
     driver.run(1_000_500, |_, _| true);
     let said = driver.said.len();
@@ -881,9 +967,14 @@ fn d8_a_point_to_point_link_and_one_that_is_probed_rarely_are_no_exceptions() {
     assert_eq!((driver.said.len(), driver.route), (said, Some(0)), "{:?}", driver.log());
 }
 
-/// Weather of 30 days from a seed: cables, gateways and providers that fail for seconds to hours, a network that
-/// flickers for an hour, and addresses that go for minutes. Every call of the script for which `call` has words, and when.
-fn month(setup: FailoverSetup, seed: u64, call: impl Fn(&imon::event::Event) -> Option<String>) -> Vec<String> {
+/// Weather of 30 days from a seed: cables, gateways and providers that fail for seconds to hours, a
+/// network that flickers for an hour, and addresses that go for minutes. Every call of the script
+/// for which `call` has words, and when.
+fn month(
+    setup: FailoverSetup,
+    seed: u64,
+    call: impl Fn(&imon::event::Event) -> Option<String>,
+) -> Vec<String> {
     let mut random = Random(seed);
     let mut driver = Driver::of(setup, [road(0, 2), road(1, 2)]);
     let (mut t, mut answers) = (0, [true, true]);
@@ -901,7 +992,11 @@ fn month(setup: FailoverSetup, seed: u64, call: impl Fn(&imon::event::Event) -> 
             }
             1 => {
                 driver.run(t, |_, wan| answers[wan]);
-                driver.link(wan, [LinkState::NoCarrier, LinkState::Down, LinkState::Missing][random.below(3) as usize]);
+                driver.link(
+                    wan,
+                    [LinkState::NoCarrier, LinkState::Down, LinkState::Missing]
+                        [random.below(3) as usize],
+                );
                 t += 1_000 + random.below(600_000);
                 driver.run(t, |_, wan| answers[wan]);
                 driver.link(wan, road(wan, 2));
@@ -942,9 +1037,15 @@ impl Driver {
 
     /// Calls of the script, all that there are.
     fn calls_since(&self, mark: usize) -> Vec<String> {
-        let event =
-            |what: &What| imon::event::Event { monitor: imon::event::Monitor::Failover, owner: 0, what: what.clone() };
-        self.said[mark..].iter().filter_map(|(_, what)| event(what).action().map(in_words)).collect()
+        let event = |what: &What| imon::event::Event {
+            monitor: imon::event::Monitor::Failover,
+            owner: 0,
+            what: what.clone(),
+        };
+        self.said[mark..]
+            .iter()
+            .filter_map(|(_, what)| event(what).action().map(in_words))
+            .collect()
     }
 
     /// Another configuration is loaded, which differs in nothing that counts.
@@ -960,7 +1061,11 @@ impl Driver {
 fn lines(said: &[(u64, What)]) -> Vec<String> {
     let mut lines = Vec::new();
     for (_, what) in said {
-        let event = imon::event::Event { monitor: imon::event::Monitor::Failover, owner: 0, what: what.clone() };
+        let event = imon::event::Event {
+            monitor: imon::event::Monitor::Failover,
+            owner: 0,
+            what: what.clone(),
+        };
         event.log(false, &mut |_, line| lines.push(line.to_string()));
     }
     lines
@@ -981,7 +1086,8 @@ fn d9_no_internet_at_all_has_a_beginning_an_end_and_a_length() {
     driver.run(10_400, |_, _| true);
     let mark = driver.said.len();
     // Standby fails at 20 s, primary at 30 s and is back at 50 s.
-    driver.run(100_000, |t, wan| if wan == 0 { !(29_900..49_900).contains(&t) } else { t < 19_900 });
+    driver
+        .run(100_000, |t, wan| if wan == 0 { !(29_900..49_900).contains(&t) } else { t < 19_900 });
     assert_eq!(
         driver.log_since(mark),
         [
@@ -996,9 +1102,16 @@ fn d9_no_internet_at_all_has_a_beginning_an_end_and_a_length() {
              now",
         ]
     );
-    assert_eq!(restored(&driver), [20_005], "from the first probe that primary lost to the first reply");
+    assert_eq!(
+        restored(&driver),
+        [20_005],
+        "from the first probe that primary lost to the first reply"
+    );
     let calls = driver.calls_since(mark);
-    assert_eq!(calls.last().unwrap(), "failover-restored [\"net0:Primary:wan0:192.168.42.2\", \"0:0:0:20\"]");
+    assert_eq!(
+        calls.last().unwrap(),
+        "failover-restored [\"net0:Primary:wan0:192.168.42.2\", \"0:0:0:20\"]"
+    );
 }
 
 #[test]
@@ -1009,14 +1122,21 @@ fn d9_the_end_is_told_after_the_switch_to_the_one_that_works() {
     let mark = driver.said.len();
     driver.refuses = Some("No buffer space available");
     driver.run(40_000, |_, wan| wan == 1);
-    assert_eq!(restored(&driver), [0_u128; 0], "as long as the kernel refuses the route there is none");
+    assert_eq!(
+        restored(&driver),
+        [0_u128; 0],
+        "as long as the kernel refuses the route there is none"
+    );
     driver.refuses = None;
     driver.run(50_000, |_, wan| wan == 1);
     let log = driver.log_since(mark);
     let tail = &log[log.len() - 3..];
     assert_eq!(
         tail[..2].to_vec(),
-        ["Network Failover to Standby Network net1 (wan1)", "Network Failover Standby Route net1 (wan1) is active"]
+        [
+            "Network Failover to Standby Network net1 (wan1)",
+            "Network Failover Standby Route net1 (wan1) is active"
+        ]
     );
     assert!(tail[2].ends_with("traffic goes over Standby Network net1 (wan1) now"), "{tail:?}");
     let lasted = restored(&driver)[0];
@@ -1033,7 +1153,8 @@ fn d9_all_may_be_down_at_the_start_over_a_reload_and_over_a_suspend() {
     let at = log.iter().position(|line| line.starts_with("Both Primary")).unwrap();
     assert!(log[..at].iter().filter(|line| line.ends_with(": offline")).count() == 2, "{log:?}");
     // Links that are not there.
-    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [LinkState::NoCarrier, LinkState::Missing]);
+    let mut driver =
+        Driver::of(setup(usual(), true, MS * 10_000), [LinkState::NoCarrier, LinkState::Missing]);
     driver.run(20_000, |_, _| true);
     driver.link(1, road(1, 2));
     driver.run(21_000, |_, _| true);
@@ -1059,8 +1180,10 @@ fn d9_all_may_be_down_at_the_start_over_a_reload_and_over_a_suspend() {
 #[test]
 fn d9_one_that_is_degraded_or_away_for_a_moment_is_still_internet() {
     let quality = Quality { loss: Some(Limit { most: 0.2, again: 0.1 }), rtt: None };
-    let mut driver =
-        Driver::of(FailoverSetup { quality, ..setup(usual(), false, MS * 10_000) }, [road(0, 2), road(1, 2)]);
+    let mut driver = Driver::of(
+        FailoverSetup { quality, ..setup(usual(), false, MS * 10_000) },
+        [road(0, 2), road(1, 2)],
+    );
     driver.run(100_000, |t, wan| if wan == 1 { t < 20_000 } else { t < 30_000 || t % 1000 != 0 });
     assert_eq!(driver.condition(0), Condition::Degraded);
     driver.link(0, LinkState::NoAddress);
@@ -1096,12 +1219,16 @@ fn d9_every_offline_line_has_its_reason_right_before_it() {
         let log = driver.log();
         for (at, line) in log.iter().enumerate() {
             let end = line.strip_suffix(" is now offline").or_else(|| {
-                line.strip_suffix(": offline").and_then(|line| line.strip_prefix("Network Failover Initial State for "))
+                line.strip_suffix(": offline")
+                    .and_then(|line| line.strip_prefix("Network Failover Initial State for "))
             });
             let Some(wan) = end else { continue };
             offline += 1;
             let reason = at.checked_sub(1).map(|at| &log[at]);
-            assert!(reason.is_some_and(|reason| reason.starts_with(&format!("{wan}: "))), "seed {seed}: {log:#?}");
+            assert!(
+                reason.is_some_and(|reason| reason.starts_with(&format!("{wan}: "))),
+                "seed {seed}: {log:#?}"
+            );
         }
     }
     assert!(offline > 50, "{offline}");
@@ -1121,7 +1248,10 @@ fn d9_silence_names_who_was_asked_and_how_often() {
     let (what, rest) = log[0].split_once(": ").unwrap();
     assert_eq!(what, "Primary Network net0 (wan0)");
     let wanted = ["nothing answers: 2 probes to 1.1.1.1", "2 probes to dns:9.9.9.9"];
-    assert!(wanted.iter().any(|part| rest.contains(part)) && rest.ends_with(" in a row unanswered"), "{rest}");
+    assert!(
+        wanted.iter().any(|part| rest.contains(part)) && rest.ends_with(" in a row unanswered"),
+        "{rest}"
+    );
     // Meanwhile there are more of them: the status counts on.
     driver.run(25_000, |_, wan| wan == 1);
     let why = driver.monitor.wans()[0].health.why().unwrap().to_string();
@@ -1140,13 +1270,20 @@ fn d10_a_standby_that_comes_and_goes_each_second_costs_a_handful_of_lines_an_hou
     assert!(log.len() <= 12, "{log:#?}");
     assert!(log[1].ends_with("(wan1) is now offline"), "the first at once: {log:#?}");
     let sums: Vec<&String> = log.iter().filter(|line| line.contains(" changed ")).collect();
-    assert!(sums[0].starts_with("Standby Network net1 (wan1) changed 39 times in the last 1 min, now "), "{sums:#?}");
+    assert!(
+        sums[0].starts_with("Standby Network net1 (wan1) changed 39 times in the last 1 min, now "),
+        "{sums:#?}"
+    );
     assert_eq!(sums.len(), 5, "{sums:#?}");
     // Scripts hear of each change that they want to hear of, once.
     let calls = driver.calls_since(mark);
     let count = |name: &str| calls.iter().filter(|call| call.starts_with(name)).count();
     assert!(count("failover-offline") > 1000 && count("failover-online") > 1000, "{}", calls.len());
-    assert_eq!(calls.len(), count("failover-offline") + count("failover-online"), "and of nothing else");
+    assert_eq!(
+        calls.len(),
+        count("failover-offline") + count("failover-online"),
+        "and of nothing else"
+    );
     // It dies for good: that is told when it is calm, with the reason.
     let mark = driver.said.len();
     driver.run(4_000_000, |_, wan| wan == 0);
@@ -1175,7 +1312,8 @@ fn d10_each_switch_is_told_with_the_reason_for_it_however_often_there_is_one() {
 
 #[test]
 fn d10_the_only_network_that_comes_and_goes_is_summed_up_and_scripts_hear_of_each_time() {
-    let mut driver = Driver::of(setup(usual(), true, MS * 10_000), [road(0, 2), LinkState::NoCarrier]);
+    let mut driver =
+        Driver::of(setup(usual(), true, MS * 10_000), [road(0, 2), LinkState::NoCarrier]);
     driver.run(10_400, |_, _| true);
     let mark = driver.said.len();
     driver.run(3_600_000, |t, _| (t / 1000) % 6 < 3);
@@ -1209,7 +1347,11 @@ fn d11_a_gateway_that_has_never_answered_may_be_deaf_and_the_setting_is_named() 
     let mut driver = Driver::of(setup, [LinkState::NoCarrier, road(1, 2)]);
     driver.run(5_000, |_, _| false);
     assert_eq!([driver.monitor.advice(0), driver.monitor.advice(1)], [None, None]);
-    assert!(!driver.log().iter().any(|line| line.contains("set primary-ping")), "{:?}", driver.log());
+    assert!(
+        !driver.log().iter().any(|line| line.contains("set primary-ping")),
+        "{:?}",
+        driver.log()
+    );
 }
 
 #[test]
@@ -1225,16 +1367,28 @@ fn v11_without_the_key_a_month_of_calls_is_byte_for_byte_that_of_3_0_0() {
     ];
     for (prefer, seed, count, gold) in GOLD {
         let without = month(every_ten_seconds(prefer), seed, |event| event.call(&[]).map(in_words));
-        assert_eq!((without.len(), digest(&without)), (count, gold), "prefer-primary {prefer}, seed {seed}");
+        assert_eq!(
+            (without.len(), digest(&without)),
+            (count, gold),
+            "prefer-primary {prefer}, seed {seed}"
+        );
         let remind = Some(MS * 600_000);
         let with = |event: &imon::event::Event| event.call(&imon::event::ON_REQUEST).map(in_words);
         let with = month(FailoverSetup { remind, ..every_ten_seconds(prefer) }, seed, with);
-        let new = |line: &&String| imon::event::ON_REQUEST.iter().any(|name| line.contains(&format!(" {name} ")));
+        let new = |line: &&String| {
+            imon::event::ON_REQUEST.iter().any(|name| line.contains(&format!(" {name} ")))
+        };
         for name in imon::event::ON_REQUEST {
-            assert!(with.iter().any(|line| line.contains(&format!(" {name} "))), "seed {seed}: no {name}");
+            assert!(
+                with.iter().any(|line| line.contains(&format!(" {name} "))),
+                "seed {seed}: no {name}"
+            );
         }
         let rest: Vec<&String> = with.iter().filter(|line| !new(line)).collect();
-        assert!(rest.into_iter().eq(&without), "prefer-primary {prefer}, seed {seed}: those of V2.99 are the same");
+        assert!(
+            rest.into_iter().eq(&without),
+            "prefer-primary {prefer}, seed {seed}: those of V2.99 are the same"
+        );
     }
 }
 
@@ -1243,8 +1397,9 @@ fn v11_each_change_of_a_network_has_one_call_whether_or_not_there_is_a_switch() 
     let mut driver = Driver::new(usual(), false, MS * 10_000);
     driver.run(10_400, |_, _| true);
     let mark = driver.said.len();
-    driver
-        .run(100_000, |t, wan| if wan == 1 { !(20_000..30_000).contains(&t) } else { !(50_000..60_000).contains(&t) });
+    driver.run(100_000, |t, wan| {
+        if wan == 1 { !(20_000..30_000).contains(&t) } else { !(50_000..60_000).contains(&t) }
+    });
     let (primary, standby) = ("net0:Primary:wan0:192.168.42.2", "net1:Standby:wan1:192.168.62.2");
     let why = "nothing answers: 2 probes to its gateway in a row unanswered";
     assert_eq!(
@@ -1261,8 +1416,11 @@ fn v11_each_change_of_a_network_has_one_call_whether_or_not_there_is_a_switch() 
 
 #[test]
 fn v11_reminders_come_while_an_outage_lasts_also_one_from_the_start_and_over_a_reload() {
-    let reminding =
-        |every: u32| FailoverSetup { remind: Some(MS * every), adopted: Some(1), ..setup(usual(), true, MS * 10_000) };
+    let reminding = |every: u32| FailoverSetup {
+        remind: Some(MS * every),
+        adopted: Some(1),
+        ..setup(usual(), true, MS * 10_000)
+    };
     let reminders = |driver: &Driver| -> Vec<(u64, u32)> {
         let count = |(at, what): &(u64, What)| match what {
             What::WanReminder { count, .. } => Some((*at, *count)),
@@ -1291,7 +1449,8 @@ fn v11_reminders_come_while_an_outage_lasts_also_one_from_the_start_and_over_a_r
         log.contains(&"Primary Network net0 (wan0) is still offline, for 0 days 0 hours, 10 minutes 0 seconds".into())
     );
     // A renewal that becomes an outage is reminded of from its beginning, a renewal never.
-    let mut driver = Driver::of(FailoverSetup { adopted: None, ..reminding(200) }, [road(0, 2), road(1, 2)]);
+    let mut driver =
+        Driver::of(FailoverSetup { adopted: None, ..reminding(200) }, [road(0, 2), road(1, 2)]);
     driver.run(10_500, |_, _| true);
     driver.link(0, LinkState::NoAddress);
     driver.run(10_790, |_, _| true);
@@ -1303,22 +1462,36 @@ fn v11_reminders_come_while_an_outage_lasts_also_one_from_the_start_and_over_a_r
 #[test]
 fn v11_the_json_of_an_outage_has_the_network_the_reason_and_the_time() {
     let now = at(700_000);
-    let clock = imon::base::time::Clock { now, wall: imon::base::time::Wall { secs: 1_800_000_000, nanos: 0 } };
+    let clock = imon::base::time::Clock {
+        now,
+        wall: imon::base::time::Wall { secs: 1_800_000_000, nanos: 0 },
+    };
     for event in imon::event::Event::examples(now) {
         let name = event.action().unwrap().name;
         if !imon::event::ON_REQUEST.contains(&name) {
             continue;
         }
         let json: serde_json::Value = serde_json::from_str(&event.json("t", clock, None)).unwrap();
-        assert_eq!((&json["event"], &json["wan"]["interface"]), (&name.into(), &"wan1".into()), "{json}");
-        assert!(json["since"].is_string() && json["outage_seconds"].as_f64().is_some_and(|s| s > 0.0), "{json}");
-        assert_eq!(json["reason"].is_string(), matches!(name, "failover-offline" | "failover-remind"), "{json}");
+        assert_eq!(
+            (&json["event"], &json["wan"]["interface"]),
+            (&name.into(), &"wan1".into()),
+            "{json}"
+        );
+        assert!(
+            json["since"].is_string() && json["outage_seconds"].as_f64().is_some_and(|s| s > 0.0),
+            "{json}"
+        );
+        assert_eq!(
+            json["reason"].is_string(),
+            matches!(name, "failover-offline" | "failover-remind"),
+            "{json}"
+        );
         assert_eq!(json["count"].is_u64(), name == "failover-remind", "{json}");
     }
 }
 
-/// One seeded schedule of links, gateways, addresses, refused routes and suspends; panics with its timeline. Replayed
-/// with `SEED=n cargo test --test failover random_schedules`.
+/// One seeded schedule of links, gateways, addresses, refused routes and suspends; panics with its
+/// timeline. Replayed with `SEED=n cargo test --test failover random_schedules`.
 fn schedule(seed: u64) {
     /// An interval, a gap and a wait, and a little.
     const BOUND: u64 = 2_300;
@@ -1326,7 +1499,11 @@ fn schedule(seed: u64) {
     let idle = (random.below(4) == 0).then_some(MS * 30_000);
     let hold_down = MS * 1000 * random.below(15) as u32;
     let adopted = [None, None, Some(0), Some(1)][random.below(4) as usize];
-    let setup = FailoverSetup { idle_interval: idle, adopted, ..setup(usual(), random.below(2) == 0, hold_down) };
+    let setup = FailoverSetup {
+        idle_interval: idle,
+        adopted,
+        ..setup(usual(), random.below(2) == 0, hold_down)
+    };
     let mut kernel = Kernel::new();
     if let Some(wan) = adopted {
         kernel.make(Some(wan));
@@ -1336,7 +1513,8 @@ fn schedule(seed: u64) {
     driver.kernel = kernel;
     driver.hear();
     let mut timeline = vec![format!("idle {idle:?}, hold-down {hold_down:?}, adopted {adopted:?}")];
-    // Whether each answers, and since when it works as a whole, or does not; since when routes can be set.
+    // Whether each answers, and since when it works as a whole, or does not; since when routes can
+    // be set.
     let mut answers = [true, true];
     let (mut works, mut since, mut settable) = ([true, true], [0_u64, 0], 0_u64);
     let mut t = 0;
@@ -1344,7 +1522,9 @@ fn schedule(seed: u64) {
         t += 200 + random.below(12_000);
         driver.run(t, |_, wan| answers[wan]);
         let long = |wan: usize| t - since[wan] > BOUND;
-        let usable = (0..2).any(|wan| works[wan] && long(wan)) && t - settable > BOUND && driver.refuses.is_none();
+        let usable = (0..2).any(|wan| works[wan] && long(wan))
+            && t - settable > BOUND
+            && driver.refuses.is_none();
         let dead = driver.route.is_none_or(|a| !works[a] && long(a));
         let fail = |what: &str| {
             panic!("seed {seed} at {t}: {what}\n{}\n{:#?}", timeline.join("\n"), driver.log());
@@ -1359,8 +1539,9 @@ fn schedule(seed: u64) {
         if ours > 1 {
             fail("two defaults of ours");
         }
-        let led =
-            driver.route.filter(|wan| matches!(driver.links[*wan], LinkState::Ready(_)) && driver.refuses.is_none());
+        let led = driver.route.filter(|wan| {
+            matches!(driver.links[*wan], LinkState::Ready(_)) && driver.refuses.is_none()
+        });
         if led.is_some() && (ours != 1 || driver.kernel.way() != led) {
             fail("traffic does not go where it is led");
         }
@@ -1390,7 +1571,8 @@ fn schedule(seed: u64) {
                 format!("{t}: suspended")
             }
             4 => {
-                driver.refuses = if driver.refuses.is_none() { Some("No buffer space available") } else { None };
+                driver.refuses =
+                    if driver.refuses.is_none() { Some("No buffer space available") } else { None };
                 settable = t;
                 format!("{t}: the kernel refuses: {:?}", driver.refuses)
             }
@@ -1406,8 +1588,14 @@ fn schedule(seed: u64) {
                 format!("{t}: somebody deletes {gone:?}")
             }
             7 => {
-                let ours: Vec<_> =
-                    driver.kernel.router.rules.iter().filter(|rule| rule.protocol == PROTOCOL).cloned().collect();
+                let ours: Vec<_> = driver
+                    .kernel
+                    .router
+                    .rules
+                    .iter()
+                    .filter(|rule| rule.protocol == PROTOCOL)
+                    .cloned()
+                    .collect();
                 let gone = ours.get(random.below(ours.len().max(1) as u64) as usize);
                 driver.kernel.router.keep_rules(|rule| Some(rule) != gone);
                 format!("{t}: somebody deletes {gone:?}")
@@ -1425,7 +1613,8 @@ fn schedule(seed: u64) {
             }
         }
     }
-    let fail = |what: &str| panic!("seed {seed}: {what}\n{}\n{:#?}", timeline.join("\n"), driver.log());
+    let fail =
+        |what: &str| panic!("seed {seed}: {what}\n{}\n{:#?}", timeline.join("\n"), driver.log());
     // Every down has its up, and no outage lasts for a negative time or longer than the test.
     for device in ["wan0", "wan1"] {
         let mut online = None;

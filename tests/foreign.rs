@@ -1,9 +1,10 @@
-//! Binaries of `cross/build` for other processors, under qemu-user, in a lab: known answers, ping, DNS, HTTP, and what the
-//! kernel tells by netlink. `cargo test --test foreign` needs dist/ with at least aarch64 and armv7, and qemu-user-static; it is no
-//! part of `cargo test --workspace`, which needs no binaries.
+//! Binaries of `cross/build` for other processors, under qemu-user, in a lab: known answers, ping,
+//! DNS, HTTP, and what the kernel tells by netlink. `cargo test --test foreign` needs dist/ with at
+//! least aarch64 and armv7, and qemu-user-static; it is no part of `cargo test --workspace`, which
+//! needs no binaries.
 //!
-//! What qemu-user cannot do: start the binary from itself (the worker for web requests is therefore started by hand
-//! here), show time as the processor takes it, and tell its memory.
+//! What qemu-user cannot do: start the binary from itself (the worker for web requests is therefore
+//! started by hand here), show time as the processor takes it, and tell its memory.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -55,9 +56,15 @@ fn says_where_it_panics(panicked: &Finished, file: &str) {
         .lines()
         .find(|l| l.starts_with("imon: ? Internal error in imon "))
         .unwrap_or_else(|| panic!("{panicked:?}"));
-    let address = line.split("at 0x").nth(1).and_then(|rest| rest.strip_suffix(". Please report this line"));
-    let address = address.and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or_else(|| panic!("{line}"));
-    let segments = std::process::Command::new("readelf").args(["-lW", file]).output().expect("readelf (binutils)");
+    let address =
+        line.split("at 0x").nth(1).and_then(|rest| rest.strip_suffix(". Please report this line"));
+    let address = address
+        .and_then(|hex| u64::from_str_radix(hex, 16).ok())
+        .unwrap_or_else(|| panic!("{line}"));
+    let segments = std::process::Command::new("readelf")
+        .args(["-lW", file])
+        .output()
+        .expect("readelf (binutils)");
     let segments = String::from_utf8_lossy(&segments.stdout).into_owned();
     let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0);
     let code = segments
@@ -66,7 +73,10 @@ fn says_where_it_panics(panicked: &Finished, file: &str) {
         .find(|f| f.first() == Some(&"LOAD") && f.contains(&"E"));
     let code = code.unwrap_or_else(|| panic!("{segments}"));
     let (start, size) = (hex(code[2]), hex(code[5]));
-    assert!((start..start + size).contains(&address), "{line}: the code is {size:#x} bytes at {start:#x}");
+    assert!(
+        (start..start + size).contains(&address),
+        "{line}: the code is {size:#x} bytes at {start:#x}"
+    );
 }
 
 fn lives(file: &str, qemu: &str) {
@@ -84,26 +94,39 @@ fn lives(file: &str, qemu: &str) {
     lab.write("/run/lab/good", r#"{"ping": {"enable": true, "monitorip": "1.1.1.1"}}"#);
     lab.write("/run/lab/bad", r#"{"ping": {"enable": true, "monitorip": "1.1.1"}}"#);
     let good = run(&["check-config", "--config", "/run/lab/good"]);
-    assert_eq!((good.code(), good.stdout().as_str()), (0, "/run/lab/good: valid, enables ping\n"), "{good:?}");
+    assert_eq!(
+        (good.code(), good.stdout().as_str()),
+        (0, "/run/lab/good: valid, enables ping\n"),
+        "{good:?}"
+    );
     let bad = run(&["check-config", "--config", "/run/lab/bad"]);
     assert!(bad.code() == 1 && bad.stderr().contains("/run/lab/bad:1, ping.monitorip"), "{bad:?}");
     // Netlink, ICMP with the kernel's time stamps, TCP and DNS.
     let check = run(&["check", "--json", "--config", "/run/lab/good"]);
-    let value: Value = serde_json::from_str(&check.stdout()).unwrap_or_else(|e| panic!("{e}: {check:?}"));
+    let value: Value =
+        serde_json::from_str(&check.stdout()).unwrap_or_else(|e| panic!("{e}: {check:?}"));
     let detail = |id: &str| {
         let tests = value["tests"].as_array().unwrap();
-        let test = tests.iter().find(|t| t["id"] == id).unwrap_or_else(|| panic!("no {id} in {value:#}"));
+        let test =
+            tests.iter().find(|t| t["id"] == id).unwrap_or_else(|| panic!("no {id} in {value:#}"));
         assert_eq!(test["state"], "ok", "{value:#}");
         test["detail"].as_str().unwrap().to_owned()
     };
     assert!(detail("route").starts_with("default via 192.168.42.1 dev wan1"), "{value:#}");
     assert!(detail("address").contains("192.168.42.2/24"), "{value:#}");
     assert!(detail("gateway").contains("answers in"), "{value:#}");
-    for id in ["ping:1.1.1.1", "tcp:8.8.8.8", "resolver:8.8.8.8", "mtu", "ipv6-ping:2606:4700:4700::1111"] {
+    for id in
+        ["ping:1.1.1.1", "tcp:8.8.8.8", "resolver:8.8.8.8", "mtu", "ipv6-ping:2606:4700:4700::1111"]
+    {
         let _ = detail(id);
     }
-    // A round trip in one machine takes less than a second, whatever the size of a time stamp's fields.
-    let rtt: f64 = detail("ping:1.1.1.1").trim_start_matches("answers in ").trim_end_matches(" ms").parse().unwrap();
+    // A round trip in one machine takes less than a second, whatever the size of a time stamp's
+    // fields.
+    let rtt: f64 = detail("ping:1.1.1.1")
+        .trim_start_matches("answers in ")
+        .trim_end_matches(" ms")
+        .parse()
+        .unwrap();
     assert!((0.0..1000.0).contains(&rtt), "{rtt}");
     // One web request, as the daemon asks for it.
     lab.write(
@@ -113,10 +136,14 @@ fn lives(file: &str, qemu: &str) {
     let line = format!("exec {qemu} '{file}' web-worker </run/lab/task");
     let web = lab.spawn("router", "sh", ["-c", &line]).finish(Duration::from_secs(30));
     assert!(
-        web.stdout().contains("\"found\":\"192.168.42.2\"") || web.stdout().contains("a private address"),
+        web.stdout().contains("\"found\":\"192.168.42.2\"")
+            || web.stdout().contains("a private address"),
         "{web:?}"
     );
     // And the monitors themselves.
     let imon = lab.spawn("router", qemu, [file, "--config", "/run/lab/good", "--nosyslog"]);
-    imon.wait_line(|l| l.contains("Ping Result: IP:1.1.1.1 State:True minrtt:0."), Duration::from_secs(30));
+    imon.wait_line(
+        |l| l.contains("Ping Result: IP:1.1.1.1 State:True minrtt:0."),
+        Duration::from_secs(30),
+    );
 }

@@ -1,4 +1,5 @@
-//! The LSB script of init.d/, with Debian's start-stop-daemon and busybox's, and the sample action script.
+//! The LSB script of init.d/, with Debian's start-stop-daemon and busybox's, and the sample action
+//! script.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -24,7 +25,8 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("imon-initd-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("imon-initd-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         for directory in ["etc", "run", "bin"] {
             fs::create_dir_all(path.join(directory)).unwrap();
@@ -59,8 +61,9 @@ fn source(name: &str) -> String {
     format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The stand-in for imon knows --instance and check-config, and lives until it gets a signal. It is called imon, as the
-/// process is that the script looks for. (The real one would watch this machine's own network.)
+/// The stand-in for imon knows --instance and check-config, and lives until it gets a signal. It is
+/// called imon, as the process is that the script looks for. (The real one would watch this
+/// machine's own network.)
 const IMON: &str = r#"#!/bin/sh
 file=$HERE/etc/imon-$3
 if [ "$1" = check-config ]; then grep -q good "$file" || { echo "? $file is bad" >&2; exit 1; }; exit 0; fi
@@ -71,8 +74,10 @@ while :; do sleep 0.05; done
 "#;
 
 fn run(folder: &Folder, tools: &str, args: &[&str]) -> (i32, String) {
-    let path =
-        format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", folder.0.join("bin").display());
+    let path = format!(
+        "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        folder.0.join("bin").display()
+    );
     // The script sets a PATH of its own; ours is put in front of it.
     let text = fs::read_to_string(source("init.d/imon"))
         .unwrap()
@@ -93,7 +98,11 @@ fn run(folder: &Folder, tools: &str, args: &[&str]) -> (i32, String) {
         .env("IMON_RUN", folder.0.join("run"))
         .output()
         .unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    );
     (done.status.code().unwrap_or(-1), text)
 }
 
@@ -108,7 +117,8 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
 fn life(tools: &str) {
     let folder = Folder::new();
     if tools == "busybox" {
-        let busybox = ["/usr/bin/busybox", "/bin/busybox"].into_iter().find(|p| fs::metadata(p).is_ok());
+        let busybox =
+            ["/usr/bin/busybox", "/bin/busybox"].into_iter().find(|p| fs::metadata(p).is_ok());
         symlink(
             busybox.expect("busybox must be installed (apt install busybox)"),
             folder.0.join("bin/start-stop-daemon"),
@@ -117,7 +127,8 @@ fn life(tools: &str) {
     }
     folder.write("imon", IMON);
     let go = |args: &[&str]| run(&folder, tools, args);
-    let log = |name: &str| fs::read_to_string(folder.0.join(format!("{name}.log"))).unwrap_or_default();
+    let log =
+        |name: &str| fs::read_to_string(folder.0.join(format!("{name}.log"))).unwrap_or_default();
     // Nothing is configured.
     assert_eq!(go(&["status"]).0, 3);
     assert_eq!(go(&["start"]).0, 6);
@@ -137,7 +148,10 @@ fn life(tools: &str) {
     }
     until("both run", || !log("one").is_empty() && !log("two").is_empty());
     let two = folder.pid("two");
-    assert_eq!(go(&["try-restart", "two"]), (0, "imon two: stopped\nimon two: started\n".to_owned()));
+    assert_eq!(
+        go(&["try-restart", "two"]),
+        (0, "imon two: stopped\nimon two: started\n".to_owned())
+    );
     assert_ne!(folder.pid("two"), two);
     let (code, said) = go(&["status"]);
     assert!(code == 0 && said.contains("imon one: runs, process "), "{said}");
@@ -192,10 +206,17 @@ fn a_life_with_busyboxs_start_stop_daemon() {
 fn without_the_program_the_exit_status_is_lsbs() {
     let folder = Folder::new();
     // No fallback either.
-    let text = fs::read_to_string(source("init.d/imon")).unwrap().replace("/usr/bin/imon", "/nowhere/imon");
+    let text = fs::read_to_string(source("init.d/imon"))
+        .unwrap()
+        .replace("/usr/bin/imon", "/nowhere/imon");
     let script = folder.write("script", &text);
     for (action, code) in [("start", 5), ("status", 4), ("stop", 0)] {
-        let done = Command::new("sh").arg(&script).arg(action).env("IMON_PROGRAM", "/nowhere/imon").output().unwrap();
+        let done = Command::new("sh")
+            .arg(&script)
+            .arg(action)
+            .env("IMON_PROGRAM", "/nowhere/imon")
+            .output()
+            .unwrap();
         assert_eq!(done.status.code(), Some(code), "{action}");
     }
 }
@@ -209,7 +230,8 @@ fn the_sample_action_script_takes_every_event() {
     folder.write("testhost-ip-update", "#!/bin/sh\necho \"$1 $2\" >\"$HERE/updated\"\n");
     folder.write("testhost-modem-reset", "#!/bin/sh\necho \"$#:$1\" >>\"$HERE/reset\"\n");
     let text = fs::read_to_string(source("examples/imon-action.sample")).unwrap();
-    let script = folder.write("action", &text.replace("/usr/local/bin/", &format!("{}/", folder.0.display())));
+    let script = folder
+        .write("action", &text.replace("/usr/local/bin/", &format!("{}/", folder.0.display())));
     let path = format!("{}:/usr/bin:/bin", folder.0.join("bin").display());
     let mut events = 0;
     for event in Event::examples(imon::base::time::Instant::ZERO) {
@@ -219,7 +241,12 @@ fn the_sample_action_script_takes_every_event() {
             let mut args = vec!["main".to_owned(), "1".to_owned(), action.name.to_owned()];
             args.extend(action.args.iter().cloned());
             let mut command = Command::new(shell[0]);
-            command.args(&shell[1..]).arg(&script).args(&args).env("PATH", &path).env("HERE", &folder.0);
+            command
+                .args(&shell[1..])
+                .arg(&script)
+                .args(&args)
+                .env("PATH", &path)
+                .env("HERE", &folder.0);
             let done = command.output().unwrap();
             assert!(done.status.success() && done.stderr.is_empty(), "{args:?}: {done:?}");
             let log = fs::read_to_string(folder.0.join("log")).unwrap_or_default();
@@ -235,7 +262,8 @@ fn the_sample_action_script_takes_every_event() {
     assert_eq!(updated.split_whitespace().count(), 2, "{updated}");
     let reset = || fs::read_to_string(folder.0.join("reset")).unwrap_or_default();
     assert_eq!(reset(), "1:wan1\n1:wan1\n", "v11: dead for ten minutes, once by each shell");
-    // Each ten minutes, however often it is reminded; a name may have colons, and an offline network no address.
+    // Each ten minutes, however often it is reminded; a name may have colons, and an offline
+    // network no address.
     for (info, lasted) in [
         ("a:b c:Standby:wan2:192.168.62.2", "0:0:20:0"),
         (":Primary:wan1:", "1:23:50:59"),
@@ -244,8 +272,13 @@ fn the_sample_action_script_takes_every_event() {
         ("x:Primary:wan1:", "0:1:1:0"),
     ] {
         let args = ["main", "0", "failover-remind", info, lasted];
-        let done =
-            Command::new("sh").arg(&script).args(args).env("PATH", &path).env("HERE", &folder.0).output().unwrap();
+        let done = Command::new("sh")
+            .arg(&script)
+            .args(args)
+            .env("PATH", &path)
+            .env("HERE", &folder.0)
+            .output()
+            .unwrap();
         assert!(done.status.success() && done.stderr.is_empty(), "{args:?}: {done:?}");
     }
     assert_eq!(reset(), "1:wan1\n1:wan1\n1:wan2\n1:wan1\n");
@@ -268,18 +301,35 @@ fn a_script_written_for_v2_99_takes_every_event() {
         ("ddns-no-update", 3, "no address"),
         ("updown-online", 5, "ip=1.1.1.1 seconds=18"),
         ("updown-offline", 4, "ip=1.1.1.1"),
-        ("failover-initial", 5, "name=net42 role=Primary interface=wan1 ip=192.168.42.2 state=online"),
+        (
+            "failover-initial",
+            5,
+            "name=net42 role=Primary interface=wan1 ip=192.168.42.2 state=online",
+        ),
         ("failover-primary", 4, "name=net42 role=Primary interface=wan1 ip=192.168.42.2"),
         ("failover-standby", 4, "name=net62 role=Standby interface=wan2 ip=192.168.62.2"),
         ("failover-bothdown", 5, "primary=net42 standby=net62"),
-        ("failover-postping", 5, "name=net62 role=Standby interface=wan2 ip=192.168.62.2 state=online"),
-        ("ping-result", 4, "ip=1.1.1.1 alive=True min=0.142 avg=0.255 max=0.368 loss=0.33 jitter=0.226"),
+        (
+            "failover-postping",
+            5,
+            "name=net62 role=Standby interface=wan2 ip=192.168.62.2 state=online",
+        ),
+        (
+            "ping-result",
+            4,
+            "ip=1.1.1.1 alive=True min=0.142 avg=0.255 max=0.368 loss=0.33 jitter=0.226",
+        ),
     ] {
         for file in ["calls", "said"] {
             let _ = fs::remove_file(folder.0.join(file));
         }
         let mut imon = Command::new(env!("CARGO_BIN_EXE_imon"));
-        let done = imon.args(["test-action", event, "--config"]).arg(&config).env("HERE", &folder.0).output().unwrap();
+        let done = imon
+            .args(["test-action", event, "--config"])
+            .arg(&config)
+            .env("HERE", &folder.0)
+            .output()
+            .unwrap();
         assert!(done.status.success(), "{event}: {done:?}");
         let read = |file: &str| fs::read_to_string(folder.0.join(file)).unwrap_or_default();
         assert_eq!(read("calls"), format!("{count} main terminal {event}\n"));

@@ -1,10 +1,12 @@
-//! Modules stand in layers: each uses only those below its own. The picture is in docs/development/architecture.md.
+//! Modules stand in layers: each uses only those below its own. The picture is in
+//! docs/development/architecture.md.
 #![allow(clippy::disallowed_methods, clippy::panic, reason = "test code, not imon's core")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Top-level modules from the lowest layer to the highest. Modules of one layer do not know each other.
+/// Top-level modules from the lowest layer to the highest. Modules of one layer do not know each
+/// other.
 const LAYERS: [&[&str]; 13] = [
     &["base"],
     &["addr", "secret"],
@@ -28,7 +30,9 @@ fn source() -> PathBuf {
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten() {
+    for entry in
+        std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten()
+    {
         let path = entry.path();
         if path.is_dir() {
             files(&path, found);
@@ -42,14 +46,18 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 fn code(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |all, line| all + line + "\n")
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .fold(String::new(), |all, line| all + line + "\n")
 }
 
 /// The first names behind `crate::`, those in braces too.
 fn used(code: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for rest in code.split("crate::").skip(1) {
-        let name = |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
+        let name = |text: &str| -> String {
+            text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        };
         if let Some(list) = rest.strip_prefix('{') {
             let mut depth = 0;
             let mut item = String::new();
@@ -88,7 +96,9 @@ fn a_module_uses_only_modules_of_lower_layers() {
         if ["lib", "main"].contains(&module) || path.ends_with("tests.rs") {
             continue;
         }
-        let Some(own) = layer(module) else { panic!("{}: the module {module} has no layer", inside.display()) };
+        let Some(own) = layer(module) else {
+            panic!("{}: the module {module} has no layer", inside.display())
+        };
         for other in used(&code(path)) {
             if other == module || layer(&other).is_none() {
                 continue;
@@ -148,7 +158,8 @@ fn a_types_bare_name_is_unique_and_none_has_an_alias() {
     for path in paths.iter().filter(|path| !path.ends_with("tests.rs")) {
         let inside = path.strip_prefix(source()).unwrap_or(path).display().to_string();
         for line in code(path).lines() {
-            let words: Vec<&str> = line.split_whitespace().filter(|word| !word.starts_with("pub")).collect();
+            let words: Vec<&str> =
+                line.split_whitespace().filter(|word| !word.starts_with("pub")).collect();
             // Those inside a trait or an implementation are indented.
             if let ["struct" | "enum" | "type" | "trait", name, ..] = words[..]
                 && !line.starts_with(' ')
@@ -156,9 +167,14 @@ fn a_types_bare_name_is_unique_and_none_has_an_alias() {
                 let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
                 types.entry(name).or_default().insert(inside.clone());
             }
-            let renamed = line.rsplit_once(" as ").map(|(_, name)| name.trim_end_matches([';', ',', '}', ' ']));
+            let renamed = line
+                .rsplit_once(" as ")
+                .map(|(_, name)| name.trim_end_matches([';', ',', '}', ' ']));
             let is_use = line.trim_start().starts_with("use ") || line.starts_with("pub use ");
-            if is_use && !line.contains("pnet::") && renamed.is_some_and(|name| name.starts_with(char::is_uppercase)) {
+            if is_use
+                && !line.contains("pnet::")
+                && renamed.is_some_and(|name| name.starts_with(char::is_uppercase))
+            {
                 aliases.push(format!("{inside}: {line}"));
             }
         }

@@ -1,6 +1,6 @@
-//! The resident memory of the static binary with all four monitors on, against the row of `cross/budget`, and what the
-//! process that writes for it needs beside.
-//! `cargo test --test memory` needs dist/ with the x86_64 binary; it is no part of `cargo test --workspace`, which needs no
+//! The resident memory of the static binary with all four monitors on, against the row of
+//! `cross/budget`, and what the process that writes for it needs beside. `cargo test --test memory`
+//! needs dist/ with the x86_64 binary; it is no part of `cargo test --workspace`, which needs no
 //! binaries of `cross/build`.
 #![allow(
     clippy::disallowed_methods,
@@ -23,7 +23,8 @@ const TARGET: &str = "x86_64-unknown-linux-musl";
 /// The private memory of the process that writes to the disk, in KiB.
 const WRITER: u64 = 150;
 const SOON: Duration = Duration::from_secs(30);
-/// So long it is looked at once it has settled: some checks of each monitor, and its status is written.
+/// So long it is looked at once it has settled: some checks of each monitor, and its status is
+/// written.
 const LOOKED_AT: Duration = Duration::from_secs(15);
 
 fn main() {
@@ -35,7 +36,10 @@ fn main() {
         })
     };
     let trials = vec![
-        trial("all_monitors_together_stay_within_the_budget_for_resident_memory", all_monitors_together),
+        trial(
+            "all_monitors_together_stay_within_the_budget_for_resident_memory",
+            all_monitors_together,
+        ),
         trial("a_writer_that_hangs_has_little_memory_of_its_own", a_writer_that_hangs),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
@@ -57,9 +61,12 @@ fn a_writer_that_hangs() {
     lab.wait_until("the address is saved", SOON, saved);
     // What saves the next address stalls as on a bad SD card.
     let pid = lab.sh("router", "pgrep -xo imon").trim().to_owned();
-    let line = format!("exec strace -f -qq -e trace=fsync -e inject=fsync:delay_enter=60000000 -o /dev/null -p {pid}");
+    let line = format!(
+        "exec strace -f -qq -e trace=fsync -e inject=fsync:delay_enter=60000000 -o /dev/null -p {pid}"
+    );
     let strace = lab.spawn("router", "sh", ["-c", &line]);
-    let traced = || !lab.sh("router", &format!("grep TracerPid /proc/{pid}/status")).trim().ends_with("\t0");
+    let traced =
+        || !lab.sh("router", &format!("grep TracerPid /proc/{pid}/status")).trim().ends_with("\t0");
     lab.wait_until("strace is attached", SOON, traced);
     lab.public_address(Wan::One, "203.0.113.77");
     imon.signal(Signal::SIGUSR1);
@@ -71,7 +78,10 @@ fn a_writer_that_hangs() {
         }
         !seen.0.is_empty() && seen.1.elapsed() > Duration::from_secs(1)
     });
-    let sum = format!("awk '/^Private_Dirty/ {{ sum += $2 }} END {{ print sum }}' /proc/{}/smaps", seen.0);
+    let sum = format!(
+        "awk '/^Private_Dirty/ {{ sum += $2 }} END {{ print sum }}' /proc/{}/smaps",
+        seen.0
+    );
     let own: u64 = lab.sh("router", &sum).trim().parse().unwrap();
     println!("a writer that hangs: {own} of {WRITER} KiB are its own");
     assert!(own <= WRITER, "{own} KiB is more than {WRITER} KiB");
@@ -93,7 +103,8 @@ fn all_monitors_together() {
     let imon = lab.imon("router").instance("all", config).spawn();
     let mut asked = Value::Null;
     lab.wait_until("all monitors at work", SOON, || {
-        let status: Value = serde_json::from_str(&lab.read("/run/imon/all.json")).unwrap_or_default();
+        let status: Value =
+            serde_json::from_str(&lab.read("/run/imon/all.json")).unwrap_or_default();
         let monitors = &status["monitors"];
         let settled = monitors["ddns"]["addresses"][0]["state"] == "known"
             && monitors["failover"]["wans"][1]["state"] == "up"
@@ -124,7 +135,8 @@ fn most_kib(imon: &Proc) -> u64 {
 
 /// The row's limit in bytes.
 fn budget() -> u64 {
-    let rows = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/cross/budget")).unwrap();
+    let rows =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/cross/budget")).unwrap();
     let mut rows = rows.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let row = rows.find(|row| row.first() == Some(&TARGET) && row.get(3) == Some(&"memory"));
     row.expect("cross/budget has a row for memory")[2].parse().expect("a number of bytes")

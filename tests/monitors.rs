@@ -1,5 +1,11 @@
-//! The monitors in simulated time: behaviour by behaviour, then against a random network whose truth is known.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code, not imon's core")]
+//! The monitors in simulated time: behaviour by behaviour, then against a random network whose
+//! truth is known.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code, not imon's core"
+)]
 
 mod driver;
 
@@ -14,11 +20,13 @@ use imon::monitor::updown::{Reachability, Updown};
 use imon::probe::{AskId, OpinionQuestion, ProbeId, Reason};
 
 fn silent_between(begin: f64, end: f64) -> Box<dyn FnMut(Instant, u32) -> Fate> {
-    Box::new(
-        move |now, owner| {
-            if owner == TARGET && now >= at(begin) && now < at(end) { Fate::Silent } else { Fate::Reply(ms(10)) }
-        },
-    )
+    Box::new(move |now, owner| {
+        if owner == TARGET && now >= at(begin) && now < at(end) {
+            Fate::Silent
+        } else {
+            Fate::Reply(ms(10))
+        }
+    })
 }
 
 #[test]
@@ -61,9 +69,11 @@ fn b37_a_stepped_wall_clock_does_not_bend_a_duration() {
     w.run_until(at(100.0));
     let (now, what) = w.said.last().cloned().expect("an end");
     let event = imon::event::Event { monitor: imon::event::Monitor::Updown, owner: 0, what };
-    // Meanwhile the clock was set back by an hour, as at the end of daylight saving time in a zone-less system.
+    // Meanwhile the clock was set back by an hour, as at the end of daylight saving time in a
+    // zone-less system.
     let clock = Clock { now, wall: Wall { secs: 1_795_330_107 - 3600, nanos: 0 } };
-    let json: serde_json::Value = serde_json::from_str(&event.json("t", clock, None)).expect("JSON");
+    let json: serde_json::Value =
+        serde_json::from_str(&event.json("t", clock, None)).expect("JSON");
     assert_eq!(json["outage_seconds"], 29.01);
     assert_eq!(
         (&json["since"], &json["time"]),
@@ -73,7 +83,8 @@ fn b37_a_stepped_wall_clock_does_not_bend_a_duration() {
 }
 
 fn action(what: &What) -> String {
-    let event = imon::event::Event { monitor: imon::event::Monitor::Updown, owner: 0, what: what.clone() };
+    let event =
+        imon::event::Event { monitor: imon::event::Monitor::Updown, owner: 0, what: what.clone() };
     event.action().map_or_else(String::new, |a| format!("{} {}", a.name, a.args.join(" ")))
 }
 
@@ -100,7 +111,10 @@ fn checks_come_every_second_while_offline_and_return_to_the_grid() {
     w.hosts = silent_between(15.0, 26.2);
     w.run_until(at(50.0));
     let starts: Vec<f64> = w.probes.iter().map(|(t, _)| seconds(*t)).collect();
-    assert_eq!(starts, [0.0, 10.0, 20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0, 30.0, 40.0, 50.0]);
+    assert_eq!(
+        starts,
+        [0.0, 10.0, 20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0, 30.0, 40.0, 50.0]
+    );
 }
 
 #[test]
@@ -144,7 +158,9 @@ fn dns_says(
     name: &'static [&'static str],
     invalid: &'static [&'static str],
 ) -> Box<dyn FnMut(Instant, OpinionQuestion) -> DnsFate> {
-    Box::new(move |_, about| Some((ms(20), addresses(if about == OpinionQuestion::Name { name } else { invalid }))))
+    Box::new(move |_, about| {
+        Some((ms(20), addresses(if about == OpinionQuestion::Name { name } else { invalid })))
+    })
 }
 
 fn refuted(dns: Box<dyn FnMut(Instant, OpinionQuestion) -> DnsFate>) -> Vec<String> {
@@ -179,7 +195,8 @@ fn b31_made_up_dns_answers_do_not_refute() {
     assert_eq!(refuted(dns_says(&[], &[])), offline);
     assert_eq!(refuted(Box::new(|_, _| None)), offline);
     assert_eq!(refuted(Box::new(|_, _| Some((ms(1), Err("port closed".into()))))), offline);
-    let only_name = |_, about| (about == OpinionQuestion::Name).then(|| (ms(20), addresses(&["20.70.246.20"])));
+    let only_name =
+        |_, about| (about == OpinionQuestion::Name).then(|| (ms(20), addresses(&["20.70.246.20"])));
     assert_eq!(refuted(Box::new(only_name)), offline);
 }
 
@@ -195,13 +212,20 @@ fn dns_alone_can_end_an_outage_as_in_v299() {
     let mut w = driver(updown(plan(10.0, 2, 1.0), &[], true));
     w.hosts = silent_between(0.0, 1000.0);
     w.dns = Box::new(|now, about| {
-        (now > at(30.0))
-            .then(|| (ms(20), addresses(if about == OpinionQuestion::Name { &["20.70.246.20"] } else { &[] })))
+        (now > at(30.0)).then(|| {
+            (
+                ms(20),
+                addresses(if about == OpinionQuestion::Name { &["20.70.246.20"] } else { &[] }),
+            )
+        })
     });
     w.run_until(at(60.0));
     let log = w.log();
     assert_eq!(log[0], "2.0 Monitored IP 1.1.1.1 offline");
-    assert!(log[1].ends_with("refuted by DNS query of 'microsoft.com' on DNS server '8.8.8.8'"), "{log:?}");
+    assert!(
+        log[1].ends_with("refuted by DNS query of 'microsoft.com' on DNS server '8.8.8.8'"),
+        "{log:?}"
+    );
     assert!(log[2].ends_with("Monitored IP 1.1.1.1 online"), "{log:?}");
     assert_eq!(log.len(), 4);
 }
@@ -210,7 +234,9 @@ fn dns_alone_can_end_an_outage_as_in_v299() {
 fn secondaries_are_reported_after_each_change_and_say_where_the_fault_lies() {
     let mut w = driver(updown(plan(10.0, 1, 1.0), &["192.168.92.1", "192.168.1.1"], false));
     w.hosts = Box::new(|now, owner| {
-        let dead = now >= at(15.0) && now < at(65.5) && (owner == TARGET || (owner == 2 && now < at(35.0)));
+        let dead = now >= at(15.0)
+            && now < at(65.5)
+            && (owner == TARGET || (owner == 2 && now < at(35.0)));
         if dead { Fate::Silent } else { Fate::Reply(ms(10)) }
     });
     w.run_until(at(100.0));
@@ -235,10 +261,12 @@ fn secondaries_are_reported_after_each_change_and_say_where_the_fault_lies() {
 }
 
 #[test]
-fn issue3_a_secondary_that_dies_during_the_outage_is_seen_also_when_a_look_takes_longer_than_the_interval() {
+fn issue3_a_secondary_that_dies_during_the_outage_is_seen_also_when_a_look_takes_longer_than_the_interval()
+ {
     let mut w = driver(updown(plan(0.5, 1, 1.5), &["192.168.92.1"], false));
-    w.hosts =
-        Box::new(|now, owner| if owner == TARGET || now >= at(10.0) { Fate::Silent } else { Fate::Reply(ms(10)) });
+    w.hosts = Box::new(|now, owner| {
+        if owner == TARGET || now >= at(10.0) { Fate::Silent } else { Fate::Reply(ms(10)) }
+    });
     w.run_until(at(60.0));
     let log = w.log();
     assert_eq!(log[0], "1.5 Monitored IP 1.1.1.1 offline");
@@ -249,7 +277,12 @@ fn issue3_a_secondary_that_dies_during_the_outage_is_seen_also_when_a_look_takes
 #[test]
 fn what_comes_back_together_is_no_fault_beyond() {
     let mut w = driver(updown(plan(1.0, 1, 0.5), &["192.168.92.1"], false));
-    w.hosts = Box::new(|now, _| if now >= at(4.5) && now < at(9.5) { Fate::Silent } else { Fate::Reply(ms(10)) });
+    w.hosts =
+        Box::new(
+            |now, _| {
+                if now >= at(4.5) && now < at(9.5) { Fate::Silent } else { Fate::Reply(ms(10)) }
+            },
+        );
     w.run_until(at(20.0));
     let after: Vec<String> = w.log().into_iter().skip_while(|l| !l.contains("either")).collect();
     assert_eq!(
@@ -266,12 +299,13 @@ fn what_comes_back_together_is_no_fault_beyond() {
 #[test]
 fn a_fault_in_this_system_is_not_looked_for_elsewhere() {
     let mut w = driver(updown(plan(10.0, 2, 1.0), &["192.168.92.1"], false));
-    w.hosts =
-        Box::new(
-            |now, owner| {
-                if now >= at(15.0) && owner == TARGET { Fate::Fails(Reason::Send(101)) } else { Fate::Reply(ms(10)) }
-            },
-        );
+    w.hosts = Box::new(|now, owner| {
+        if now >= at(15.0) && owner == TARGET {
+            Fate::Fails(Reason::Send(101))
+        } else {
+            Fate::Reply(ms(10))
+        }
+    });
     w.run_until(at(29.0));
     let log = w.log();
     let last: Vec<&str> = log.iter().rev().take(4).rev().map(String::as_str).collect();
@@ -294,7 +328,10 @@ fn a_healthy_address_with_one_probe_a_check_asks_no_name_server() {
     w.hosts = silent_between(95.0, 105.0);
     w.dns = Box::new(move |_, about| {
         count.set(count.get() + 1);
-        Some((ms(20), addresses(if about == OpinionQuestion::Name { &["20.70.246.20"] } else { &[] })))
+        Some((
+            ms(20),
+            addresses(if about == OpinionQuestion::Name { &["20.70.246.20"] } else { &[] }),
+        ))
     });
     w.run_until(at(200.0));
     assert_eq!(asked.get(), 2, "one bad check, two questions");
@@ -311,8 +348,9 @@ fn a_suspend_is_no_outage() {
     assert_eq!(w.log(), ["0.0 Monitored IP 1.1.1.1 online"]);
 }
 
-/// A machine that stands still for a while finds several replies in its socket. The kernel's stamps show that they came
-/// in time, so reading the first of them must not lose the probes of the others.
+/// A machine that stands still for a while finds several replies in its socket. The kernel's stamps
+/// show that they came in time, so reading the first of them must not lose the probes of the
+/// others.
 #[test]
 fn replies_that_came_in_time_are_no_outage_however_late_they_are_read() {
     let mut w = driver(updown(plan(1.0, 1, 1.5), &["192.168.92.1"], true));
@@ -324,9 +362,17 @@ fn replies_that_came_in_time_are_no_outage_however_late_they_are_read() {
     }
     w.hosts = Box::new(|_, _| Fate::Reply(ms(20)));
     w.run_until(at(20.0));
-    assert_eq!(w.log(), ["4.0 Monitored IP 1.1.1.1 online", "4.0 Secondary IP 192.168.92.1 online"]);
+    assert_eq!(
+        w.log(),
+        ["4.0 Monitored IP 1.1.1.1 online", "4.0 Secondary IP 192.168.92.1 online"]
+    );
 
-    let mut w = Driver::new(driver::Machine::Ping(Ping::new(0, &["1.1.1.1".into()], plan(10.0, 2, 1.0), at(0.0))));
+    let mut w = Driver::new(driver::Machine::Ping(Ping::new(
+        0,
+        &["1.1.1.1".into()],
+        plan(10.0, 2, 1.0),
+        at(0.0),
+    )));
     w.hosts = Box::new(|_, _| Fate::Silent);
     w.run_until(at(1.2));
     for index in [0, 1] {
@@ -337,7 +383,8 @@ fn replies_that_came_in_time_are_no_outage_however_late_they_are_read() {
     assert!(w.log()[0].contains("State:True") && w.log()[0].contains("loss:0.0"), "{:?}", w.log());
 }
 
-/// The same for the second opinion: its time is not over while its answer waits behind a reply in the queue.
+/// The same for the second opinion: its time is not over while its answer waits behind a reply in
+/// the queue.
 #[test]
 fn an_opinion_that_came_in_time_counts_however_late_it_is_read() {
     let mut w = driver(updown(plan(1.0, 1, 0.5), &[], true));
@@ -349,10 +396,15 @@ fn an_opinion_that_came_in_time_counts_however_late_it_is_read() {
     w.run_until(at(1.9));
     w.now = at(5.0);
     w.see(&Observation::Reply(ProbeId { owner: TARGET, check: 1, index: 0 }, ms(21)));
-    for (about, answer) in
-        [(OpinionQuestion::Name, addresses(&["20.70.246.20"])), (OpinionQuestion::Invalid, addresses(&[]))]
-    {
-        w.see(&Observation::Answer { id: AskId { server: 1, check: 2, about }, answer: &answer, own: &[] });
+    for (about, answer) in [
+        (OpinionQuestion::Name, addresses(&["20.70.246.20"])),
+        (OpinionQuestion::Invalid, addresses(&[])),
+    ] {
+        w.see(&Observation::Answer {
+            id: AskId { server: 1, check: 2, about },
+            answer: &answer,
+            own: &[],
+        });
     }
     assert!(w.log().iter().all(|line| !line.ends_with("offline")), "{:?}", w.log());
 }
@@ -411,28 +463,40 @@ fn b1_a_name_that_never_resolves_counts_as_failed_checks_and_the_monitor_goes_on
 
 #[test]
 fn ping_says_once_what_keeps_its_probes_from_being_sent() {
-    let mut w = Driver::new(driver::Machine::Ping(Ping::new(0, &["1.1.1.1".into()], plan(10.0, 2, 1.0), at(0.0))));
-    w.hosts =
-        Box::new(
-            |now, _| {
-                if now > at(15.0) && now < at(45.0) { Fate::Fails(Reason::Send(101)) } else { Fate::Reply(ms(1)) }
-            },
-        );
+    let mut w = Driver::new(driver::Machine::Ping(Ping::new(
+        0,
+        &["1.1.1.1".into()],
+        plan(10.0, 2, 1.0),
+        at(0.0),
+    )));
+    w.hosts = Box::new(|now, _| {
+        if now > at(15.0) && now < at(45.0) {
+            Fate::Fails(Reason::Send(101))
+        } else {
+            Fate::Reply(ms(1))
+        }
+    });
     w.run_until(at(69.0));
     let log = w.log();
     let others: Vec<_> = log.iter().filter(|l| !l.contains("Ping Result")).collect();
     assert_eq!(
         others,
-        ["21.0 Probe of 1.1.1.1: could not be sent: Network is unreachable", "51.0 Probes of 1.1.1.1 are sent again"]
+        [
+            "21.0 Probe of 1.1.1.1: could not be sent: Network is unreachable",
+            "51.0 Probes of 1.1.1.1 are sent again"
+        ]
     );
-    let lost = "Ping Result: IP:1.1.1.1 State:False minrtt:0.0 avgrtt:0.0 maxrtt:0.0 loss:1.0 jitter:0.0";
+    let lost =
+        "Ping Result: IP:1.1.1.1 State:False minrtt:0.0 avgrtt:0.0 maxrtt:0.0 loss:1.0 jitter:0.0";
     assert_eq!(log.iter().filter(|l| l.ends_with(lost)).count(), 3);
 }
 
 #[test]
 fn a_thousand_ping_targets_are_spread_over_the_interval() {
-    let targets: Vec<_> = (0..1000).map(|i| format!("10.0.{}.{}", i / 250, i % 250 + 1).as_str().into()).collect();
-    let mut w = Driver::new(driver::Machine::Ping(Ping::new(0, &targets, plan(1.0, 1, 1.0), at(0.0))));
+    let targets: Vec<_> =
+        (0..1000).map(|i| format!("10.0.{}.{}", i / 250, i % 250 + 1).as_str().into()).collect();
+    let mut w =
+        Driver::new(driver::Machine::Ping(Ping::new(0, &targets, plan(1.0, 1, 1.0), at(0.0))));
     w.run_until(at(0.9999));
     let mut last = 0.0;
     for (t, _) in &w.probes {
@@ -445,7 +509,8 @@ fn a_thousand_ping_targets_are_spread_over_the_interval() {
 #[test]
 fn ping_targets_stay_spread_after_a_suspend_and_when_their_names_are_found_at_once() {
     let targets: Vec<_> = (0..10).map(|i| format!("t{i}.example").as_str().into()).collect();
-    let mut w = Driver::new(driver::Machine::Ping(Ping::new(0, &targets, plan(10.0, 1, 1.0), at(0.0))));
+    let mut w =
+        Driver::new(driver::Machine::Ping(Ping::new(0, &targets, plan(10.0, 1, 1.0), at(0.0))));
     (0..10).for_each(|owner| w.see(&Observation::Hold(owner)));
     w.run_until(at(0.3));
     (0..10).for_each(|owner| w.see(&Observation::Ready(owner)));
@@ -457,8 +522,8 @@ fn ping_targets_stay_spread_after_a_suspend_and_when_their_names_are_found_at_on
     assert_eq!(starts, names.chain((12..26).map(f64::from)).collect::<Vec<_>>());
 }
 
-/// Outages of a random network, with nothing else wrong: each is reported once, begin and end right to a check, and
-/// nothing is reported that was not.
+/// Outages of a random network, with nothing else wrong: each is reported once, begin and end right
+/// to a check, and nothing is reported that was not.
 #[test]
 fn every_outage_of_a_random_network_is_reported_once_and_no_other() {
     for seed in 0..300 {
@@ -496,7 +561,8 @@ fn every_outage_of_a_random_network_is_reported_once_and_no_other() {
                 _ => {}
             }
         }
-        let timeline = || format!("seed {seed}, {plan:?}, rtt {rtt}\n truth {truth:?}\n told  {told:?}");
+        let timeline =
+            || format!("seed {seed}, {plan:?}, rtt {rtt}\n truth {truth:?}\n told  {told:?}");
         assert_eq!(told.len(), truth.len(), "{}", timeline());
         for ((begin, end), (b, e)) in truth.iter().zip(&told) {
             let check = interval + 1e-6;
@@ -507,8 +573,9 @@ fn every_outage_of_a_random_network_is_reported_once_and_no_other() {
     }
 }
 
-/// A network with loss, delay, duplicates, reordering and errors: whatever happens, offline and online alternate, an
-/// outage is only claimed where a whole check got no reply in time, and durations are those between the claims.
+/// A network with loss, delay, duplicates, reordering and errors: whatever happens, offline and
+/// online alternate, an outage is only claimed where a whole check got no reply in time, and
+/// durations are those between the claims.
 #[test]
 fn in_bad_weather_nothing_is_claimed_that_the_probes_did_not_show() {
     for seed in 0..150 {
@@ -524,12 +591,15 @@ fn in_bad_weather_nothing_is_claimed_that_the_probes_did_not_show() {
             let in_time = wait.mul_f64(weather.between(0.0, 0.999));
             let fate = match () {
                 () if weather.chance(loss) => Fate::Silent,
-                () if weather.chance(late) => Fate::Reply(wait + wait.mul_f64(weather.between(0.01, 3.0))),
+                () if weather.chance(late) => {
+                    Fate::Reply(wait + wait.mul_f64(weather.between(0.01, 3.0)))
+                }
                 () if weather.chance(0.05) => Fate::Fails(Reason::Send(101)),
                 () if weather.chance(0.1) => Fate::Twice(in_time, in_time.mul_f64(0.7)),
                 () => Fate::Reply(in_time),
             };
-            let good = matches!(&fate, Fate::Reply(rtt) if *rtt <= wait) || matches!(fate, Fate::Twice(..));
+            let good = matches!(&fate, Fate::Reply(rtt) if *rtt <= wait)
+                || matches!(fate, Fate::Twice(..));
             if owner == TARGET {
                 note.borrow_mut().push((now, good));
             }
@@ -554,10 +624,18 @@ fn in_bad_weather_nothing_is_claimed_that_the_probes_did_not_show() {
                     first = false;
                 }
                 What::Online { outage, .. } => {
-                    assert_eq!(outage.map(|o| o.began), offline.take(), "seed {seed}: an end needs its begin");
+                    assert_eq!(
+                        outage.map(|o| o.began),
+                        offline.take(),
+                        "seed {seed}: an end needs its begin"
+                    );
                     assert!(outage.is_some() || first, "seed {seed}: online twice");
                     if let Some(o) = outage {
-                        assert!(o.lasted <= now.since(o.began), "seed {seed}: {}", in_words(o.lasted));
+                        assert!(
+                            o.lasted <= now.since(o.began),
+                            "seed {seed}: {}",
+                            in_words(o.lasted)
+                        );
                     }
                     first = false;
                 }
@@ -575,7 +653,12 @@ fn ping_results_count_every_probe_of_a_lossy_network() {
         let plan = plan(r.between(0.5, 10.0), 1 + (r.next() % 10) as u16, r.between(0.05, 2.0));
         let wait = plan.wait;
         let mut weather = Random::new(seed + 77);
-        let mut w = Driver::new(driver::Machine::Ping(Ping::new(0, &["a".into(), "b".into()], plan, at(0.0))));
+        let mut w = Driver::new(driver::Machine::Ping(Ping::new(
+            0,
+            &["a".into(), "b".into()],
+            plan,
+            at(0.0),
+        )));
         let fates = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let note = fates.clone();
         w.hosts = Box::new(move |_, owner| {
@@ -600,9 +683,15 @@ fn ping_results_count_every_probe_of_a_lossy_network() {
             });
             let mut n = 0;
             for (stats, check) in results.zip(1..) {
-                let of_check: Vec<bool> = mine.iter().filter(|(_, c)| *c == check).map(|(good, _)| *good).collect();
-                let lost = of_check.iter().filter(|good| !**good).count() as f64 / f64::from(plan.count);
-                assert_eq!((of_check.len(), stats.loss), (usize::from(plan.count), lost), "seed {seed} check {check}");
+                let of_check: Vec<bool> =
+                    mine.iter().filter(|(_, c)| *c == check).map(|(good, _)| *good).collect();
+                let lost =
+                    of_check.iter().filter(|good| !**good).count() as f64 / f64::from(plan.count);
+                assert_eq!(
+                    (of_check.len(), stats.loss),
+                    (usize::from(plan.count), lost),
+                    "seed {seed} check {check}"
+                );
                 assert_eq!(stats.alive, lost < 1.0);
                 n += 1;
             }

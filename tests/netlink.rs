@@ -1,5 +1,5 @@
-//! What the kernel says about its network and what it is told, with the real kernel: each test runs this program again
-//! in the router of a lab of its own.
+//! What the kernel says about its network and what it is told, with the real kernel: each test runs
+//! this program again in the router of a lab of its own.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -99,28 +99,46 @@ fn the_picture() {
     assert!(wan1.up && wan1.carrier && !wan1.point_to_point);
     let own = Ipv4Addr::new(192, 168, 42, 2);
     let address = picture.addresses.iter().find(|a| a.address == own).unwrap();
-    assert_eq!((address.index, address.prefix, address.local, address.secondary), (wan1.index, 24, false, false));
+    assert_eq!(
+        (address.index, address.prefix, address.local, address.secondary),
+        (wan1.index, 24, false, false)
+    );
     assert!(picture.routes.contains(&default(77, GATEWAY2, index(&picture, "wan2"))));
-    assert!(picture.routes.iter().any(|r| r.table == 4711 && r.hop().unwrap().gateway == Some(GATEWAY2)));
+    assert!(
+        picture
+            .routes
+            .iter()
+            .any(|r| r.table == 4711 && r.hop().unwrap().gateway == Some(GATEWAY2))
+    );
     assert!(picture.routes.iter().all(|r| r.prefix <= 3 || r.is_ours()), "{:?}", picture.routes);
     let rule = picture.rules.iter().find(|r| r.priority == 500).unwrap();
-    assert_eq!((rule.table, rule.protocol, rule.source), (4711, PROTOCOL, Some(Ipv4Addr::new(192, 168, 62, 2))));
+    assert_eq!(
+        (rule.table, rule.protocol, rule.source),
+        (4711, PROTOCOL, Some(Ipv4Addr::new(192, 168, 62, 2)))
+    );
     let main = picture.rules.iter().find(|r| r.priority == 32766).unwrap();
     assert_eq!((main.table, main.source, main.suppress, main.special), (MAIN, None, None, false));
-    assert_eq!(picture.defaults6.iter().filter(|d| d.hops[0].0 == wan1.index && d.table == MAIN).count(), 1);
+    assert_eq!(
+        picture.defaults6.iter().filter(|d| d.hops[0].0 == wan1.index && d.table == MAIN).count(),
+        1
+    );
 }
 
 fn replaced() {
     let mut requests = Requests::open().unwrap();
     let picture = look(&mut requests);
-    let routes = [default(201, GATEWAY1, index(&picture, "wan1")), default(201, GATEWAY2, index(&picture, "wan2"))];
+    let routes = [
+        default(201, GATEWAY1, index(&picture, "wan1")),
+        default(201, GATEWAY2, index(&picture, "wan2")),
+    ];
     for route in routes.iter().cycle().take(5) {
         requests.make(&Change::Replace(route.clone())).unwrap();
         let picture = look(&mut requests);
         let ours: Vec<_> = picture.routes.iter().filter(|r| r.is_ours()).collect();
         assert_eq!(ours, [route]);
     }
-    let foreign = look(&mut requests).routes.iter().filter(|r| !r.is_ours() && r.table == MAIN).count();
+    let foreign =
+        look(&mut requests).routes.iter().filter(|r| !r.is_ours() && r.table == MAIN).count();
     assert_eq!(foreign, 1, "the lab's own default is untouched");
 }
 
@@ -128,7 +146,13 @@ fn errors() {
     let mut requests = Requests::open().unwrap();
     let wan1 = index(&look(&mut requests), "wan1");
     let route = default(201, GATEWAY1, wan1);
-    let rule = Rule { priority: 22_010, table: MAIN, protocol: PROTOCOL, suppress: Some(0), ..Rule::default() };
+    let rule = Rule {
+        priority: 22_010,
+        table: MAIN,
+        protocol: PROTOCOL,
+        suppress: Some(0),
+        ..Rule::default()
+    };
     for change in [Change::AddRule(rule.clone()), Change::Replace(route.clone())] {
         requests.make(&change).unwrap();
         requests.make(&change).unwrap();
@@ -172,25 +196,36 @@ fn heard() {
         routes.len() == 1 && routes[0].hop().unwrap().gateway == Some(GATEWAY1)
     });
     ip("route del default via 192.168.42.1 metric 300");
-    until(&mut events, &mut picture, "a removed route", |p| !p.routes.iter().any(|r| r.metric == 300));
+    until(&mut events, &mut picture, "a removed route", |p| {
+        !p.routes.iter().any(|r| r.metric == 300)
+    });
     ip("rule add from 192.168.62.2 lookup 4711 pref 500");
     until(&mut events, &mut picture, "a new rule", |p| p.rules.iter().any(|r| r.priority == 500));
     ip("rule del pref 500");
-    until(&mut events, &mut picture, "a removed rule", |p| !p.rules.iter().any(|r| r.priority == 500));
+    until(&mut events, &mut picture, "a removed rule", |p| {
+        !p.rules.iter().any(|r| r.priority == 500)
+    });
     ip("addr add 192.168.62.77/24 dev wan2");
     let new = Ipv4Addr::new(192, 168, 62, 77);
-    until(&mut events, &mut picture, "an address", |p| p.addresses.iter().any(|a| a.address == new && a.secondary));
+    until(&mut events, &mut picture, "an address", |p| {
+        p.addresses.iter().any(|a| a.address == new && a.secondary)
+    });
     ip("addr del 192.168.62.77/24 dev wan2");
-    until(&mut events, &mut picture, "a removed address", |p| !p.addresses.iter().any(|a| a.address == new));
+    until(&mut events, &mut picture, "a removed address", |p| {
+        !p.addresses.iter().any(|a| a.address == new)
+    });
     ip("link set wan2 down");
     until(&mut events, &mut picture, "a link set down", |p| !is_up(p));
     ip("link set wan2 up");
     until(&mut events, &mut picture, "carrier", is_up);
     ip("link del wan2");
-    until(&mut events, &mut picture, "a link that is gone", |p| !p.links.iter().any(|l| l.index == wan2));
+    until(&mut events, &mut picture, "a link that is gone", |p| {
+        !p.links.iter().any(|l| l.index == wan2)
+    });
 }
 
-/// Another process, which may be root's, sends to the socket's port and to the groups it listens to.
+/// Another process, which may be root's, sends to the socket's port and to the groups it listens
+/// to.
 #[allow(unsafe_code, reason = "there is no safe way to send to another process by netlink")]
 fn only_the_kernel() {
     let mut events = Events::open().unwrap();
@@ -198,7 +233,8 @@ fn only_the_kernel() {
     let lo = picture.links.iter().find(|l| l.name == "lo").unwrap();
     // A message RTM_DELLINK about wan1: header of 16 bytes, interface of 16.
     let wan1 = index(&picture, "wan1");
-    let head = [&32_u32.to_ne_bytes()[..], &libc::RTM_DELLINK.to_ne_bytes(), &[0; 10], &[0; 4]].concat();
+    let head =
+        [&32_u32.to_ne_bytes()[..], &libc::RTM_DELLINK.to_ne_bytes(), &[0; 10], &[0; 4]].concat();
     let message = [&head[..], &wan1.to_ne_bytes(), &[0; 8]].concat();
     // The ports of all sockets of this kind; the second column is the protocol, the third the port.
     let table = std::fs::read_to_string("/proc/self/net/netlink").unwrap();
@@ -209,14 +245,29 @@ fn only_the_kernel() {
     let ports: Vec<u32> = ports.filter(|port| *port != 0).collect();
     assert!(!ports.is_empty(), "{table}");
     let (mut taken, mut refused) = (0, 0);
-    for (port, groups) in ports.iter().map(|port| (*port, 0)).chain((0..8).map(|bit| (0, 1_u32 << bit))) {
-        // SAFETY: a structure of integers; the message and the address live through the call, their lengths are given.
+    for (port, groups) in
+        ports.iter().map(|port| (*port, 0)).chain((0..8).map(|bit| (0, 1_u32 << bit)))
+    {
+        // SAFETY: a structure of integers; the message and the address live through the call, their
+        // lengths are given.
         let sent = unsafe {
             let mut to: libc::sockaddr_nl = std::mem::zeroed();
-            (to.nl_family, to.nl_pid, to.nl_groups) = (libc::AF_NETLINK as libc::sa_family_t, port, groups);
-            let socket = libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE);
+            (to.nl_family, to.nl_pid, to.nl_groups) =
+                (libc::AF_NETLINK as libc::sa_family_t, port, groups);
+            let socket = libc::socket(
+                libc::AF_NETLINK,
+                libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+                libc::NETLINK_ROUTE,
+            );
             let length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
-            let sent = libc::sendto(socket, message.as_ptr().cast(), 32, 0, (&raw const to).cast(), length);
+            let sent = libc::sendto(
+                socket,
+                message.as_ptr().cast(),
+                32,
+                0,
+                (&raw const to).cast(),
+                length,
+            );
             libc::close(socket);
             sent
         };
@@ -285,20 +336,32 @@ fn planned() {
     let policy = Policy::new("main", vec![wan("wan1", GATEWAY1), wan("wan2", GATEWAY2)], 201);
     ip("route add default via 192.168.92.10 metric 5");
     ip("route add default via 192.168.62.1 metric 100 proto dhcp");
-    let others = |p: &Picture| p.routes.iter().filter(|r| !r.is_ours()).cloned().collect::<Vec<_>>();
+    let others =
+        |p: &Picture| p.routes.iter().filter(|r| !r.is_ours()).cloned().collect::<Vec<_>>();
     let before = others(&look(&mut requests));
     for chosen in [0, 1, 0, 1] {
         let picture = look(&mut requests);
-        assert!(matches!(policy.state(chosen, &RoutingView::from(&picture)), Some(LinkState::Ready(_))));
+        assert!(matches!(
+            policy.state(chosen, &RoutingView::from(&picture)),
+            Some(LinkState::Ready(_))
+        ));
         for change in policy.changes(Some(chosen), &RoutingView::from(&picture)) {
             requests.make(&change).unwrap();
         }
         let picture = look(&mut requests);
-        assert_eq!(policy.changes(Some(chosen), &RoutingView::from(&picture)), [], "the kernel has what was planned");
+        assert_eq!(
+            policy.changes(Some(chosen), &RoutingView::from(&picture)),
+            [],
+            "the kernel has what was planned"
+        );
         let gateway = |r: Route| r.hop().unwrap().gateway;
         let way = requests.way(Ipv4Addr::new(198, 51, 100, 200)).unwrap();
         assert_eq!((way.table, gateway(way)), (policy.table(), Some([GATEWAY1, GATEWAY2][chosen])));
-        assert_eq!(requests.way(Ipv4Addr::new(192, 168, 92, 10)).unwrap().table, MAIN, "the LAN is where it was");
+        assert_eq!(
+            requests.way(Ipv4Addr::new(192, 168, 92, 10)).unwrap().table,
+            MAIN,
+            "the LAN is where it was"
+        );
         assert_eq!(picture.routes.iter().filter(|r| r.is_ours() && r.table == MAIN).count(), 1);
     }
     let picture = look(&mut requests);
@@ -307,5 +370,8 @@ fn planned() {
     }
     let after = look(&mut requests);
     assert_eq!(others(&after), before);
-    assert!(!after.routes.iter().any(Route::is_ours) && !after.rules.iter().any(|r| r.protocol == PROTOCOL));
+    assert!(
+        !after.routes.iter().any(Route::is_ours)
+            && !after.rules.iter().any(|r| r.protocol == PROTOCOL)
+    );
 }

@@ -1,5 +1,5 @@
-//! OpenWrt's files, run by busybox ash with stand-ins for uci, procd and ubus: every setting gets through, a bad file is
-//! said and not started, and only the processes of imon get signals.
+//! OpenWrt's files, run by busybox ash with stand-ins for uci, procd and ubus: every setting gets
+//! through, a bad file is said and not started, and only the processes of imon get signals.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -24,7 +24,8 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("imon-openwrt-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("imon-openwrt-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -49,8 +50,8 @@ fn source(name: &str) -> String {
     format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What OpenWrt's /lib/functions.sh, procd.sh and ubus do, as far as an init script sees it. `uci export` prints shell
-/// commands, which /lib/functions.sh runs: hence config, option and list.
+/// What OpenWrt's /lib/functions.sh, procd.sh and ubus do, as far as an init script sees it. `uci
+/// export` prints shell commands, which /lib/functions.sh runs: hence config, option and list.
 const STAND_INS: &str = r#"
 config() { CONFIG_SECTION=$2; config_cb "$1" "$2"; }
 option() { option_cb "$1" "$2"; }
@@ -119,7 +120,8 @@ fn sample(key: &Key) -> Vec<String> {
         ValueKind::Events => vec!["failover-offline".into(), "failover-remind".into()],
         ValueKind::Families => vec!["4".into(), "6".into()],
         ValueKind::Updates { .. } => vec![
-            r#"{"type": "url", "url": "http://x.example/?ip={ip}", "hostnames": ["a.example"]}"#.into(),
+            r#"{"type": "url", "url": "http://x.example/?ip={ip}", "hostnames": ["a.example"]}"#
+                .into(),
             r#"{"type": "dyndns2", "server": "https://x.example", "user": "it's me"}"#.into(),
         ],
     }
@@ -147,9 +149,10 @@ fn every_setting_gets_through() {
             .unwrap_or_else(|| panic!("{}.{} is not in {json}\n{done:?}", key.section, key.name));
         let found: serde_json::Value = serde_json::from_str(&raw).unwrap();
         let wanted: serde_json::Value = match key.kind {
-            ValueKind::Updates { .. } => {
-                values.iter().map(|v| serde_json::from_str::<serde_json::Value>(v).unwrap()).collect()
-            }
+            ValueKind::Updates { .. } => values
+                .iter()
+                .map(|v| serde_json::from_str::<serde_json::Value>(v).unwrap())
+                .collect(),
             _ if values.len() > 1 => values.into(),
             _ => values[0].clone().into(),
         };
@@ -161,11 +164,14 @@ fn every_setting_gets_through() {
 }
 
 /// The configuration that stands here is one instance called main.
-const MAIN: &str = "config instance 'main'\n\toption ping_enable '1'\n\toption ping_monitorip '1.1.1.1'\n";
+const MAIN: &str =
+    "config instance 'main'\n\toption ping_enable '1'\n\toption ping_monitorip '1.1.1.1'\n";
 
 #[test]
 fn enabled_is_what_uci_takes_for_truth() {
-    for (value, starts) in [("1", true), ("true", true), ("yes", true), ("on", true), ("0", false), ("off", false)] {
+    for (value, starts) in
+        [("1", true), ("true", true), ("yes", true), ("on", true), ("0", false), ("off", false)]
+    {
         let folder = Folder::new();
         run(&folder, &format!("{MAIN}\toption enabled '{value}'\n"), "start_service");
         assert_eq!(folder.read("procd").contains("open main"), starts, "{value}");
@@ -189,8 +195,12 @@ fn another_file_or_zone_is_another_process() {
     assert_eq!(deletes(), 0, "a change of its content is a signal's matter");
     run(&folder, MAIN, "ZONE=UTC0; start_service");
     assert_eq!(deletes(), 1);
-    fs::write(folder.path("mine"), r#"{"ping": {"enable": true, "monitorip": "1.1.1.1"}}"#).unwrap();
-    let other = format!("config instance 'main'\n\toption config_file '{}'\n", folder.path("mine").display());
+    fs::write(folder.path("mine"), r#"{"ping": {"enable": true, "monitorip": "1.1.1.1"}}"#)
+        .unwrap();
+    let other = format!(
+        "config instance 'main'\n\toption config_file '{}'\n",
+        folder.path("mine").display()
+    );
     run(&folder, &other, "ZONE=UTC0; start_service");
     assert_eq!(deletes(), 2);
     run(&folder, &other, "ZONE=UTC0; start_service");
@@ -214,14 +224,19 @@ fn a_section_that_became_wrong_does_not_stop_what_runs() {
     assert!(log.contains("/etc/config/imon, section main, ping.monitorip"), "{log}");
     assert!(log.contains("main goes on with the configuration it has"), "{log}");
     // Also if what it has is a file, and the section that replaces that is wrong.
-    fs::write(folder.path("mine"), r#"{"ping": {"enable": true, "monitorip": "1.1.1.1"}}"#).unwrap();
-    let other = format!("config instance 'main'\n\toption config_file '{}'\n", folder.path("mine").display());
+    fs::write(folder.path("mine"), r#"{"ping": {"enable": true, "monitorip": "1.1.1.1"}}"#)
+        .unwrap();
+    let other = format!(
+        "config instance 'main'\n\toption config_file '{}'\n",
+        folder.path("mine").display()
+    );
     run(&folder, &other, "start_service");
     fs::remove_file(folder.path("procd")).unwrap();
     run(&folder, &bad, "start_service");
     let said = folder.read("procd");
     assert!(
-        said.contains(&format!("--config {}\n", folder.path("mine").display())) && !said.contains("delete"),
+        said.contains(&format!("--config {}\n", folder.path("mine").display()))
+            && !said.contains("delete"),
         "{said}"
     );
     // It does not: it is not started.
@@ -234,10 +249,17 @@ fn a_section_that_became_wrong_does_not_stop_what_runs() {
 #[test]
 fn what_uci_cannot_read_is_said() {
     let folder = Folder::new();
-    fs::write(folder.path("unreadable"), "uci: Parse error (invalid character in name field) at line 5, byte 22")
-        .unwrap();
+    fs::write(
+        folder.path("unreadable"),
+        "uci: Parse error (invalid character in name field) at line 5, byte 22",
+    )
+    .unwrap();
     run(&folder, MAIN, "start_service");
-    assert!(folder.read("log").contains("/etc/config/imon cannot be read: uci: Parse error"), "{}", folder.read("log"));
+    assert!(
+        folder.read("log").contains("/etc/config/imon cannot be read: uci: Parse error"),
+        "{}",
+        folder.read("log")
+    );
     assert!(folder.read("procd").contains("open main"));
 }
 
@@ -289,7 +311,10 @@ fn each_section_is_an_instance_that_is_started_again_for_ever() {
     run(&folder, GOOD, "start_service; service_triggers");
     assert_eq!((folder.read("made/imon-main.json"), folder.read("procd")), before);
     use std::os::unix::fs::PermissionsExt as _;
-    assert_eq!(fs::metadata(folder.path("made/imon-main.json")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(folder.path("made/imon-main.json")).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 }
 
 #[test]
@@ -297,7 +322,9 @@ fn a_bad_section_is_said_once_and_the_others_are_started() {
     let folder = Folder::new();
     let bad = GOOD.replace("updown_monitorip '1.1.1.1'", "updown_monitorip '1.1.1'");
     run(&folder, &bad, "start_service");
-    assert!(!folder.read("procd").contains("open main") && folder.read("procd").contains("open second"));
+    assert!(
+        !folder.read("procd").contains("open main") && folder.read("procd").contains("open second")
+    );
     assert!(folder.read("log").contains("updown.monitorip"), "{}", folder.read("log"));
 }
 
@@ -308,11 +335,16 @@ fn a_hand_written_configuration_is_used_as_it_is() {
     fs::write(&file, r#"{"ping": {"enable": true, "monitorip": "1.1.1.1"}}"#).unwrap();
     let uci = format!("config instance 'main'\n\toption config_file '{}'\n", file.display());
     run(&folder, &uci, "start_service");
-    assert!(folder.read("procd").contains(&format!("--config {}", file.display())), "{}", folder.read("procd"));
+    assert!(
+        folder.read("procd").contains(&format!("--config {}", file.display())),
+        "{}",
+        folder.read("procd")
+    );
     assert!(!Path::new(&folder.path("made/imon-main.json")).exists());
 }
 
-/// The feed's profile has panics unwind. Nothing catches one, so it ends the process, and procd starts it again.
+/// The feed's profile has panics unwind. Nothing catches one, so it ends the process, and procd
+/// starts it again.
 #[test]
 fn a_panic_that_unwinds_ends_the_process() {
     let mut folders = vec![PathBuf::from(source("src"))];
@@ -344,8 +376,9 @@ fn only_the_processes_of_imon_get_the_signal() {
             folder.0.display()
         )
     };
-    let mut children: Vec<_> =
-        ["ours", "theirs"].map(|f| Command::new("sh").arg("-c").arg(line(f)).spawn().unwrap()).into();
+    let mut children: Vec<_> = ["ours", "theirs"]
+        .map(|f| Command::new("sh").arg("-c").arg(line(f)).spawn().unwrap())
+        .into();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let wait = |file: &str| {
         while !folder.path(file).exists() {
@@ -376,12 +409,19 @@ fn the_example_configuration_is_valid_and_the_versions_agree() {
     // That of the guide as well.
     let folder = Folder::new();
     let guide = fs::read_to_string(source("docs/guide/openwrt.md")).unwrap();
-    let uci = guide.split("```text\nconfig instance").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let uci = guide
+        .split("```text\nconfig instance")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .unwrap();
     run(&folder, &format!("config instance{uci}"), "start_service");
     assert!(folder.read("procd").contains("open main"), "{}", folder.read("log"));
     assert_eq!(folder.read("log"), "");
     let makefile = fs::read_to_string(source("openwrt/Makefile")).unwrap();
     assert!(makefile.contains(concat!("PKG_VERSION:=", env!("CARGO_PKG_VERSION"), "\n")));
     let shown = Command::new(env!("CARGO_BIN_EXE_imon")).arg("--version").output().unwrap();
-    assert_eq!(String::from_utf8(shown.stdout).unwrap(), concat!("imon ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(
+        String::from_utf8(shown.stdout).unwrap(),
+        concat!("imon ", env!("CARGO_PKG_VERSION"), "\n")
+    );
 }

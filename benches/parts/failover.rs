@@ -1,5 +1,5 @@
-//! How fast the failover monitor is: from a fault to the default route in its new place, as another process hears it
-//! from the kernel.
+//! How fast the failover monitor is: from a fault to the default route in its new place, as another
+//! process hears it from the kernel.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,7 +15,8 @@ use imon_lab::{Fault, Lab, Nat, Proc, Signal, Wan, instant_ns, monotonic_ns};
 
 use crate::{LAUNCH, SOON, Table, median, progress};
 
-/// First arguments of this program when it is to tell when our default route changes, or to change a file.
+/// First arguments of this program when it is to tell when our default route changes, or to change
+/// a file.
 pub(crate) const WATCH: &str = "--watch";
 pub(crate) const TOGGLE: &str = "--toggle";
 
@@ -91,7 +92,9 @@ fn pull(lab: &Lab, down: u64, up: u64, times: usize) -> (Vec<u64>, Vec<u64>) {
     toggle.wait(SOON * 12);
     let at = |value: &str| -> Vec<u64> {
         let lines = toggle.texts().into_iter();
-        lines.filter_map(|l| l.split_once(' ').filter(|(_, v)| *v == value)?.0.parse().ok()).collect()
+        lines
+            .filter_map(|l| l.split_once(' ').filter(|(_, v)| *v == value)?.0.parse().ok())
+            .collect()
     };
     (at("0x1002"), at("0x1003"))
 }
@@ -104,7 +107,8 @@ fn run(lab: &Lab, watch: &Watch, more: &str) -> Proc {
 }
 
 fn took(starts: &[u64], ends: &[u64]) -> Vec<f64> {
-    let end = |start: &u64| ends.iter().find(|end| *end >= start).map(|end| (end - start) as f64 / 1e6);
+    let end =
+        |start: &u64| ends.iter().find(|end| *end >= start).map(|end| (end - start) as f64 / 1e6);
     starts.iter().map(|start| end(start).unwrap_or(f64::INFINITY)).collect()
 }
 
@@ -133,13 +137,18 @@ fn late_carrier(table: &mut Table, imon: &Path) {
     table.add("    at most, ms", part(lost, 100)).limit(50.0);
 }
 
-/// What imon writes is written by another process. One that has been stopped is to imon what a disk that stalls is.
+/// What imon writes is written by another process. One that has been stopped is to imon what a disk
+/// that stalls is.
 fn stalled_disk(table: &mut Table, imon: &Path) {
     progress("failover: carrier lost while the disk stalls");
     let lab = Lab::builder().imon(imon).default_route(None).up();
     let watch = Watch::new(&lab);
     let _imon = run(&lab, &watch, "");
-    let stop = lab.spawn("router", "sh", ["-c", "until pkill -STOP -f 'imon file-write[r]'; do sleep 0.001; done"]);
+    let stop = lab.spawn(
+        "router",
+        "sh",
+        ["-c", "until pkill -STOP -f 'imon file-write[r]'; do sleep 0.001; done"],
+    );
     // The first switch has the status written.
     pull(&lab, 1000, 300, 1);
     stop.wait(SOON * 4);
@@ -163,7 +172,11 @@ fn detection(
     progress(&format!("failover: {name}"));
     let lab = Lab::builder().imon(imon).default_route(None).up();
     let watch = Watch::new(&lab);
-    let _imon = run(&lab, &watch, &target.map_or_else(String::new, |t| format!(r#", "primary-ping": "{t}""#)));
+    let _imon = run(
+        &lab,
+        &watch,
+        &target.map_or_else(String::new, |t| format!(r#", "primary-ping": "{t}""#)),
+    );
     let mut times = Vec::new();
     for run in 0..runs {
         // At all phases of the grid of checks.
@@ -221,7 +234,8 @@ fn start(table: &mut Table, imon: &Path) {
     for _ in 0..15 {
         let args = [LAUNCH, &program.to_string_lossy(), "--instance", "start", "--nosyslog"];
         let imon = lab.spawn("router", &this, args);
-        let since: u64 = imon.wait_line(|_| true, SOON).text.parse().expect("the launcher says the time");
+        let since: u64 =
+            imon.wait_line(|_| true, SOON).text.parse().expect("the launcher says the time");
         times.push(watch.wait(&lab, since, WAN1));
         imon.signal(Signal::SIGTERM);
         imon.wait(SOON);
@@ -269,7 +283,8 @@ pub(crate) fn watch() -> ExitCode {
     }
 }
 
-/// Writes two values to a file in turn, with a pause in milliseconds after each, so many times; says when.
+/// Writes two values to a file in turn, with a pause in milliseconds after each, so many times;
+/// says when.
 pub(crate) fn toggle(args: &[String]) -> ExitCode {
     let [file, first, after_first, second, after_second, times] = args else {
         panic!("FILE VALUE MILLISECONDS VALUE MILLISECONDS TIMES");

@@ -1,5 +1,5 @@
-//! What a lookup of the external address by HTTPS costs, beside curl: time, the peak of its process, and what it leaves
-//! in the daemon.
+//! What a lookup of the external address by HTTPS costs, beside curl: time, the peak of its
+//! process, and what it leaves in the daemon.
 
 use std::fs;
 use std::path::Path;

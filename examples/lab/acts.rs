@@ -1,4 +1,5 @@
-//! What happens in the demo, as a list. Each act leaves the network as it found it, or as the next one's story says.
+//! What happens in the demo, as a list. Each act leaves the network as it found it, or as the next
+//! one's story says.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -125,7 +126,12 @@ pub(crate) const ACTS: &[Act] = &[
         outcome: "took all over, no switch, no gap",
         play: kill,
     },
-    Act { name: "SIGTERM", story: "imon is asked to stop (SIGTERM).", outcome: "stopped, status 0", play: stop },
+    Act {
+        name: "SIGTERM",
+        story: "imon is asked to stop (SIGTERM).",
+        outcome: "stopped, status 0",
+        play: stop,
+    },
 ];
 
 const ONLINE: &str = "[demo-updown] Monitored IP 1.1.1.1 online";
@@ -146,7 +152,9 @@ fn start(stage: &mut Stage<'_>) -> Played {
 
 fn silence(stage: &mut Stage<'_>) -> Played {
     stage.deed("1.1.1.1 is silenced", |s| s.internet.set("1.1.1.1", &Behaviour::silent()));
-    let took = stage.hear("Offline of 1.1.1.1 refuted by DNS query of 'microsoft.com' on DNS server '8.8.8.8'")?;
+    let took = stage.hear(
+        "Offline of 1.1.1.1 refuted by DNS query of 'microsoft.com' on DNS server '8.8.8.8'",
+    )?;
     stage.checks(2, "offline")?;
     Ok(Some(took))
 }
@@ -169,7 +177,9 @@ fn lies(stage: &mut Stage<'_>) -> Played {
         let asked = stage.dns.queries().len();
         stage.deed(what, |s| s.dns.mode(&mode));
         // Two questions a check: for the name, and for one that cannot exist.
-        stage.until("three more DNS questions", Some("online"), |s| s.dns.queries().len() >= asked + 6)?;
+        stage.until("three more DNS questions", Some("online"), |s| {
+            s.dns.queries().len() >= asked + 6
+        })?;
     }
     Ok(None)
 }
@@ -285,11 +295,21 @@ fn pull(stage: &mut Stage<'_>) -> Played {
 }
 
 fn gateway(stage: &mut Stage<'_>) -> Played {
-    there_and_back(stage, Fault::GatewaySilent(Wan::One), "192.168.42.1 is silent", "it answers again")
+    there_and_back(
+        stage,
+        Fault::GatewaySilent(Wan::One),
+        "192.168.42.1 is silent",
+        "it answers again",
+    )
 }
 
 fn upstream(stage: &mut Stage<'_>) -> Played {
-    there_and_back(stage, Fault::UpstreamDead(Wan::One), "isp1 forwards nothing", "it forwards again")
+    there_and_back(
+        stage,
+        Fault::UpstreamDead(Wan::One),
+        "isp1 forwards nothing",
+        "it forwards again",
+    )
 }
 
 fn there_and_back(stage: &mut Stage<'_>, fault: Fault, breaks: &str, heals: &str) -> Played {
@@ -304,17 +324,22 @@ fn there_and_back(stage: &mut Stage<'_>, fault: Fault, breaks: &str, heals: &str
 
 fn renumber(stage: &mut Stage<'_>) -> Played {
     // As a DHCP client does it: the old one goes, and a moment later the new one is there.
-    let commands = "printf 'addr flush dev wan1\\naddr add 192.168.42.77/24 dev wan1\\n' | ip -4 -batch -";
-    stage.deed("wan1 has 192.168.42.77 in place of 192.168.42.2", |s| _ = s.lab.sh("router", commands));
+    let commands =
+        "printf 'addr flush dev wan1\\naddr add 192.168.42.77/24 dev wan1\\n' | ip -4 -batch -";
+    stage.deed("wan1 has 192.168.42.77 in place of 192.168.42.2", |s| {
+        _ = s.lab.sh("router", commands)
+    });
     let moved = |s: &Stage<'_>| s.lab.sh("router", "ip rule show").contains("from 192.168.42.77 ");
     let took = stage.until("a rule for the new address", Some("Failover to Standby"), moved)?;
-    stage
-        .until("traffic over the new address", None, |s| s.lab.sh("router", "ip route get 9.9.9.9").contains("wan1"))?;
+    stage.until("traffic over the new address", None, |s| {
+        s.lab.sh("router", "ip route get 9.9.9.9").contains("wan1")
+    })?;
     Ok(Some(took))
 }
 
 fn dhcp(stage: &mut Stage<'_>) -> Played {
-    let add = "ip route add default via 192.168.62.1 dev wan2 proto dhcp metric 100 src 192.168.62.2";
+    let add =
+        "ip route add default via 192.168.62.1 dev wan2 proto dhcp metric 100 src 192.168.62.2";
     stage.deed(add, |s| _ = s.lab.sh("router", add));
     stage.leaves_by("wan1")?;
     Ok(None)

@@ -1,10 +1,13 @@
-//! `cargo run --release --example lab`: what imon does when a network fails, on one terminal, in less than a minute.
+//! `cargo run --release --example lab`: what imon does when a network fails, on one terminal, in
+//! less than a minute.
 //!
-//! Nothing is configured and nothing installed beyond Rust, iproute2 and util-linux. The demo builds a network of
-//! namespaces (`tests/lab`), runs imon in it, breaks things in a list of acts ([`acts::ACTS`]), and shows what imon says and
-//! how long each took. It ends with status 0 only if all of it happened as told.
+//! Nothing is configured and nothing installed beyond Rust, iproute2 and util-linux. The demo
+//! builds a network of namespaces (`tests/lab`), runs imon in it, breaks things in a list of acts
+//! ([`acts::ACTS`]), and shows what imon says and how long each took. It ends with status 0 only if
+//! all of it happened as told.
 //!
-//! The demo is imon as well: inside the lab it runs this same program again, which then does what `imon` would.
+//! The demo is imon as well: inside the lab it runs this same program again, which then does what
+//! `imon` would.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -23,7 +26,8 @@ use imon_lab::Lab;
 use screen::Screen;
 use stage::Stage;
 
-/// In the environment of the imon that the demo runs, and of whatever that starts: this program is to be imon.
+/// In the environment of the imon that the demo runs, and of whatever that starts: this program is
+/// to be imon.
 const AS_IMON: &str = "IMON_DEMO_RUNS_IMON";
 
 const INTRODUCTION: &str = "\
@@ -42,13 +46,16 @@ A time in front of a line of imon's is counted from what was done before it.
 
 fn main() -> ExitCode {
     imon_lab::roles::intercept();
-    // imon starts this same program again to write its files, and leaves nothing in the environment.
+    // imon starts this same program again to write its files, and leaves nothing in the
+    // environment.
     let writes = std::env::args().nth(1).is_some_and(|word| word == imon::sys::writer::ARGUMENT);
     if writes || std::env::var_os(AS_IMON).is_some() {
         return imon::cli::main();
     }
     if std::env::args_os().len() > 1 {
-        eprintln!("The demo has no arguments. The lab it runs in is described in tests/lab/src/lib.rs.");
+        eprintln!(
+            "The demo has no arguments. The lab it runs in is described in tests/lab/src/lib.rs."
+        );
         return ExitCode::from(2);
     }
     // Where the lab itself fails it panics, and a release build would end with a core dump.
@@ -87,19 +94,25 @@ fn play(screen: &Screen, lab: Lab, built: Duration, began: Instant) -> ExitCode 
     }
     let gone = stage.clear();
     screen.table(ACTS, &results);
-    let (done, all, lasted) = (results.iter().filter(|r| r.is_ok()).count(), ACTS.len(), began.elapsed());
+    let (done, all, lasted) =
+        (results.iter().filter(|r| r.is_ok()).count(), ACTS.len(), began.elapsed());
     screen.text(&format!(
         "\n{done} of {all} acts went as told, in {:.0} s. The network was built in {:.2} s\n",
         lasted.as_secs_f64(),
         built.as_secs_f64()
     ));
-    screen.text(if gone { "and is gone again; nothing is left on this system.\n" } else { "but does not end.\n" });
+    screen.text(if gone {
+        "and is gone again; nothing is left on this system.\n"
+    } else {
+        "but does not end.\n"
+    });
     if done == all && gone { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Why there is no demo, and the line that makes it work.
 fn refused(why: &str) -> String {
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    let is_root =
+        std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
     if is_root || !why.starts_with(imon_lab::NEEDS_ROOT) {
         return screen::wrap(&format!("The demo cannot build its network: {why}"), 0);
     }

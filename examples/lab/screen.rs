@@ -1,4 +1,5 @@
-//! What the demo prints: plain lines of at most 80 columns, with colours where a terminal shows them.
+//! What the demo prints: plain lines of at most 80 columns, with colours where a terminal shows
+//! them.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -29,7 +30,8 @@ impl Screen {
 
     /// Text as it is.
     pub(crate) fn text(&self, text: &str) {
-        // A reader that went away (`| head`) is no reason to leave the demo half-way with a message about pipes.
+        // A reader that went away (`| head`) is no reason to leave the demo half-way with a message
+        // about pipes.
         let _ = write!(std::io::stdout(), "{text}");
     }
 
@@ -54,7 +56,9 @@ impl Screen {
     pub(crate) fn outcome(&self, outcome: &str, played: &Played) {
         let text = match played {
             Ok(None) => format!("    {} {outcome}", self.paint(GREEN, "ok:")),
-            Ok(Some(took)) => format!("    {} {outcome}, after {}", self.paint(GREEN, "ok:"), seconds(*took)),
+            Ok(Some(took)) => {
+                format!("    {} {outcome}, after {}", self.paint(GREEN, "ok:"), seconds(*took))
+            }
             Err(why) => format!("    {} {}", self.paint(RED, "FAILED:"), wrap(why, 12)),
         };
         self.text(&format!("{text}\n"));
@@ -66,7 +70,9 @@ impl Screen {
         self.text(&format!("\n{}\n", self.paint(BOLD, &head)));
         for (at, act) in acts.iter().enumerate() {
             let (after, outcome, colour) = match results.get(at) {
-                Some(Ok(took)) => (took.map_or_else(|| "ok".to_owned(), seconds), act.outcome, GREEN),
+                Some(Ok(took)) => {
+                    (took.map_or_else(|| "ok".to_owned(), seconds), act.outcome, GREEN)
+                }
                 Some(Err(_)) => ("FAILED".to_owned(), "not this:", RED),
                 None => ("-".to_owned(), "not reached", DIM),
             };
@@ -88,7 +94,8 @@ fn seconds(time: Duration) -> String {
     if ms < 100.0 { format!("{ms:.0} ms") } else { format!("{:.2} s", ms / 1000.0) }
 }
 
-/// Breaks text between words, further lines indented like the first, which begins in column `indent`.
+/// Breaks text between words, further lines indented like the first, which begins in column
+/// `indent`.
 pub(crate) fn wrap(text: &str, indent: usize) -> String {
     let (mut wrapped, mut column) = (String::new(), indent);
     for word in text.split(' ') {

@@ -1,4 +1,5 @@
-//! Where the acts are played: the lab, its internet, and the imon in it, whose lines are shown as they come.
+//! Where the acts are played: the lab, its internet, and the imon in it, whose lines are shown as
+//! they come.
 
 use std::fs;
 use std::path::Path;
@@ -59,7 +60,11 @@ impl<'a> Stage<'a> {
         let this = std::env::current_exe().unwrap_or_default();
         // For the looks: imon logs its command line.
         let name = "/run/lab/imon";
-        let program = if std::os::unix::fs::symlink(&this, lab.path(name)).is_ok() { name.into() } else { this };
+        let program = if std::os::unix::fs::symlink(&this, lab.path(name)).is_ok() {
+            name.into()
+        } else {
+            this
+        };
         let mut command = lab.command("router", program, ["--instance", "demo", "--nosyslog"]);
         command.env(AS_IMON, "1");
         lab.start("imon", &mut command)
@@ -73,7 +78,8 @@ impl<'a> Stage<'a> {
         self.since = Instant::now();
     }
 
-    /// Waits for a line of imon's that ends like this, shows all until then, and returns how long it took.
+    /// Waits for a line of imon's that ends like this, shows all until then, and returns how long
+    /// it took.
     pub(crate) fn hear(&mut self, end: &str) -> Result<Duration, String> {
         self.hear_such(&format!("'{end}'"), |line| line.ends_with(end))
     }
@@ -83,10 +89,14 @@ impl<'a> Stage<'a> {
         self.hear_such(&format!("'… {part} …'"), |line| line.contains(part))
     }
 
-    /// Waits until the action script has been called so since the last deed. It runs beside imon, so what it prints can come
-    /// before or after what imon says next.
+    /// Waits until the action script has been called so since the last deed. It runs beside imon,
+    /// so what it prints can come before or after what imon says next.
     pub(crate) fn called(&mut self, part: &str) -> Result<(), String> {
-        if self.said.iter().any(|line| line.contains(part)) { Ok(()) } else { self.hear_of(part).map(drop) }
+        if self.said.iter().any(|line| line.contains(part)) {
+            Ok(())
+        } else {
+            self.hear_of(part).map(drop)
+        }
     }
 
     fn hear_such(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<Duration, String> {
@@ -101,8 +111,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Waits until something is so, showing imon's lines meanwhile, and returns how long it took. It is a failure when
-    /// imon says something that contains `unwanted`.
+    /// Waits until something is so, showing imon's lines meanwhile, and returns how long it took.
+    /// It is a failure when imon says something that contains `unwanted`.
     pub(crate) fn until(
         &mut self,
         what: &str,
@@ -129,7 +139,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Shows imon's next line and returns it, without the time that imon wrote before it, and when it came.
+    /// Shows imon's next line and returns it, without the time that imon wrote before it, and when
+    /// it came.
     fn next_line(&mut self, limit: Instant) -> Option<(String, Duration)> {
         let left = limit.saturating_duration_since(Instant::now());
         let (at, line) = self.imon.find_line(self.shown, |_| true, left).ok()?;
@@ -152,7 +163,8 @@ impl<'a> Stage<'a> {
         self.in_echo = echo;
     }
 
-    /// Waits until imon has checked 1.1.1.1 so many times more, and has not said anything that contains `unwanted`.
+    /// Waits until imon has checked 1.1.1.1 so many times more, and has not said anything that
+    /// contains `unwanted`.
     pub(crate) fn checks(&mut self, more: usize, unwanted: &str) -> Result<(), String> {
         self.internet.forget();
         // A check has two probes.
@@ -181,7 +193,11 @@ impl<'a> Stage<'a> {
     /// It is a failure when packets to the internet would not leave by this interface.
     pub(crate) fn leaves_by(&self, device: &str) -> Result<(), String> {
         let way = self.lab.sh("router", "ip route get 9.9.9.9");
-        if way.contains(&format!("dev {device} ")) { Ok(()) } else { Err(format!("packets leave otherwise: {way}")) }
+        if way.contains(&format!("dev {device} ")) {
+            Ok(())
+        } else {
+            Err(format!("packets leave otherwise: {way}"))
+        }
     }
 
     /// Whether a process with these words in its command line runs in the lab.

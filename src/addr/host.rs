@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-/// An address or a name, with the text exactly as it was configured (logs and action scripts repeat it unchanged).
+/// An address or a name, with the text exactly as it was configured (logs and action scripts repeat
+/// it unchanged).
 /// ```
 /// use imon::addr::host::Host;
 ///
@@ -25,11 +26,13 @@ pub struct Host {
 }
 
 impl Host {
-    /// Reads an IPv4 or IPv6 address or a DNS name. The error says what is wrong with it, without repeating it.
+    /// Reads an IPv4 or IPv6 address or a DNS name. The error says what is wrong with it, without
+    /// repeating it.
     ///
     /// # Errors
-    /// Empty text, zone ids (`fe80::1%eth0`), forms that only look like IPv4 (`1.1`, `010.1.1.1`), and names with
-    /// characters or label lengths that RFC 1035 does not allow (an underscore is accepted, as resolvers do).
+    /// Empty text, zone ids (`fe80::1%eth0`), forms that only look like IPv4 (`1.1`, `010.1.1.1`),
+    /// and names with characters or label lengths that RFC 1035 does not allow (an underscore is
+    /// accepted, as resolvers do).
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if let Ok(address) = text.parse::<IpAddr>() {
             // `::ffff:192.0.2.1` is an IPv4 address: the kernel would send nothing to it over IPv6.
@@ -58,8 +61,9 @@ impl fmt::Display for Host {
     }
 }
 
-/// Checks a DNS name: labels of 1 to 63 letters, digits, `-` and `_`, not beginning or ending with `-`, at most 253
-/// characters in all, the last label not wholly digits (that would be a mistyped address). One trailing dot is fine.
+/// Checks a DNS name: labels of 1 to 63 letters, digits, `-` and `_`, not beginning or ending with
+/// `-`, at most 253 characters in all, the last label not wholly digits (that would be a mistyped
+/// address). One trailing dot is fine.
 ///
 /// # Errors
 /// What is wrong, for a person.
@@ -104,9 +108,22 @@ mod tests {
     #[test]
     fn addresses_and_names() {
         assert_eq!(Host::parse("1.1.1.1").unwrap().address(), Some("1.1.1.1".parse().unwrap()));
-        assert_eq!(Host::parse("2606:4700::1111").unwrap().address(), Some("2606:4700::1111".parse().unwrap()));
-        assert_eq!(Host::parse("::ffff:1.1.1.1").unwrap().address(), Some("1.1.1.1".parse().unwrap()));
-        for name in ["localhost", "one.one.one.one", "_x.example", "a-b.c.", "1e100.net", "xn--bcher-kva.example"] {
+        assert_eq!(
+            Host::parse("2606:4700::1111").unwrap().address(),
+            Some("2606:4700::1111".parse().unwrap())
+        );
+        assert_eq!(
+            Host::parse("::ffff:1.1.1.1").unwrap().address(),
+            Some("1.1.1.1".parse().unwrap())
+        );
+        for name in [
+            "localhost",
+            "one.one.one.one",
+            "_x.example",
+            "a-b.c.",
+            "1e100.net",
+            "xn--bcher-kva.example",
+        ] {
             assert_eq!(Host::parse(name).unwrap().address(), None, "{name}");
         }
     }
@@ -114,9 +131,20 @@ mod tests {
     #[test]
     fn what_is_neither_is_refused() {
         let long = format!("{}.example", "x".repeat(64));
-        for bad in
-            ["", ".", "1.1", "1.1.1.256", "010.1.1.1", "1.1.1.1.1", "fe80::1%eth0", "::g", "a..b", ".a", "-a.b", "a b"]
-        {
+        for bad in [
+            "",
+            ".",
+            "1.1",
+            "1.1.1.256",
+            "010.1.1.1",
+            "1.1.1.1.1",
+            "fe80::1%eth0",
+            "::g",
+            "a..b",
+            ".a",
+            "-a.b",
+            "a b",
+        ] {
             assert!(Host::parse(bad).is_err(), "{bad}");
         }
         assert!(Host::parse(&long).is_err());

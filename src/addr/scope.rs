@@ -15,9 +15,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
-    /// Anywhere on the internet. The documentation networks (RFC 5737, RFC 3849) and the benchmark network 198.18/15
-    /// (RFC 2544) count as public: nobody's router answers with them by itself, and labs, ours too, use them to play
-    /// the internet.
+    /// Anywhere on the internet. The documentation networks (RFC 5737, RFC 3849) and the benchmark
+    /// network 198.18/15 (RFC 2544) count as public: nobody's router answers with them by itself,
+    /// and labs, ours too, use them to play the internet.
     Public,
     /// A private network (RFC 1918, RFC 4193, the site-local addresses of RFC 3879).
     Private,
@@ -31,7 +31,8 @@ pub enum Scope {
     Null,
     /// A group, not a host.
     Multicast,
-    /// 240/4 with the broadcast address, and IPv6 outside 2000::/3, which was never given to anybody.
+    /// 240/4 with the broadcast address, and IPv6 outside 2000::/3, which was never given to
+    /// anybody.
     Reserved,
 }
 
@@ -52,8 +53,8 @@ impl Scope {
     }
 }
 
-/// Where `address` belongs. An IPv4 address written as IPv6, mapped (`::ffff:192.168.1.1`) or by NAT64
-/// (`64:ff9b::192.168.1.1`, RFC 6052), is judged as the IPv4 address.
+/// Where `address` belongs. An IPv4 address written as IPv6, mapped (`::ffff:192.168.1.1`) or by
+/// NAT64 (`64:ff9b::192.168.1.1`, RFC 6052), is judged as the IPv4 address.
 #[must_use]
 pub fn scope(address: IpAddr) -> Scope {
     match address {
@@ -96,16 +97,18 @@ fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Whether `address` is reached without the internet: private, link-local, or this machine. A DNS server there answers
-/// from its cache, so what it says proves nothing about the internet. Addresses shared between a provider and its
-/// customers are not meant: the provider's resolver may have one.
+/// Whether `address` is reached without the internet: private, link-local, or this machine. A DNS
+/// server there answers from its cache, so what it says proves nothing about the internet.
+/// Addresses shared between a provider and its customers are not meant: the provider's resolver may
+/// have one.
 #[must_use]
 pub fn is_private(address: IpAddr) -> bool {
     matches!(scope(address), Scope::Private | Scope::LinkLocal | Scope::Loopback)
 }
 
-/// Whether `name` is looked up outside the public DNS: a single label, or under a suffix that never was delegated
-/// (RFC 6762 with its appendix G, RFC 8375, RFC 2606, ICANN's `.internal`). Its address may be a private one.
+/// Whether `name` is looked up outside the public DNS: a single label, or under a suffix that never
+/// was delegated (RFC 6762 with its appendix G, RFC 8375, RFC 2606, ICANN's `.internal`). Its
+/// address may be a private one.
 #[must_use]
 pub fn is_local_name(name: &str) -> bool {
     const SUFFIXES: [&str; 11] = [
@@ -124,7 +127,8 @@ pub fn is_local_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     !name.contains('.')
         || SUFFIXES.iter().any(|suffix| {
-            let Some((rest, end)) = name.len().checked_sub(suffix.len()).and_then(|at| name.split_at_checked(at))
+            let Some((rest, end)) =
+                name.len().checked_sub(suffix.len()).and_then(|at| name.split_at_checked(at))
             else {
                 return false;
             };
@@ -138,7 +142,9 @@ mod tests {
 
     #[test]
     fn servers_that_need_no_internet() {
-        for near in ["10.1.1.1", "192.168.1.1", "127.0.0.53", "169.254.0.1", "fd00::53", "fe80::1", "::1"] {
+        for near in
+            ["10.1.1.1", "192.168.1.1", "127.0.0.53", "169.254.0.1", "fd00::53", "fe80::1", "::1"]
+        {
             assert!(is_private(near.parse().unwrap()), "{near}");
         }
         for far in ["8.8.8.8", "100.64.0.1", "198.18.0.53", "2001:4860:4860::8888"] {

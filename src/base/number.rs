@@ -1,10 +1,11 @@
-//! Numbers with a fraction, as settings and statistics have them. They are read and written by way of `serde_json`,
-//! which is in the program anyway: what the standard library has for it, exact to the last bit of any number, brings
-//! 20 KB of tables and code.
+//! Numbers with a fraction, as settings and statistics have them. They are read and written by way
+//! of `serde_json`, which is in the program anyway: what the standard library has for it, exact to
+//! the last bit of any number, brings 20 KB of tables and code.
 
 use std::fmt;
 
-/// The number that a text is, if it is nothing else: `10`, `+10`, `0.5`, `.5`, `5.`, `1e3`. Infinity is none.
+/// The number that a text is, if it is nothing else: `10`, `+10`, `0.5`, `.5`, `5.`, `1e3`.
+/// Infinity is none.
 #[must_use]
 pub fn read(text: &str) -> Option<f64> {
     // JSON wants digits on both sides of the point, no plus sign, and no zero in front.
@@ -25,7 +26,8 @@ pub fn read(text: &str) -> Option<f64> {
     serde_json::from_str(&format!("{sign}{zero}{whole}.{fraction}0{exponent}")).ok()
 }
 
-/// The shortest digits that mean the same number, with a point: `10.0`, `0.1`; `1e+16` from there on.
+/// The shortest digits that mean the same number, with a point: `10.0`, `0.1`; `1e+16` from there
+/// on.
 #[must_use]
 pub fn shortest(value: f64) -> String {
     serde_json::to_string(&value).unwrap_or_default()
@@ -42,9 +44,10 @@ impl fmt::Display for Plain {
     }
 }
 
-/// A number from 0 to 1e15 and the places, at most three, to which it is rounded. It is written without zeros at the end
-/// but for the one behind the point, as Python's `str(round(value, places))` does: the exact binary value is rounded, ties
-/// go to even. No allocation: a million numbers a day are nothing then.
+/// A number from 0 to 1e15 and the places, at most three, to which it is rounded. It is written
+/// without zeros at the end but for the one behind the point, as Python's `str(round(value,
+/// places))` does: the exact binary value is rounded, ties go to even. No allocation: a million
+/// numbers a day are nothing then.
 #[derive(Clone, Copy, Debug)]
 pub struct Rounded(pub f64, pub usize);
 
@@ -70,7 +73,8 @@ fn scaled(value: f64, scale: u64) -> u64 {
     let product = ((bits & ((1 << 52) - 1)) | (u64::from(exponent > 0) << 52)) * scale;
     // The value is this times two to the power of exponent - 1075.
     let Some(down) = 1075_u32.checked_sub(exponent).filter(|down| *down > 0) else {
-        return product.saturating_mul(1_u64.checked_shl(exponent.saturating_sub(1075)).unwrap_or(u64::MAX));
+        return product
+            .saturating_mul(1_u64.checked_shl(exponent.saturating_sub(1075)).unwrap_or(u64::MAX));
     };
     let Some(whole) = product.checked_shr(down) else { return 0 };
     let (rest, half) = (product & ((1 << down) - 1), 1 << (down - 1));
@@ -85,7 +89,9 @@ mod tests {
     fn numbers() -> impl Iterator<Item = f64> {
         let mut seed = 1_u64;
         (0..200_000_u32).map(move |n| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             match n % 4 {
                 0 => (seed >> 40) as f64 / 2000.0,
                 1 => (seed >> 50) as f64 / 16.0,
@@ -113,9 +119,10 @@ mod tests {
     #[test]
     fn numbers_are_read_as_the_standard_library_reads_them() {
         for text in [
-            "10", "+10", "-3", "0", "-0", "00", "007", "0.5", ".5", "5.", "+.5", "-.5", "1e3", "1E-3", "1.5e+2", "0e5",
-            "", ".", "+", "-", "e5", ".e5", "1e", "1e+", "1 ", " 1", "1,5", "0x10", "1_0", "--1", "+-1", "1.2.3",
-            "1e5.5", "é", "1é", "1e5 ", "1e5\n", "1e 5",
+            "10", "+10", "-3", "0", "-0", "00", "007", "0.5", ".5", "5.", "+.5", "-.5", "1e3",
+            "1E-3", "1.5e+2", "0e5", "", ".", "+", "-", "e5", ".e5", "1e", "1e+", "1 ", " 1",
+            "1,5", "0x10", "1_0", "--1", "+-1", "1.2.3", "1e5.5", "é", "1é", "1e5 ", "1e5\n",
+            "1e 5",
         ] {
             assert_eq!(read(text), text.parse().ok(), "{text:?}");
         }

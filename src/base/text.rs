@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// The candidate nearest to `word` if it is near enough to be meant (a third of its length away, at least one and at
-/// most three edits), ignoring case. Edits are insertions, deletions, replacements and swaps of neighbours.
+/// The candidate nearest to `word` if it is near enough to be meant (a third of its length away, at
+/// least one and at most three edits), ignoring case. Edits are insertions, deletions, replacements
+/// and swaps of neighbours.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).clamp(1, 3);
     candidates
@@ -14,9 +15,11 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c)
 }
 
-/// Optimal string alignment distance. Words longer than 64 characters are no typos of ours: infinitely far.
+/// Optimal string alignment distance. Words longer than 64 characters are no typos of ours:
+/// infinitely far.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(65).collect(), b.chars().take(65).collect());
+    let (a, b): (Vec<char>, Vec<char>) =
+        (a.chars().take(65).collect(), b.chars().take(65).collect());
     if a.len() > 64 || b.len() > 64 {
         return usize::MAX;
     }
@@ -26,7 +29,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut row = vec![i + 1];
         for (j, cb) in b.iter().enumerate() {
             let at = |r: &[usize], k: usize| r.get(k).copied().unwrap_or(usize::MAX - 1);
-            let mut d = (at(&last, j + 1) + 1).min(at(&row, j) + 1).min(at(&last, j) + usize::from(ca != cb));
+            let mut d = (at(&last, j + 1) + 1)
+                .min(at(&row, j) + 1)
+                .min(at(&last, j) + usize::from(ca != cb));
             if i > 0 && j > 0 && a.get(i - 1) == Some(cb) && b.get(j - 1) == Some(ca) {
                 d = d.min(at(&before, j - 1).saturating_add(1));
             }
@@ -37,8 +42,8 @@ fn distance(a: &str, b: &str) -> usize {
     last.last().copied().unwrap_or(usize::MAX)
 }
 
-/// Text with control characters escaped (`\n`, `\x1b`, `\u{202e}`), so that nothing that came from a configuration, a
-/// script or the network can forge a log line or move a terminal's cursor.
+/// Text with control characters escaped (`\n`, `\x1b`, `\u{202e}`), so that nothing that came from
+/// a configuration, a script or the network can forge a log line or move a terminal's cursor.
 pub struct Clean<'a>(pub &'a str);
 
 impl fmt::Display for Clean<'_> {
@@ -54,9 +59,11 @@ impl fmt::Display for Clean<'_> {
     }
 }
 
-/// Control characters, and the invisible ones that reorder what a reader sees (Unicode TR 36, bidirectional controls).
+/// Control characters, and the invisible ones that reorder what a reader sees (Unicode TR 36,
+/// bidirectional controls).
 fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -92,7 +99,10 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped() {
-        assert_eq!(Clean("a\nb\x1b[2Jc\u{202e}d\u{9b}é").to_string(), "a\\nb\\u{1b}[2Jc\\u{202e}d\\u{9b}é");
+        assert_eq!(
+            Clean("a\nb\x1b[2Jc\u{202e}d\u{9b}é").to_string(),
+            "a\\nb\\u{1b}[2Jc\\u{202e}d\\u{9b}é"
+        );
         assert_eq!(Clean("plain").to_string(), "plain");
     }
 }

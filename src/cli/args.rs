@@ -1,5 +1,6 @@
-//! Reading the arguments. argh does the work; around it, for people who come from V2.99 (Python's argparse):
-//! `--option=value`, unique abbreviations of options, and errors that name what was probably meant.
+//! Reading the arguments. argh does the work; around it, for people who come from V2.99 (Python's
+//! argparse): `--option=value`, unique abbreviations of options, and errors that name what was
+//! probably meant.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -41,7 +42,8 @@ pub(super) enum Command {
     ExternalIp(ExternalIpArgs),
     /// Known answers, on this processor; `true`: a panic instead. Not for people.
     SelfTest(bool),
-    /// Make one web request, as standard input says; with `true` its result is kept. Not for people.
+    /// Make one web request, as standard input says; with `true` its result is kept. Not for
+    /// people.
     WebWorker(bool),
     /// The daemon's writer of files.
     FileWriter,
@@ -320,20 +322,28 @@ pub(super) fn parse(words: &[String]) -> Invocation {
         Some("test-action") => test_action(words.get(1..).unwrap_or_default()),
         Some("external-ip") => external_ip(words.get(1..).unwrap_or_default()),
         // What the daemon starts itself by.
-        Some(worker::ARGUMENT) => {
-            Invocation::Command(Command::WebWorker(words.get(1).is_some_and(|word| word == "record")))
-        }
+        Some(worker::ARGUMENT) => Invocation::Command(Command::WebWorker(
+            words.get(1).is_some_and(|word| word == "record"),
+        )),
         Some(writer::ARGUMENT) => Invocation::Command(Command::FileWriter),
-        Some("self-test") => Invocation::Command(Command::SelfTest(words.get(1).is_some_and(|word| word == "panic"))),
+        Some("self-test") => {
+            Invocation::Command(Command::SelfTest(words.get(1).is_some_and(|word| word == "panic")))
+        }
         Some("help") => match words.get(1).filter(|word| COMMANDS.contains(&word.as_str())) {
             Some(command) => parse(&[command.clone(), "--help".to_owned()]),
             None => Invocation::Show(HELP.to_owned()),
         },
         Some(other) => {
-            let begins = COMMANDS.iter().copied().find(|command| command.starts_with(other) && !other.is_empty());
+            let begins = COMMANDS
+                .iter()
+                .copied()
+                .find(|command| command.starts_with(other) && !other.is_empty());
             let near = begins.or_else(|| nearest(other, COMMANDS));
             let hint = near.map_or_else(String::new, |near| format!(" Did you mean '{near}'?"));
-            Invocation::Wrong(format!("Unknown command '{}'.{hint} See 'imon --help'.", Clean(other)))
+            Invocation::Wrong(format!(
+                "Unknown command '{}'.{hint} See 'imon --help'.",
+                Clean(other)
+            ))
         }
         None => run(words),
     }
@@ -385,10 +395,13 @@ fn check(words: &[String]) -> Invocation {
 /// Also for the program when it is called `imon-configure`.
 pub(super) fn configure(words: &[String]) -> Invocation {
     let see = "imon configure --help";
-    let parsed = read::<Configure>(words, &["--instance", "--set"], &["--print"], HELP_CONFIGURE, see);
+    let parsed =
+        read::<Configure>(words, &["--instance", "--set"], &["--print"], HELP_CONFIGURE, see);
     parsed.unwrap_or_else(|c| {
         if c.print && !c.set.is_empty() {
-            return Invocation::Wrong(format!("--print and --set exclude each other. See '{see}'."));
+            return Invocation::Wrong(format!(
+                "--print and --set exclude each other. See '{see}'."
+            ));
         }
         Invocation::Command(Command::Configure(configure::ConfigureRequest {
             instance: c.instance,
@@ -399,19 +412,36 @@ pub(super) fn configure(words: &[String]) -> Invocation {
 }
 
 fn check_config(words: &[String]) -> Invocation {
-    let parsed =
-        read::<CheckConfig>(words, &["--instance", "--config"], &[], HELP_CHECK_CONFIG, "imon check-config --help");
+    let parsed = read::<CheckConfig>(
+        words,
+        &["--instance", "--config"],
+        &[],
+        HELP_CHECK_CONFIG,
+        "imon check-config --help",
+    );
     parsed.unwrap_or_else(|c| {
-        checked(Selection { instance: c.instance, config: c.config, addping: None }, Command::CheckConfig)
+        checked(
+            Selection { instance: c.instance, config: c.config, addping: None },
+            Command::CheckConfig,
+        )
     })
 }
 
 fn test_action(words: &[String]) -> Invocation {
     // Three of them fit a line.
-    let names: Vec<String> = crate::event::Event::names().chunks(3).map(|names| names.join(", ")).collect();
+    let names: Vec<String> =
+        crate::event::Event::names().chunks(3).map(|names| names.join(", ")).collect();
     let names = names.join(",\n        ");
-    let help = format!("{HELP_TEST_ACTION}{names}\n\nExample: sudo imon test-action updown-offline --instance main\n");
-    let parsed = read::<TestAction>(words, &["--instance", "--config"], &[], &help, "imon test-action --help");
+    let help = format!(
+        "{HELP_TEST_ACTION}{names}\n\nExample: sudo imon test-action updown-offline --instance main\n"
+    );
+    let parsed = read::<TestAction>(
+        words,
+        &["--instance", "--config"],
+        &[],
+        &help,
+        "imon test-action --help",
+    );
     parsed.unwrap_or_else(|t| {
         let selection = Selection { instance: t.instance, config: t.config, addping: None };
         checked(selection, |selection| Command::TestAction { selection, event: t.event })
@@ -425,7 +455,10 @@ fn external_ip(words: &[String]) -> Invocation {
     parsed.unwrap_or_else(|e| {
         let family = e.family.as_deref().unwrap_or("4");
         let Some(family) = Family::parse(family) else {
-            return Invocation::Wrong(format!("--family is 4 or 6, not '{}'. See '{SEE}'.", Clean(family)));
+            return Invocation::Wrong(format!(
+                "--family is 4 or 6, not '{}'. See '{SEE}'.",
+                Clean(family)
+            ));
         };
         let (sources, bind, ca_file) = (e.source, e.bind, e.ca_file);
         Invocation::Command(Command::ExternalIp(ExternalIpArgs {
@@ -441,7 +474,9 @@ fn external_ip(words: &[String]) -> Invocation {
 
 fn checked(selection: Selection, command: impl FnOnce(Selection) -> Command) -> Invocation {
     if selection.instance.is_some() && selection.config.is_some() {
-        return Invocation::Wrong("--instance and --config exclude each other: each names a configuration".to_owned());
+        return Invocation::Wrong(
+            "--instance and --config exclude each other: each names a configuration".to_owned(),
+        );
     }
     Invocation::Command(command(selection))
 }
@@ -465,20 +500,32 @@ fn read<T: FromArgs>(
             plain.push(word.clone());
             continue;
         }
-        let (name, value) = word.split_once('=').map_or((word.as_str(), None), |(n, v)| (n, Some(v.to_owned())));
+        let (name, value) =
+            word.split_once('=').map_or((word.as_str(), None), |(n, v)| (n, Some(v.to_owned())));
         let Some(name) = complete(name, &known) else {
-            let near = nearest(name.trim_start_matches('-'), known.iter().map(|k| k.trim_start_matches('-')));
+            let near = nearest(
+                name.trim_start_matches('-'),
+                known.iter().map(|k| k.trim_start_matches('-')),
+            );
             let hint = near.map_or_else(String::new, |near| format!(" Did you mean '--{near}'?"));
-            return Ok(Invocation::Wrong(format!("Unknown option '{}'.{hint} See '{see}'.", Clean(name))));
+            return Ok(Invocation::Wrong(format!(
+                "Unknown option '{}'.{hint} See '{see}'.",
+                Clean(name)
+            )));
         };
         if name == "--version" {
             return Ok(Invocation::Show(format!("imon {}\n", env!("CARGO_PKG_VERSION"))));
         }
         plain.push(name.to_owned());
         if with_value.contains(&name) {
-            // `--instance --nosyslog` forgets the name. A name that begins so can be given with `=`.
-            let Some(value) = value.or_else(|| words.next_if(|next| !next.starts_with('-')).cloned()) else {
-                return Ok(Invocation::Wrong(format!("Option '{name}' needs a value. See '{see}'.")));
+            // `--instance --nosyslog` forgets the name. A name that begins so can be given with
+            // `=`.
+            let Some(value) =
+                value.or_else(|| words.next_if(|next| !next.starts_with('-')).cloned())
+            else {
+                return Ok(Invocation::Wrong(format!(
+                    "Option '{name}' needs a value. See '{see}'."
+                )));
             };
             plain.push(value);
         } else if value.is_some() {
@@ -489,7 +536,11 @@ fn read<T: FromArgs>(
     match T::from_args(&["imon"], &plain) {
         Ok(value) => Err(value),
         Err(early) => {
-            let first = early.output.lines().find(|l| !l.trim().is_empty()).unwrap_or("The arguments are wrong");
+            let first = early
+                .output
+                .lines()
+                .find(|l| !l.trim().is_empty())
+                .unwrap_or("The arguments are wrong");
             Ok(Invocation::Wrong(format!("{}. See '{see}'.", Clean(first.trim_end_matches('.')))))
         }
     }
@@ -529,7 +580,10 @@ mod tests {
         assert_eq!(parse(&words("--nosyslog --instance=demo")), instance(Some("demo"), true));
         assert_eq!(parse(&words("--inst demo --nosys")), instance(Some("demo"), true));
         assert_eq!(parse(&words("--instance=")), instance(Some(""), false));
-        assert_eq!(parse(&["--instance".to_owned(), "check-config".to_owned()]), instance(Some("check-config"), false));
+        assert_eq!(
+            parse(&["--instance".to_owned(), "check-config".to_owned()]),
+            instance(Some("check-config"), false)
+        );
         assert_eq!(parse(&words("--instance=-x")), instance(Some("-x"), false));
     }
 
@@ -542,7 +596,10 @@ mod tests {
         );
         let event = Some("updown-offline".to_owned());
         let command = Command::TestAction { selection, event };
-        assert_eq!(parse(&words("test-action updown-offline --config=/x")), Invocation::Command(command));
+        assert_eq!(
+            parse(&words("test-action updown-offline --config=/x")),
+            Invocation::Command(command)
+        );
     }
 
     #[test]
@@ -564,16 +621,32 @@ mod tests {
     fn what_excludes_each_other_is_fine_alone() {
         let ask = |set: &[&str], print| {
             let set = set.iter().map(|&text| text.to_owned()).collect();
-            Invocation::Command(Command::Configure(configure::ConfigureRequest { instance: None, set, print }))
+            Invocation::Command(Command::Configure(configure::ConfigureRequest {
+                instance: None,
+                set,
+                print,
+            }))
         };
         assert_eq!(parse(&words("configure")), ask(&[], false));
         assert_eq!(parse(&words("configure --print")), ask(&[], true));
-        assert_eq!(parse(&words("configure --set a.b=1 --set c.d=2")), ask(&["a.b=1", "c.d=2"], false));
-        assert!(wrong("configure --print --set a.b=1").starts_with("--print and --set exclude each other."));
+        assert_eq!(
+            parse(&words("configure --set a.b=1 --set c.d=2")),
+            ask(&["a.b=1", "c.d=2"], false)
+        );
+        assert!(
+            wrong("configure --print --set a.b=1")
+                .starts_with("--print and --set exclude each other.")
+        );
         for command in ["", "check", "check-config", "test-action x"] {
             let text = wrong(&format!("{command} --instance a --config b"));
-            assert!(text.starts_with("--instance and --config exclude each other"), "{command}: {text}");
-            assert!(matches!(parse(&words(&format!("{command} --config b"))), Invocation::Command(_)), "{command}");
+            assert!(
+                text.starts_with("--instance and --config exclude each other"),
+                "{command}: {text}"
+            );
+            assert!(
+                matches!(parse(&words(&format!("{command} --config b"))), Invocation::Command(_)),
+                "{command}"
+            );
         }
     }
 
@@ -585,14 +658,27 @@ mod tests {
         };
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         assert_eq!(check("check --json"), (Vec::new(), true, false));
-        assert_eq!(check("check --offline --target 192.0.2.1"), (vec![address("192.0.2.1")], false, true));
+        assert_eq!(
+            check("check --offline --target 192.0.2.1"),
+            (vec![address("192.0.2.1")], false, true)
+        );
         // One that is written in two ways is one.
         let twice = "check --target 192.0.2.1 --target ::ffff:192.0.2.1 --target 2001:db8::1";
         assert_eq!(check(twice).0, [address("192.0.2.1"), address("2001:db8::1")]);
-        for other in
-            ["127.0.0.1", "::1", "224.0.0.1", "ff02::1", "0.0.0.0", "::", "255.255.255.255", "::ffff:127.0.0.1"]
-        {
-            assert!(wrong(&format!("check --target {other}")).contains("one host elsewhere"), "{other}");
+        for other in [
+            "127.0.0.1",
+            "::1",
+            "224.0.0.1",
+            "ff02::1",
+            "0.0.0.0",
+            "::",
+            "255.255.255.255",
+            "::ffff:127.0.0.1",
+        ] {
+            assert!(
+                wrong(&format!("check --target {other}")).contains("one host elsewhere"),
+                "{other}"
+            );
         }
         assert!(wrong("check --target example.com").contains("an IP address, not 'example.com'"));
     }
@@ -609,28 +695,42 @@ mod tests {
         };
         let line = "external-ip --source dns:google --source interface --family 6 --bind wan1 --ca-file /x --all";
         assert_eq!(parse(&words(line)), Invocation::Command(Command::ExternalIp(ask)));
-        let Invocation::Command(Command::ExternalIp(ask)) = parse(&words("external-ip --json")) else { panic!() };
+        let Invocation::Command(Command::ExternalIp(ask)) = parse(&words("external-ip --json"))
+        else {
+            panic!()
+        };
         assert_eq!((ask.family, ask.all, ask.json), (Family::V4, false, true));
         assert!(wrong("external-ip --family 5").contains("4 or 6, not '5'"));
     }
 
     #[test]
     fn errors_name_what_was_meant() {
-        assert_eq!(wrong("--instnce x"), "Unknown option '--instnce'. Did you mean '--instance'? See 'imon --help'.");
+        assert_eq!(
+            wrong("--instnce x"),
+            "Unknown option '--instnce'. Did you mean '--instance'? See 'imon --help'."
+        );
         assert_eq!(
             wrong("chek-config"),
             "Unknown command 'chek-config'. Did you mean 'check-config'? See 'imon --help'."
         );
         // What begins so, and nothing that moves the cursor.
-        for (word, near) in [("conf", "configure"), ("external", "external-ip"), ("test", "test-action")] {
+        for (word, near) in
+            [("conf", "configure"), ("external", "external-ip"), ("test", "test-action")]
+        {
             assert!(wrong(word).contains(&format!("Did you mean '{near}'?")), "{word}");
         }
         assert_eq!(wrong("a\u{1b}[2J"), "Unknown command 'a\\u{1b}[2J'. See 'imon --help'.");
         assert!(wrong("external-ip --family a\u{1b}[2J").contains("not 'a\\u{1b}[2J'"));
-        assert_eq!(wrong("check a\u{1b}[2J"), "Unrecognized argument: a\\u{1b}[2J. See 'imon check --help'.");
+        assert_eq!(
+            wrong("check a\u{1b}[2J"),
+            "Unrecognized argument: a\\u{1b}[2J. See 'imon check --help'."
+        );
         assert_eq!(parse(&words("help configure")), Invocation::Show(HELP_CONFIGURE.to_owned()));
         assert_eq!(wrong("--instance"), "Option '--instance' needs a value. See 'imon --help'.");
-        assert_eq!(wrong("--instance --nosyslog"), "Option '--instance' needs a value. See 'imon --help'.");
+        assert_eq!(
+            wrong("--instance --nosyslog"),
+            "Option '--instance' needs a value. See 'imon --help'."
+        );
         assert_eq!(wrong("--nosyslog=1"), "Option '--nosyslog' takes no value. See 'imon --help'.");
         assert!(wrong("--instance a --config b").contains("exclude each other"));
         assert!(wrong("--nosyslog extra").contains("extra"));
@@ -641,18 +741,26 @@ mod tests {
 
     #[test]
     fn help_and_version() {
-        assert_eq!(parse(&words("--version")), Invocation::Show(format!("imon {}\n", env!("CARGO_PKG_VERSION"))));
+        assert_eq!(
+            parse(&words("--version")),
+            Invocation::Show(format!("imon {}\n", env!("CARGO_PKG_VERSION")))
+        );
         for line in ["-h", "--help", "--nosyslog -h", "help"] {
             assert_eq!(parse(&words(line)), Invocation::Show(HELP.to_owned()), "{line}");
         }
-        assert_eq!(parse(&words("check-config -h")), Invocation::Show(HELP_CHECK_CONFIG.to_owned()));
+        assert_eq!(
+            parse(&words("check-config -h")),
+            Invocation::Show(HELP_CHECK_CONFIG.to_owned())
+        );
     }
 
     /// A screen has 24 rows of 80 columns, and the prompt takes one.
     #[test]
     fn every_help_fits_a_screen_and_ends_with_an_example() {
         for command in [""].into_iter().chain(COMMANDS) {
-            let Invocation::Show(help) = parse(&words(&format!("{command} --help"))) else { panic!("{command}") };
+            let Invocation::Show(help) = parse(&words(&format!("{command} --help"))) else {
+                panic!("{command}")
+            };
             assert!(help.lines().count() <= 24, "{command}: {} lines", help.lines().count());
             assert!(help.lines().all(|l| l.len() <= 80), "{help}");
             let last = help.lines().last().unwrap();
@@ -664,8 +772,19 @@ mod tests {
     /// Whatever the arguments, there is an answer.
     #[test]
     fn random_arguments_never_panic() {
-        let pieces =
-            ["-", "--", "--i", "=", "--instance", "--instance=", "é", "\u{0}", "check-config", "test-action", ""];
+        let pieces = [
+            "-",
+            "--",
+            "--i",
+            "=",
+            "--instance",
+            "--instance=",
+            "é",
+            "\u{0}",
+            "check-config",
+            "test-action",
+            "",
+        ];
         let mut seed = 7_u32;
         for _ in 0..20_000 {
             let mut line = Vec::new();

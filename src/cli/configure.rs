@@ -82,14 +82,22 @@ fn read(file: &str) -> Result<Option<String>, String> {
 }
 
 fn as_root(e: &std::io::Error) -> &'static str {
-    if e.kind() == std::io::ErrorKind::PermissionDenied { ". Run this as root (sudo imon configure)" } else { "" }
+    if e.kind() == std::io::ErrorKind::PermissionDenied {
+        ". Run this as root (sudo imon configure)"
+    } else {
+        ""
+    }
 }
 
 /// Writes a file, with the one before it kept beside it.
 fn write(file: &str, old: Option<&str>, new: &str) -> Result<(), String> {
     let path = files::resolved(Path::new(file));
-    let beside =
-        |end: &str| path.with_file_name(format!("{}{end}", path.file_name().unwrap_or_default().to_string_lossy()));
+    let beside = |end: &str| {
+        path.with_file_name(format!(
+            "{}{end}",
+            path.file_name().unwrap_or_default().to_string_lossy()
+        ))
+    };
     let temporary = beside(&format!(".{}.new", std::process::id()));
     let cannot = |what: &Path, e: &std::io::Error| {
         format!("{} cannot be written: {}{}", what.display(), error_text(e), as_root(e))
@@ -137,7 +145,9 @@ fn show(instance: &str) -> u8 {
     let mut wrong = Vec::new();
     for e in all {
         let origin = match (e.line, e.unknown) {
-            (Some(line), false) => format!("{file}:{line}{}", if e.wrong.is_some() { ", not valid" } else { "" }),
+            (Some(line), false) => {
+                format!("{file}:{line}{}", if e.wrong.is_some() { ", not valid" } else { "" })
+            }
             (Some(line), true) => format!("{file}:{line}, not known to imon"),
             (None, _) => "default".to_owned(),
         };
@@ -154,13 +164,16 @@ fn set(instance: &str, changes: &[String]) -> u8 {
         Ok(old) => old,
         Err(e) => return fail(CONFIGURATION, &[e]),
     };
-    let mut text = old
-        .clone()
-        .unwrap_or_else(|| fresh(&head(&Head { instance: instance.to_owned(), note: String::new(), created: now() })));
+    let mut text = old.clone().unwrap_or_else(|| {
+        fresh(&head(&Head { instance: instance.to_owned(), note: String::new(), created: now() }))
+    });
     let mut errors = Vec::new();
     for change in changes {
         let Some((name, value)) = change.split_once('=') else {
-            complain(&format!("--set is SECTION.KEY=VALUE, not '{}'. See 'imon configure --help'.", Clean(change)));
+            complain(&format!(
+                "--set is SECTION.KEY=VALUE, not '{}'. See 'imon configure --help'.",
+                Clean(change)
+            ));
             return USAGE;
         };
         let changed = edit::key(name.trim()).and_then(|key| {
@@ -199,7 +212,8 @@ fn set(instance: &str, changes: &[String]) -> u8 {
 
 /// What imon will say to this text.
 fn judged(instance: &str, file: &str, text: &str) -> Loaded {
-    let source = ConfigSource { file: file.to_owned(), instance: Some(instance.to_owned()), addping: None };
+    let source =
+        ConfigSource { file: file.to_owned(), instance: Some(instance.to_owned()), addping: None };
     configuration::judge_new(&source, text.as_bytes())
 }
 
@@ -229,7 +243,9 @@ impl Dialogue {
     }
 
     fn hold(mut self, instance: Option<&str>) -> Result<u8, End> {
-        print("\nBuild imon configuration file\nSee https://github.com/gitbls/imon for configuration details\n\n");
+        print(
+            "\nBuild imon configuration file\nSee https://github.com/gitbls/imon for configuration details\n\n",
+        );
         let instance = match instance {
             Some(instance) => instance.to_owned(),
             None => self.instance()?,
@@ -244,12 +260,17 @@ impl Dialogue {
         let directory = directory.parent().unwrap_or(Path::new("/"));
         if let Err(e) = files::can_write_in(directory) {
             let (directory, why) = (directory.display(), error_text(&e));
-            return Ok(fail(CONFIGURATION, &[format!("Nothing can be written in {directory}: {why}{}", as_root(&e))]));
+            return Ok(fail(
+                CONFIGURATION,
+                &[format!("Nothing can be written in {directory}: {why}{}", as_root(&e))],
+            ));
         }
         if let Some(text) = old.as_ref().filter(|_| self.person) {
             match edit::readable(&file, text.as_bytes()) {
                 Ok(()) => {
-                    print(&format!("'{file}' is there: what it says is in brackets, and a - empties a setting\n"));
+                    print(&format!(
+                        "'{file}' is there: what it says is in brackets, and a - empties a setting\n"
+                    ));
                     self.old.clone_from(&old);
                 }
                 Err(problem) => {
@@ -349,11 +370,12 @@ impl Dialogue {
             _ => self.old_value(question.section, question.name),
         };
         // As it is written, if it is a good value.
-        let kept = self
-            .old_raw(question.section, question.name)
-            .filter(|raw| !before.is_empty() && question.key().is_some_and(|key| edit::check(key, raw).is_ok()));
+        let kept = self.old_raw(question.section, question.name).filter(|raw| {
+            !before.is_empty() && question.key().is_some_and(|key| edit::check(key, raw).is_ok())
+        });
         let default = if before.is_empty() { question.default.to_owned() } else { before };
-        let choices = if self.person { self.machine.choices(question, &self.given) } else { Vec::new() };
+        let choices =
+            if self.person { self.machine.choices(question, &self.given) } else { Vec::new() };
         let width = choices.iter().map(|(value, _)| value.len()).max().unwrap_or(0);
         for (number, (value, what)) in (1..).zip(&choices) {
             print(&format!("  {number}) {:width$}  {}\n", Clean(value).to_string(), Clean(what)));
@@ -377,7 +399,10 @@ impl Dialogue {
             };
             let doubt = match question.answer {
                 AnswerKind::File if !text.is_empty() => script(&text),
-                _ if self.person => self.machine.doubt(question, &text, &self.given).map(|doubt| format!("% {doubt}")),
+                _ if self.person => self
+                    .machine
+                    .doubt(question, &text, &self.given)
+                    .map(|doubt| format!("% {doubt}")),
                 _ => None,
             };
             match doubt {
@@ -415,11 +440,13 @@ impl Dialogue {
         let Some(old) = &self.old else { return Ok(fresh(&self.given)) };
         let mut text = old.clone();
         for given in &self.given {
-            if edit::raw(text.as_bytes(), given.section, given.name).as_deref() == Some(&given.raw) {
+            if edit::raw(text.as_bytes(), given.section, given.name).as_deref() == Some(&given.raw)
+            {
                 continue;
             }
             let key = edit::key(&format!("{}.{}", given.section, given.name))?;
-            text = edit::set(file, &text, key, &given.raw).map_err(|problem| problem.to_string())?;
+            text =
+                edit::set(file, &text, key, &given.raw).map_err(|problem| problem.to_string())?;
         }
         Ok(text)
     }
@@ -432,7 +459,8 @@ impl Dialogue {
         // The end of the answers is a no: what was to be written is.
         if self.yes("Run 'imon check' on it now? [Y/n]: ", true).unwrap_or(false) {
             print("\n");
-            let selection = Selection { instance: Some(instance.to_owned()), ..Selection::default() };
+            let selection =
+                Selection { instance: Some(instance.to_owned()), ..Selection::default() };
             let ask = check::CheckRequest { selection, ..check::CheckRequest::default() };
             with_signals(|signals| check::run(&ask, signals));
         }
@@ -440,7 +468,11 @@ impl Dialogue {
     }
 
     fn warn(&self, text: &str) {
-        if self.person { print(&format!("% {text}\n")) } else { complain(&format!("Warning: {text}")) }
+        if self.person {
+            print(&format!("% {text}\n"))
+        } else {
+            complain(&format!("Warning: {text}"))
+        }
     }
 
     fn yes(&self, question: &str, default: bool) -> Result<bool, End> {
@@ -479,8 +511,11 @@ impl Dialogue {
 /// How the instance is tried and started by the service manager that runs here.
 fn next_commands(instance: &str, file: &str) -> String {
     let quoted = super::test_action::quoted(instance);
-    let instance_option =
-        if instance.starts_with('-') { format!("--instance={quoted}") } else { format!("--instance {quoted}") };
+    let instance_option = if instance.starts_with('-') {
+        format!("--instance={quoted}")
+    } else {
+        format!("--instance {quoted}")
+    };
     let try_it = |sudo: &str| format!("Try it: {sudo}imon {instance_option} --nosyslog\nThen:\n");
     let plain = instance::check(instance).is_ok_and(|warning| warning.is_none());
     if files::exists("/run/systemd/system") && plain {
@@ -493,7 +528,8 @@ fn next_commands(instance: &str, file: &str) -> String {
     }
     if files::exists("/etc/openwrt_release") {
         // uci takes nothing else for the name of a section.
-        let section: String = instance.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let section: String =
+            instance.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let missing = if files::exists("/etc/init.d/imon") {
             ""
         } else {
@@ -518,11 +554,18 @@ fn next_commands(instance: &str, file: &str) -> String {
             "  sudo install -m 755 init.d/imon /etc/init.d/imon     (from imon's sources, once)\n"
         };
         let enable = [
-            ("/usr/sbin/update-rc.d", "  sudo update-rc.d imon defaults     start it at every boot\n"),
+            (
+                "/usr/sbin/update-rc.d",
+                "  sudo update-rc.d imon defaults     start it at every boot\n",
+            ),
             ("/sbin/rc-update", "  sudo rc-update add imon            start it at every boot\n"),
         ];
-        let enable = enable.iter().find(|(tool, _)| files::exists(tool)).map_or("", |(_, line)| line);
-        return format!("{}{missing}{enable}  sudo /etc/init.d/imon restart {quoted}   and now\n", try_it("sudo "));
+        let enable =
+            enable.iter().find(|(tool, _)| files::exists(tool)).map_or("", |(_, line)| line);
+        return format!(
+            "{}{missing}{enable}  sudo /etc/init.d/imon restart {quoted}   and now\n",
+            try_it("sudo ")
+        );
     }
     format!("Try it: sudo imon {instance_option} --nosyslog\n")
 }
@@ -556,6 +599,7 @@ fn machine() -> Machine {
     let conf = String::from_utf8_lossy(&conf);
     let servers = if resolver::is_assumed(&conf) { Vec::new() } else { resolver::servers(&conf) };
     let is_here = |a: &IpAddr| !a.is_loopback();
-    let servers = servers.into_iter().filter(|s| is_here(&s.address)).map(|s| s.to_string()).collect();
+    let servers =
+        servers.into_iter().filter(|s| is_here(&s.address)).map(|s| s.to_string()).collect();
     Machine { devices: devices.collect(), servers }
 }

@@ -45,7 +45,9 @@ pub(super) fn run(ask: &ExternalIpArgs) -> u8 {
         match Source::parse(text) {
             Ok(source) if !sources.contains(&source) => sources.push(source),
             Ok(_) => {}
-            Err(why) => return fail(CONFIGURATION, &[format!("No source '{}': {why}", shown(text))]),
+            Err(why) => {
+                return fail(CONFIGURATION, &[format!("No source '{}': {why}", shown(text))]);
+            }
         }
     }
     if let Some(device) = ask.bind.as_deref().filter(|device| interface_index(device) == 0) {
@@ -94,7 +96,9 @@ pub(super) fn run(ask: &ExternalIpArgs) -> u8 {
     } else if ask.all {
         print_table(&sources, &asked);
         if let Some(note) = &unconfined {
-            complain(&format!("Warning: the requests were made with more rights than they need: {note}"));
+            complain(&format!(
+                "Warning: the requests were made with more rights than they need: {note}"
+            ));
         }
     } else if let Some(address) = verdict {
         print(&format!("{address}\n"));
@@ -119,7 +123,12 @@ fn next(
     if running > 0 { None } else { survey.next(sources, &|_| true) }
 }
 
-fn put(asked: &mut [Option<SourceReply>], at: usize, result: Result<Found, NotFound>, took: Duration) {
+fn put(
+    asked: &mut [Option<SourceReply>],
+    at: usize,
+    result: Result<Found, NotFound>,
+    took: Duration,
+) {
     if let Some(place) = asked.get_mut(at) {
         *place = Some(SourceReply { result, took });
     }
@@ -156,7 +165,11 @@ fn wait(running: &mut Vec<RunningLookup>) -> Vec<(usize, Option<TaskReport>, Dur
                 continue;
             }
             let asking = running.remove(at);
-            ended.push((asking.place, line.as_deref().and_then(TaskReport::read), now.since(asking.began)));
+            ended.push((
+                asking.place,
+                line.as_deref().and_then(TaskReport::read),
+                now.since(asking.began),
+            ));
         }
     }
     ended

@@ -31,7 +31,8 @@ use args::{Command, Invocation, Selection};
 
 /// Everything went well, or the daemon was asked to stop.
 const OK: u8 = 0;
-/// The configuration is wrong, or imon lacks a permission: trying again does not help. The unit does not.
+/// The configuration is wrong, or imon lacks a permission: trying again does not help. The unit
+/// does not.
 const CONFIGURATION: u8 = 1;
 /// Usage.
 const USAGE: u8 = 2;
@@ -69,7 +70,8 @@ pub fn main() -> ExitCode {
         }
     }
     let called = std::env::args_os().next().unwrap_or_default();
-    let is_configure = std::path::Path::new(&called).file_name().is_some_and(|name| name == configure::NAME);
+    let is_configure =
+        std::path::Path::new(&called).file_name().is_some_and(|name| name == configure::NAME);
     let parsed = if is_configure { args::configure(&words) } else { args::parse(&words) };
     let code = match parsed {
         Invocation::Show(text) => {
@@ -128,10 +130,12 @@ fn panic_now(words: &[String]) {
     complain(&words[words.len()]);
 }
 
-/// What the unit tests know, on this processor, and the time as the kernel and the C library tell it.
+/// What the unit tests know, on this processor, and the time as the kernel and the C library tell
+/// it.
 fn self_test() -> u8 {
     let (mut wrong, tried) = crate::selftest::run();
-    let (mut year, far) = (String::new(), crate::base::time::Wall { secs: 4_102_444_800 + 86_400, nanos: 0 });
+    let (mut year, far) =
+        (String::new(), crate::base::time::Wall { secs: 4_102_444_800 + 86_400, nanos: 0 });
     if !clock::local(far, "%Y", &mut year) || year != "2100" {
         wrong.push(format!("local time: {year:?} instead of \"2100\""));
     }
@@ -154,7 +158,13 @@ fn with_signals(command: impl FnOnce(Signals) -> u8) -> u8 {
 }
 
 /// The monitors.
-fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, words: &[String]) -> u8 {
+fn run(
+    selection: &Selection,
+    nosyslog: bool,
+    signals: Signals,
+    notify: Notify,
+    words: &[String],
+) -> u8 {
     let source = match source(selection) {
         Ok((source, warning)) => {
             warning.into_iter().for_each(|w| complain(&format!("Warning: {w}")));
@@ -172,7 +182,11 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
     let line = std::iter::once(program.to_string_lossy().into_owned()).chain(words.iter().cloned());
     log.line(Severity::Info, None, format_args!("Starting"));
     log.line(Severity::Info, None, format_args!("Version V{}", env!("CARGO_PKG_VERSION")));
-    log.line(Severity::Info, None, format_args!("Command line: {}", line.collect::<Vec<_>>().join(" ")));
+    log.line(
+        Severity::Info,
+        None,
+        format_args!("Command line: {}", line.collect::<Vec<_>>().join(" ")),
+    );
     if loaded.found {
         log.line(Severity::Info, None, format_args!("Configuration file {}", source.file));
     }
@@ -185,7 +199,8 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
     let runtime = match Runtime::open(&instance) {
         Ok(runtime) => Some(runtime),
         Err(RuntimeError::Running(lock)) => {
-            let text = format!("Instance '{instance}' is already running ({} is locked)", lock.display());
+            let text =
+                format!("Instance '{instance}' is already running ({} is locked)", lock.display());
             return refuse(FAILURE, &[text], &mut log, &notify);
         }
         Err(RuntimeError::Unusable(directory, e)) if crate::base::error::is_shortage(&e) => {
@@ -194,15 +209,24 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
         }
         Err(RuntimeError::Unusable(directory, e)) => {
             let (directory, why) = (directory.display(), sys::error_text(&e));
-            let text = format_args!("No status file and no lock: {directory} cannot be used: {why}");
+            let text =
+                format_args!("No status file and no lock: {directory} cannot be used: {why}");
             log.line(Severity::Warning, None, text);
             None
         }
     };
-    match Daemon::new(Start { world: Real::new(signals, log, notify, runtime), source, config, print, instance }) {
+    match Daemon::new(Start {
+        world: Real::new(signals, log, notify, runtime),
+        source,
+        config,
+        print,
+        instance,
+    }) {
         Ok(mut daemon) => match daemon.run() {
             Ok(()) => OK,
-            Err(e) => fail(FAILURE, &[format!("Waiting for events failed: {}", shortage::told(&e))]),
+            Err(e) => {
+                fail(FAILURE, &[format!("Waiting for events failed: {}", shortage::told(&e))])
+            }
         },
         Err(refused) => {
             let (why, mut world) = *refused;
@@ -212,9 +236,14 @@ fn run(selection: &Selection, nosyslog: bool, signals: Signals, notify: Notify, 
                 StartRefused::Routes => (CONFIGURATION, no_routes()),
                 StartRefused::Device(_) => (
                     CONFIGURATION,
-                    format!("{}: give each failover instance its own interfaces", why.in_words::<Real>()),
+                    format!(
+                        "{}: give each failover instance its own interfaces",
+                        why.in_words::<Real>()
+                    ),
                 ),
-                StartRefused::Netlink(_) | StartRefused::Short(..) => (FAILURE, why.in_words::<Real>()),
+                StartRefused::Netlink(_) | StartRefused::Short(..) => {
+                    (FAILURE, why.in_words::<Real>())
+                }
             };
             refuse(code, &[text], &mut world.logger, &world.notify)
         }
@@ -284,9 +313,13 @@ fn is_forbidden(e: &OpenError) -> bool {
 fn no_socket(e: &OpenError) -> String {
     if !is_forbidden(e) {
         let short = [&e.raw, &e.datagram].into_iter().find(|e| crate::base::error::is_shortage(e));
-        return format!("No socket for ICMP echo requests can be opened: {}", shortage::told(short.unwrap_or(&e.raw)));
+        return format!(
+            "No socket for ICMP echo requests can be opened: {}",
+            shortage::told(short.unwrap_or(&e.raw))
+        );
     }
-    let program = std::env::current_exe().map_or_else(|_| "imon".to_owned(), |p| p.display().to_string());
+    let program =
+        std::env::current_exe().map_or_else(|_| "imon".to_owned(), |p| p.display().to_string());
     format!(
         "No permission to send ICMP echo requests (raw socket: {}; datagram socket: {}): imon needs the capability \
          CAP_NET_RAW. One of these grants it:\n\
@@ -300,7 +333,8 @@ fn no_socket(e: &OpenError) -> String {
 
 /// What is missing for the failover monitor, and the commands that grant it.
 fn no_routes() -> String {
-    let program = std::env::current_exe().map_or_else(|_| "imon".to_owned(), |p| p.display().to_string());
+    let program =
+        std::env::current_exe().map_or_else(|_| "imon".to_owned(), |p| p.display().to_string());
     format!(
         "No permission to change routes: the failover monitor needs the capability CAP_NET_ADMIN. One of these grants \
          it:\n\

@@ -1,4 +1,5 @@
-//! `imon test-action EVENT`: one call of the script, as the event would make it, and what came of it.
+//! `imon test-action EVENT`: one call of the script, as the event would make it, and what came of
+//! it.
 
 use std::time::Duration;
 
@@ -25,13 +26,18 @@ pub(super) fn run(selection: &Selection, event: Option<&str>, mut signals: Signa
     let clock = clock::both();
     let known = Event::names();
     let Some(wanted) = event else {
-        complain(&format!("Which event? One of {}. See 'imon test-action --help'.", known.join(", ")));
+        complain(&format!(
+            "Which event? One of {}. See 'imon test-action --help'.",
+            known.join(", ")
+        ));
         return USAGE;
     };
-    let found =
-        Event::examples(clock.now).into_iter().find_map(|e| Some((e.action()?, e)).filter(|(a, _)| a.name == wanted));
+    let found = Event::examples(clock.now)
+        .into_iter()
+        .find_map(|e| Some((e.action()?, e)).filter(|(a, _)| a.name == wanted));
     let Some((action, event)) = found else {
-        let hint = nearest(wanted, known.iter().copied()).map_or_else(String::new, |n| format!(" Did you mean '{n}'?"));
+        let hint = nearest(wanted, known.iter().copied())
+            .map_or_else(String::new, |n| format!(" Did you mean '{n}'?"));
         complain(&format!("Unknown event '{wanted}'.{hint} Known are {}.", known.join(", ")));
         return USAGE;
     };
@@ -43,21 +49,31 @@ pub(super) fn run(selection: &Selection, event: Option<&str>, mut signals: Signa
     loaded.warnings.iter().for_each(|w| complain(&format!("Warning: {w}")));
     let Some(config) = loaded.config else { return fail(CONFIGURATION, &loaded.errors) };
     let Some(script) = config.global.action.as_ref().map(|a| a.value.as_str()) else {
-        return fail(CONFIGURATION, &[format!("{} names no action script (global.action)", source.file)]);
+        return fail(
+            CONFIGURATION,
+            &[format!("{} names no action script (global.action)", source.file)],
+        );
     };
     let instance = source.name(Some(&config));
     let mut args = vec![instance.clone(), "1".to_owned(), action.name.to_owned()];
     args.extend(action.args);
     let json = event.json(&instance, clock, None);
     let env = environment(action.name, &instance, &event, &clock.wall, json);
-    print(&format!("Calling {} {}\n", Clean(script), args.iter().map(|a| quoted(a)).collect::<Vec<_>>().join(" ")));
+    print(&format!(
+        "Calling {} {}\n",
+        Clean(script),
+        args.iter().map(|a| quoted(a)).collect::<Vec<_>>().join(" ")
+    ));
     for (name, value) in &env {
         print(&format!("  {name}={}\n", Clean(value)));
     }
     let limit = config.global.action_timeout;
     match process::start(script, &args, &env, None) {
         Ok((script, output)) => watch(script, output, limit, clock.now, &mut signals),
-        Err(e) => fail(FAILURE, &[format!("Action script '{script}' could not be run: {}", shortage::told(&e))]),
+        Err(e) => fail(
+            FAILURE,
+            &[format!("Action script '{script}' could not be run: {}", shortage::told(&e))],
+        ),
     }
 }
 
@@ -74,7 +90,8 @@ fn watch(
     let mut poll = Poll::default();
     loop {
         let ended = script.has_ended();
-        // Bounded, as its time is, also when it prints without end. That is all a pipe holds (pipe(7)).
+        // Bounded, as its time is, also when it prints without end. That is all a pipe holds
+        // (pipe(7)).
         for _ in 0..64 * 1024 / buffer.len() {
             let Some(n) = output.read(&mut buffer).filter(|_| open) else { break };
             open = n > 0;
@@ -91,7 +108,10 @@ fn watch(
                 script.kill();
                 until = now + GRACE;
             } else {
-                complain(&format!("? It did not end within {} s: ending it", Plain(limit.as_secs_f64())));
+                complain(&format!(
+                    "? It did not end within {} s: ending it",
+                    Plain(limit.as_secs_f64())
+                ));
                 script.terminate();
                 (ending, until) = (true, now + GRACE);
             }
@@ -122,7 +142,10 @@ fn watch(
 fn shown(line: &str) -> String {
     let text = line.strip_suffix('\n').unwrap_or(line);
     let end = if text.len() < line.len() { "\n" } else { "" };
-    format!("{}{end}", text.split('\t').map(|part| Clean(part).to_string()).collect::<Vec<_>>().join("\t"))
+    format!(
+        "{}{end}",
+        text.split('\t').map(|part| Clean(part).to_string()).collect::<Vec<_>>().join("\t")
+    )
 }
 
 /// As one would type it.

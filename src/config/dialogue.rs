@@ -1,5 +1,6 @@
-//! The questions of `imon configure`, what answers they take, and the file that comes of them. Prompts, their order,
-//! defaults and the file's keys are those of V2.99's `imon-configure`: scripts feed it.
+//! The questions of `imon configure`, what answers they take, and the file that comes of them.
+//! Prompts, their order, defaults and the file's keys are those of V2.99's `imon-configure`:
+//! scripts feed it.
 
 use crate::addr::scope;
 use std::net::Ipv4Addr;
@@ -83,7 +84,13 @@ pub const QUESTIONS: &[Prompt] = &[
     ask("failover", "primary-if", "Primary network interface name", AnswerKind::Text, ""),
     ask("failover", "primary-name", "Primary network name", AnswerKind::Text, ""),
     ask("failover", "primary-gw", "Primary network gateway IP Address", AnswerKind::Address, ""),
-    ask("failover", "primary-ping", "Name/IP Address to check if Primary network is up", AnswerKind::OptionalHost, ""),
+    ask(
+        "failover",
+        "primary-ping",
+        "Name/IP Address to check if Primary network is up",
+        AnswerKind::OptionalHost,
+        "",
+    ),
     ask(
         "failover",
         "primary-postping",
@@ -94,7 +101,13 @@ pub const QUESTIONS: &[Prompt] = &[
     ask("failover", "standby-if", "Standby network interface name", AnswerKind::Text, ""),
     ask("failover", "standby-name", "Standby network name", AnswerKind::Text, ""),
     ask("failover", "standby-gw", "Standby network gateway IP Address", AnswerKind::Address, ""),
-    ask("failover", "standby-ping", "Name/IP Address to check if Standby network is up", AnswerKind::OptionalHost, ""),
+    ask(
+        "failover",
+        "standby-ping",
+        "Name/IP Address to check if Standby network is up",
+        AnswerKind::OptionalHost,
+        "",
+    ),
     ask(
         "failover",
         "standby-postping",
@@ -152,8 +165,12 @@ impl Prompt {
             },
             AnswerKind::Flag => yes(text).to_string(),
             AnswerKind::Text if text.is_empty() => return Err("% Value required".to_owned()),
-            AnswerKind::Address if text.is_empty() => return Err("% IP Address required".to_owned()),
-            AnswerKind::Host if text.is_empty() => return Err("% A DNS name or IP address is required".to_owned()),
+            AnswerKind::Address if text.is_empty() => {
+                return Err("% IP Address required".to_owned());
+            }
+            AnswerKind::Host if text.is_empty() => {
+                return Err("% A DNS name or IP address is required".to_owned());
+            }
             _ if text.starts_with('[') && text.contains('"') => text.to_owned(),
             _ => quoted(),
         };
@@ -161,7 +178,9 @@ impl Prompt {
         edit::check(key, &raw).map(|()| raw).map_err(|why| match self.answer {
             AnswerKind::Address => format!("% IP Address required ({why})"),
             AnswerKind::Hosts => format!("% A DNS Name/IP Address is ill-formed ({why})"),
-            AnswerKind::Host | AnswerKind::OptionalHost => format!("% A DNS name or IP address is required ({why})"),
+            AnswerKind::Host | AnswerKind::OptionalHost => {
+                format!("% A DNS name or IP address is required ({why})")
+            }
             _ => format!("% {why}"),
         })
     }
@@ -187,10 +206,15 @@ impl Prompt {
 /// A question with its default in brackets.
 #[must_use]
 pub fn prompt(question: &str, default: &str) -> String {
-    if default.is_empty() { format!("{question}: ") } else { format!("{question} [{}]: ", Clean(default)) }
+    if default.is_empty() {
+        format!("{question}: ")
+    } else {
+        format!("{question} [{}]: ", Clean(default))
+    }
 }
 
-/// A value as it is in a file, as a person would type it: text without its quotes, a list with commas.
+/// A value as it is in a file, as a person would type it: text without its quotes, a list with
+/// commas.
 #[must_use]
 pub fn typed(raw: &str) -> String {
     let text = serde_json::from_str::<String>(raw);
@@ -229,10 +253,12 @@ pub fn head(head: &Head) -> Vec<Given> {
     ]
 }
 
-/// A new file: every section and key that V2.99 wrote, in its order; what was not asked has its default.
+/// A new file: every section and key that V2.99 wrote, in its order; what was not asked has its
+/// default.
 #[must_use]
 pub fn fresh(given: &[Given]) -> String {
-    let known = |section: &str, name: &str| given.iter().rfind(|g| g.section == section && g.name == name);
+    let known =
+        |section: &str, name: &str| given.iter().rfind(|g| g.section == section && g.name == name);
     let mut sections = Vec::new();
     for section in std::iter::once("global").chain(MONITORS) {
         let mut lines = Vec::new();
@@ -300,37 +326,56 @@ impl Machine {
     /// Answers that this machine suggests, each with what it is.
     #[must_use]
     pub fn choices(&self, question: &Prompt, given: &[Given]) -> Vec<(String, String)> {
-        let gateways =
-            || self.devices.iter().filter_map(|d| Some((d.gateway?.to_string(), format!("gateway of {}", d.name))));
-        let far = |why: &str| ["1.1.1.1", "8.8.8.8"].map(|a| (a.to_owned(), why.to_owned())).into_iter();
+        let gateways = || {
+            self.devices
+                .iter()
+                .filter_map(|d| Some((d.gateway?.to_string(), format!("gateway of {}", d.name))))
+        };
+        let far =
+            |why: &str| ["1.1.1.1", "8.8.8.8"].map(|a| (a.to_owned(), why.to_owned())).into_iter();
         match question.name {
             "primary-if" | "standby-if" => {
                 let words = |d: &Device| {
                     let addresses: Vec<String> =
                         d.addresses.iter().map(|a| format!("{}/{}", a.address, a.prefix)).collect();
                     let gateway = d.gateway.map_or_else(String::new, |g| format!(", gateway {g}"));
-                    let addresses = if addresses.is_empty() { "no address".to_owned() } else { addresses.join(", ") };
+                    let addresses = if addresses.is_empty() {
+                        "no address".to_owned()
+                    } else {
+                        addresses.join(", ")
+                    };
                     (d.name.clone(), format!("{addresses}{gateway}"))
                 };
                 self.devices.iter().map(words).collect()
             }
             "primary-gw" | "standby-gw" => {
-                let device = text_of(given, "failover", &question.name.replace("-gw", "-if")).unwrap_or_default();
+                let device = text_of(given, "failover", &question.name.replace("-gw", "-if"))
+                    .unwrap_or_default();
                 let device = self.device(&device);
-                let told = device.and_then(|d| d.gateway).map(|g| (g.to_string(), "its default route".to_owned()));
-                told.into_iter().chain([("auto".to_owned(), "whatever DHCP or PPP tells".to_owned())]).collect()
+                let told = device
+                    .and_then(|d| d.gateway)
+                    .map(|g| (g.to_string(), "its default route".to_owned()));
+                told.into_iter()
+                    .chain([("auto".to_owned(), "whatever DHCP or PPP tells".to_owned())])
+                    .collect()
             }
-            "primary-ping" | "standby-ping" => far("beyond the gateway: tells a dead provider, too").collect(),
+            "primary-ping" | "standby-ping" => {
+                far("beyond the gateway: tells a dead provider, too").collect()
+            }
             "monitorip" => far("out in the internet").chain(gateways()).collect(),
             "addping" => {
                 let mut all: Vec<(String, String)> = gateways().collect();
                 let near = self.servers.iter().filter(|s| s.parse().is_ok_and(scope::is_private));
-                let more = near.filter(|server| !gateways().any(|(gateway, _)| gateway == **server));
-                all.extend(more.map(|server| (server.clone(), "a name server of this system".to_owned())));
+                let more =
+                    near.filter(|server| !gateways().any(|(gateway, _)| gateway == **server));
+                all.extend(
+                    more.map(|server| (server.clone(), "a name server of this system".to_owned())),
+                );
                 all
             }
             "dnsserver" => {
-                let public = self.servers.iter().filter(|s| s.parse().is_ok_and(|a| !scope::is_private(a)));
+                let public =
+                    self.servers.iter().filter(|s| s.parse().is_ok_and(|a| !scope::is_private(a)));
                 let public = public.map(|s| (s.clone(), "a name server of this system".to_owned()));
                 let mut all: Vec<(String, String)> = public.collect();
                 let more = far("a public name server").filter(|(a, _)| !self.servers.contains(a));
@@ -344,7 +389,9 @@ impl Machine {
     /// What speaks against a good answer on this machine.
     #[must_use]
     pub fn doubt(&self, question: &Prompt, text: &str, given: &[Given]) -> Option<String> {
-        let is_ours = |address: Ipv4Addr| self.devices.iter().any(|d| d.addresses.iter().any(|a| a.address == address));
+        let is_ours = |address: Ipv4Addr| {
+            self.devices.iter().any(|d| d.addresses.iter().any(|a| a.address == address))
+        };
         match question.name {
             "primary-if" | "standby-if" => {
                 if self.device(text).is_none() {
@@ -360,7 +407,8 @@ impl Machine {
                 let device = text_of(given, "failover", &question.name.replace("-gw", "-if"))?;
                 let device = self.device(&device).filter(|d| !d.addresses.is_empty())?;
                 let gateway: Ipv4Addr = text.parse().ok()?;
-                // The first and the last address of a network are nobody's, but for those of two addresses (RFC 3021).
+                // The first and the last address of a network are nobody's, but for those of two
+                // addresses (RFC 3021).
                 let edge = |a: &Address| {
                     a.prefix < 31 && [0, !a.mask()].contains(&(u32::from(gateway) & !a.mask()))
                 };
@@ -398,7 +446,11 @@ mod tests {
     fn every_question_is_about_a_setting_and_its_default_is_the_settings() {
         for q in QUESTIONS {
             let key = q.key().unwrap();
-            assert_eq!(key.required, !q.is_optional() && q.default.is_empty() && !q.name.ends_with("-name"), "{q:?}");
+            assert_eq!(
+                key.required,
+                !q.is_optional() && q.default.is_empty() && !q.name.ends_with("-name"),
+                "{q:?}"
+            );
             if !q.default.is_empty() {
                 let raw = q.read(q.default).unwrap();
                 let number = |text: &str| text.parse::<f64>().ok();
@@ -452,9 +504,24 @@ mod tests {
         ];
         let text = fresh(&given);
         let parsed = parse("x", text.as_bytes(), &Overrides::default());
-        assert!(parsed.errors.is_empty() && parsed.warnings.is_empty(), "{:?} {:?}", parsed.errors, parsed.warnings);
-        assert!(text.starts_with("{\n    \"global\": {\n        \"action\": \"\",\n        \"datefmt\": "), "{text}");
-        assert!(text.contains("    \"ping\": {\n        \"enable\": true,\n        \"interval\": 10,\n"), "{text}");
+        assert!(
+            parsed.errors.is_empty() && parsed.warnings.is_empty(),
+            "{:?} {:?}",
+            parsed.errors,
+            parsed.warnings
+        );
+        assert!(
+            text.starts_with(
+                "{\n    \"global\": {\n        \"action\": \"\",\n        \"datefmt\": "
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "    \"ping\": {\n        \"enable\": true,\n        \"interval\": 10,\n"
+            ),
+            "{text}"
+        );
     }
 
     fn address(address: Ipv4Addr, peer: Option<Ipv4Addr>, prefix: u8) -> Address {
@@ -477,18 +544,26 @@ mod tests {
     #[test]
     fn this_machine_is_offered_and_checked_against() {
         let machine = machine();
-        let given = vec![Given { section: "failover", name: "primary-if", raw: "\"wan1\"".to_owned() }];
+        let given =
+            vec![Given { section: "failover", name: "primary-if", raw: "\"wan1\"".to_owned() }];
         let names = |section: &str, name: &str| -> Vec<String> {
-            machine.choices(question(section, name), &given).into_iter().map(|(value, _)| value).collect()
+            machine
+                .choices(question(section, name), &given)
+                .into_iter()
+                .map(|(value, _)| value)
+                .collect()
         };
         assert_eq!(names("failover", "primary-if"), ["wan1", "wan2"]);
         assert_eq!(names("failover", "primary-gw"), ["192.168.42.1", "auto"]);
         assert_eq!(names("failover", "primary-ping"), ["1.1.1.1", "8.8.8.8"]);
         assert_eq!(names("updown", "dnsserver"), ["9.9.9.9", "1.1.1.1", "8.8.8.8"]);
-        let doubt = |name: &str, text: &str| machine.doubt(question("failover", name), text, &given);
+        let doubt =
+            |name: &str, text: &str| machine.doubt(question("failover", name), text, &given);
         assert!(doubt("primary-if", "wna1").unwrap().contains("(is it 'wan1'?)"));
         assert!(doubt("standby-if", "wan1").unwrap().contains("primary network"));
-        assert!(doubt("primary-gw", "192.168.62.1").unwrap().contains("not in the network of wan1"));
+        assert!(
+            doubt("primary-gw", "192.168.62.1").unwrap().contains("not in the network of wan1")
+        );
         assert_eq!(doubt("primary-gw", "192.168.42.1"), None);
         assert_eq!(doubt("standby-if", "wan2"), None);
         assert!(doubt("primary-gw", "192.168.42.2").unwrap().contains("an address of this system"));
@@ -496,7 +571,9 @@ mod tests {
             assert!(doubt("primary-gw", edge).unwrap().contains("no host's address"), "{edge}");
         }
         assert!(
-            doubt("primary-ping", "1.1.1.1, 192.168.62.2").unwrap().starts_with("192.168.62.2 is an address of this")
+            doubt("primary-ping", "1.1.1.1, 192.168.62.2")
+                .unwrap()
+                .starts_with("192.168.62.2 is an address of this")
         );
         assert_eq!(doubt("primary-ping", "1.1.1.1"), None);
         // The other end of a PPP link is no neighbour in its network, and its gateway.
@@ -519,6 +596,9 @@ mod tests {
         }
         assert_eq!(prompt("Q", "a\u{1b}[31m"), "Q [a\\u{1b}[31m]: ");
         assert_eq!(question("failover", "metric").read("0"), Ok("0".to_owned()));
-        assert_eq!(question("ping", "monitorip").read("[\"1.1.1.1\"]"), Ok("[\"1.1.1.1\"]".to_owned()));
+        assert_eq!(
+            question("ping", "monitorip").read("[\"1.1.1.1\"]"),
+            Ok("[\"1.1.1.1\"]".to_owned())
+        );
     }
 }

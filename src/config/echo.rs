@@ -1,5 +1,5 @@
-//! The configuration as the log shows it at start: in the order of the file, values as Python printed them for V2.99,
-//! secrets masked.
+//! The configuration as the log shows it at start: in the order of the file, values as Python
+//! printed them for V2.99, secrets masked.
 
 use serde_json::value::RawValue;
 
@@ -14,7 +14,8 @@ use crate::secret::mask;
 pub struct Section {
     /// The name of the section.
     pub name: String,
-    /// Keys and values in the order of the file. Nothing in them needs masking or escaping any more.
+    /// Keys and values in the order of the file. Nothing in them needs masking or escaping any
+    /// more.
     pub lines: Vec<(String, String)>,
 }
 
@@ -82,15 +83,19 @@ fn written(of: &str, value: &Value<'_>, depth: usize, notation: Notation) -> Str
         Value::Text(text) => quoted(&mask::masked(of, text)),
         Value::List(_) | Value::Object(_) if depth == 0 => "…".to_owned(),
         Value::List(list) => {
-            let items: Vec<String> =
-                list.iter().map(|raw| written(of, &json::decode(raw), depth - 1, notation)).collect();
+            let items: Vec<String> = list
+                .iter()
+                .map(|raw| written(of, &json::decode(raw), depth - 1, notation))
+                .collect();
             format!("[{}]", items.join(", "))
         }
         Value::Object(object) => {
             let item = |(key, raw): &(String, &RawValue)| {
                 let value = match json::decode(raw) {
                     _ if mask::is_secret(key) => quoted(mask::HIDDEN),
-                    Value::Text(url) if of == "update" && key == "url" => quoted(&mask::host_only(&url)),
+                    Value::Text(url) if of == "update" && key == "url" => {
+                        quoted(&mask::host_only(&url))
+                    }
                     value => written(key, &value, depth - 1, notation),
                 };
                 format!("{}: {value}", quoted(key))
@@ -109,8 +114,8 @@ fn quoted(text: &str) -> String {
     format!("{quote}{text}{quote}")
 }
 
-/// Integers as written, others as Python's `repr` of a float: the shortest digits that mean the same number, with an
-/// exponent of two digits or more below 0.0001 and from 1e16 on.
+/// Integers as written, others as Python's `repr` of a float: the shortest digits that mean the
+/// same number, with an exponent of two digits or more below 0.0001 and from 1e16 on.
 fn number(text: &str) -> String {
     if text == "-0" {
         return "0".to_owned();
@@ -184,8 +189,14 @@ mod tests {
 
     #[test]
     fn pingcount_and_pingwait_are_shown_as_the_integers_v299_made_of_them() {
-        for (json, text) in [("2.0", "2"), ("\"2\"", "2"), ("1", "1"), ("0.5", "0.5"), ("\"x\"", "x"), ("null", "None")]
-        {
+        for (json, text) in [
+            ("2.0", "2"),
+            ("\"2\"", "2"),
+            ("1", "1"),
+            ("0.5", "0.5"),
+            ("\"x\"", "x"),
+            ("null", "None"),
+        ] {
             assert_eq!(echo("pingwait", json), text);
         }
         assert_eq!(echo("interval", "2.0"), "2.0");
@@ -199,7 +210,8 @@ mod tests {
         assert!(!text.contains("hunter2") && !text.contains('5'), "{text}");
         assert!(text.contains("https://***@h/p?***"), "{text}");
         assert_eq!(echo("headers", r#"["hunter2"]"#), "***");
-        let text = echo("update", r#"[{"type": "url", "url": "https://h.example/u/hunter2/{ip}"}]"#);
+        let text =
+            echo("update", r#"[{"type": "url", "url": "https://h.example/u/hunter2/{ip}"}]"#);
         assert_eq!(text, "[{'type': 'url', 'url': 'https://h.example/***'}]");
         assert_eq!(echo("password", "\"hunter2\""), "***");
     }
@@ -208,6 +220,8 @@ mod tests {
     fn a_value_cannot_forge_a_line_or_fill_the_log() {
         assert_eq!(echo("note", r#""a\nb\u001b[2J""#), r"a\nb\u{1b}[2J");
         assert!(echo("note", &format!("\"{}\"", "x".repeat(100_000))).len() < 1100);
-        assert!(echo("note", &format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))).len() < 20);
+        assert!(
+            echo("note", &format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))).len() < 20
+        );
     }
 }

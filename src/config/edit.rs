@@ -1,5 +1,5 @@
-//! Changing a configuration's text, and showing what it means. A change touches the value that it is about: comments,
-//! order, and keys that imon does not know stay as they are.
+//! Changing a configuration's text, and showing what it means. A change touches the value that it
+//! is about: comments, order, and keys that imon does not know stay as they are.
 
 use std::rc::Rc;
 
@@ -28,13 +28,15 @@ pub fn key(name: &str) -> Result<&'static Key, String> {
         (Some(key), None) => Some(full(key)),
         _ => nearest(name, all.iter().map(String::as_str)).map(str::to_owned),
     };
-    let hint = near
-        .map_or_else(|| "it is SECTION.KEY, such as failover.metric".to_owned(), |n| format!("did you mean '{n}'?"));
+    let hint = near.map_or_else(
+        || "it is SECTION.KEY, such as failover.metric".to_owned(),
+        |n| format!("did you mean '{n}'?"),
+    );
     Err(format!("There is no setting '{}': {hint}", Clean(name)))
 }
 
-/// A value as JSON, from what a person writes on a command line: numbers and `true` as they are, text without quotes;
-/// a list or an object as JSON.
+/// A value as JSON, from what a person writes on a command line: numbers and `true` as they are,
+/// text without quotes; a list or an object as JSON.
 ///
 /// # Errors
 /// It is not a value of the setting.
@@ -76,19 +78,22 @@ pub fn value(key: &Key, text: &str) -> Result<String, String> {
 /// # Errors
 /// Why it is not.
 pub fn check(key: &Key, raw: &str) -> Result<(), String> {
-    let parsed: &RawValue = serde_json::from_str(raw).map_err(|_| format!("{} is not valid JSON", key.name))?;
+    let parsed: &RawValue =
+        serde_json::from_str(raw).map_err(|_| format!("{} is not valid JSON", key.name))?;
     match value::read(key, parsed).errors.into_iter().next() {
         Some(error) => Err(error),
         None => Ok(()),
     }
 }
 
-/// The value that counts of a setting, as it is written. `None`: it is not there, or the text cannot be read.
+/// The value that counts of a setting, as it is written. `None`: it is not there, or the text
+/// cannot be read.
 #[must_use]
 pub fn raw(text: &[u8], section: &str, name: &str) -> Option<String> {
     let document = Document::new(text).ok()?;
     let root = document.root().ok()?;
-    let entries = document.entries(root.iter().rfind(|entry| entry.key == section)?.value).ok()??;
+    let entries =
+        document.entries(root.iter().rfind(|entry| entry.key == section)?.value).ok()??;
     entries.iter().rfind(|entry| entry.key == name).map(|entry| entry.value.get().to_owned())
 }
 
@@ -103,7 +108,8 @@ pub fn flag(text: &[u8], section: &str, name: &str) -> Option<bool> {
     }
 }
 
-/// Whether the text can be changed value by value: it can be read, and the sections that imon knows are objects.
+/// Whether the text can be changed value by value: it can be read, and the sections that imon knows
+/// are objects.
 ///
 /// # Errors
 /// What is wrong, and where.
@@ -128,7 +134,8 @@ fn edit(text: &str, key: &Key, raw: &str) -> Result<String, Fault> {
     let document = Document::new(text.as_bytes())?;
     let root = document.root()?;
     let replaced = |range: std::ops::Range<usize>, with: &str| {
-        let (before, after) = (text.get(..range.start).unwrap_or(""), text.get(range.end..).unwrap_or(""));
+        let (before, after) =
+            (text.get(..range.start).unwrap_or(""), text.get(range.end..).unwrap_or(""));
         format!("{before}{with}{after}")
     };
     let quoted = serde_json::to_string(key.name).unwrap_or_default();
@@ -141,7 +148,9 @@ fn edit(text: &str, key: &Key, raw: &str) -> Result<String, Fault> {
     let Some(entries) = document.entries(section.value)? else {
         return Err(no_object(section));
     };
-    if let Some(range) = entries.iter().rfind(|e| e.key == key.name).and_then(|e| document.range(e.value)) {
+    if let Some(range) =
+        entries.iter().rfind(|e| e.key == key.name).and_then(|e| document.range(e.value))
+    {
         return Ok(replaced(range, raw));
     }
     let whole = document.range(section.value).unwrap_or(0..0);
@@ -149,7 +158,8 @@ fn edit(text: &str, key: &Key, raw: &str) -> Result<String, Fault> {
     Ok(replaced(at, &inserted(&entries, "        ", &format!("{quoted}: {raw}"), "    ")))
 }
 
-/// Where something is added to an object: behind its last value, or, if it has none, before its closing brace.
+/// Where something is added to an object: behind its last value, or, if it has none, before its
+/// closing brace.
 fn after_last(
     document: &Document,
     text: &str,
@@ -166,7 +176,11 @@ fn after_last(
 }
 
 fn inserted(entries: &[JsonEntry<'_>], indent: &str, new: &str, outer: &str) -> String {
-    if entries.is_empty() { format!("\n{indent}{new}\n{outer}") } else { format!(",\n{indent}{new}") }
+    if entries.is_empty() {
+        format!("\n{indent}{new}\n{outer}")
+    } else {
+        format!(",\n{indent}{new}")
+    }
 }
 
 /// One setting as it is in force.
@@ -184,7 +198,8 @@ pub struct Effective {
     pub wrong: Option<String>,
 }
 
-/// All settings: what the text says, as imon takes it (`"Y"` is true), else the defaults; and what else it says.
+/// All settings: what the text says, as imon takes it (`"Y"` is true), else the defaults; and what
+/// else it says.
 ///
 /// # Errors
 /// The text cannot be read, or a section is no object.
@@ -198,7 +213,10 @@ pub fn effective(file: &str, text: &[u8]) -> Result<Vec<Effective>, ConfigProble
     let mut all = Vec::new();
     for section in section_names() {
         let entries = match root.iter().rfind(|entry| entry.key == section) {
-            Some(entry) => document.entries(entry.value).map_err(problem)?.ok_or_else(|| problem(no_object(entry)))?,
+            Some(entry) => document
+                .entries(entry.value)
+                .map_err(problem)?
+                .ok_or_else(|| problem(no_object(entry)))?,
             None => Vec::new(),
         };
         for key in schema().iter().filter(|key| key.section == section) {
@@ -213,9 +231,12 @@ pub fn effective(file: &str, text: &[u8]) -> Result<Vec<Effective>, ConfigProble
             let name = format!("{section}.{}", key.name);
             all.push(Effective { name, value, line: entry.map(|e| e.line), unknown: false, wrong });
         }
-        let known = |e: &JsonEntry<'_>| schema().iter().any(|key| key.section == section && key.name == e.key);
+        let known = |e: &JsonEntry<'_>| {
+            schema().iter().any(|key| key.section == section && key.name == e.key)
+        };
         for e in entries.iter().filter(|e| !known(e)) {
-            let (name, value) = (format!("{section}.{}", Clean(&e.key)), echo::json(&e.key, e.value));
+            let (name, value) =
+                (format!("{section}.{}", Clean(&e.key)), echo::json(&e.key, e.value));
             all.push(Effective { name, value, line: Some(e.line), unknown: true, wrong: None });
         }
     }
@@ -270,7 +291,11 @@ mod tests {
     #[test]
     fn what_is_missing_is_added_at_the_end() {
         assert_eq!(
-            changed("{\n    \"ping\": {\n        \"enable\": true\n    }\n}\n", "ping.monitorip", "1.1.1.1"),
+            changed(
+                "{\n    \"ping\": {\n        \"enable\": true\n    }\n}\n",
+                "ping.monitorip",
+                "1.1.1.1"
+            ),
             "{\n    \"ping\": {\n        \"enable\": true,\n        \"monitorip\": \"1.1.1.1\"\n    }\n}\n"
         );
         assert_eq!(
@@ -281,7 +306,10 @@ mod tests {
             changed("{\n    \"ping\": {}\n}\n", "updown.interval", "5"),
             "{\n    \"ping\": {},\n    \"updown\": {\n        \"interval\": 5\n    }\n}\n"
         );
-        assert_eq!(changed("{}", "ping.interval", "5"), "{\n    \"ping\": {\n        \"interval\": 5\n    }\n}");
+        assert_eq!(
+            changed("{}", "ping.interval", "5"),
+            "{\n    \"ping\": {\n        \"interval\": 5\n    }\n}"
+        );
         // A comment that looks like a brace is none.
         changed("{\n# }\n \"ping\": {\n# {\n}}", "ping.enable", "true");
         let new = changed("# {\n{\n    # } none yet\n}\n# }\n", "ping.enable", "true");
@@ -346,7 +374,10 @@ mod tests {
         let text = b"{\"ping\": {\n\"interval\": 5, \"tokn\": 1, \"password\": \"hunter2\"}}";
         let all = effective("x", text).unwrap();
         let get = |name: &str| all.iter().find(|e| e.name == name).unwrap();
-        assert_eq!((get("ping.interval").value.as_str(), get("ping.interval").line), ("5", Some(2)));
+        assert_eq!(
+            (get("ping.interval").value.as_str(), get("ping.interval").line),
+            ("5", Some(2))
+        );
         assert_eq!((get("ping.pingcount").value.as_str(), get("ping.pingcount").line), ("2", None));
         assert!(get("ping.tokn").unknown);
         assert!(!format!("{all:?}").contains("hunter2"));

@@ -7,15 +7,17 @@ use crate::base::text::Clean;
 /// Longest name in bytes. File names end at 255, and lock and status files add to the name.
 pub const MAX_BYTES: usize = 200;
 
-/// Checks an instance name. `Ok(Some(…))` is a warning: the name works, but as a systemd service only under another
-/// form of it, which the warning spells out. No control character reaches the messages unescaped.
+/// Checks an instance name. `Ok(Some(…))` is a warning: the name works, but as a systemd service
+/// only under another form of it, which the warning spells out. No control character reaches the
+/// messages unescaped.
 ///
-/// `imon@.service` passes `%i`, the name exactly as it stands in the unit's name, to imon. A blank cannot stand there;
-/// systemd writes it `\x20`, and that, not the blank, is what imon then gets to see. (The original's unit had `%I`,
-/// which undoes this but turns every `-` into `/`.)
+/// `imon@.service` passes `%i`, the name exactly as it stands in the unit's name, to imon. A blank
+/// cannot stand there; systemd writes it `\x20`, and that, not the blank, is what imon then gets to
+/// see. (The original's unit had `%I`, which undoes this but turns every `-` into `/`.)
 ///
 /// # Errors
-/// Names that are empty, leave the directory (`/`, `.`, `..`), contain control characters or are too long.
+/// Names that are empty, leave the directory (`/`, `.`, `..`), contain control characters or are
+/// too long.
 pub fn check(name: &str) -> Result<Option<String>, String> {
     if name.is_empty() {
         return Err("The instance name is empty".to_owned());
@@ -48,8 +50,8 @@ pub fn check(name: &str) -> Result<Option<String>, String> {
     )))
 }
 
-/// Whether `imon@NAME.service` is what `systemctl` makes of NAME. A `\x20` is what the service of an escaped name is
-/// told, so it passes.
+/// Whether `imon@NAME.service` is what `systemctl` makes of NAME. A `\x20` is what the service of
+/// an escaped name is told, so it passes.
 fn stands_in_a_unit_name(name: &str) -> bool {
     let mut rest = name.as_bytes();
     if name.starts_with('.') {
@@ -58,7 +60,9 @@ fn stands_in_a_unit_name(name: &str) -> bool {
     loop {
         rest = match rest {
             [] => return true,
-            [b'\\', b'x', a, b, after @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => after,
+            [b'\\', b'x', a, b, after @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
+                after
+            }
             [c, after @ ..] if c.is_ascii_alphanumeric() || b":_.-".contains(c) => after,
             _ => return false,
         };
@@ -86,16 +90,23 @@ mod tests {
     #[test]
     fn names_that_leave_the_directory_are_refused() {
         let long = "x".repeat(201);
-        for name in ["", "/", "a/b", "../shadow", ".", "..", "a\nb", "a\0", "\u{7f}", "a\u{9b}m", &long] {
+        for name in
+            ["", "/", "a/b", "../shadow", ".", "..", "a\nb", "a\0", "\u{7f}", "a\u{9b}m", &long]
+        {
             let error = check(name).unwrap_err();
             assert!(!error.chars().any(char::is_control) && error.len() < 200, "{error}");
         }
-        assert_eq!(check("a\nb").unwrap_err(), r"Invalid instance name 'a\nb': it contains a control character");
+        assert_eq!(
+            check("a\nb").unwrap_err(),
+            r"Invalid instance name 'a\nb': it contains a control character"
+        );
     }
 
     #[test]
     fn names_that_systemd_keeps_are_fine() {
-        for name in ["main", "my-wan", "a:b_c.d-e", "X9", "-x", "a..b", r"my\x20wan", &"x".repeat(200)] {
+        for name in
+            ["main", "my-wan", "a:b_c.d-e", "X9", "-x", "a..b", r"my\x20wan", &"x".repeat(200)]
+        {
             assert_eq!(check(name), Ok(None), "{name}");
         }
     }

@@ -1,8 +1,9 @@
-//! Configuration: the text of a file in, checked settings out, or everything that is wrong with it at once.
+//! Configuration: the text of a file in, checked settings out, or everything that is wrong with it
+//! at once.
 //!
-//! Files written for imon V2.99 are read with all its sloppiness about types. What V2.99 died of later (an interval of
-//! 0, a missing section, a list where text belongs) is an error here, at start, that names file, line and key. Nothing
-//! in this module opens a file.
+//! Files written for imon V2.99 are read with all its sloppiness about types. What V2.99 died of
+//! later (an interval of 0, a missing section, a list where text belongs) is an error here, at
+//! start, that names file, line and key. Nothing in this module opens a file.
 //! ```
 //! use imon::config::{Overrides, parse};
 //!
@@ -79,7 +80,8 @@ pub struct ParsedFile {
     pub warnings: Vec<ConfigProblem>,
     /// The file's contents for the log, as far as they could be read.
     pub echo: Vec<Section>,
-    /// The action script, also when something else is wrong: whether there is such a file is a problem like the others.
+    /// The action script, also when something else is wrong: whether there is such a file is a
+    /// problem like the others.
     pub action: Option<Located<String>>,
 }
 
@@ -101,7 +103,8 @@ pub struct Config {
 /// What concerns all monitors.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Global {
-    /// The action script's path, as configured; whether there is such a file has not been looked at.
+    /// The action script's path, as configured; whether there is such a file has not been looked
+    /// at.
     pub action: Option<Located<String>>,
     /// How long an action script may run, 1 s to 1 h.
     pub action_timeout: Duration,
@@ -178,7 +181,8 @@ pub struct FailoverSettings {
     pub quality: Quality,
     /// Between single probes of a WAN that carries no traffic; `None`: it is checked as any other.
     pub idle_interval: Option<Duration>,
-    /// From the beginning of an outage to its first reminder, and from one to the next; `None`: there are none.
+    /// From the beginning of an outage to its first reminder, and from one to the next; `None`:
+    /// there are none.
     pub remind: Option<Duration>,
     /// Whether a switch ends connections over the WAN that is left.
     pub flush_conntrack: bool,
@@ -278,7 +282,12 @@ impl Config {
     /// How many monitors are enabled.
     #[must_use]
     pub fn monitors(&self) -> usize {
-        let enabled = [self.ddns.is_some(), self.updown.is_some(), self.failover.is_some(), self.ping.is_some()];
+        let enabled = [
+            self.ddns.is_some(),
+            self.updown.is_some(),
+            self.failover.is_some(),
+            self.ping.is_some(),
+        ];
         enabled.into_iter().filter(|on| *on).count()
     }
 }
@@ -316,8 +325,8 @@ const MAX_RATE: f64 = 10_000.0;
 /// Most probes of one monitor that may wait for a reply at once: each takes memory.
 const MAX_UNDER_WAY: f64 = 20_000.0;
 
-/// Reads a configuration. `file` is its name for messages and `text` its contents, of which anything beyond
-/// [`MAX_BYTES`] need not be read.
+/// Reads a configuration. `file` is its name for messages and `text` its contents, of which
+/// anything beyond [`MAX_BYTES`] need not be read.
 #[must_use]
 pub fn parse(file: &str, text: &[u8], overrides: &Overrides<'_>) -> ParsedFile {
     let mut report = Complaints { file: file.into(), errors: Vec::new(), warnings: Vec::new() };
@@ -356,9 +365,11 @@ fn read(
                 parsed.echo.push(echo::section(&entry.key, &entries));
                 sections.extend(known.map(|name| (name, entry.line, entries)));
             }
-            Ok(None) if known.is_some() => {
-                report.error(entry.line, &entry.key, format!("Section {} must be an object in braces {{ }}", entry.key))
-            }
+            Ok(None) if known.is_some() => report.error(
+                entry.line,
+                &entry.key,
+                format!("Section {} must be an object in braces {{ }}", entry.key),
+            ),
             Ok(None) => {}
             Err(fault) => report.fault(&entry.key, fault),
         }
@@ -366,22 +377,33 @@ fn read(
             report.unknown("section", &entry, "", nearest(&entry.key, section_names()));
         }
     }
-    let mut settings = |name: &'static str| match sections.iter().find(|(section, ..)| *section == name) {
-        Some((_, line, entries)) => Settings::read(name, *line, entries, report),
-        None => Settings::read(name, 1, &[], report),
-    };
-    let [global, ddns, updown, failover, ping] = ["global", "ddns", "updown", "failover", "ping"].map(&mut settings);
+    let mut settings =
+        |name: &'static str| match sections.iter().find(|(section, ..)| *section == name) {
+            Some((_, line, entries)) => Settings::read(name, *line, entries, report),
+            None => Settings::read(name, 1, &[], report),
+        };
+    let [global, ddns, updown, failover, ping] =
+        ["global", "ddns", "updown", "failover", "ping"].map(&mut settings);
     // A section that is wrong as a whole might have enabled its monitor.
     let unclear = report.errors.iter().any(|error| MONITORS.contains(&error.place.key.as_str()));
-    if !unclear && [&ddns, &updown, &failover, &ping].iter().all(|monitor| monitor.flag("enable") == Some(false)) {
+    if !unclear
+        && [&ddns, &updown, &failover, &ping]
+            .iter()
+            .all(|monitor| monitor.flag("enable") == Some(false))
+    {
         let todo = "set enable to true in a section ddns, updown, failover or ping";
         report.error(1, "", format!("No monitors are enabled. See documentation: {todo}"));
     }
     parsed.action = read_action(&global, report);
     let addping = overrides.addping.and_then(|text| read_addping(text, &updown, report));
-    // Each of them is read before one that failed ends this, so that the problems of all are reported.
+    // Each of them is read before one that failed ends this, so that the problems of all are
+    // reported.
     let global = read_global(&global, parsed.action.clone(), report);
-    let wans = if failover.enabled() { [failover.text("primary-if"), failover.text("standby-if")] } else { [None; 2] };
+    let wans = if failover.enabled() {
+        [failover.text("primary-if"), failover.text("standby-if")]
+    } else {
+        [None; 2]
+    };
     let wans: Vec<&str> = wans.into_iter().flatten().collect();
     let ddns = ddns.enabled().then(|| read_ddns(&ddns, &wans, report));
     let updown = updown.enabled().then(|| read_updown(&updown, addping, report));
@@ -405,9 +427,17 @@ fn read_action(settings: &Settings, report: &mut Complaints) -> Option<Located<S
     Some(Located { value: path.to_owned(), place: settings.place(report, "action") })
 }
 
-fn read_global(settings: &Settings, action: Option<Located<String>>, report: &mut Complaints) -> Option<Global> {
+fn read_global(
+    settings: &Settings,
+    action: Option<Located<String>>,
+    report: &mut Complaints,
+) -> Option<Global> {
     if settings.line_of("debug").is_some() {
-        settings.warn(report, "debug", "debug does nothing any more; the key can be removed".to_owned());
+        settings.warn(
+            report,
+            "debug",
+            "debug does nothing any more; the key can be removed".to_owned(),
+        );
     }
     let set = |name: &str| settings.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
     Some(Global {
@@ -419,7 +449,11 @@ fn read_global(settings: &Settings, action: Option<Located<String>>, report: &mu
     })
 }
 
-fn read_updown(settings: &Settings, addping: Option<Vec<Host>>, report: &mut Complaints) -> Option<UpdownSettings> {
+fn read_updown(
+    settings: &Settings,
+    addping: Option<Vec<Host>>,
+    report: &mut Complaints,
+) -> Option<UpdownSettings> {
     let dns = read_opinion(settings, report);
     let timing = settings.timing()?;
     // While offline it checks every second, so that is what it must be able to keep up.
@@ -454,11 +488,13 @@ fn read_opinion(settings: &Settings, report: &mut Complaints) -> Option<Option<O
             return Some(Some(OpinionSettings { server, name }));
         }
         (Some(_), true) => {
-            let message = "dnsserver is not used: dnslookup, the name to ask it for, is not set".to_owned();
+            let message =
+                "dnsserver is not used: dnslookup, the name to ask it for, is not set".to_owned();
             settings.warn(report, "dnsserver", message);
         }
         (None, false) => {
-            let message = "dnslookup is not used: dnsserver, the server to ask, is not set".to_owned();
+            let message =
+                "dnslookup is not used: dnsserver, the server to ask, is not set".to_owned();
             settings.warn(report, "dnslookup", message);
         }
         (None, true) => {}
@@ -489,7 +525,11 @@ fn read_addping(text: &str, updown: &Settings, report: &mut Complaints) -> Optio
 fn read_ddns(settings: &Settings, wans: &[&str], report: &mut Complaints) -> Option<DdnsSettings> {
     let per_wan = settings.flag("per-wan")?;
     if per_wan && wans.is_empty() {
-        settings.warn(report, "per-wan", "per-wan does nothing: the failover monitor is not enabled".to_owned());
+        settings.warn(
+            report,
+            "per-wan",
+            "per-wan does nothing: the failover monitor is not enabled".to_owned(),
+        );
     }
     let per_wan = per_wan && !wans.is_empty();
     let updates = settings.updates("update")?.to_vec();
@@ -501,7 +541,11 @@ fn read_ddns(settings: &Settings, wans: &[&str], report: &mut Complaints) -> Opt
                 format!("wan is {wan}, but per-wan is not true: there is one address only"),
             );
         } else if !wans.contains(&wan.as_str()) {
-            settings.error(report, "update", format!("wan is {wan}, which is neither primary-if nor standby-if"));
+            settings.error(
+                report,
+                "update",
+                format!("wan is {wan}, which is neither primary-if nor standby-if"),
+            );
         }
     }
     let mut sources = settings.sources("sources")?.to_vec();
@@ -512,8 +556,8 @@ fn read_ddns(settings: &Settings, wans: &[&str], report: &mut Complaints) -> Opt
         settings.warn(report, "sources", doubt);
     }
     let roots = settings.text("ca-file")?;
-    let roots =
-        (!roots.is_empty()).then(|| Located { value: roots.to_owned(), place: settings.place(report, "ca-file") });
+    let roots = (!roots.is_empty())
+        .then(|| Located { value: roots.to_owned(), place: settings.place(report, "ca-file") });
     let days = settings.number("refresh")?;
     Some(DdnsSettings {
         interval: settings.seconds("interval")?,
@@ -545,12 +589,17 @@ fn read_failover(settings: &Settings, report: &mut Complaints) -> Option<Failove
             postping: ipv4_only(settings, postping, report)?,
         })
     };
-    let primary = wan(["primary-if", "primary-name", "primary-gw", "primary-ping", "primary-postping"]);
-    let standby = wan(["standby-if", "standby-name", "standby-gw", "standby-ping", "standby-postping"]);
+    let primary =
+        wan(["primary-if", "primary-name", "primary-gw", "primary-ping", "primary-postping"]);
+    let standby =
+        wan(["standby-if", "standby-name", "standby-gw", "standby-ping", "standby-postping"]);
     let timing = settings.timing()?;
     let (primary, standby) = (primary?, standby?);
     if primary.device == standby.device && !primary.device.is_empty() {
-        let message = format!("primary-if and standby-if are both {}: two interfaces are needed", primary.device);
+        let message = format!(
+            "primary-if and standby-if are both {}: two interfaces are needed",
+            primary.device
+        );
         settings.error(report, "standby-if", message);
     }
     let targets = primary.targets.len().max(1) + standby.targets.len().max(1);
@@ -558,16 +607,27 @@ fn read_failover(settings: &Settings, report: &mut Complaints) -> Option<Failove
     let fewest = primary.targets.len().max(1).min(standby.targets.len().max(1));
     let min_up = usize::try_from(settings.count("min-up")?).ok()?;
     if min_up > fewest {
-        let message = format!("min-up is {min_up}, but a network has {fewest} of them: all of those must answer");
+        let message = format!(
+            "min-up is {min_up}, but a network has {fewest} of them: all of those must answer"
+        );
         settings.warn(report, "min-up", message);
     }
     let quality = Quality {
         loss: limit(settings, ["max-loss", "return-loss"], |percent| percent / 100.0, report)?,
-        rtt: limit(settings, ["max-rtt", "return-rtt"], |ms| Duration::from_secs_f64(ms / 1000.0), report)?,
+        rtt: limit(
+            settings,
+            ["max-rtt", "return-rtt"],
+            |ms| Duration::from_secs_f64(ms / 1000.0),
+            report,
+        )?,
     };
     let remind = settings.seconds("remind")?;
     if !remind.is_zero() && remind < Duration::from_secs(1) {
-        settings.error(report, "remind", "remind is less than a second: 0 for never, or 1 and more".to_owned());
+        settings.error(
+            report,
+            "remind",
+            "remind is less than a second: 0 for never, or 1 and more".to_owned(),
+        );
     }
     Some(FailoverSettings {
         timing,
@@ -577,7 +637,9 @@ fn read_failover(settings: &Settings, report: &mut Complaints) -> Option<Failove
         min_up,
         hold_down: settings.seconds("hold-down")?,
         quality,
-        idle_interval: settings.seconds("idle-interval").map(|every| (!every.is_zero()).then_some(every))?,
+        idle_interval: settings
+            .seconds("idle-interval")
+            .map(|every| (!every.is_zero()).then_some(every))?,
         remind: (!remind.is_zero()).then_some(remind),
         flush_conntrack: settings.flag("flush-conntrack")?,
         remove_on_exit: settings.text("on-exit")? == "remove",
@@ -585,7 +647,11 @@ fn read_failover(settings: &Settings, report: &mut Complaints) -> Option<Failove
 }
 
 /// A host that is probed through a WAN.
-fn ipv4_only(settings: &Settings, name: &'static str, report: &mut Complaints) -> Option<Option<Host>> {
+fn ipv4_only(
+    settings: &Settings,
+    name: &'static str,
+    report: &mut Complaints,
+) -> Option<Option<Host>> {
     let host = settings.hosts(name)?.first().cloned();
     if host.as_ref().and_then(Host::address).is_some_and(|address| address.is_ipv6()) {
         settings.error(report, name, format!("{name} is an IPv6 address; failover switches IPv4"));
@@ -605,14 +671,24 @@ fn limit<T>(
     if set(back) && !set(max) {
         settings.warn(report, again, format!("{again} is not used: {most} is not set"));
     } else if back > max {
-        settings.error(report, again, format!("{again} is {}, above {most}, which is {}", Plain(back), Plain(max)));
+        settings.error(
+            report,
+            again,
+            format!("{again} is {}, above {most}, which is {}", Plain(back), Plain(max)),
+        );
     }
     let again = if set(back) { back } else { max / 2.0 };
     Some(set(max).then(|| Limit { most: unit(max), again: unit(again) }))
 }
 
 /// Refuses settings that are good one by one and together flood a network or fill the memory.
-fn check_load(settings: &Settings, timing: &Timing, every: Duration, targets: usize, report: &mut Complaints) {
+fn check_load(
+    settings: &Settings,
+    timing: &Timing,
+    every: Duration,
+    targets: usize,
+    report: &mut Complaints,
+) {
     let targets = f64::from(u32::try_from(targets).unwrap_or(u32::MAX));
     let probes = targets * f64::from(timing.pingcount);
     let (every, check) = (every.as_secs_f64(), timing.plan().span().as_secs_f64());

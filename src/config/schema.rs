@@ -1,5 +1,5 @@
-//! The table of all settings. Reading, error messages, suggestions for mistyped keys and the manual imon.conf(5) follow
-//! from it.
+//! The table of all settings. Reading, error messages, suggestions for mistyped keys and the manual
+//! imon.conf(5) follow from it.
 
 use crate::base::number::Plain;
 
@@ -19,7 +19,8 @@ pub struct Key {
     pub name: &'static str,
     /// What values it takes.
     pub kind: ValueKind,
-    /// Its value when it is missing, as it would be written in the file. Empty text means that it is not set.
+    /// Its value when it is missing, as it would be written in the file. Empty text means that it
+    /// is not set.
     pub default: &'static str,
     /// Whether its monitor cannot be enabled without it.
     pub required: bool,
@@ -75,8 +76,8 @@ pub enum ValueKind {
     Word(&'static [&'static str]),
     /// An IPv4 address, or `auto`.
     Gateway,
-    /// What tells whether a WAN works: hosts, with `dns:` in front of one that is asked and `tcp:` of one, with its
-    /// port, that is connected to; at most `max` of them.
+    /// What tells whether a WAN works: hosts, with `dns:` in front of one that is asked and `tcp:`
+    /// of one, with its port, that is connected to; at most `max` of them.
     Targets {
         /// Largest number of targets.
         max: usize,
@@ -113,29 +114,48 @@ impl Key {
     pub fn allowed(&self) -> String {
         match self.kind {
             ValueKind::Flag => "true or false".to_owned(),
-            ValueKind::Seconds { min, max } => format!("a number of seconds from {} to {}", Plain(min), Plain(max)),
+            ValueKind::Seconds { min, max } => {
+                format!("a number of seconds from {} to {}", Plain(min), Plain(max))
+            }
             ValueKind::Count { min, max } => format!("a whole number from {min} to {max}"),
-            ValueKind::Text { max } => format!("text of at most {max} bytes without control characters"),
-            ValueKind::Path => format!("a path of at most {MAX_PATH} bytes without control characters"),
+            ValueKind::Text { max } => {
+                format!("text of at most {max} bytes without control characters")
+            }
+            ValueKind::Path => {
+                format!("a path of at most {MAX_PATH} bytes without control characters")
+            }
             ValueKind::Device => {
-                "the name of a network interface (at most 15 bytes, no blank, no / and no :)".to_owned()
+                "the name of a network interface (at most 15 bytes, no blank, no / and no :)"
+                    .to_owned()
             }
             ValueKind::Host => "an IP address or a DNS name".to_owned(),
             ValueKind::Hosts { max } => {
-                format!("a list of IP addresses or DNS names, at most {max} (\"a, b\" or [\"a\", \"b\"])")
+                format!(
+                    "a list of IP addresses or DNS names, at most {max} (\"a, b\" or [\"a\", \"b\"])"
+                )
             }
             ValueKind::Name => "a DNS name".to_owned(),
-            ValueKind::Number { max, unit } => format!("a number from 0 to {}, in {unit}", Plain(max)),
+            ValueKind::Number { max, unit } => {
+                format!("a number from 0 to {}, in {unit}", Plain(max))
+            }
             ValueKind::Word(words) => words.join(" or "),
             ValueKind::Gateway => "an IPv4 address or auto".to_owned(),
             ValueKind::Targets { max } => {
-                format!("a list of IPv4 addresses or DNS names, also dns:ADDRESS and tcp:ADDRESS:PORT, at most {max}")
+                format!(
+                    "a list of IPv4 addresses or DNS names, also dns:ADDRESS and tcp:ADDRESS:PORT, at most {max}"
+                )
             }
-            ValueKind::Sources { max } => format!("a list of URLs, dns:NAME and interface, at most {max}"),
+            ValueKind::Sources { max } => {
+                format!("a list of URLs, dns:NAME and interface, at most {max}")
+            }
             ValueKind::Families => "[\"4\"], [\"6\"] or [\"4\", \"6\"]".to_owned(),
             ValueKind::Events => "a list of event names, or all".to_owned(),
-            ValueKind::Updates { max } => format!("a list of objects with a type (dyndns2 or url), at most {max}"),
-            ValueKind::Instance => "an instance name of at most 200 bytes without / and control characters".to_owned(),
+            ValueKind::Updates { max } => {
+                format!("a list of objects with a type (dyndns2 or url), at most {max}")
+            }
+            ValueKind::Instance => {
+                "an instance name of at most 200 bytes without / and control characters".to_owned()
+            }
             ValueKind::Remark => format!("any text of at most {MAX_REMARK} bytes"),
         }
     }
@@ -150,7 +170,12 @@ impl Key {
         Self { section, name, kind, default, required: false, doc }
     }
 
-    const fn required(section: &'static str, name: &'static str, kind: ValueKind, doc: &'static str) -> Self {
+    const fn required(
+        section: &'static str,
+        name: &'static str,
+        kind: ValueKind,
+        doc: &'static str,
+    ) -> Self {
         Self { section, name, kind, default: UNSET, required: true, doc }
     }
 }
@@ -174,11 +199,11 @@ const WAN_NAME: ValueKind = ValueKind::Text { max: 128 };
 const TARGETS: ValueKind = ValueKind::Targets { max: 16 };
 const PRIMARY_GW_DOC: &str =
     "Gateway of the primary network. auto: the one of the default route that DHCP or PPP sets.";
-const PRIMARY_PING_DOC: &str =
-    "Targets that show whether the primary network is up, instead of its gateway. Probed through this network alone.";
+const PRIMARY_PING_DOC: &str = "Targets that show whether the primary network is up, instead of its gateway. Probed through this network alone.";
 
 const ENABLE_DOC: &str = "Runs this monitor.";
-const PINGCOUNT_DOC: &str = "Probes in a check, sent 1 s or a tenth of the interval apart, whichever is less.";
+const PINGCOUNT_DOC: &str =
+    "Probes in a check, sent 1 s or a tenth of the interval apart, whichever is less.";
 const PINGWAIT_DOC: &str = "Seconds to wait for the reply to a probe.";
 
 static SCHEMA: &[Key] = &[
@@ -218,7 +243,13 @@ static SCHEMA: &[Key] = &[
         "Instance name passed to the action script with --config. Not used with --instance.",
     ),
     Key::new("global", "note", ValueKind::Remark, UNSET, "A remark of yours. Not used."),
-    Key::new("global", "debug", ValueKind::Flag, "false", "Accepted for compatibility with V2.99. Does nothing."),
+    Key::new(
+        "global",
+        "debug",
+        ValueKind::Flag,
+        "false",
+        "Accepted for compatibility with V2.99. Does nothing.",
+    ),
     Key::new(
         "global",
         "imon-configure-version",
@@ -263,7 +294,13 @@ static SCHEMA: &[Key] = &[
         UNSET,
         "Sources of the external address, in the order in which imon asks them. Not set: see The external address.",
     ),
-    Key::new("ddns", "families", ValueKind::Families, "[\"4\"]", "Address families to track: IPv4, IPv6 or both."),
+    Key::new(
+        "ddns",
+        "families",
+        ValueKind::Families,
+        "[\"4\"]",
+        "Address families to track: IPv4, IPv6 or both.",
+    ),
     Key::new(
         "ddns",
         "per-wan",
@@ -326,11 +363,29 @@ static SCHEMA: &[Key] = &[
         "DNS server out in the internet. imon asks it for dnslookup before it believes an outage.",
     ),
     Key::new("updown", "dnslookup", ValueKind::Name, UNSET, "Name to ask dnsserver for."),
-    Key::new("updown", "fall", STREAK, "1", "Bad checks in a row after which the address is offline."),
-    Key::new("updown", "rise", STREAK, "1", "Good checks in a row after which the address is online again."),
+    Key::new(
+        "updown",
+        "fall",
+        STREAK,
+        "1",
+        "Bad checks in a row after which the address is offline.",
+    ),
+    Key::new(
+        "updown",
+        "rise",
+        STREAK,
+        "1",
+        "Good checks in a row after which the address is online again.",
+    ),
     //
     Key::new("failover", "enable", ValueKind::Flag, "false", ENABLE_DOC),
-    Key::new("failover", "interval", INTERVAL, "10", "Seconds from the start of one check to the next."),
+    Key::new(
+        "failover",
+        "interval",
+        INTERVAL,
+        "10",
+        "Seconds from the start of one check to the next.",
+    ),
     Key::new("failover", "pingcount", PINGCOUNT, "2", PINGCOUNT_DOC),
     Key::new("failover", "pingwait", PINGWAIT, "1", PINGWAIT_DOC),
     Key::new(
@@ -452,10 +507,21 @@ static SCHEMA: &[Key] = &[
     ),
     //
     Key::new("ping", "enable", ValueKind::Flag, "false", ENABLE_DOC),
-    Key::new("ping", "interval", INTERVAL, "10", "Seconds from the start of one check to the next."),
+    Key::new(
+        "ping",
+        "interval",
+        INTERVAL,
+        "10",
+        "Seconds from the start of one check to the next.",
+    ),
     Key::new("ping", "pingcount", PINGCOUNT, "2", PINGCOUNT_DOC),
     Key::new("ping", "pingwait", PINGWAIT, "1", PINGWAIT_DOC),
-    Key::required("ping", "monitorip", ValueKind::Hosts { max: 1000 }, "Addresses or names to ping."),
+    Key::required(
+        "ping",
+        "monitorip",
+        ValueKind::Hosts { max: 1000 },
+        "Addresses or names to ping.",
+    ),
 ];
 
 #[cfg(test)]
@@ -473,7 +539,10 @@ mod tests {
         }
         for monitor in MONITORS {
             for name in ["enable", "interval", "pingcount", "pingwait"] {
-                assert!(schema().iter().any(|k| k.section == monitor && k.name == name), "{monitor} {name}");
+                assert!(
+                    schema().iter().any(|k| k.section == monitor && k.name == name),
+                    "{monitor} {name}"
+                );
             }
         }
     }

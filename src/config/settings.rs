@@ -1,4 +1,5 @@
-//! Between the file and the settings: each section with its defaults filled in, and the list of what is wrong.
+//! Between the file and the settings: each section with its defaults filled in, and the list of
+//! what is wrong.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,7 +33,12 @@ struct Stated {
 }
 
 impl Settings {
-    pub(super) fn read(section: &'static str, line: usize, entries: &[JsonEntry<'_>], report: &mut Complaints) -> Self {
+    pub(super) fn read(
+        section: &'static str,
+        line: usize,
+        entries: &[JsonEntry<'_>],
+        report: &mut Complaints,
+    ) -> Self {
         let mut settings = Self { section, line, values: Vec::new() };
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
         for key in schema().iter().filter(|key| key.section == section) {
@@ -40,11 +46,17 @@ impl Settings {
             let reading = match entry {
                 Some(entry) => value::read(key, entry.value),
                 // A test reads every default, so this cannot fail.
-                None => serde_json::from_str(key.default).map(|raw| value::read(key, raw)).unwrap_or_default(),
+                None => serde_json::from_str(key.default)
+                    .map(|raw| value::read(key, raw))
+                    .unwrap_or_default(),
             };
             errors.extend(reading.errors.into_iter().map(|message| (key.name, message)));
             warnings.extend(reading.warnings.into_iter().map(|message| (key.name, message)));
-            settings.values.push(Stated { key, setting: reading.setting, line: entry.map(|entry| entry.line) });
+            settings.values.push(Stated {
+                key,
+                setting: reading.setting,
+                line: entry.map(|entry| entry.line),
+            });
         }
         for (name, message) in warnings {
             settings.warn(report, name, message);
@@ -52,7 +64,11 @@ impl Settings {
         // In a monitor that does not run, nothing but whether it runs can be an error.
         let idle = settings.flag("enable") == Some(false);
         for (name, message) in errors {
-            if idle { settings.warn(report, name, message) } else { settings.error(report, name, message) }
+            if idle {
+                settings.warn(report, name, message)
+            } else {
+                settings.error(report, name, message)
+            }
         }
         settings.report_missing(report);
         let known = || schema().iter().filter(|key| key.section == section).map(|key| key.name);
@@ -70,7 +86,8 @@ impl Settings {
             Setting::Gateway(gateway) => gateway.is_none(),
             _ => false,
         };
-        let missing = self.values.iter().filter(|v| v.key.required && v.setting.as_ref().is_some_and(unset));
+        let missing =
+            self.values.iter().filter(|v| v.key.required && v.setting.as_ref().is_some_and(unset));
         let missing: Vec<&str> = missing.map(|v| v.key.name).collect();
         if missing.is_empty() || !self.enabled() {
             return;
@@ -79,10 +96,17 @@ impl Settings {
             let message = format!("{} monitor requires an IP Address to monitor", self.section);
             self.error(report, "monitorip", message);
         } else {
-            let hint = missing.iter().find(|name| name.ends_with("-gw")).map_or_else(String::new, |name| {
-                format!("; write \"{name}\": \"auto\" where DHCP or PPP tells the gateway")
-            });
-            let message = format!("Missing settings for {} monitor:  {}{hint}", self.section, missing.join(" "));
+            let hint = missing
+                .iter()
+                .find(|name| name.ends_with("-gw"))
+                .map_or_else(String::new, |name| {
+                    format!("; write \"{name}\": \"auto\" where DHCP or PPP tells the gateway")
+                });
+            let message = format!(
+                "Missing settings for {} monitor:  {}{hint}",
+                self.section,
+                missing.join(" ")
+            );
             report.error(self.line, self.section, message);
         }
     }
@@ -194,10 +218,20 @@ impl Complaints {
     }
 
     pub(super) fn fault(&mut self, section: &str, fault: Fault) {
-        self.error(fault.line, if fault.key.is_empty() { section } else { &fault.key }, fault.message);
+        self.error(
+            fault.line,
+            if fault.key.is_empty() { section } else { &fault.key },
+            fault.message,
+        );
     }
 
-    pub(super) fn unknown(&mut self, what: &str, entry: &JsonEntry<'_>, section: &str, near: Option<&str>) {
+    pub(super) fn unknown(
+        &mut self,
+        what: &str,
+        entry: &JsonEntry<'_>,
+        section: &str,
+        near: Option<&str>,
+    ) {
         let name = value::cut(&entry.key);
         let homes = schema().iter().filter(|key| key.name == entry.key).map(|key| key.section);
         let homes = homes.collect::<Vec<_>>().join(" or ");
@@ -211,14 +245,25 @@ impl Complaints {
     }
 
     /// Of keys given twice the last counts, in the place of the first, as Python reads JSON.
-    pub(super) fn last_of_each<'a>(&mut self, section: &str, entries: Vec<JsonEntry<'a>>) -> Vec<JsonEntry<'a>> {
+    pub(super) fn last_of_each<'a>(
+        &mut self,
+        section: &str,
+        entries: Vec<JsonEntry<'a>>,
+    ) -> Vec<JsonEntry<'a>> {
         let mut kept: Vec<JsonEntry<'a>> = Vec::with_capacity(entries.len());
         for entry in entries {
             match kept.iter_mut().find(|other| other.key == entry.key) {
                 Some(other) => {
-                    let message =
-                        format!("{} is already on line {}; this one counts", value::cut(&entry.key), other.line);
-                    let key = if section.is_empty() { entry.key.clone() } else { format!("{section}.{}", entry.key) };
+                    let message = format!(
+                        "{} is already on line {}; this one counts",
+                        value::cut(&entry.key),
+                        other.line
+                    );
+                    let key = if section.is_empty() {
+                        entry.key.clone()
+                    } else {
+                        format!("{section}.{}", entry.key)
+                    };
                     self.warn(entry.line, &key, message);
                     *other = entry;
                 }

@@ -7,7 +7,8 @@ use crate::config::{Config, Section};
 pub struct ConfigSource {
     /// The file.
     pub file: String,
-    /// The instance's name, when it was given. With `--config` the file names it, or its own name does.
+    /// The instance's name, when it was given. With `--config` the file names it, or its own name
+    /// does.
     pub instance: Option<String>,
     /// `--addping`.
     pub addping: Option<String>,
@@ -47,13 +48,15 @@ impl ConfigSource {
     /// `$1` of action scripts, and the name in logs.
     #[must_use]
     pub fn name(&self, config: Option<&Config>) -> String {
-        let named = self.instance.clone().or_else(|| config.and_then(|c| c.global.instance.clone()));
+        let named =
+            self.instance.clone().or_else(|| config.and_then(|c| c.global.instance.clone()));
         named.filter(|name| super::instance::check(name).is_ok()).unwrap_or_else(|| self.stem())
     }
 
     /// The file's name without directory and ending; without V2.99's `imon-` as well.
     fn stem(&self) -> String {
-        let stem = std::path::Path::new(&self.file).file_stem().and_then(|s| s.to_str()).unwrap_or("main");
+        let stem =
+            std::path::Path::new(&self.file).file_stem().and_then(|s| s.to_str()).unwrap_or("main");
         let stem = stem.strip_prefix("imon-").unwrap_or(stem);
         if super::instance::check(stem).is_ok() { stem.to_owned() } else { "main".to_owned() }
     }

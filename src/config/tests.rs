@@ -64,7 +64,11 @@ fn the_annotated_sample_of_the_readme_loads_as_printed() {
     let updown = config.updown.unwrap();
     assert_eq!(
         updown.timing,
-        Timing { interval: Duration::from_secs(10), pingcount: 2, pingwait: Duration::from_secs(1) }
+        Timing {
+            interval: Duration::from_secs(10),
+            pingcount: 2,
+            pingwait: Duration::from_secs(1)
+        }
     );
     assert_eq!(updown.target.to_string(), "1.1.1.1");
     assert_eq!(updown.addping, ["192.168.92.1", "192.168.1.1"].map(|h| Host::parse(h).unwrap()));
@@ -74,7 +78,10 @@ fn the_annotated_sample_of_the_readme_loads_as_printed() {
     assert_eq!((config.ping, config.ddns, config.failover), (None, None, None));
     let global = config.global;
     assert_eq!(global.datefmt, "%Y-%m-%d %H:%M:%S");
-    assert_eq!((global.instance.as_deref(), global.action_timeout), (Some("main"), Duration::from_secs(60)));
+    assert_eq!(
+        (global.instance.as_deref(), global.action_timeout),
+        (Some("main"), Duration::from_secs(60))
+    );
     let action = global.action.unwrap();
     assert_eq!(
         (action.value.as_str(), action.place.to_string().as_str()),
@@ -90,8 +97,7 @@ fn the_echo_is_what_v299_printed() {
         format!("** [{}] ** \n{}", section.name, lines.collect::<String>())
     };
     let echo: String = parsed.echo.iter().map(text).collect();
-    let expected =
-        "** [global] ** \n    action            /usr/local/bin/imon-action\n    datefmt           %Y-%m-%d %H:%M:%S\n";
+    let expected = "** [global] ** \n    action            /usr/local/bin/imon-action\n    datefmt           %Y-%m-%d %H:%M:%S\n";
     assert!(echo.starts_with(expected), "{echo}");
     // pingcount 2.0 and pingwait 1.0 were made integers before they were printed.
     let expected = "** [failover] ** \n    enable            False\n    interval          1.0\n    pingcount         2\n    \
@@ -107,7 +113,11 @@ fn a_file_of_the_shortest_kind_gets_all_defaults() {
     let ping = config.ping.unwrap();
     assert_eq!(
         ping.timing,
-        Timing { interval: Duration::from_secs(10), pingcount: 2, pingwait: Duration::from_secs(1) }
+        Timing {
+            interval: Duration::from_secs(10),
+            pingcount: 2,
+            pingwait: Duration::from_secs(1)
+        }
     );
     assert_eq!((config.updown, config.global.action, config.global.instance), (None, None, None));
     assert_eq!(config.global.datefmt, "%Y-%m-%d %H:%M:%S");
@@ -119,7 +129,12 @@ fn b40_each_bad_interval_is_one_clear_error() {
     for (value, message) in [
         ("0", format!("Invalid value 0 for interval: {allowed}")),
         ("\"x\"", format!("Invalid value \"x\" for interval: {allowed}")),
-        ("null", format!("Invalid value null for interval: leave the key out to get its default; {allowed}")),
+        (
+            "null",
+            format!(
+                "Invalid value null for interval: leave the key out to get its default; {allowed}"
+            ),
+        ),
         ("-1", format!("Invalid value -1 for interval: {allowed}")),
         ("1e308", format!("Invalid value 1e308 for interval: {allowed}")),
         ("[]", format!("Invalid value [] for interval: {allowed}")),
@@ -142,7 +157,9 @@ fn b41_a_pingwait_below_a_second_works() {
 
 #[test]
 fn b42_missing_sections_and_wrong_types_are_said_all_at_once() {
-    let seen = errors("{\"global\": [],\n\"ping\": {\"enable\": true,\n\"pingcount\": {}},\n\"updown\": 5}");
+    let seen = errors(
+        "{\"global\": [],\n\"ping\": {\"enable\": true,\n\"pingcount\": {}},\n\"updown\": 5}",
+    );
     assert_eq!(
         seen,
         [
@@ -152,9 +169,16 @@ fn b42_missing_sections_and_wrong_types_are_said_all_at_once() {
             "Section updown must be an object in braces { } (/etc/default/imon-main:4, updown)",
         ]
     );
-    for text in
-        ["", "[]", "null", "\"x\"", "5", "{", "{]", "{\"ping\": {\"enable\": true, \"monitorip\": \"1.1.1.1\"}} x"]
-    {
+    for text in [
+        "",
+        "[]",
+        "null",
+        "\"x\"",
+        "5",
+        "{",
+        "{]",
+        "{\"ping\": {\"enable\": true, \"monitorip\": \"1.1.1.1\"}} x",
+    ] {
         assert_eq!(errors(text).len(), 1, "{text}");
     }
 }
@@ -163,8 +187,12 @@ fn b42_missing_sections_and_wrong_types_are_said_all_at_once() {
 fn the_fatal_messages_keep_the_words_of_v299() {
     let first = |text: &str| errors(text)[0].clone();
     assert!(first("{}").starts_with("No monitors are enabled. See documentation"));
-    assert!(first(&updown("\"monitorip\": \"\"")).starts_with("updown monitor requires an IP Address to monitor ("));
-    let failover = r#"{"failover": {"enable": true, "primary-if": "wan1", "standby-gw": "192.168.62.1"}}"#;
+    assert!(
+        first(&updown("\"monitorip\": \"\""))
+            .starts_with("updown monitor requires an IP Address to monitor (")
+    );
+    let failover =
+        r#"{"failover": {"enable": true, "primary-if": "wan1", "standby-gw": "192.168.62.1"}}"#;
     assert_eq!(
         first(failover),
         "Missing settings for failover monitor:  primary-gw standby-if; write \"primary-gw\": \"auto\" where DHCP or PPP \
@@ -176,11 +204,17 @@ fn the_fatal_messages_keep_the_words_of_v299() {
 fn whether_a_monitor_is_enabled_must_be_clear() {
     assert_eq!(
         errors("{\"ping\": {\"enable\": \"maybe\"}}"),
-        ["Invalid value \"maybe\" for enable: true or false is allowed (/etc/default/imon-main:1, ping.enable)"]
+        [
+            "Invalid value \"maybe\" for enable: true or false is allowed (/etc/default/imon-main:1, ping.enable)"
+        ]
     );
-    let seen = warnings(&format!("{{\"ping\": {{\"enable\": \"false\"}},{}", &updown("\"rise\": 2")[1..]));
+    let seen =
+        warnings(&format!("{{\"ping\": {{\"enable\": \"false\"}},{}", &updown("\"rise\": 2")[1..]));
     assert_eq!(seen.len(), 1);
-    assert!(seen[0].starts_with("\"false\" for enable is false; imon V2.99 took any text for true"), "{seen:?}");
+    assert!(
+        seen[0].starts_with("\"false\" for enable is false; imon V2.99 took any text for true"),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -191,8 +225,10 @@ fn a_monitor_that_does_not_run_cannot_stop_the_others() {
     );
     assert_eq!(
         warnings(&text),
-        ["Invalid value 0 for interval: a number of seconds from 0.1 to 86400 is allowed (/etc/default/imon-main:1, \
-             ping.interval)"]
+        [
+            "Invalid value 0 for interval: a number of seconds from 0.1 to 86400 is allowed (/etc/default/imon-main:1, \
+             ping.interval)"
+        ]
     );
 }
 
@@ -217,7 +253,10 @@ fn what_is_unknown_is_ignored_with_a_hint() {
 #[test]
 fn of_keys_given_twice_the_last_counts() {
     let text = updown("\"fall\": 2,\n\"fall\": 3");
-    assert_eq!(warnings(&text), ["fall is already on line 3; this one counts (/etc/default/imon-main:4, updown.fall)"]);
+    assert_eq!(
+        warnings(&text),
+        ["fall is already on line 3; this one counts (/etc/default/imon-main:4, updown.fall)"]
+    );
     assert_eq!(parse_text(&text).config.unwrap().updown.unwrap().fall, 3);
     let text = format!("{{\"updown\": {{}},\n{}", &updown("\"fall\": 2")[1..]);
     assert_eq!(warnings(&text).len(), 1);
@@ -225,8 +264,10 @@ fn of_keys_given_twice_the_last_counts() {
 
 #[test]
 fn debug_and_a_relative_action_are_warned_about() {
-    let text =
-        format!("{{\"global\": {{\"debug\": false,\n\"action\": \"imon-action\"}},{}", &updown("\"fall\": 2")[1..]);
+    let text = format!(
+        "{{\"global\": {{\"debug\": false,\n\"action\": \"imon-action\"}},{}",
+        &updown("\"fall\": 2")[1..]
+    );
     let seen = warnings(&text);
     assert!(seen[0].starts_with("debug does nothing any more"), "{seen:?}");
     assert!(seen[1].starts_with("action is not a full path"), "{seen:?}");
@@ -242,9 +283,15 @@ fn a_second_opinion_needs_both_its_settings_and_a_server_far_away() {
     assert!(!on && warned[0].starts_with("dnsserver is not used: dnslookup"), "{warned:?}");
     let (warned, on) = seen("\"dnslookup\": \"microsoft.com\"");
     assert!(!on && warned[0].starts_with("dnslookup is not used: dnsserver"), "{warned:?}");
-    for server in ["192.168.1.1", "10.0.0.1", "127.0.0.1", "169.254.1.1", "fe80::1", "fd00::1", "::1"] {
-        let (warned, on) = seen(&format!("\"dnsserver\": \"{server}\", \"dnslookup\": \"microsoft.com\""));
-        assert!(on && warned.len() == 1 && warned[0].contains("on the local network"), "{server}: {warned:?}");
+    for server in
+        ["192.168.1.1", "10.0.0.1", "127.0.0.1", "169.254.1.1", "fe80::1", "fd00::1", "::1"]
+    {
+        let (warned, on) =
+            seen(&format!("\"dnsserver\": \"{server}\", \"dnslookup\": \"microsoft.com\""));
+        assert!(
+            on && warned.len() == 1 && warned[0].contains("on the local network"),
+            "{server}: {warned:?}"
+        );
     }
     // 100.64/10 is the provider's, not the user's.
     for server in ["8.8.8.8", "100.64.0.1", "2001:4860:4860::8888", "dns.google"] {
@@ -254,18 +301,27 @@ fn a_second_opinion_needs_both_its_settings_and_a_server_far_away() {
 
 #[test]
 fn the_command_line_replaces_addping() {
-    let with = |text: &str, addping| parse(FILE, text.as_bytes(), &Overrides { addping: Some(addping) });
+    let with =
+        |text: &str, addping| parse(FILE, text.as_bytes(), &Overrides { addping: Some(addping) });
     let text = updown("\"addping\": \"192.168.1.1\"");
     let parsed = with(&text, "192.168.16.1,router.lan");
-    let hosts: Vec<_> = parsed.config.unwrap().updown.unwrap().addping.iter().map(ToString::to_string).collect();
+    let hosts: Vec<_> =
+        parsed.config.unwrap().updown.unwrap().addping.iter().map(ToString::to_string).collect();
     assert_eq!(hosts, ["192.168.16.1", "router.lan"]);
     assert!(with(&text, "").config.unwrap().updown.unwrap().addping.is_empty());
     let parsed = with(&text, "1.1.1.256");
     assert!(parsed.config.is_none());
-    assert!(lines(&parsed.errors)[0].ends_with(" is allowed (--addping)"), "{:?}", lines(&parsed.errors));
+    assert!(
+        lines(&parsed.errors)[0].ends_with(" is allowed (--addping)"),
+        "{:?}",
+        lines(&parsed.errors)
+    );
     let parsed = with(r#"{"ping": {"enable": true, "monitorip": "1.1.1.1"}}"#, "1.1.1.1");
     assert!(parsed.config.is_some());
-    assert_eq!(lines(&parsed.warnings), ["--addping does nothing: the updown monitor is not enabled (--addping)"]);
+    assert_eq!(
+        lines(&parsed.warnings),
+        ["--addping does nothing: the updown monitor is not enabled (--addping)"]
+    );
 }
 
 #[test]
@@ -290,7 +346,8 @@ fn settings_that_together_flood_a_network_are_refused() {
              pingcount or the number of addresses (/etc/default/imon-main:2, ping.interval)"
         ]
     );
-    // Alone, a target may have the extremes of everything but the interval: updown checks each second while offline.
+    // Alone, a target may have the extremes of everything but the interval: updown checks each
+    // second while offline.
     good(&updown("\"interval\": 86400, \"pingcount\": 100, \"pingwait\": 60"));
     assert_eq!(errors(&updown("\"interval\": 0.1, \"pingcount\": 100, \"pingwait\": 60")).len(), 1);
 }
@@ -299,7 +356,10 @@ fn settings_that_together_flood_a_network_are_refused() {
 fn b21_shell_characters_and_secrets() {
     let parsed = parse_text(FULL);
     let warned = lines(&parsed.warnings);
-    assert_eq!(warned, ["Unknown key password is ignored (/etc/default/imon-main:4, global.password)"]);
+    assert_eq!(
+        warned,
+        ["Unknown key password is ignored (/etc/default/imon-main:4, global.password)"]
+    );
     let config = parsed.config.unwrap();
     assert_eq!(config.global.instance.as_deref(), Some("net 1; $(id)"));
     assert_eq!(config.monitors(), 4);
@@ -344,11 +404,16 @@ fn check(text: &[u8], case: &str) -> bool {
         let line = problem.place.line.unwrap();
         assert!((1..=count.max(1)).contains(&line), "{case}: {problem}");
         let shown = problem.to_string();
-        assert!(shown.contains(&format!("({FILE}:{line}")) && shown.len() < 1500, "{case}: {shown}");
+        assert!(
+            shown.contains(&format!("({FILE}:{line}")) && shown.len() < 1500,
+            "{case}: {shown}"
+        );
         assert!(!shown.contains(char::is_control), "{case}: {shown}");
     }
     let Some(config) = parsed.config else { return false };
-    let seconds = |min: f64, max: f64, d: Duration| assert!((min..=max).contains(&d.as_secs_f64()), "{case}: {d:?}");
+    let seconds = |min: f64, max: f64, d: Duration| {
+        assert!((min..=max).contains(&d.as_secs_f64()), "{case}: {d:?}")
+    };
     let timing = |t: &Timing| {
         seconds(0.1, 86_400.0, t.interval);
         seconds(0.01, 60.0, t.pingwait);
@@ -359,7 +424,10 @@ fn check(text: &[u8], case: &str) -> bool {
     assert!(config.global.datefmt.len() <= 128, "{case}");
     assert!(config.global.instance.is_none_or(|name| instance::check(&name).is_ok()), "{case}");
     assert!(
-        config.global.action.is_none_or(|action| !action.value.is_empty() && !action.value.contains('\0')),
+        config
+            .global
+            .action
+            .is_none_or(|action| !action.value.is_empty() && !action.value.contains('\0')),
         "{case}"
     );
     if let Some(ping) = &config.ping {
@@ -446,10 +514,18 @@ fn a_failover_section_has_v2_99s_defaults_and_its_own() {
         config.wans.iter().map(|w| w.gateway).collect::<Vec<_>>(),
         [GatewaySource::Auto, GatewaySource::Fixed([192, 168, 62, 1].into())]
     );
-    assert!(config.wans.iter().all(|w| w.targets.is_empty() && w.name.is_empty() && w.postping.is_none()));
+    assert!(
+        config
+            .wans
+            .iter()
+            .all(|w| w.targets.is_empty() && w.name.is_empty() && w.postping.is_none())
+    );
     assert_eq!((config.prefer_primary, config.metric, config.min_up), (false, 201, 1));
     assert_eq!((config.hold_down, config.idle_interval), (Duration::from_secs(10), None));
-    assert_eq!((config.quality, config.flush_conntrack, config.remove_on_exit), (Quality::default(), true, false));
+    assert_eq!(
+        (config.quality, config.flush_conntrack, config.remove_on_exit),
+        (Quality::default(), true, false)
+    );
 }
 
 #[test]
@@ -460,7 +536,10 @@ fn each_setting_of_failover_is_read() {
         "return-loss": 20,"#;
     let config = good(&failover(all)).failover.unwrap();
     let [primary, standby] = &config.wans[..] else { panic!("{config:?}") };
-    assert_eq!((&*primary.name, &*primary.device, &*standby.name, &*standby.device), ("a", "wan1", "b", "wan2"));
+    assert_eq!(
+        (&*primary.name, &*primary.device, &*standby.name, &*standby.device),
+        ("a", "wan1", "b", "wan2")
+    );
     assert_eq!((primary.targets.len(), standby.targets.len(), config.min_up), (2, 2, 1));
     assert_eq!(primary.postping, None);
     assert_eq!(standby.postping.as_ref().map(|host| host.to_string()).as_deref(), Some("1.0.0.1"));
@@ -469,10 +548,14 @@ fn each_setting_of_failover_is_read() {
         (config.hold_down, config.idle_interval, config.remind),
         (seconds(20), Some(seconds(300)), Some(seconds(3600)))
     );
-    assert_eq!((config.prefer_primary, config.flush_conntrack, config.remove_on_exit), (true, false, true));
+    assert_eq!(
+        (config.prefer_primary, config.flush_conntrack, config.remove_on_exit),
+        (true, false, true)
+    );
     // A limit may be good again where it is bad beyond.
     assert_eq!(config.quality, Quality { loss: Some(Limit { most: 0.2, again: 0.2 }), rtt: None });
-    // All of the targets may have to answer; never and each second are the least that reminders may be.
+    // All of the targets may have to answer; never and each second are the least that reminders may
+    // be.
     let all = good(&failover(
         r#""primary-ping": ["1.1.1.1", "8.8.8.8"], "standby-ping": ["9.9.9.9", "8.8.4.4"], "min-up": 2,"#,
     ));
@@ -485,8 +568,10 @@ fn each_setting_of_failover_is_read() {
 #[test]
 fn targets_of_a_wan_are_pinged_asked_or_connected_to() {
     let targets = |json: &str| parse_text(&failover(&format!("\"primary-ping\": {json},")));
-    let config = targets(r#"["1.1.1.1", "dns:8.8.8.8", "tcp:one.one.one.one:443"]"#).config.unwrap();
-    let read: Vec<_> = config.failover.unwrap().wans[0].targets.iter().map(|t| (t.to_string(), t.probe)).collect();
+    let config =
+        targets(r#"["1.1.1.1", "dns:8.8.8.8", "tcp:one.one.one.one:443"]"#).config.unwrap();
+    let read: Vec<_> =
+        config.failover.unwrap().wans[0].targets.iter().map(|t| (t.to_string(), t.probe)).collect();
     let expected = [
         ("1.1.1.1", ProbeKind::Echo),
         ("dns:8.8.8.8", ProbeKind::Dns),
@@ -503,7 +588,11 @@ fn targets_of_a_wan_are_pinged_asked_or_connected_to() {
         (r#""a b""#, "neither an address nor a DNS name"),
     ] {
         let parsed = targets(json);
-        assert!(parsed.config.is_none() && parsed.errors[0].message.contains(why), "{json}: {:?}", parsed.errors);
+        assert!(
+            parsed.config.is_none() && parsed.errors[0].message.contains(why),
+            "{json}: {:?}",
+            parsed.errors
+        );
     }
 }
 
@@ -511,9 +600,17 @@ fn targets_of_a_wan_are_pinged_asked_or_connected_to() {
 fn failover_settings_that_contradict_each_other_are_told() {
     let first = |more: &str| {
         let parsed = parse_text(&failover(more));
-        parsed.errors.iter().chain(&parsed.warnings).next().map(|p| p.message.clone()).unwrap_or_default()
+        parsed
+            .errors
+            .iter()
+            .chain(&parsed.warnings)
+            .next()
+            .map(|p| p.message.clone())
+            .unwrap_or_default()
     };
-    assert!(first(r#""standby-ping": "9.9.9.9", "min-up": 2,"#).contains("all of those must answer"));
+    assert!(
+        first(r#""standby-ping": "9.9.9.9", "min-up": 2,"#).contains("all of those must answer")
+    );
     assert!(first(r#""return-rtt": 50,"#).contains("max-rtt is not set"));
     assert!(first(r#""max-loss": 20, "return-loss": 30,"#).contains("above max-loss"));
     assert!(first(r#""on-exit": "perhaps","#).contains("keep or remove is allowed"));
@@ -525,10 +622,14 @@ fn failover_settings_that_contradict_each_other_are_told() {
 
 #[test]
 fn a_limit_returns_at_half_of_it_unless_told_otherwise() {
-    let quality = |more: &str| parse_text(&failover(more)).config.unwrap().failover.unwrap().quality;
+    let quality =
+        |more: &str| parse_text(&failover(more)).config.unwrap().failover.unwrap().quality;
     assert_eq!(quality(r#""max-loss": 20,"#).loss, Some(Limit { most: 0.2, again: 0.1 }));
     let ms = Duration::from_millis;
-    assert_eq!(quality(r#""max-rtt": 300, "return-rtt": 200,"#).rtt, Some(Limit { most: ms(300), again: ms(200) }));
+    assert_eq!(
+        quality(r#""max-rtt": 300, "return-rtt": 200,"#).rtt,
+        Some(Limit { most: ms(300), again: ms(200) })
+    );
 }
 
 /// The ddns section of a configuration with this in it.
@@ -539,8 +640,7 @@ fn ddns(more: &str) -> ParsedFile {
 
 #[test]
 fn sources_are_texts_or_objects_that_name_the_operator() {
-    let more =
-        r#""sources": ["http://ip.example.co.uk/", {"url": "http://198.18.0.80/", "operator": "Lab"}, "dns:google"]"#;
+    let more = r#""sources": ["http://ip.example.co.uk/", {"url": "http://198.18.0.80/", "operator": "Lab"}, "dns:google"]"#;
     let parsed = ddns(more);
     let ddns = parsed.config.unwrap().ddns.unwrap();
     let operators: Vec<&str> = ddns.sources.iter().map(|s| &*s.operator).collect();
@@ -572,12 +672,22 @@ fn the_defaults_of_ddns_are_good() {
         (ddns.families, ddns.per_wan, ddns.announce_start, ddns.refresh),
         (vec![Family::V4], false, false, None)
     );
-    let refresh =
-        |days: &str| super::tests::ddns(&format!("\"refresh\": {days}")).config.unwrap().ddns.unwrap().refresh;
+    let refresh = |days: &str| {
+        super::tests::ddns(&format!("\"refresh\": {days}")).config.unwrap().ddns.unwrap().refresh
+    };
     let hours = |n: u64| Some(Duration::from_secs(n * 3600));
-    assert_eq!([refresh("0"), refresh("0.5"), refresh("30")], [None, hours(12), hours(720)], "in days");
-    for both in [r#""families": "6, 4""#, r#""families": [6, 4]"#, r#""families": ["4", "6", "4"]"#] {
-        assert_eq!(self::ddns(both).config.unwrap().ddns.unwrap().families, [Family::V4, Family::V6], "{both}");
+    assert_eq!(
+        [refresh("0"), refresh("0.5"), refresh("30")],
+        [None, hours(12), hours(720)],
+        "in days"
+    );
+    for both in [r#""families": "6, 4""#, r#""families": [6, 4]"#, r#""families": ["4", "6", "4"]"#]
+    {
+        assert_eq!(
+            self::ddns(both).config.unwrap().ddns.unwrap().families,
+            [Family::V4, Family::V6],
+            "{both}"
+        );
     }
 }
 
@@ -593,7 +703,9 @@ fn updates_are_read_by_type_and_each_mistake_is_told() {
     let labels: Vec<String> = updates.iter().map(Update::label).collect();
     assert_eq!(labels, ["a.example at x.example", "b.example at x.example", "x.example"]);
     let base = |more: &str| {
-        format!(r#""update": [{{"type": "dyndns2", "insecure": true, "server": "http://x.example", {more}}}]"#)
+        format!(
+            r#""update": [{{"type": "dyndns2", "insecure": true, "server": "http://x.example", {more}}}]"#
+        )
     };
     let secret = |more: &str| {
         let parsed = ddns(&base(&format!(r#""hostname": "a.example", "username": "me", {more}"#)));
@@ -602,11 +714,19 @@ fn updates_are_read_by_type_and_each_mistake_is_told() {
     assert_eq!(secret(r#""password": " p w ""#), Secret::Given(" p w ".to_owned()));
     assert_eq!(secret(r#""password-file": "/etc/x y""#), Secret::File("/etc/x y".to_owned()));
     for name in ["dyndns", "..x", ".x"] {
-        assert_eq!(secret(&format!(r#""password-credential": "{name}""#)), Secret::Credential(name.to_owned()));
+        assert_eq!(
+            secret(&format!(r#""password-credential": "{name}""#)),
+            Secret::Credential(name.to_owned())
+        );
     }
     for name in ["", ".", "..", "a/b", "/"] {
-        let named = format!(r#""hostname": "a.example", "username": "me", "password-credential": "{name}""#);
-        assert!(lines(&ddns(&base(&named)).errors)[0].contains("not the name of a credential"), "{name}");
+        let named = format!(
+            r#""hostname": "a.example", "username": "me", "password-credential": "{name}""#
+        );
+        assert!(
+            lines(&ddns(&base(&named)).errors)[0].contains("not the name of a credential"),
+            "{name}"
+        );
     }
     for (more, why) in [
         (
@@ -615,8 +735,14 @@ fn updates_are_read_by_type_and_each_mistake_is_told() {
         ),
         (base(r#""hostname": "a_b c", "username": "me", "password": "x""#), "hostname"),
         (base(r#""hostname": [], "username": "me", "password": "x""#), "hostname is missing"),
-        (base(r#""hostname": "a.example", "username": "m:e", "password": "x""#), "username has a colon"),
-        (base(r#""hostname": "a.example", "username": "me", "password": 5"#), "password is not text"),
+        (
+            base(r#""hostname": "a.example", "username": "m:e", "password": "x""#),
+            "username has a colon",
+        ),
+        (
+            base(r#""hostname": "a.example", "username": "me", "password": 5"#),
+            "password is not text",
+        ),
         (
             base(r#""hostname": "a.example", "username": "me", "password-file": "x""#),
             "password-file is not a full path",
@@ -625,16 +751,24 @@ fn updates_are_read_by_type_and_each_mistake_is_told() {
             base(r#""hostname": "a.example", "username": "me", "password-credential": "../x""#),
             "not the name of a credential",
         ),
-        (r#""update": [{"type": "url", "url": "http://x.example/{ip}"}]"#.to_owned(), "set insecure to true"),
         (
-            r#""update": [{"type": "url", "insecure": true, "url": "http://x.example/{secret}"}]"#.to_owned(),
+            r#""update": [{"type": "url", "url": "http://x.example/{ip}"}]"#.to_owned(),
+            "set insecure to true",
+        ),
+        (
+            r#""update": [{"type": "url", "insecure": true, "url": "http://x.example/{secret}"}]"#
+                .to_owned(),
             "is missing",
         ),
         (
-            r#""update": [{"type": "url", "insecure": true, "url": "http://x/", "secret": "x"}]"#.to_owned(),
+            r#""update": [{"type": "url", "insecure": true, "url": "http://x/", "secret": "x"}]"#
+                .to_owned(),
             "no {secret}",
         ),
-        (r#""update": [{"type": "url", "insecure": 1, "url": "http://x/"}]"#.to_owned(), "insecure is true or false"),
+        (
+            r#""update": [{"type": "url", "insecure": 1, "url": "http://x/"}]"#.to_owned(),
+            "insecure is true or false",
+        ),
         (r#""update": [{}]"#.to_owned(), "type is missing"),
         (r#""update": ["x"]"#.to_owned(), "not in braces"),
         (r#""update": 5"#.to_owned(), "Invalid value 5 for update"),
@@ -677,8 +811,9 @@ fn random_ddns_sections_never_panic() {
 #[test]
 fn v11_events_are_named_one_by_one_or_all_and_unknown_ones_are_errors() {
     let read = |events: &str| {
-        let text =
-            format!(r#"{{"global": {{"events": {events}}}, "ping": {{"enable": true, "monitorip": "1.1.1.1"}}}}"#);
+        let text = format!(
+            r#"{{"global": {{"events": {events}}}, "ping": {{"enable": true, "monitorip": "1.1.1.1"}}}}"#
+        );
         parse("f", text.as_bytes(), &Overrides::default())
     };
     let all = crate::event::ON_REQUEST.to_vec();
@@ -692,11 +827,18 @@ fn v11_events_are_named_one_by_one_or_all_and_unknown_ones_are_errors() {
         (r#"["failover-online", "failover-online", "updown-offline"]"#, vec!["failover-online"]),
     ] {
         let parsed = read(events);
-        assert!(parsed.errors.is_empty() && parsed.warnings.is_empty(), "{events}: {:?}", parsed.errors);
+        assert!(
+            parsed.errors.is_empty() && parsed.warnings.is_empty(),
+            "{events}: {:?}",
+            parsed.errors
+        );
         assert_eq!(parsed.config.unwrap().global.events, wanted, "{events}");
     }
     for (events, why) in [
-        (r#"["failover-ofline"]"#, "events has failover-ofline, which is no event; did you mean failover-offline?"),
+        (
+            r#"["failover-ofline"]"#,
+            "events has failover-ofline, which is no event; did you mean failover-offline?",
+        ),
         (r#""xyzzy""#, "events has xyzzy, which is no event; known are all, failover-offline, "),
         ("true", "Invalid value true for events: a list of event names, or all is allowed"),
         ("[{}]", "Invalid value […] for events"),
@@ -707,11 +849,16 @@ fn v11_events_are_named_one_by_one_or_all_and_unknown_ones_are_errors() {
     }
     let text = r#"{"failover": {"enable": true, "primary-if": "a", "primary-gw": "auto", "standby-if": "b",
         "standby-gw": "auto", "remind": 600}}"#;
-    let failover = |text: &str| parse("f", text.as_bytes(), &Overrides::default()).config.unwrap().failover.unwrap();
+    let failover = |text: &str| {
+        parse("f", text.as_bytes(), &Overrides::default()).config.unwrap().failover.unwrap()
+    };
     assert_eq!(failover(text).remind, Some(Duration::from_secs(600)));
     assert_eq!(failover(&text.replace("600", "0")).remind, None);
     assert_eq!(failover(&text.replace("600", "1")).remind, Some(Duration::from_secs(1)));
     let errors = parse("f", text.replace("600", "0.001").as_bytes(), &Overrides::default()).errors;
-    assert!(errors.len() == 1 && errors[0].message.contains("remind is less than a second"), "{errors:?}");
+    assert!(
+        errors.len() == 1 && errors[0].message.contains("remind is less than a second"),
+        "{errors:?}"
+    );
     assert_eq!(failover(&text.replace(", \"remind\": 600", "")).remind, None);
 }

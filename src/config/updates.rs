@@ -14,7 +14,8 @@ const MOST_HOSTS: usize = 32;
 
 /// The keys of each type.
 const COMMON: [&str; 3] = ["type", "insecure", "wan"];
-const DYNDNS2: [&str; 6] = ["server", "hostname", "username", "password", "password-file", "password-credential"];
+const DYNDNS2: [&str; 6] =
+    ["server", "hostname", "username", "password", "password-file", "password-credential"];
 const URL: [&str; 5] = ["url", "secret", "secret-file", "secret-credential", "ok"];
 
 /// Every key that an update may have, each once.
@@ -29,7 +30,12 @@ struct UpdateObject<'a> {
 }
 
 /// Reads the list. One object in place of a list of one will do.
-pub(super) fn read(key: &Key, max: usize, value: &Value<'_>, reading: &mut ReadValue) -> Vec<Update> {
+pub(super) fn read(
+    key: &Key,
+    max: usize,
+    value: &Value<'_>,
+    reading: &mut ReadValue,
+) -> Vec<Update> {
     let objects = match value {
         Value::Text(text) if text.trim().is_empty() => return Vec::new(),
         Value::Object(object) => vec![object.clone()],
@@ -38,7 +44,11 @@ pub(super) fn read(key: &Key, max: usize, value: &Value<'_>, reading: &mut ReadV
             for raw in list {
                 match json::decode(raw) {
                     Value::Object(object) => objects.push(object),
-                    other => reading.errors.push(invalid(key, &other, "an entry of the list is not in braces")),
+                    other => reading.errors.push(invalid(
+                        key,
+                        &other,
+                        "an entry of the list is not in braces",
+                    )),
                 }
             }
             objects
@@ -70,8 +80,13 @@ impl UpdateObject<'_> {
         };
         let known = || COMMON.iter().chain(own).copied();
         for (key, _) in self.entries.iter().filter(|(key, _)| !known().any(|known| known == key)) {
-            let hint = nearest(key, known()).map_or_else(String::new, |near| format!("; did you mean {near}?"));
-            warnings.push(format!("update number {}: Unknown key {} is ignored{hint}", self.number, cut(key)));
+            let hint = nearest(key, known())
+                .map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            warnings.push(format!(
+                "update number {}: Unknown key {} is ignored{hint}",
+                self.number,
+                cut(key)
+            ));
         }
         let insecure = match self.get("insecure") {
             None => false,
@@ -82,7 +97,11 @@ impl UpdateObject<'_> {
         match kind {
             "dyndns2" => {
                 let server = self.needed("server")?;
-                let mut url = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
+                let mut url = if server.contains("://") {
+                    server.to_owned()
+                } else {
+                    format!("https://{server}")
+                };
                 if url.matches('/').count() == 2 {
                     url.push_str("/nic/update");
                 }
@@ -95,11 +114,20 @@ impl UpdateObject<'_> {
                     return Err("username has a colon or a control character".to_owned());
                 }
                 if secret == Secret::None {
-                    return Err("password, password-file or password-credential is missing".to_owned());
+                    return Err(
+                        "password, password-file or password-credential is missing".to_owned()
+                    );
                 }
-                let protocol =
-                    |hostname: String| Protocol::DynDns2 { url: url.clone(), hostname, username: username.to_owned() };
-                let update = |host| Update { protocol: protocol(host), secret: secret.clone(), wan: wan.clone() };
+                let protocol = |hostname: String| Protocol::DynDns2 {
+                    url: url.clone(),
+                    hostname,
+                    username: username.to_owned(),
+                };
+                let update = |host| Update {
+                    protocol: protocol(host),
+                    secret: secret.clone(),
+                    wan: wan.clone(),
+                };
                 Ok(self.hostnames()?.into_iter().map(update).collect())
             }
             _ => {
@@ -120,11 +148,19 @@ impl UpdateObject<'_> {
                             "url has {secret}, but secret, secret-file or secret-credential is missing".to_owned()
                         );
                     }
-                    (false, false) => return Err("there is a secret, but url has no {secret} to put it".to_owned()),
+                    (false, false) => {
+                        return Err(
+                            "there is a secret, but url has no {secret} to put it".to_owned()
+                        );
+                    }
                     _ => {}
                 }
                 let ok = self.texts("ok")?;
-                Ok(vec![Update { protocol: Protocol::Url { url: url.to_owned(), ok }, secret, wan }])
+                Ok(vec![Update {
+                    protocol: Protocol::Url { url: url.to_owned(), ok },
+                    secret,
+                    wan,
+                }])
             }
         }
     }
@@ -158,13 +194,19 @@ impl UpdateObject<'_> {
                 };
                 list.iter().map(text).collect()
             }
-            Some(_) => Err(format!("{name} is neither text nor a list of at most {MOST_HOSTS} texts")),
+            Some(_) => {
+                Err(format!("{name} is neither text nor a list of at most {MOST_HOSTS} texts"))
+            }
         }
     }
 
     fn hostnames(&self) -> Result<Vec<String>, String> {
         let texts = self.texts("hostname")?;
-        let names = texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|name| !name.is_empty());
+        let names = texts
+            .iter()
+            .flat_map(|text| text.split(','))
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
         let mut all: Vec<String> = Vec::new();
         for name in names {
             // Some providers take wildcards.
@@ -182,11 +224,15 @@ impl UpdateObject<'_> {
         // Not trimmed: a blank may be part of it.
         let given = match self.get(name) {
             None => None,
-            Some(Value::Text(text)) if text.len() <= LONGEST_SECRET && !text.chars().any(char::is_control) => {
+            Some(Value::Text(text))
+                if text.len() <= LONGEST_SECRET && !text.chars().any(char::is_control) =>
+            {
                 Some(text.clone())
             }
             Some(_) => {
-                return Err(format!("{name} is not text of at most {LONGEST_SECRET} bytes without control characters"));
+                return Err(format!(
+                    "{name} is not text of at most {LONGEST_SECRET} bytes without control characters"
+                ));
             }
         };
         let (path, named) = (self.text(&file)?, self.text(&credential)?);
@@ -195,7 +241,9 @@ impl UpdateObject<'_> {
             (Some(text), None, None) => Ok(Secret::Given(text)),
             (None, Some(path), None) if path.starts_with('/') => Ok(Secret::File(path.to_owned())),
             (None, Some(_), None) => Err(format!("{file} is not a full path")),
-            (None, None, Some(id)) if !id.is_empty() && !id.contains('/') && id != ".." && id != "." => {
+            (None, None, Some(id))
+                if !id.is_empty() && !id.contains('/') && id != ".." && id != "." =>
+            {
                 Ok(Secret::Credential(id.to_owned()))
             }
             (None, None, Some(_)) => Err(format!("{credential} is not the name of a credential")),

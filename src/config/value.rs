@@ -1,5 +1,6 @@
-//! From what people write to what a setting means: `10`, `10.0`, `"10"` and `" 10 "` are all ten, and `"Y"` is true.
-//! `null` is nobody's way to leave a setting out (V2.99 died of it, or pinged a host `None`): an error everywhere.
+//! From what people write to what a setting means: `10`, `10.0`, `"10"` and `" 10 "` are all ten,
+//! and `"Y"` is true. `null` is nobody's way to leave a setting out (V2.99 died of it, or pinged a
+//! host `None`): an error everywhere.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -44,7 +45,8 @@ pub(super) enum Setting {
     Remark,
 }
 
-/// What came of reading a value: a setting unless there is an error, and what there is to say about it.
+/// What came of reading a value: a setting unless there is an error, and what there is to say about
+/// it.
 #[derive(Default)]
 pub(super) struct ReadValue {
     pub(super) setting: Option<Setting>,
@@ -89,7 +91,9 @@ pub(super) fn read(key: &Key, raw: &RawValue) -> ReadValue {
             reading.setting = reading.errors.is_empty().then_some(Setting::Sources(sources));
             return reading;
         }
-        ValueKind::Families => families(&value).map(Setting::Families).ok_or_else(|| invalid(key, &value, "")),
+        ValueKind::Families => {
+            families(&value).map(Setting::Families).ok_or_else(|| invalid(key, &value, ""))
+        }
         ValueKind::Events => {
             let events = events(key, &value, &mut reading);
             reading.setting = reading.errors.is_empty().then_some(Setting::Events(events));
@@ -205,12 +209,15 @@ fn flag(key: &Key, value: &Value<'_>, warnings: &mut Vec<String>) -> Result<Sett
     flag.map(Setting::Flag).ok_or_else(|| invalid(key, value, ""))
 }
 
-/// The kinds that are written as text. The error says what is wrong, if there is more to say than what is allowed.
+/// The kinds that are written as text. The error says what is wrong, if there is more to say than
+/// what is allowed.
 fn from_text(key: &Key, text: &str) -> Result<Setting, String> {
     let trimmed = text.trim();
     let plain = |max: usize| match text {
         _ if text.len() > max => Err(format!("it has {} bytes", text.len())),
-        _ if text.chars().any(char::is_control) => Err("it contains a control character".to_owned()),
+        _ if text.chars().any(char::is_control) => {
+            Err("it contains a control character".to_owned())
+        }
         _ => Ok(Setting::Text(text.to_owned())),
     };
     match key.kind {
@@ -218,24 +225,32 @@ fn from_text(key: &Key, text: &str) -> Result<Setting, String> {
         ValueKind::Path => plain(MAX_PATH),
         ValueKind::Instance if text.is_empty() => Ok(Setting::Text(String::new())),
         // What is worth a warning about the name concerns --instance only.
-        ValueKind::Instance => instance::check(text).map(|_| Setting::Text(text.to_owned())).map_err(|_| String::new()),
-        ValueKind::Device if trimmed.is_empty() || is_device(trimmed) => Ok(Setting::Text(trimmed.to_owned())),
+        ValueKind::Instance => {
+            instance::check(text).map(|_| Setting::Text(text.to_owned())).map_err(|_| String::new())
+        }
+        ValueKind::Device if trimmed.is_empty() || is_device(trimmed) => {
+            Ok(Setting::Text(trimmed.to_owned()))
+        }
         ValueKind::Name if trimmed.is_empty() => Ok(Setting::Text(String::new())),
         ValueKind::Name if trimmed.parse::<IpAddr>().is_ok() => {
             Err("it is an address, not a name to look up".to_owned())
         }
-        ValueKind::Name => {
-            host::check_name(trimmed).map(|()| Setting::Text(trimmed.to_owned())).map_err(|why| format!("it {why}"))
-        }
+        ValueKind::Name => host::check_name(trimmed)
+            .map(|()| Setting::Text(trimmed.to_owned()))
+            .map_err(|why| format!("it {why}")),
         ValueKind::Host if trimmed.is_empty() => Ok(Setting::Hosts(Vec::new())),
         ValueKind::Host if trimmed.contains(',') => Err("it is a list".to_owned()),
         ValueKind::Host => one_host(trimmed).map(|host| Setting::Hosts(vec![host])),
-        ValueKind::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(trimmed)) {
-            Some(word) => Ok(Setting::Text((*word).to_owned())),
-            None => Err(String::new()),
-        },
+        ValueKind::Word(words) => {
+            match words.iter().find(|word| word.eq_ignore_ascii_case(trimmed)) {
+                Some(word) => Ok(Setting::Text((*word).to_owned())),
+                None => Err(String::new()),
+            }
+        }
         ValueKind::Gateway if trimmed.is_empty() => Ok(Setting::Gateway(None)),
-        ValueKind::Gateway if trimmed.eq_ignore_ascii_case("auto") => Ok(Setting::Gateway(Some(GatewaySource::Auto))),
+        ValueKind::Gateway if trimmed.eq_ignore_ascii_case("auto") => {
+            Ok(Setting::Gateway(Some(GatewaySource::Auto)))
+        }
         ValueKind::Gateway => match one_host(trimmed)?.address() {
             Some(IpAddr::V4(address)) => Ok(Setting::Gateway(Some(GatewaySource::Fixed(address)))),
             Some(IpAddr::V6(_)) => Err("failover switches IPv4".to_owned()),
@@ -320,9 +335,13 @@ fn list<T: PartialEq + fmt::Display>(
         };
         let text = text.trim();
         match parse(text) {
-            _ if text.is_empty() => reading.warnings.push(format!("An empty entry of {} is ignored", key.name)),
+            _ if text.is_empty() => {
+                reading.warnings.push(format!("An empty entry of {} is ignored", key.name))
+            }
             Ok(one) if read.contains(&one) => {
-                reading.warnings.push(format!("{one} is listed twice for {} and used once", key.name));
+                reading
+                    .warnings
+                    .push(format!("{one} is listed twice for {} and used once", key.name));
             }
             Ok(one) => read.push(one),
             Err(why) => reading.errors.push(invalid(key, entry, &why)),
@@ -342,17 +361,25 @@ fn sources(key: &Key, max: usize, value: &Value<'_>, reading: &mut ReadValue) ->
         match json::decode(entry) {
             Value::Object(object) => {
                 let text = |name: &str| {
-                    let found = object.iter().find(|(key, _)| key == name).map(|(_, raw)| json::decode(raw));
+                    let found = object
+                        .iter()
+                        .find(|(key, _)| key == name)
+                        .map(|(_, raw)| json::decode(raw));
                     if let Some(Value::Text(text)) = found { Some(text) } else { None }
                 };
                 let (url, operator) = (text("url"), text("operator"));
                 let good = object.iter().all(|(key, _)| key == "url" || key == "operator");
                 match (url, operator) {
-                    (Some(url), Some(operator)) if good && !operator.trim().is_empty() && operator.len() <= 128 => {
+                    (Some(url), Some(operator))
+                        if good && !operator.trim().is_empty() && operator.len() <= 128 =>
+                    {
                         match Source::parse(&url) {
                             Ok(source) => {
                                 let operator = Clean(operator.trim()).to_string().into();
-                                named.push((texts.len() + named.len(), Source { operator, ..source }));
+                                named.push((
+                                    texts.len() + named.len(),
+                                    Source { operator, ..source },
+                                ));
                             }
                             Err(why) => reading.errors.push(invalid(key, &Value::Text(url), &why)),
                         }
@@ -371,7 +398,11 @@ fn sources(key: &Key, max: usize, value: &Value<'_>, reading: &mut ReadValue) ->
         sources.insert(at.min(sources.len()), source);
     }
     if sources.len() > max {
-        reading.errors.push(format!("Too many values for {}: {} is allowed", key.name, key.allowed()));
+        reading.errors.push(format!(
+            "Too many values for {}: {} is allowed",
+            key.name,
+            key.allowed()
+        ));
     }
     sources
 }
@@ -395,7 +426,11 @@ fn events(key: &Key, value: &Value<'_>, reading: &mut ReadValue) -> Vec<&'static
                     || format!("known are all, {}", ON_REQUEST.join(", ")),
                     |near| format!("did you mean {near}?"),
                 );
-                reading.errors.push(format!("{} has {}, which is no event; {near}", key.name, Clean(&cut(name))));
+                reading.errors.push(format!(
+                    "{} has {}, which is no event; {near}",
+                    key.name,
+                    Clean(&cut(name))
+                ));
             }
         }
     }
@@ -404,8 +439,10 @@ fn events(key: &Key, value: &Value<'_>, reading: &mut ReadValue) -> Vec<&'static
 
 fn families(value: &Value<'_>) -> Option<Vec<Family>> {
     let entries = words(value)?;
-    let named: Vec<Family> = entries.iter().map(|text| Family::parse(text)).collect::<Option<_>>()?;
-    let families: Vec<Family> = [Family::V4, Family::V6].into_iter().filter(|f| named.contains(f)).collect();
+    let named: Vec<Family> =
+        entries.iter().map(|text| Family::parse(text)).collect::<Option<_>>()?;
+    let families: Vec<Family> =
+        [Family::V4, Family::V6].into_iter().filter(|f| named.contains(f)).collect();
     (!families.is_empty()).then_some(families)
 }
 
@@ -439,7 +476,11 @@ mod tests {
     /// The setting of a value that is fine without a word.
     fn good(section: &str, name: &str, json: &str) -> Setting {
         let reading = reading(section, name, json);
-        assert!(reading.errors.is_empty() && reading.warnings.is_empty(), "{json}: {:?}", reading.errors);
+        assert!(
+            reading.errors.is_empty() && reading.warnings.is_empty(),
+            "{json}: {:?}",
+            reading.errors
+        );
         reading.setting.unwrap()
     }
 
@@ -454,14 +495,22 @@ mod tests {
     fn every_default_is_a_good_value() {
         for key in schema() {
             let reading = read(key, serde_json::from_str(key.default).unwrap());
-            assert!(reading.setting.is_some() && reading.warnings.is_empty(), "{key:?}: {:?}", reading.errors);
+            assert!(
+                reading.setting.is_some() && reading.warnings.is_empty(),
+                "{key:?}: {:?}",
+                reading.errors
+            );
         }
     }
 
     #[test]
     fn numbers_in_every_spelling() {
         for json in ["10", "10.0", "1e1", "\"10\"", "\" 10 \"", "\"10.0\""] {
-            assert_eq!(good("updown", "interval", json), Setting::Seconds(Duration::from_secs(10)), "{json}");
+            assert_eq!(
+                good("updown", "interval", json),
+                Setting::Seconds(Duration::from_secs(10)),
+                "{json}"
+            );
         }
         for json in ["2", "2.0", "\"2\"", "\"2.0\"", "\" 2 \"", "20e-1"] {
             assert_eq!(good("updown", "pingcount", json), Setting::Count(2), "{json}");
@@ -479,15 +528,23 @@ mod tests {
     #[test]
     fn b41_half_a_second_of_pingwait_is_half_a_second() {
         for section in ["ddns", "updown", "failover", "ping"] {
-            assert_eq!(good(section, "pingwait", "0.5"), Setting::Seconds(Duration::from_millis(500)));
+            assert_eq!(
+                good(section, "pingwait", "0.5"),
+                Setting::Seconds(Duration::from_millis(500))
+            );
         }
-        assert_eq!(good("ping", "pingwait", "\"0.01\""), Setting::Seconds(Duration::from_millis(10)));
+        assert_eq!(
+            good("ping", "pingwait", "\"0.01\""),
+            Setting::Seconds(Duration::from_millis(10))
+        );
         bad("ping", "pingwait", "0.009");
     }
 
     #[test]
     fn truth_in_every_spelling() {
-        for json in ["true", "1", "1.0", "\"Y\"", "\"yes\"", "\"TRUE\"", "\"on\"", "\"1\"", "\" y \""] {
+        for json in
+            ["true", "1", "1.0", "\"Y\"", "\"yes\"", "\"TRUE\"", "\"on\"", "\"1\"", "\" y \""]
+        {
             assert_eq!(good("ping", "enable", json), Setting::Flag(true), "{json}");
         }
         for json in ["false", "0", "0.0", "\"\""] {
@@ -495,7 +552,11 @@ mod tests {
         }
         for json in ["\"false\"", "\"N\"", "\"no\"", "\"Off\"", "\"0\""] {
             let reading = reading("ping", "enable", json);
-            assert_eq!((reading.setting, reading.warnings.len()), (Some(Setting::Flag(false)), 1), "{json}");
+            assert_eq!(
+                (reading.setting, reading.warnings.len()),
+                (Some(Setting::Flag(false)), 1),
+                "{json}"
+            );
         }
         for json in ["2", "-1", "null", "\"maybe\"", "[]", "{}"] {
             bad("ping", "enable", json);
@@ -506,14 +567,23 @@ mod tests {
     fn errors_say_value_key_and_what_is_allowed() {
         for (json, message) in [
             ("0", "Invalid value 0 for interval: a number of seconds from 0.1 to 86400 is allowed"),
-            ("\"x\"", "Invalid value \"x\" for interval: a number of seconds from 0.1 to 86400 is allowed"),
+            (
+                "\"x\"",
+                "Invalid value \"x\" for interval: a number of seconds from 0.1 to 86400 is allowed",
+            ),
             (
                 "null",
                 "Invalid value null for interval: leave the key out to get its default; a number of seconds from 0.1 to \
                  86400 is allowed",
             ),
-            ("[1]", "Invalid value […] for interval: a number of seconds from 0.1 to 86400 is allowed"),
-            ("{}", "Invalid value {} for interval: a number of seconds from 0.1 to 86400 is allowed"),
+            (
+                "[1]",
+                "Invalid value […] for interval: a number of seconds from 0.1 to 86400 is allowed",
+            ),
+            (
+                "{}",
+                "Invalid value {} for interval: a number of seconds from 0.1 to 86400 is allowed",
+            ),
         ] {
             assert_eq!(bad("updown", "interval", json), message);
         }
@@ -528,7 +598,9 @@ mod tests {
     #[test]
     fn hosts_from_text_and_lists() {
         let texts = |setting: Setting| match setting {
-            Setting::Hosts(hosts) => hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            Setting::Hosts(hosts) => {
+                hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            }
             other => panic!("{other:?}"),
         };
         for json in ["\"a.b, 1.1.1.1\"", "[\"a.b\", \" 1.1.1.1\"]", "\"a.b,1.1.1.1\""] {
@@ -538,14 +610,29 @@ mod tests {
         assert_eq!(texts(good("updown", "addping", "\"\"")), "");
         assert_eq!(texts(good("updown", "addping", "[]")), "");
         let reading = reading("updown", "addping", "\"a.b,,a.b,\"");
-        assert_eq!((texts(reading.setting.unwrap()), reading.warnings.len()), ("a.b".to_owned(), 3));
+        assert_eq!(
+            (texts(reading.setting.unwrap()), reading.warnings.len()),
+            ("a.b".to_owned(), 3)
+        );
 
-        for json in ["null", "5", "{}", "[1]", "[[\"a\"]]", "\"a b\"", "[\"a,b\"]", "\"0.0.0.0\"", "\"224.0.0.1\""] {
+        for json in [
+            "null",
+            "5",
+            "{}",
+            "[1]",
+            "[[\"a\"]]",
+            "\"a b\"",
+            "[\"a,b\"]",
+            "\"0.0.0.0\"",
+            "\"224.0.0.1\"",
+        ] {
             bad("updown", "addping", json);
         }
         assert!(bad("updown", "monitorip", "\"1.1.1.1,1.0.0.1\"").contains("it is a list"));
         let numbered = |n: usize| (0..n).map(|i| format!("h{i}")).collect::<Vec<_>>().join(",");
-        assert!(bad("updown", "addping", &format!("\"{}\"", numbered(17))).contains("there are 17"));
+        assert!(
+            bad("updown", "addping", &format!("\"{}\"", numbered(17))).contains("there are 17")
+        );
         assert!(
             matches!(good("updown", "addping", &format!("\"{}\"", numbered(16))), Setting::Hosts(h) if h.len() == 16)
         );
@@ -556,13 +643,22 @@ mod tests {
 
     #[test]
     fn names_addresses_and_devices() {
-        assert_eq!(good("updown", "dnslookup", "\"microsoft.com\""), Setting::Text("microsoft.com".to_owned()));
+        assert_eq!(
+            good("updown", "dnslookup", "\"microsoft.com\""),
+            Setting::Text("microsoft.com".to_owned())
+        );
         assert!(bad("updown", "dnslookup", "\"1.1.1.1\"").contains("not a name to look up"));
         bad("updown", "dnslookup", "\"a..b\"");
         assert_eq!(good("failover", "primary-gw", "\"\""), Setting::Gateway(None));
-        assert!(matches!(good("failover", "primary-gw", "\"192.168.42.1\""), Setting::Gateway(Some(_))));
+        assert!(matches!(
+            good("failover", "primary-gw", "\"192.168.42.1\""),
+            Setting::Gateway(Some(_))
+        ));
         assert!(bad("failover", "primary-gw", "\"gateway.lan\"").contains("it is a name"));
-        assert_eq!(good("failover", "primary-if", "\"enxa0cec8003294\""), Setting::Text("enxa0cec8003294".to_owned()));
+        assert_eq!(
+            good("failover", "primary-if", "\"enxa0cec8003294\""),
+            Setting::Text("enxa0cec8003294".to_owned())
+        );
         for json in ["\"a b\"", "\"../eth0\"", "\"eth0:1\"", "\"enxa0cec80032945\"", "\"..\""] {
             bad("failover", "primary-if", json);
         }
@@ -578,7 +674,9 @@ mod tests {
         for json in ["\"a\\u0000b\"", "\"a\\nb\"", "\"\\u009b\""] {
             assert!(bad("failover", "primary-name", json).contains("control character"));
         }
-        assert!(bad("global", "datefmt", &format!("\"{}\"", "x".repeat(129))).contains("129 bytes"));
+        assert!(
+            bad("global", "datefmt", &format!("\"{}\"", "x".repeat(129))).contains("129 bytes")
+        );
     }
 
     #[test]

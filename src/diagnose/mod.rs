@@ -1,5 +1,5 @@
-//! `imon check`: what was seen of this system's way to the internet, as values, and what to say about it. Nothing here
-//! looks or asks: the shell does (`cli::check`).
+//! `imon check`: what was seen of this system's way to the internet, as values, and what to say
+//! about it. Nothing here looks or asks: the shell does (`cli::check`).
 
 pub mod judge;
 pub mod names;
@@ -169,7 +169,8 @@ pub struct PathEvidence {
     pub gateway: Option<GatewayEvidence>,
     /// Hosts beyond.
     pub targets: Vec<TargetEvidence>,
-    /// A page came from beyond, or from whoever stands in the way there: a network may let nothing else through.
+    /// A page came from beyond, or from whoever stands in the way there: a network may let nothing
+    /// else through.
     pub page: bool,
 }
 
@@ -244,8 +245,12 @@ impl PathEvidence {
         if self.route.is_none() {
             return Some(Stage::Route);
         }
-        let mut asked =
-            self.targets.iter().flat_map(|t| [&t.ping, &t.tcp]).filter(|r| **r != TestReply::NotAsked).peekable();
+        let mut asked = self
+            .targets
+            .iter()
+            .flat_map(|t| [&t.ping, &t.tcp])
+            .filter(|r| **r != TestReply::NotAsked)
+            .peekable();
         if asked.peek().is_none() || !asked.all(TestReply::is_bad) {
             return None;
         }
@@ -253,9 +258,11 @@ impl PathEvidence {
             Some(GatewayEvidence { ping: TestReply::Waiting, .. }) => None,
             Some(gateway) if gateway.is_there() => Some(Stage::Internet),
             // Nobody could ask it, and the kernel has not found out: it is not to blame for that.
-            Some(GatewayEvidence { ping: TestReply::NotAsked, neighbour: NeighbourState::Unknown, .. }) => {
-                Some(Stage::Internet)
-            }
+            Some(GatewayEvidence {
+                ping: TestReply::NotAsked,
+                neighbour: NeighbourState::Unknown,
+                ..
+            }) => Some(Stage::Internet),
             // Nobody has heard of it: the nearer of the two that may be dead.
             Some(_) => Some(Stage::Gateway),
             None => Some(Stage::Internet),
@@ -266,7 +273,8 @@ impl PathEvidence {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let waits = |reply: &TestReply| *reply == TestReply::Waiting;
-        !self.targets.iter().any(|t| waits(&t.ping) || waits(&t.tcp)) && !self.gateway.iter().any(|g| waits(&g.ping))
+        !self.targets.iter().any(|t| waits(&t.ping) || waits(&t.tcp))
+            && !self.gateway.iter().any(|g| waits(&g.ping))
     }
 }
 
@@ -374,14 +382,18 @@ impl WanEvidence {
         self.fixed && matches!(self.way.fault(), Some(Stage::Gateway | Stage::Internet))
     }
 
-    /// The mistake in the configuration `file`, if another gateway on the link leads on where the configured one does not.
+    /// The mistake in the configuration `file`, if another gateway on the link leads on where the
+    /// configured one does not.
     #[must_use]
     pub fn mistake(&self, main: &PathEvidence, file: &str) -> Option<String> {
         let (role, device, wrong) = (self.role, &self.way.device, self.way.gateway.as_ref()?);
         let works = main.device == *device && main.is_reached();
-        let is_taken = |other: &Instead| works && main.gateway.as_ref().is_some_and(|g| g.address == other.gateway);
+        let is_taken = |other: &Instead| {
+            works && main.gateway.as_ref().is_some_and(|g| g.address == other.gateway)
+        };
         // One that is there may only have an outage, unless all else here goes by another one.
-        let leads = |other: &&Instead| is_taken(other) || (other.reply.is_good() && !wrong.is_there());
+        let leads =
+            |other: &&Instead| is_taken(other) || (other.reply.is_good() && !wrong.is_there());
         let right = self.instead.iter().find(leads).filter(|_| self.is_lost())?.gateway;
         let how = if wrong.is_there() { "is there and leads nowhere" } else { "does not answer" };
         Some(format!(

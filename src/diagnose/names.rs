@@ -1,5 +1,5 @@
-//! What a name server's answers say about it. It is asked for a name whose addresses are known to everybody, for another
-//! public name, and for one that cannot exist.
+//! What a name server's answers say about it. It is asked for a name whose addresses are known to
+//! everybody, for another public name, and for one that cannot exist.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -10,7 +10,8 @@ use crate::wire::dns::{DnsAnswer, Rcode};
 
 /// A name whose addresses do not change: Cloudflare's name servers are known by them.
 pub const KNOWN: &str = "one.one.one.one";
-const KNOWN_ADDRESSES: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), IpAddr::V4(Ipv4Addr::new(1, 0, 0, 1))];
+const KNOWN_ADDRESSES: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), IpAddr::V4(Ipv4Addr::new(1, 0, 0, 1))];
 /// Another that is there.
 pub const OTHER: &str = "microsoft.com";
 /// All that a server without the internet can be asked for: every one knows it (RFC 6761, 6.3).
@@ -51,7 +52,9 @@ impl Answers {
             NameReply::NotAsked => {}
             NameReply::Waiting => return (TestReply::Waiting, None),
             NameReply::Answer(_, took) => return (TestReply::Got(*took), None),
-            NameReply::Nothing(why, took) => return (TestReply::Failed(why.as_str().into(), *took), None),
+            NameReply::Nothing(why, took) => {
+                return (TestReply::Failed(why.as_str().into(), *took), None);
+            }
         }
         (self.reply(), self.lie())
     }
@@ -60,19 +63,24 @@ impl Answers {
         let mut failed = None;
         for (name, said) in [(KNOWN, &self.known), (OTHER, &self.other)] {
             match said {
-                NameReply::Answer(answer, took) if !answer.addresses.is_empty() => return TestReply::Got(*took),
+                NameReply::Answer(answer, took) if !answer.addresses.is_empty() => {
+                    return TestReply::Got(*took);
+                }
                 NameReply::Answer(answer, took) if answer.rcode == Rcode::NOERROR => {
                     failed = failed.or(Some((format!("it knows no address of {name}"), *took)));
                 }
                 NameReply::Answer(answer, took) => {
-                    failed = failed.or(Some((format!("asked for {name} it says {}", answer.rcode), *took)));
+                    failed = failed
+                        .or(Some((format!("asked for {name} it says {}", answer.rcode), *took)));
                 }
                 NameReply::Nothing(why, took) => failed = failed.or(Some((why.clone(), *took))),
                 NameReply::NotAsked | NameReply::Waiting => {}
             }
         }
         match failed {
-            _ if self.known == NameReply::Waiting || self.other == NameReply::Waiting => TestReply::Waiting,
+            _ if self.known == NameReply::Waiting || self.other == NameReply::Waiting => {
+                TestReply::Waiting
+            }
             Some((why, took)) => TestReply::Failed(why.into(), took),
             None => TestReply::NotAsked,
         }
@@ -106,11 +114,22 @@ mod tests {
 
     fn said(rcode: Rcode, addresses: &[&str]) -> NameReply {
         let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        let answer = DnsAnswer { rcode, truncated: false, referral: false, addresses, texts: Vec::new(), ttl: 60 };
+        let answer = DnsAnswer {
+            rcode,
+            truncated: false,
+            referral: false,
+            addresses,
+            texts: Vec::new(),
+            ttl: 60,
+        };
         NameReply::Answer(answer, Duration::from_millis(5))
     }
 
-    fn judged(known: NameReply, other: NameReply, invalid: NameReply) -> (TestReply, Option<String>) {
+    fn judged(
+        known: NameReply,
+        other: NameReply,
+        invalid: NameReply,
+    ) -> (TestReply, Option<String>) {
         Answers { known, other, invalid, near: NameReply::NotAsked }.judge()
     }
 
@@ -130,21 +149,29 @@ mod tests {
     fn b31_one_that_makes_answers_up_is_not() {
         let (ok, no) = (Rcode::NOERROR, Rcode::NXDOMAIN);
         let lie = |known, other, invalid| judged(known, other, invalid).1.unwrap();
-        let lied = lie(said(ok, &["10.66.66.66"]), said(ok, &["10.66.66.66"]), said(ok, &["10.66.66.66"]));
+        let lied =
+            lie(said(ok, &["10.66.66.66"]), said(ok, &["10.66.66.66"]), said(ok, &["10.66.66.66"]));
         assert_eq!(lied, "it says that one.one.one.one is 10.66.66.66");
         let lied = lie(said(no, &[]), said(ok, &["192.168.1.1"]), said(no, &[]));
         assert_eq!(lied, "it says that microsoft.com is 192.168.1.1");
-        let lied = lie(said(ok, &["1.1.1.1"]), said(ok, &["198.18.0.80"]), said(ok, &["198.18.0.81"]));
+        let lied =
+            lie(said(ok, &["1.1.1.1"]), said(ok, &["198.18.0.80"]), said(ok, &["198.18.0.81"]));
         assert_eq!(lied, "it says that a name that cannot exist is 198.18.0.81");
     }
 
     #[test]
     fn where_nothing_public_is_asked_the_one_question_is_what_counts() {
-        let near = |near| Answers { near, known: said(Rcode::NOERROR, &["10.66.66.66"]), ..Answers::default() }.judge();
+        let near = |near| {
+            Answers { near, known: said(Rcode::NOERROR, &["10.66.66.66"]), ..Answers::default() }
+                .judge()
+        };
         let took = Duration::from_millis(5);
         assert_eq!(near(said(Rcode::NXDOMAIN, &[])), (TestReply::Got(took), None));
         assert_eq!(near(NameReply::Waiting), (TestReply::Waiting, None));
-        assert_eq!(near(NameReply::Nothing("x".to_owned(), took)), (TestReply::Failed("x".into(), took), None));
+        assert_eq!(
+            near(NameReply::Nothing("x".to_owned(), took)),
+            (TestReply::Failed("x".into(), took), None)
+        );
     }
 
     #[test]
@@ -155,15 +182,25 @@ mod tests {
         );
         let no = || said(Rcode::NXDOMAIN, &[]);
         let (reply, lie) = judged(no(), no(), no());
-        assert!(matches!(reply, TestReply::Failed(why, _) if why.contains("no such name")) && lie.is_none());
+        assert!(
+            matches!(reply, TestReply::Failed(why, _) if why.contains("no such name"))
+                && lie.is_none()
+        );
         // One that knows the name and no address of it says less than one that does not know it.
         let (reply, _) = judged(said(Rcode::NOERROR, &[]), no(), no());
-        assert!(matches!(reply, TestReply::Failed(why, _) if &*why == "it knows no address of one.one.one.one"));
+        assert!(
+            matches!(reply, TestReply::Failed(why, _) if &*why == "it knows no address of one.one.one.one")
+        );
         let (reply, _) = judged(said(Rcode::SERVFAIL, &[]), no(), no());
-        assert!(matches!(reply, TestReply::Failed(why, _) if why.starts_with("asked for one.one.one.one it says ")));
+        assert!(
+            matches!(reply, TestReply::Failed(why, _) if why.starts_with("asked for one.one.one.one it says "))
+        );
         assert_eq!(judged(silent(), NameReply::Waiting, no()).0, TestReply::Waiting);
         assert_eq!(judged(NameReply::Waiting, silent(), no()).0, TestReply::Waiting);
-        assert_eq!(judged(NameReply::NotAsked, NameReply::NotAsked, NameReply::NotAsked), (TestReply::NotAsked, None));
+        assert_eq!(
+            judged(NameReply::NotAsked, NameReply::NotAsked, NameReply::NotAsked),
+            (TestReply::NotAsked, None)
+        );
         assert_eq!(
             judged(silent(), said(Rcode::NOERROR, &["198.18.0.80"]), no()).0,
             TestReply::Got(Duration::from_millis(5))

@@ -16,8 +16,15 @@ pub struct Detours {
 /// One row for each thing of others that counts.
 #[must_use]
 pub(super) fn rows(seen: &Evidence) -> Vec<(TestState, String)> {
-    let mut rows: Vec<(TestState, String)> = seen.others.iter().map(|other| row(other, seen)).collect();
-    rows.extend(seen.wans.iter().filter(|wan| is_dead(wan)).filter_map(detours).map(|text| (TestState::Warn, text)));
+    let mut rows: Vec<(TestState, String)> =
+        seen.others.iter().map(|other| row(other, seen)).collect();
+    rows.extend(
+        seen.wans
+            .iter()
+            .filter(|wan| is_dead(wan))
+            .filter_map(detours)
+            .map(|text| (TestState::Warn, text)),
+    );
     rows
 }
 
@@ -28,11 +35,14 @@ fn row(other: &Beside, seen: &Evidence) -> (TestState, String) {
     match other.kind {
         BesideKind::Yielded => (
             TestState::Info,
-            format!("'{what}' leads all traffic elsewhere, as a VPN does, and goes first: imon leads what it leaves"),
+            format!(
+                "'{what}' leads all traffic elsewhere, as a VPN does, and goes first: imon leads what it leaves"
+            ),
         ),
-        BesideKind::Overtaken => {
-            (TestState::Info, format!("'{what}' would lead all traffic{over}: imon's choice goes first"))
-        }
+        BesideKind::Overtaken => (
+            TestState::Info,
+            format!("'{what}' would lead all traffic{over}: imon's choice goes first"),
+        ),
         BesideKind::First => (
             TestState::Warn,
             format!(
@@ -42,14 +52,21 @@ fn row(other: &Beside, seen: &Evidence) -> (TestState, String) {
         ),
         BesideKind::Narrow => match wan.filter(|wan| is_dead(wan)) {
             Some(wan) => (TestState::Warn, kept(other, wan)),
-            None => (TestState::Info, format!("'{what}' keeps its traffic{over}, whatever imon chooses")),
+            None => (
+                TestState::Info,
+                format!("'{what}' keeps its traffic{over}, whatever imon chooses"),
+            ),
         },
     }
 }
 
 /// What keeps traffic on a network that is dead, and what cures it.
 fn kept(other: &Beside, wan: &WanEvidence) -> String {
-    let cure = if other.via_main { "set metric below that of the default route there" } else { "remove it, or wait" };
+    let cure = if other.via_main {
+        "set metric below that of the default route there"
+    } else {
+        "remove it, or wait"
+    };
     format!("'{}' keeps its traffic on {}, which does not work: {cure}", other.what, wan.label)
 }
 
@@ -71,7 +88,8 @@ fn detours(wan: &WanEvidence) -> Option<String> {
 #[must_use]
 pub(super) fn kept_on(seen: &Evidence, wan: &WanEvidence) -> Option<String> {
     let is_here = |other: &&Beside| {
-        other.kind == BesideKind::Narrow && other.wan.and_then(|at| seen.wans.get(at)).is_some_and(|w| w == wan)
+        other.kind == BesideKind::Narrow
+            && other.wan.and_then(|at| seen.wans.get(at)).is_some_and(|w| w == wan)
     };
     let rule = seen.others.iter().find(is_here).map(|other| kept(other, wan));
     Some(format!(" {}.", rule.or_else(|| detours(wan))?))

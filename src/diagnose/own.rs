@@ -1,5 +1,5 @@
-//! What the imon that runs thinks of its networks, from its status file: for somebody who sees the one say "dead" and the
-//! other "works" each is only half of the truth.
+//! What the imon that runs thinks of its networks, from its status file: for somebody who sees the
+//! one say "dead" and the other "works" each is only half of the truth.
 
 use std::net::Ipv4Addr;
 
@@ -54,7 +54,10 @@ impl Own {
                 .filter_map(|target| target.text("target"))
                 .collect(),
         };
-        Some(Self { pid: root.number("pid")?, wans: items(&failover, "wans").iter().map(wan).collect() })
+        Some(Self {
+            pid: root.number("pid")?,
+            wans: items(&failover, "wans").iter().map(wan).collect(),
+        })
     }
 
     /// What it says of this network.
@@ -71,8 +74,8 @@ impl OwnWan {
         self.state == "down" && wan.way.is_reached()
     }
 
-    /// What imon takes it for, since when and why: `offline since 3 hours: 192.168.42.1 does not answer`. `now` is in
-    /// seconds since 1970.
+    /// What imon takes it for, since when and why: `offline since 3 hours: 192.168.42.1 does not
+    /// answer`. `now` is in seconds since 1970.
     #[must_use]
     pub fn words(&self, now: i64, in_words: impl Fn(u64) -> String) -> String {
         let state = match self.state.as_str() {
@@ -86,7 +89,9 @@ impl OwnWan {
         });
         let why = match (&self.reason, self.silent.as_slice()) {
             _ if self.state != "down" => String::new(),
-            (Some(reason), [target]) if !reason.contains(target.as_str()) => format!(": {reason} ({target})"),
+            (Some(reason), [target]) if !reason.contains(target.as_str()) => {
+                format!(": {reason} ({target})")
+            }
             (Some(reason), _) => format!(": {reason}"),
             (None, []) => String::new(),
             (None, [target]) => format!(": {target} does not answer its probes"),
@@ -132,18 +137,29 @@ mod tests {
     fn what_imon_takes_a_network_for_in_words() {
         let words = |state: &str, reason: Option<&str>, silent: &[&str]| {
             let silent = silent.iter().map(|&target| target.to_owned()).collect();
-            let own =
-                OwnWan { state: state.to_owned(), reason: reason.map(str::to_owned), silent, ..OwnWan::default() };
+            let own = OwnWan {
+                state: state.to_owned(),
+                reason: reason.map(str::to_owned),
+                silent,
+                ..OwnWan::default()
+            };
             own.words(0, |_| String::new())
         };
-        assert_eq!(words("up", Some("x"), &["y"]), "online", "why is of interest where it is offline");
+        assert_eq!(
+            words("up", Some("x"), &["y"]),
+            "online",
+            "why is of interest where it is offline"
+        );
         assert_eq!(words("degraded", None, &[]), "online with losses");
         assert_eq!(words("unknown", None, &[]), "not known yet");
         assert_eq!(words("down", None, &[]), "offline");
         assert_eq!(words("down", None, &["a", "b"]), "offline: a and b do not answer its probes");
         assert_eq!(words("down", Some("no carrier"), &[]), "offline: no carrier");
         assert_eq!(words("down", Some("no reply"), &["1.1.1.1"]), "offline: no reply (1.1.1.1)");
-        assert_eq!(words("down", Some("1.1.1.1: no reply"), &["1.1.1.1"]), "offline: 1.1.1.1: no reply");
+        assert_eq!(
+            words("down", Some("1.1.1.1: no reply"), &["1.1.1.1"]),
+            "offline: 1.1.1.1: no reply"
+        );
         assert_eq!(words("down", Some("no reply"), &["a", "b"]), "offline: no reply");
     }
 
@@ -151,11 +167,18 @@ mod tests {
     fn d11_a_status_file_is_read() {
         let own = Own::read(STATUS.as_bytes()).unwrap();
         assert_eq!((own.pid, own.wans.len()), (77, 2));
-        let words = |at: usize| own.wans[at].words(1_795_478_400 + 3 * 3600, |s| format!("{} hours", s / 3600));
+        let words = |at: usize| {
+            own.wans[at].words(1_795_478_400 + 3 * 3600, |s| format!("{} hours", s / 3600))
+        };
         assert_eq!(words(0), "offline since 3 hours: 192.168.42.1 does not answer its probes");
         assert_eq!(words(1), "online");
-        assert_eq!((own.wans[0].gateway, own.wans[1].gateway), (Some(Ipv4Addr::new(192, 168, 42, 1)), None));
-        for broken in ["", "{}", "[]", r#"{"monitors":{}}"#, r#"{"monitors":{"failover":7}}"#, &STATUS[..300]] {
+        assert_eq!(
+            (own.wans[0].gateway, own.wans[1].gateway),
+            (Some(Ipv4Addr::new(192, 168, 42, 1)), None)
+        );
+        for broken in
+            ["", "{}", "[]", r#"{"monitors":{}}"#, r#"{"monitors":{"failover":7}}"#, &STATUS[..300]]
+        {
             assert_eq!(Own::read(broken.as_bytes()), None, "{broken}");
         }
         // Whatever its fields are.

@@ -155,9 +155,16 @@ impl CheckReport {
             w.text("detail", Some(&test.detail)).end()
         });
         let mut w = JsonWriter::new();
-        w.plain("schema", 1).text("version", Some(env!("CARGO_PKG_VERSION"))).text("time", Some(time));
-        w.plain("seconds", seconds(took)).text("state", Some(state)).plain("exit", self.verdict.exit);
-        w.text("verdict", Some(self.verdict.id)).text("text", Some(&self.verdict.text)).list("tests", tests).end()
+        w.plain("schema", 1)
+            .text("version", Some(env!("CARGO_PKG_VERSION")))
+            .text("time", Some(time));
+        w.plain("seconds", seconds(took))
+            .text("state", Some(state))
+            .plain("exit", self.verdict.exit);
+        w.text("verdict", Some(self.verdict.id))
+            .text("text", Some(&self.verdict.text))
+            .list("tests", tests)
+            .end()
     }
 }
 
@@ -181,11 +188,16 @@ fn line(out: &mut String, test: &Test, names: usize, style: Style) {
     } else {
         head
     };
-    let head = if out.get(start..).is_some_and(|text| text.starts_with('\n')) { head.trim_end() } else { &head };
+    let head = if out.get(start..).is_some_and(|text| text.starts_with('\n')) {
+        head.trim_end()
+    } else {
+        &head
+    };
     out.insert_str(start, head);
 }
 
-/// Adds a text whose first line begins at column `first` and whose others begin at `hang`, broken between words.
+/// Adds a text whose first line begins at column `first` and whose others begin at `hang`, broken
+/// between words.
 fn wrap(out: &mut String, text: &str, first: usize, hang: usize, width: Option<usize>) {
     let width = width.unwrap_or(usize::MAX).max(hang + 10);
     let (mut column, mut begin) = (first, true);
@@ -233,7 +245,11 @@ mod tests {
             },
             tests: vec![
                 test("link", TestState::Ok, "wan1 has a carrier"),
-                test("ping:1.1.1.1", TestState::Fail, "no answer within 2.5 s, which is a long time for a packet"),
+                test(
+                    "ping:1.1.1.1",
+                    TestState::Fail,
+                    "no answer within 2.5 s, which is a long time for a packet",
+                ),
             ],
         }
     }
@@ -261,8 +277,11 @@ mod tests {
         }
         let narrow = report().text(Style { width: Some(40), colour: false });
         assert!(narrow.contains("\nok   link: wan1 has a carrier\n"), "{narrow}");
-        let columns =
-            |width| report().text(Style { width: Some(width), colour: false }).contains("\nok   link          wan1");
+        let columns = |width| {
+            report()
+                .text(Style { width: Some(width), colour: false })
+                .contains("\nok   link          wan1")
+        };
         assert_eq!([columns(59), columns(60)], [false, true]);
     }
 
@@ -271,13 +290,19 @@ mod tests {
         let mut report = report();
         report.tests[0].id = "ipv6-ping:2606:4700:4700::1111".to_owned();
         let text = report.text(Style { width: Some(40), colour: false });
-        assert!(text.contains("\nok   ipv6-ping:2606:4700:4700::1111:\n     wan1 has a carrier\n"), "{text}");
+        assert!(
+            text.contains("\nok   ipv6-ping:2606:4700:4700::1111:\n     wan1 has a carrier\n"),
+            "{text}"
+        );
         report.tests[0].detail = format!("http://{}/", "x".repeat(80));
         let text = report.text(Style { width: Some(40), colour: false });
         assert!(text.lines().all(|l| l.len() <= 40), "{text}");
         report.tests[0].detail = "internationally".to_owned();
         let text = report.text(Style { width: Some(40), colour: false });
-        assert!(text.contains("\nok   ipv6-ping:2606:4700:4700::1111:\n     internationally\n"), "{text}");
+        assert!(
+            text.contains("\nok   ipv6-ping:2606:4700:4700::1111:\n     internationally\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Is a DNS answer worth believing? updown asks for a second opinion before it calls an outage, and a home router whose
-//! cable is pulled likes to answer with its own address, or everything with a made-up one: that refutes nothing.
+//! Is a DNS answer worth believing? updown asks for a second opinion before it calls an outage, and
+//! a home router whose cable is pulled likes to answer with its own address, or everything with a
+//! made-up one: that refutes nothing.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -32,9 +33,10 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// Whether the `answer` to a question for the addresses of `name` shows that a server out there was reached. For a
-/// public name every address must be public and none of `own`, this machine's addresses. A name of the local network
-/// ([`is_local_name`]) may have any address but null and loopback.
+/// Whether the `answer` to a question for the addresses of `name` shows that a server out there was
+/// reached. For a public name every address must be public and none of `own`, this machine's
+/// addresses. A name of the local network ([`is_local_name`]) may have any address but null and
+/// loopback.
 ///
 /// # Errors
 /// The first reason not to believe it.
@@ -63,8 +65,8 @@ pub fn believable(name: &str, answer: &DnsAnswer, own: &[IpAddr]) -> Result<(), 
     Ok(())
 }
 
-/// A name that cannot exist (RFC 6761, 6.4), different for each `random`: a server that gives it an address answers
-/// everything, so its other answers prove nothing.
+/// A name that cannot exist (RFC 6761, 6.4), different for each `random`: a server that gives it an
+/// address answers everything, so its other answers prove nothing.
 #[must_use]
 pub fn invalid_label(random: u64) -> String {
     format!("imon-{random:016x}.invalid")
@@ -86,7 +88,8 @@ mod tests {
     }
 
     fn doubt(name: &str, addresses: &[&str]) -> String {
-        believable(name, &answer(addresses), &[]).map_or_else(|d| d.to_string(), |()| "believed".into())
+        believable(name, &answer(addresses), &[])
+            .map_or_else(|d| d.to_string(), |()| "believed".into())
     }
 
     #[test]
@@ -119,8 +122,14 @@ mod tests {
             ("100::1", "a reserved address"),
             ("4000::1", "a reserved address"),
         ] {
-            assert_eq!(doubt("microsoft.com", &[address]), format!("the answer {address} is {what}"));
-            assert_eq!(doubt("microsoft.com", &["203.0.113.7", address]), format!("the answer {address} is {what}"));
+            assert_eq!(
+                doubt("microsoft.com", &[address]),
+                format!("the answer {address} is {what}")
+            );
+            assert_eq!(
+                doubt("microsoft.com", &["203.0.113.7", address]),
+                format!("the answer {address} is {what}")
+            );
         }
     }
 
@@ -162,7 +171,8 @@ mod tests {
     #[test]
     fn user_issue_5_our_own_address_proves_nothing() {
         let own = ["203.0.113.9".parse().unwrap(), "2001:db8::9".parse().unwrap()];
-        let ask = |name: &str, a: &str| believable(name, &answer(&[a]), &own).map_err(|d| d.to_string());
+        let ask =
+            |name: &str, a: &str| believable(name, &answer(&[a]), &own).map_err(|d| d.to_string());
         let refused = |a: &str| Err(format!("the answer {a} is an address of this machine"));
         assert_eq!(ask("microsoft.com", "203.0.113.9"), refused("203.0.113.9"));
         assert_eq!(ask("microsoft.com", "2001:db8::9"), refused("2001:db8::9"));
@@ -173,14 +183,33 @@ mod tests {
 
     #[test]
     fn a_local_name_may_have_a_private_address() {
-        for name in ["router", "nas.lan", "NAS.Local.", "x.home.arpa", "a.b.internal", "x.test", "x.corp", "router."] {
+        for name in [
+            "router",
+            "nas.lan",
+            "NAS.Local.",
+            "x.home.arpa",
+            "a.b.internal",
+            "x.test",
+            "x.corp",
+            "router.",
+        ] {
             assert_eq!(doubt(name, &["192.168.1.1"]), "believed", "{name}");
             assert_eq!(doubt(name, &["fe80::1"]), "believed", "{name}");
             assert_eq!(doubt(name, &["0.0.0.0"]), "the answer 0.0.0.0 is a null address", "{name}");
-            assert_eq!(doubt(name, &["127.0.0.1"]), "the answer 127.0.0.1 is a loopback address", "{name}");
+            assert_eq!(
+                doubt(name, &["127.0.0.1"]),
+                "the answer 127.0.0.1 is a loopback address",
+                "{name}"
+            );
         }
-        for name in ["notlan.com", "xlan.example", "lan.example", "home.arpa.example", "x.arpa", "x.mylan"] {
-            assert_eq!(doubt(name, &["192.168.1.1"]), "the answer 192.168.1.1 is a private address", "{name}");
+        for name in
+            ["notlan.com", "xlan.example", "lan.example", "home.arpa.example", "x.arpa", "x.mylan"]
+        {
+            assert_eq!(
+                doubt(name, &["192.168.1.1"]),
+                "the answer 192.168.1.1 is a private address",
+                "{name}"
+            );
         }
     }
 

@@ -1,5 +1,5 @@
-//! Something that may be wrong, and is said only if it lasts: in the moment in which a network manager takes an address
-//! away and puts another in its place, many things are.
+//! Something that may be wrong, and is said only if it lasts: in the moment in which a network
+//! manager takes an address away and puts another in its place, many things are.
 
 use std::time::Duration;
 

@@ -21,15 +21,17 @@ impl<W: World> Daemon<W> {
     /// Begins a lookup by the way of its track.
     pub(super) fn look_up(&mut self, id: LookupId) {
         let track = self.monitors.ddns.as_ref().and_then(|ddns| ddns.tracks().get(id.track));
-        let Some((family, wan)) = track.map(|track| (track.family, Rc::clone(&track.wan))) else { return };
+        let Some((family, wan)) = track.map(|track| (track.family, Rc::clone(&track.wan))) else {
+            return;
+        };
         let bound = self.bound(&wan, family == Family::V4);
         if let Some(web) = &mut self.web {
             web.look_up(id, family, bound);
         }
     }
 
-    /// How web requests leave: through this WAN, or through the one in use. IPv6 is not switched, and goes as the kernel
-    /// has it unless it is about one WAN.
+    /// How web requests leave: through this WAN, or through the one in use. IPv6 is not switched,
+    /// and goes as the kernel has it unless it is about one WAN.
     pub(super) fn bound(&self, wan: &str, v4: bool) -> Bound {
         let Some(network) = &self.network else { return Bound::default() };
         let place = if wan.is_empty() { network.led().filter(|_| v4) } else { network.place(wan) };
@@ -49,13 +51,17 @@ impl<W: World> Daemon<W> {
                 ("", Family::V6) => return ddns::LookupPath::Ready("".into()),
                 ("", Family::V4) => match (network.led(), &self.monitors.failover) {
                     (Some(led), _) => Some(led),
-                    (None, Some(failover)) if failover.is_undecided() => return ddns::LookupPath::Unknown,
+                    (None, Some(failover)) if failover.is_undecided() => {
+                        return ddns::LookupPath::Unknown;
+                    }
                     (None, _) => return ddns::LookupPath::None("no network works".into()),
                 },
                 (wan, _) => network.place(wan),
             };
             match place.map(|place| (network.via(place), network.states().get(place))) {
-                Some((Some(via), _)) => ddns::LookupPath::Ready(format!("{} {}", via.device, via.address).into()),
+                Some((Some(via), _)) => {
+                    ddns::LookupPath::Ready(format!("{} {}", via.device, via.address).into())
+                }
                 Some((None, Some(state))) => ddns::LookupPath::None(state.to_string().into()),
                 _ => ddns::LookupPath::None("there is no such network".into()),
             }
@@ -70,7 +76,8 @@ impl<W: World> Daemon<W> {
         }
     }
 
-    /// Begins and ends web requests, and brings what came of them, and of calls of the script, to the monitor.
+    /// Begins and ends web requests, and brings what came of them, and of calls of the script, to
+    /// the monitor.
     pub(super) fn keep_web(&mut self, now: Instant) {
         let Some(web) = &mut self.web else { return };
         let calls = web.tick(now, &mut self.writing, &mut self.world);
@@ -79,7 +86,8 @@ impl<W: World> Daemon<W> {
             self.actions.tick(now, &mut self.world);
         }
         while let Some((ticket, result)) = self.actions.ended() {
-            let outcome = result.map_or_else(|why| UpdateOutcome::Failed(why.into()), |()| UpdateOutcome::Done);
+            let outcome = result
+                .map_or_else(|why| UpdateOutcome::Failed(why.into()), |()| UpdateOutcome::Done);
             self.tell_published(now, &ticket.key, ticket.address, &outcome, ticket.record);
         }
         while let Some(answer) = self.web.as_mut().and_then(Web::answer) {
@@ -114,7 +122,8 @@ impl<W: World> Daemon<W> {
         }
     }
 
-    /// What the ddns monitor of a new configuration needs, with what was opened for it. `asks_on`: its lookups go on.
+    /// What the ddns monitor of a new configuration needs, with what was opened for it. `asks_on`:
+    /// its lookups go on.
     pub(super) fn adopt_ddns(&mut self, config: &Config, new: Option<Web<W>>, asks_on: bool) {
         let Some(settings) = &config.ddns else {
             self.web = None;

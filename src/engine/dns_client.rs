@@ -15,8 +15,8 @@ use crate::wire::dns;
 use crate::wire::dns::{Class, DnsAnswer, DnsQuestion, MAX_MESSAGE, Name, RecordType, Reject};
 
 const PORT: u16 = 53;
-/// A second opinion's socket is closed this long after its question; the monitor has mostly given up before. The
-/// resolver says itself how long it waits.
+/// A second opinion's socket is closed this long after its question; the monitor has mostly given
+/// up before. The resolver says itself how long it waits.
 const KEEP: Duration = Duration::from_secs(15);
 /// Questions of the second opinion under way at a time; one of the oldest gives way.
 const MOST_OPINIONS: usize = 64;
@@ -54,7 +54,13 @@ enum QueryPurpose {
 
 impl<W: World> Questions<W> {
     pub(super) fn new() -> Self {
-        Self { asked: Vec::new(), answered: Vec::new(), failed: Vec::new(), counter: 0, packet: Vec::new() }
+        Self {
+            asked: Vec::new(),
+            answered: Vec::new(),
+            failed: Vec::new(),
+            counter: 0,
+            packet: Vec::new(),
+        }
     }
 
     /// Asks for the resolver.
@@ -66,7 +72,14 @@ impl<W: World> Questions<W> {
     }
 
     /// Asks for a second opinion. What cannot be sent comes back by [`Questions::failed`].
-    pub(super) fn opinion(&mut self, now: Instant, id: AskId, name: &str, hosts: &Hosts, world: &mut W) {
+    pub(super) fn opinion(
+        &mut self,
+        now: Instant,
+        id: AskId,
+        name: &str,
+        hosts: &Hosts,
+        world: &mut W,
+    ) {
         let name = match id.about {
             OpinionQuestion::Name => name.to_owned(),
             OpinionQuestion::Invalid => plausible::invalid_label(world.random()),
@@ -79,8 +92,14 @@ impl<W: World> Questions<W> {
                 let oldest = self.asked.iter().position(opinions);
                 oldest.map(|at| self.asked.remove(at));
             }
-            self.send(now + KEEP, SocketAddr::new(server, PORT), question, QueryPurpose::Opinion(id), world)
-                .map_err(|e| W::in_words(&e).into())
+            self.send(
+                now + KEEP,
+                SocketAddr::new(server, PORT),
+                question,
+                QueryPurpose::Opinion(id),
+                world,
+            )
+            .map_err(|e| W::in_words(&e).into())
         });
         if let Err(why) = result {
             self.failed.push((id, Err(why)));
@@ -141,11 +160,13 @@ impl<W: World> Questions<W> {
                 Ok(Some(bytes)) => match dns::response(bytes, asked.id, &asked.question) {
                     Ok(answer) => Some(Ok(answer)),
                     Err(Reject::Malformed(why)) => Some(Err(AskError::Malformed(why))),
-                    // Not an answer to this question: a forger's try, or an echo of an earlier one. The true one may
-                    // still come.
+                    // Not an answer to this question: a forger's try, or an echo of an earlier one.
+                    // The true one may still come.
                     Err(Reject::Mismatch(_)) => None,
                 },
-                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Some(Err(AskError::PortClosed)),
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                    Some(Err(AskError::PortClosed))
+                }
                 Err(e) => Some(Err(AskError::Unreachable(W::in_words(&e)))),
             };
             let Some(answer) = answer else {
@@ -154,7 +175,9 @@ impl<W: World> Questions<W> {
             };
             match self.asked.swap_remove(at).purpose {
                 QueryPurpose::Lookup(token) => hosts.answer(now, token, answer),
-                QueryPurpose::Opinion(id) => self.answered.push((id, answer.map_err(|e| told(e).into()))),
+                QueryPurpose::Opinion(id) => {
+                    self.answered.push((id, answer.map_err(|e| told(e).into())))
+                }
             }
         }
         hosts.send(now, self, world);
@@ -172,7 +195,14 @@ impl<W: World> Questions<W> {
         let id = (world.random() & 0xffff) as u16;
         dns::query(id, &question, &mut self.packet);
         let socket = world.ask(None, to, &self.packet)?;
-        self.asked.push(PendingQuery { socket, id, question, purpose, until, number: self.counter });
+        self.asked.push(PendingQuery {
+            socket,
+            id,
+            question,
+            purpose,
+            until,
+            number: self.counter,
+        });
         Ok(())
     }
 }

@@ -43,11 +43,13 @@ impl<W: World> Daemon<W> {
         self.monitors.on(now, seen, only, &mut self.effects);
     }
 
-    /// Carries out what the monitors want. That may make them want more: a probe that cannot be sent is lost at once.
+    /// Carries out what the monitors want. That may make them want more: a probe that cannot be
+    /// sent is lost at once.
     pub(super) fn perform(&mut self, now: Instant) {
         let mut at = 0;
         while let Some(effect) = self.effects.get_mut(at) {
-            // Taken out: a copy of an event is a dozen texts. What is left in its place is not looked at.
+            // Taken out: a copy of an event is a dozen texts. What is left in its place is not
+            // looked at.
             let effect = std::mem::replace(effect, Effect::Save);
             at += 1;
             if !matches!(effect, Effect::Probe(_)) {
@@ -62,7 +64,10 @@ impl<W: World> Daemon<W> {
                 Effect::Refresh(owner) => self.hosts.refresh(owner, now),
                 Effect::Route(wan) => {
                     let lead = |network: &mut Network<W>| network.lead(wan, &mut self.world);
-                    let result = self.network.as_mut().map_or_else(|| Err("there is no network".into()), lead);
+                    let result = self
+                        .network
+                        .as_mut()
+                        .map_or_else(|| Err("there is no network".into()), lead);
                     let seen = Observation::Routed { wan, result };
                     self.monitors.on(now, &seen, Some(Monitor::Failover), &mut self.effects);
                     self.tell_ways(now);
@@ -100,11 +105,14 @@ impl<W: World> Daemon<W> {
         self.effects.clear();
     }
 
-    /// A private address of the name server is warned about when the configuration is read; behind a name it shows
-    /// only now.
+    /// A private address of the name server is warned about when the configuration is read; behind
+    /// a name it shows only now.
     pub(super) fn warn_of_private_server(&mut self, server: Owner) {
         let Some(name) = self.hosts.name(server).filter(|_| !self.warned_of_server) else { return };
-        let Some(address) = self.hosts.address(server).ok().filter(|a| scope::is_private(*a)) else { return };
+        let Some(address) = self.hosts.address(server).ok().filter(|a| scope::is_private(*a))
+        else {
+            return;
+        };
         self.warned_of_server = true;
         let text = format_args!(
             "Warning: dnsserver {name} is {address}, in your own network: it answers from its cache and cannot tell \
@@ -121,7 +129,8 @@ impl<W: World> Daemon<W> {
         let mut probe = way.map_or(failover::ProbeKind::Echo, |way| way.probe);
         if let Some(ProbePath { wan, judges: true, .. }) = way {
             // A name that has no IPv4 address, or none yet.
-            let stand_in = self.hosts.gateway(wan).filter(|_| !to.as_ref().is_ok_and(|to| to.is_ipv4()));
+            let stand_in =
+                self.hosts.gateway(wan).filter(|_| !to.as_ref().is_ok_and(|to| to.is_ipv4()));
             if let Some(gateway) = stand_in {
                 (to, probe) = (Ok(gateway.into()), failover::ProbeKind::Echo);
             }
@@ -132,14 +141,16 @@ impl<W: World> Daemon<W> {
                 let result = match (probe, wan) {
                     (failover::ProbeKind::Echo, Some(wan)) => self.ping_by(wan, to, &token),
                     (_, None) => self.world.ping(&mut self.pinger, None, to, &token),
-                    (probe, Some(wan)) => match self.network.as_ref().and_then(|network| network.via(wan)) {
-                        Some(via) => {
-                            // There is one more descriptor to wait for.
-                            self.quiet = None;
-                            self.contacts.send(id, probe, &via, to, sent, &mut self.world)
+                    (probe, Some(wan)) => {
+                        match self.network.as_ref().and_then(|network| network.via(wan)) {
+                            Some(via) => {
+                                // There is one more descriptor to wait for.
+                                self.quiet = None;
+                                self.contacts.send(id, probe, &via, to, sent, &mut self.world)
+                            }
+                            None => Err(std::io::ErrorKind::NetworkDown.into()),
                         }
-                        None => Err(std::io::ErrorKind::NetworkDown.into()),
-                    },
+                    }
                 };
                 match result.map_err(|e| (e.raw_os_error(), e)) {
                     Ok(()) => return,
@@ -154,9 +165,15 @@ impl<W: World> Daemon<W> {
     }
 
     /// Pings by the way of a WAN, whose socket may not have been to be had the last time.
-    pub(super) fn ping_by(&mut self, wan: usize, to: std::net::IpAddr, token: &Token) -> std::io::Result<()> {
+    pub(super) fn ping_by(
+        &mut self,
+        wan: usize,
+        to: std::net::IpAddr,
+        token: &Token,
+    ) -> std::io::Result<()> {
         let result = self.world.ping(&mut self.pinger, Some(wan), to, token);
-        let via = self.network.as_ref().filter(|_| result.is_err()).and_then(|network| network.via(wan));
+        let via =
+            self.network.as_ref().filter(|_| result.is_err()).and_then(|network| network.via(wan));
         match via {
             Some(via) if self.world.set_lane(&mut self.pinger, wan, Some(&via))? => {
                 self.quiet = None;
@@ -168,9 +185,13 @@ impl<W: World> Daemon<W> {
 
     pub(super) fn emit(&mut self, event: &Event) {
         let world = &mut self.world;
-        event.log(self.actions.has_script(), &mut |severity, line| world.log(severity, Some(event.monitor), line));
+        event.log(self.actions.has_script(), &mut |severity, line| {
+            world.log(severity, Some(event.monitor), line)
+        });
         self.status.changed |= match event.what {
-            What::PingResult { .. } => self.monitors.ping.as_mut().is_some_and(|p| p.take_changed(event.owner)),
+            What::PingResult { .. } => {
+                self.monitors.ping.as_mut().is_some_and(|p| p.take_changed(event.owner))
+            }
             _ => true,
         };
         if !self.actions.has_script() {

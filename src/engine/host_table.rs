@@ -23,7 +23,8 @@ use crate::wire::dns::DnsAnswer;
 const DNS_PORT: u16 = 53;
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// Of a larger file only this much is read: what is below in a hosts file of a million blocked names is not found.
+/// Of a larger file only this much is read: what is below in a hosts file of a million blocked
+/// names is not found.
 const LONGEST: u64 = 4 * 1024 * 1024;
 /// How often the two files are looked at for a change while there are names.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -68,12 +69,16 @@ impl Needs {
         let mut needs = Self::default();
         if let Some(u) = &config.updown {
             let server = u.dns.as_ref().map(|dns| &dns.server);
-            [&u.target].into_iter().chain(&u.addping).chain(server).for_each(|host| needs.add(host, true));
+            [&u.target]
+                .into_iter()
+                .chain(&u.addping)
+                .chain(server)
+                .for_each(|host| needs.add(host, true));
         }
         config.ping.iter().flat_map(|ping| &ping.targets).for_each(|host| needs.add(host, true));
         for wan in config.failover.iter().flat_map(|failover| &failover.wans) {
-            // Also where nothing but a gateway is probed: whether imon may send at all is known only from this socket,
-            // before it is needed.
+            // Also where nothing but a gateway is probed: whether imon may send at all is known
+            // only from this socket, before it is needed.
             needs.v4 = true;
             let targets = wan.targets.iter().map(|target| &target.host);
             targets.chain(&wan.postping).for_each(|host| needs.add(host, false));
@@ -110,7 +115,8 @@ impl Needs {
 pub(super) struct Hosts {
     /// In the order of their numbers.
     all: Vec<HostEntry>,
-    /// The next number. None is given out twice: a late answer to whoever had it would be taken for another's.
+    /// The next number. None is given out twice: a late answer to whoever had it would be taken for
+    /// another's.
     next: Owner,
     resolver: Resolver,
     stamps: [FileStamp; 2],
@@ -137,8 +143,8 @@ struct HostEntry {
 pub(super) struct ProbePath {
     pub(super) wan: usize,
     pub(super) probe: ProbeKind,
-    /// It tells whether the WAN works. As long as its name has no address, the gateway does: without a default route
-    /// there would never be one.
+    /// It tells whether the WAN works. As long as its name has no address, the gateway does:
+    /// without a default route there would never be one.
     pub(super) judges: bool,
 }
 
@@ -164,7 +170,8 @@ impl Hosts {
         }
     }
 
-    /// Forgets the hosts of all monitors but these. What is known of their names stays until [`Hosts::begin`].
+    /// Forgets the hosts of all monitors but these. What is known of their names stays until
+    /// [`Hosts::begin`].
     pub(super) fn keep(&mut self, is_kept: impl Fn(Monitor) -> bool) {
         self.all.retain(|entry| is_kept(entry.monitor));
         if !is_kept(Monitor::Failover) {
@@ -185,7 +192,12 @@ impl Hosts {
     }
 
     /// The same for a host that is probed through a WAN.
-    pub(super) fn add_by(&mut self, way: Option<ProbePath>, host: &Host, monitor: Monitor) -> Owner {
+    pub(super) fn add_by(
+        &mut self,
+        way: Option<ProbePath>,
+        host: &Host,
+        monitor: Monitor,
+    ) -> Owner {
         let known = match host.address() {
             Some(address) => KnownAddress::Address(address),
             None => KnownAddress::Name(self.resolver.watch(host.text()), Rc::clone(host.text())),
@@ -226,7 +238,8 @@ impl Hosts {
         self.entry(owner)?.way
     }
 
-    /// All hosts are here: takes what the files say, and forgets names that nobody asks for any more.
+    /// All hosts are here: takes what the files say, and forgets names that nobody asks for any
+    /// more.
     pub(super) fn begin(&mut self, files: Option<Files>, now: Instant) {
         let used: Vec<_> = self.names().map(|(_, id)| id).collect();
         self.resolver.keep_only(&used);
@@ -301,7 +314,12 @@ impl Hosts {
     }
 
     /// Starts the lookups that are due, and reads the files again when they have changed.
-    pub(super) fn tick<W: World>(&mut self, now: Instant, questions: &mut Questions<W>, world: &mut W) {
+    pub(super) fn tick<W: World>(
+        &mut self,
+        now: Instant,
+        questions: &mut Questions<W>,
+        world: &mut W,
+    ) {
         if self.look.is_some_and(|at| at <= now) {
             self.look = Some(now + LOOK_AGAIN);
             // What cannot be read for want of a descriptor is read the next time.
@@ -345,9 +363,14 @@ impl Hosts {
         all
     }
 
-    /// Sends what the resolver wants to ask. A question that cannot be sent is answered at once, which may bring the
-    /// next one.
-    pub(super) fn send<W: World>(&mut self, now: Instant, questions: &mut Questions<W>, world: &mut W) {
+    /// Sends what the resolver wants to ask. A question that cannot be sent is answered at once,
+    /// which may bring the next one.
+    pub(super) fn send<W: World>(
+        &mut self,
+        now: Instant,
+        questions: &mut Questions<W>,
+        world: &mut W,
+    ) {
         while let Some(ask) = self.asks.pop() {
             let token = ask.token;
             if let Err(e) = questions.lookup(ask, world) {
@@ -360,14 +383,19 @@ impl Hosts {
         self.look = Some(now + LOOK_AGAIN);
         self.stamps = files.stamps;
         self.moved = true;
-        self.resolver.set_files(&String::from_utf8_lossy(&files.hosts), &String::from_utf8_lossy(&files.conf));
+        self.resolver.set_files(
+            &String::from_utf8_lossy(&files.hosts),
+            &String::from_utf8_lossy(&files.conf),
+        );
     }
 
     fn entry(&self, owner: Owner) -> Option<&HostEntry> {
         // Mostly nothing was ever taken out.
         let place = usize::try_from(owner).ok()?;
         let entry = self.all.get(place).filter(|entry| entry.owner == owner);
-        entry.or_else(|| self.all.get(self.all.binary_search_by_key(&owner, |entry| entry.owner).ok()?))
+        entry.or_else(|| {
+            self.all.get(self.all.binary_search_by_key(&owner, |entry| entry.owner).ok()?)
+        })
     }
 
     fn names(&self) -> impl Iterator<Item = (Owner, NameId)> {

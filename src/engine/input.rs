@@ -10,7 +10,8 @@ use crate::probe::{ProbeId, Reason};
 use crate::wire::icmp::{Received, Token};
 
 impl<W: World> Daemon<W> {
-    /// Brings what the links are like to whatever depends on it, and to the monitor, which may switch at once.
+    /// Brings what the links are like to whatever depends on it, and to the monitor, which may
+    /// switch at once.
     pub(super) fn tell_links(&mut self, now: Instant) {
         let Some(network) = &self.network else { return };
         self.quiet = None;
@@ -18,7 +19,12 @@ impl<W: World> Daemon<W> {
             let gateway = network.road(wan).and_then(|road| road.gateway.or(road.peer));
             self.hosts.set_gateway(wan, gateway);
         }
-        self.monitors.on(now, &Observation::Links(network.states()), Some(Monitor::Failover), &mut self.effects);
+        self.monitors.on(
+            now,
+            &Observation::Links(network.states()),
+            Some(Monitor::Failover),
+            &mut self.effects,
+        );
         self.perform(now);
         let Some(network) = &self.network else { return };
         for wan in 0..network.states().len() {
@@ -29,7 +35,8 @@ impl<W: World> Daemon<W> {
         self.perform(now);
     }
 
-    /// After the kernel has told something, or something was tried in vain: routes and rules are put in order.
+    /// After the kernel has told something, or something was tried in vain: routes and rules are
+    /// put in order.
     pub(super) fn keep_network(&mut self, now: Instant) {
         let Some(network) = &mut self.network else { return };
         network.sweep(&mut self.world, now);
@@ -61,7 +68,8 @@ impl<W: World> Daemon<W> {
         }
     }
 
-    /// Lets monitors begin whose host's name has been looked up for the first time, with whatever result.
+    /// Lets monitors begin whose host's name has been looked up for the first time, with whatever
+    /// result.
     pub(super) fn release(&mut self, now: Instant) {
         while let Some((owner, monitor)) = self.hosts.take_ready() {
             self.tell(now, &Observation::Ready(owner), Some(monitor));
@@ -75,8 +83,9 @@ impl<W: World> Daemon<W> {
         if slept > SUSPENDED {
             self.quiet = None;
             let secs = slept.as_secs();
-            let text =
-                format_args!("This system was suspended for {secs} s; checks that were under way are not judged");
+            let text = format_args!(
+                "This system was suspended for {secs} s; checks that were under way are not judged"
+            );
             self.world.log(Severity::Notice, None, text);
             self.tell(now, &Observation::Resumed, None);
         }
@@ -92,13 +101,20 @@ impl<W: World> Daemon<W> {
 
     pub(super) fn hear_pings(&mut self, now: Instant) {
         let mut heard = std::mem::take(&mut self.heard);
-        self.world.hear(&mut self.pinger, self.bulk, |wan, message, rtt| heard.push((wan, message, rtt)));
+        self.world
+            .hear(&mut self.pinger, self.bulk, |wan, message, rtt| heard.push((wan, message, rtt)));
         let id = |t: &Token| ProbeId { owner: t.owner, check: t.check, index: t.index };
         for (wan, message, rtt) in heard.drain(..) {
             match message {
-                Received::Reply(t) => self.tell(now, &Observation::Reply(id(&t), rtt), self.hosts.monitor(t.owner)),
+                Received::Reply(t) => {
+                    self.tell(now, &Observation::Reply(id(&t), rtt), self.hosts.monitor(t.owner))
+                }
                 Received::Failed(t, error) => {
-                    self.tell(now, &Observation::Lost(id(&t), Reason::Icmp(error)), self.hosts.monitor(t.owner));
+                    self.tell(
+                        now,
+                        &Observation::Lost(id(&t), Reason::Icmp(error)),
+                        self.hosts.monitor(t.owner),
+                    );
                 }
                 Received::Hint(to, error) => {
                     for owner in self.hosts.at(to, wan) {
@@ -127,7 +143,11 @@ impl<W: World> Daemon<W> {
         let mut own = None;
         while let Some((id, answer)) = self.questions.answered() {
             let own = own.get_or_insert_with(|| self.world.own_addresses());
-            self.tell(now, &Observation::Answer { id, answer: &answer, own }, Some(Monitor::Updown));
+            self.tell(
+                now,
+                &Observation::Answer { id, answer: &answer, own },
+                Some(Monitor::Updown),
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The loop: one thread, one wait. It brings the monitors what was seen, carries out what they want, and decides
-//! nothing itself. All that it has of the machine is a [`World`].
+//! The loop: one thread, one wait. It brings the monitors what was seen, carries out what they
+//! want, and decides nothing itself. All that it has of the machine is a [`World`].
 
 mod complaint;
 mod ddns;
@@ -146,7 +146,8 @@ impl<W: World> Daemon<W> {
             network.begin(None, &mut world, now);
         }
         let mut hosts = Hosts::new(world.random());
-        let mut monitors = Monitors::new(&mut world, &config, network.as_ref(), &mut hosts, &|_| false, now);
+        let mut monitors =
+            Monitors::new(&mut world, &config, network.as_ref(), &mut hosts, &|_| false, now);
         monitors.begin(&mut hosts, files, now);
         if let (Some(ddns), Some(web)) = (&mut monitors.ddns, &mut web) {
             ddns.restore(web.load(&mut world), world.clock());
@@ -155,7 +156,8 @@ impl<W: World> Daemon<W> {
         if let Some(web) = &mut web {
             web.prepare_state(&mut writing, &mut world);
         }
-        let (started, suspended, watchdog) = (world.clock().wall, world.suspended(), world.watchdog());
+        let (started, suspended, watchdog) =
+            (world.clock().wall, world.suspended(), world.watchdog());
         let mut daemon = Self {
             world,
             source,
@@ -279,7 +281,8 @@ impl<W: World> Daemon<W> {
                 self.hear_pings(now);
             } else if self.world.is_ready(Waited::Pings) {
                 self.hear_pings(now);
-                // Every second wake-up is that of a reply, from which nothing follows but a new time for the next one.
+                // Every second wake-up is that of a reply, from which nothing follows but a new
+                // time for the next one.
                 if self.effects.is_empty() && !others {
                     return Next::Wait;
                 }
@@ -321,7 +324,8 @@ impl<W: World> Daemon<W> {
         Next::Turn
     }
 
-    /// Does what signals have asked for, of each kind at most once a second: a storm of them is one.
+    /// Does what signals have asked for, of each kind at most once a second: a storm of them is
+    /// one.
     fn obey(&mut self, now: Instant) {
         if self.reloads.take(now) {
             self.reload(now);

@@ -17,7 +17,8 @@ use crate::monitor::updown::Updown;
 use crate::monitor::{Effect, Observation, Progress};
 use std::rc::Rc;
 
-/// From this many probes a second on, replies are collected for a few milliseconds instead of waking for each.
+/// From this many probes a second on, replies are collected for a few milliseconds instead of
+/// waking for each.
 pub(super) const BULK_RATE: f64 = 200.0;
 
 #[derive(Default)]
@@ -46,24 +47,32 @@ impl Monitors {
                 fall: u.fall,
                 rise: u.rise,
                 secondaries: u.addping.iter().map(&mut add).collect(),
-                dns: u
-                    .dns
-                    .as_ref()
-                    .map(|d| updown::OpinionSetup { server: add(&d.server), name: d.name.as_str().into() }),
+                dns: u.dns.as_ref().map(|d| updown::OpinionSetup {
+                    server: add(&d.server),
+                    name: d.name.as_str().into(),
+                }),
             };
             Updown::new(setup, now)
         });
         let ping = config.ping.as_ref().filter(|_| !is_kept(Monitor::Ping)).map(|p| {
-            let owners: Vec<_> = p.targets.iter().map(|host| hosts.add(host, Monitor::Ping)).collect();
+            let owners: Vec<_> =
+                p.targets.iter().map(|host| hosts.add(host, Monitor::Ping)).collect();
             let texts: Vec<_> = p.targets.iter().map(|host| Rc::clone(host.text())).collect();
             Ping::new(owners.first().copied().unwrap_or(0), &texts, p.timing.plan(), now)
         });
-        let failover = config.failover.as_ref().filter(|_| !is_kept(Monitor::Failover)).zip(network);
-        let failover = failover.map(|(settings, network)| Failover::new(setup(settings, network, hosts), now));
+        let failover =
+            config.failover.as_ref().filter(|_| !is_kept(Monitor::Failover)).zip(network);
+        let failover =
+            failover.map(|(settings, network)| Failover::new(setup(settings, network, hosts), now));
         let ddns = config.ddns.as_ref().map(|settings| {
             let wans = config.failover.as_ref().map_or(&[][..], |failover| &failover.wans);
             let wans: Vec<&str> = wans.iter().map(|wan| wan.device.as_str()).collect();
-            web::monitor(settings, config.global.action.as_ref().map(|action| action.value.as_str()), &wans, world)
+            web::monitor(
+                settings,
+                config.global.action.as_ref().map(|action| action.value.as_str()),
+                &wans,
+                world,
+            )
         });
         Self { ddns, updown, failover, ping }
     }
@@ -76,14 +85,24 @@ impl Monitors {
         }
     }
 
-    pub(super) fn on(&mut self, now: Instant, seen: &Observation<'_>, only: Option<Monitor>, out: &mut Vec<Effect>) {
+    pub(super) fn on(
+        &mut self,
+        now: Instant,
+        seen: &Observation<'_>,
+        only: Option<Monitor>,
+        out: &mut Vec<Effect>,
+    ) {
         let wanted = |m| only.is_none_or(|only| only == m);
         let tick = matches!(seen, Observation::Tick);
         let due = |at: Option<Instant>| !tick || at.is_some_and(|at| at <= now);
-        if let Some(u) = self.updown.as_mut().filter(|u| wanted(Monitor::Updown) && due(u.poll_at())) {
+        if let Some(u) =
+            self.updown.as_mut().filter(|u| wanted(Monitor::Updown) && due(u.poll_at()))
+        {
             u.on(now, seen, out);
         }
-        if let Some(f) = self.failover.as_mut().filter(|f| wanted(Monitor::Failover) && due(f.poll_at())) {
+        if let Some(f) =
+            self.failover.as_mut().filter(|f| wanted(Monitor::Failover) && due(f.poll_at()))
+        {
             f.on(now, seen, out);
         }
         if let Some(p) = self.ping.as_mut().filter(|p| wanted(Monitor::Ping) && due(p.poll_at())) {
@@ -94,9 +113,15 @@ impl Monitors {
         }
     }
 
-    /// Takes over from the monitors of an earlier configuration: those that are kept, and what the others knew. Returns
-    /// whether the lookups of the ddns monitor go on.
-    pub(super) fn inherit(&mut self, old: Self, is_kept: &dyn Fn(Monitor) -> bool, now: Instant, clock: Clock) -> bool {
+    /// Takes over from the monitors of an earlier configuration: those that are kept, and what the
+    /// others knew. Returns whether the lookups of the ddns monitor go on.
+    pub(super) fn inherit(
+        &mut self,
+        old: Self,
+        is_kept: &dyn Fn(Monitor) -> bool,
+        now: Instant,
+        clock: Clock,
+    ) -> bool {
         let mut asks_on = false;
         if let (Some(new), Some(old)) = (&mut self.ddns, old.ddns) {
             asks_on = new.inherit(old, clock);
@@ -151,7 +176,8 @@ pub(super) fn setup<W: World>(
             device: configured.device.as_str().into(),
             targets,
             by_gateway,
-            postping: postping.map(|h| (hosts.add_by(Some(post), h, Monitor::Failover), Rc::clone(h.text()))),
+            postping: postping
+                .map(|h| (hosts.add_by(Some(post), h, Monitor::Failover), Rc::clone(h.text()))),
         });
     }
     failover::FailoverSetup {

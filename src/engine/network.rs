@@ -1,5 +1,6 @@
-//! The kernel's network for the failover monitor: hears what changes, keeps routes and rules as they should be, and
-//! tells people what stands in the way. What they should be is `routing`'s to say.
+//! The kernel's network for the failover monitor: hears what changes, keeps routes and rules as
+//! they should be, and tells people what stands in the way. What they should be is `routing`'s to
+//! say.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -24,19 +25,23 @@ use crate::routing::{Beside, BesideKind, LinkState, Part, Policy, Probed, Routin
 
 /// What the kernel refused is tried again this often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// While another imon's rules are there it is looked whether that one lives, this often. Should what was cleared be back at
-/// once, somebody looks after it whose locks are not seen from here, in a container for example: then seldom.
+/// While another imon's rules are there it is looked whether that one lives, this often. Should
+/// what was cleared be back at once, somebody looks after it whose locks are not seen from here, in
+/// a container for example: then seldom.
 const SWEEP: Duration = Duration::from_secs(30);
 const SWEEP_SELDOM: Duration = Duration::from_secs(3600);
-/// The kernel tells of links that change again within a second up to 0.7 s late (all but veth): they are looked at this
-/// often,
+/// The kernel tells of links that change again within a second up to 0.7 s late (all but veth):
+/// they are looked at this often,
 const WATCH_EVERY: Duration = Duration::from_millis(4);
 /// for this long after a change.
 const WATCH_FOR: Duration = Duration::from_millis(1200);
-/// A DHCP client that gets another address takes the old one away first. One that is away for less than this is not missed.
+/// A DHCP client that gets another address takes the old one away first. One that is away for less
+/// than this is not missed.
 const BLINK: Duration = Duration::from_millis(10);
-/// Addresses out in the internet: the kernel is asked which way packets to them would go. Nothing is sent.
-const ABROAD: [Ipv4Addr; 3] = [Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::new(9, 9, 9, 9)];
+/// Addresses out in the internet: the kernel is asked which way packets to them would go. Nothing
+/// is sent.
+const ABROAD: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::new(9, 9, 9, 9)];
 
 /// Why the failover monitor cannot run.
 pub(super) enum Unable {
@@ -126,7 +131,8 @@ struct BesideNote {
     text: Complaint,
 }
 
-/// While a network does not work, routes that keep traffic there are looked for this often, and when there is news.
+/// While a network does not work, routes that keep traffic there are looked for this often, and
+/// when there is news.
 const SEEK: Duration = Duration::from_secs(30);
 /// They are named up to this number.
 const MOST_STUCK: usize = 4;
@@ -136,8 +142,9 @@ const MOST_NOTES: usize = 16;
 const ONE_BY_ONE: u32 = 24;
 
 impl<W: World> Network<W> {
-    /// Looks at everything, and finds out whether what the WANs need can be made. Changes nothing: that is for
-    /// [`Network::begin`]. Interfaces in `held` are locked by an older configuration of this process.
+    /// Looks at everything, and finds out whether what the WANs need can be made. Changes nothing:
+    /// that is for [`Network::begin`]. Interfaces in `held` are locked by an older configuration of
+    /// this process.
     pub(super) fn prepare(
         instance: &str,
         settings: &config::FailoverSettings,
@@ -148,16 +155,19 @@ impl<W: World> Network<W> {
         let policy = policy(instance, settings);
         let locks = lock(settings, world, held, policy.table())?;
         let no_socket = |e: io::Error| Unable::Short("netlink socket", e);
-        let blind = |e: ChangeRefused| Unable::Netlink(format!("The kernel does not show its routes: {e}"));
+        let blind =
+            |e: ChangeRefused| Unable::Netlink(format!("The kernel does not show its routes: {e}"));
         // First the news, then the look: nothing is missed between.
         let events = world.open_news().map_err(no_socket)?;
         let mut requests = world.open_requests().map_err(no_socket)?;
         let mut picture = Picture::default();
         world.look(&mut requests, &mut picture).map_err(blind)?;
-        world.try_out(&mut requests, &nothing()).map_err(|e| match io::Error::from_raw_os_error(e.errno) {
-            e if e.kind() == io::ErrorKind::PermissionDenied => Unable::Permission,
-            e => Unable::Short("answer about routes", e),
-        })?;
+        world.try_out(&mut requests, &nothing()).map_err(
+            |e| match io::Error::from_raw_os_error(e.errno) {
+                e if e.kind() == io::ErrorKind::PermissionDenied => Unable::Permission,
+                e => Unable::Short("answer about routes", e),
+            },
+        )?;
         let led = policy.adopted(&RoutingView::from(&picture));
         let wans = settings.wans.len();
         let mut network = Self {
@@ -196,8 +206,9 @@ impl<W: World> Network<W> {
         Ok(network)
     }
 
-    /// Makes what the WANs need to be probed. Traffic goes on as it did. What `old`, of an earlier configuration, has made
-    /// and this one does not need goes then: the default in main stays, and is adopted.
+    /// Makes what the WANs need to be probed. Traffic goes on as it did. What `old`, of an earlier
+    /// configuration, has made and this one does not need goes then: the default in main stays, and
+    /// is adopted.
     pub(super) fn begin(&mut self, old: Option<&mut Self>, world: &mut W, now: Instant) {
         self.name_missing();
         self.clear_leftovers(world, now);
@@ -208,8 +219,9 @@ impl<W: World> Network<W> {
             if (0..self.down.len()).all(|wan| old.device(wan) == self.device(wan)) {
                 self.home = old.home;
             }
-            let wanted =
-                |(device, _): &mut (String, W::Lock)| self.settings.wans.iter().any(|wan| wan.device == *device);
+            let wanted = |(device, _): &mut (String, W::Lock)| {
+                self.settings.wans.iter().any(|wan| wan.device == *device)
+            };
             self.locks.extend(old.locks.extract_if(.., wanted));
             // Another instance's name has other tables.
             let table = self.policy.table();
@@ -219,7 +231,8 @@ impl<W: World> Network<W> {
         }
     }
 
-    /// What an earlier configuration's network must leave alone: the default in main, and what both have.
+    /// What an earlier configuration's network must leave alone: the default in main, and what both
+    /// have.
     pub(super) fn shared(&self) -> Vec<Change> {
         self.policy.farewell(false, &RoutingView::from(&self.picture))
     }
@@ -228,7 +241,8 @@ impl<W: World> Network<W> {
         self.settings.wans.get(wan).map(|wan| wan.device.as_str())
     }
 
-    /// Takes away what an imon has left that does not run any more. Without a directory for locks nobody knows.
+    /// Takes away what an imon has left that does not run any more. Without a directory for locks
+    /// nobody knows.
     fn clear_leftovers(&mut self, world: &mut W, now: Instant) {
         self.sweep = Some(now + SWEEP);
         // Locked meanwhile, so that nobody begins who would need it.
@@ -241,7 +255,10 @@ impl<W: World> Network<W> {
         }
         if !changes.is_empty() {
             (self.cleared, self.dirty) = (Some(now), true);
-            let text = format!("An imon that was killed has left {} routes and rules: they are removed", changes.len());
+            let text = format!(
+                "An imon that was killed has left {} routes and rules: they are removed",
+                changes.len()
+            );
             self.remarks.push((Severity::Notice, text));
         }
     }
@@ -273,7 +290,8 @@ impl<W: World> Network<W> {
         self.locks.iter().map(|(device, _)| device.clone()).collect()
     }
 
-    /// The WAN that an earlier imon has left the traffic on, or that this one leads it over, apart from detours.
+    /// The WAN that an earlier imon has left the traffic on, or that this one leads it over, apart
+    /// from detours.
     pub(super) fn led(&self) -> Option<usize> {
         self.home.or(self.led)
     }
@@ -311,7 +329,8 @@ impl<W: World> Network<W> {
     /// The default route in main that is ours, in words.
     pub(super) fn default_route(&self) -> Option<String> {
         let view = RoutingView::from(&self.picture);
-        let ours = view.routes.iter().find(|r| r.is_ours() && self.policy.is_our_default(r, &view))?;
+        let ours =
+            view.routes.iter().find(|r| r.is_ours() && self.policy.is_our_default(r, &view))?;
         Some(self.picture.in_words(ours))
     }
 
@@ -330,8 +349,12 @@ impl<W: World> Network<W> {
         let said = &self.said;
         let complaints = [&said.foreign, &said.outranked, &said.refused];
         let notes = said.beside.iter().map(|note| &note.text);
-        let settles =
-            complaints.into_iter().chain(&said.roads).chain(&said.advice).chain(notes).filter_map(Complaint::poll_at);
+        let settles = complaints
+            .into_iter()
+            .chain(&said.roads)
+            .chain(&said.advice)
+            .chain(notes)
+            .filter_map(Complaint::poll_at);
         [self.watch.map(|watch| watch.next), self.retry, self.sweep, self.damper.poll_at()]
             .into_iter()
             .flatten()
@@ -402,14 +425,21 @@ impl<W: World> Network<W> {
         self.watch = (watch.until > now).then_some(LinkWatch { next: now + WATCH_EVERY, ..watch });
         let mut look = false;
         for wan in &self.settings.wans {
-            let Some(known) = self.picture.links.iter().find(|l| l.name == wan.device) else { continue };
+            let Some(known) = self.picture.links.iter().find(|l| l.name == wan.device) else {
+                continue;
+            };
             let news = match world.link(&mut self.requests, known.index) {
                 Ok(Some(link)) if link != *known => News::Link(link),
                 Ok(None) => News::NoLink(known.index),
                 _ => continue,
             };
             self.dirty = true;
-            look |= self.picture.note(Message { sequence: 0, interrupted: false, replaces: false, news });
+            look |= self.picture.note(Message {
+                sequence: 0,
+                interrupted: false,
+                replaces: false,
+                news,
+            });
         }
         if look {
             self.look(now, world);
@@ -417,7 +447,8 @@ impl<W: World> Network<W> {
         (self.dirty && self.look_at_states(now)) || blinked
     }
 
-    /// Leads the traffic over this WAN for a moment. What goes wrong is put in order with what follows from that moment.
+    /// Leads the traffic over this WAN for a moment. What goes wrong is put in order with what
+    /// follows from that moment.
     pub(super) fn detour(&mut self, wan: usize, world: &mut W) {
         let home = self.led();
         if self.take(wan, world).is_ok() {
@@ -429,11 +460,14 @@ impl<W: World> Network<W> {
     pub(super) fn lead(&mut self, wan: usize, world: &mut W) -> Result<(), Rc<str>> {
         let road = self.take(wan, world)?;
         // Connections that have begun on the detour.
-        let aside = self.home.and(self.led).filter(|led| *led != wan).and_then(|led| self.road(led));
+        let aside =
+            self.home.and(self.led).filter(|led| *led != wan).and_then(|led| self.road(led));
         let before = self.home.take().or(self.led).filter(|before| *before != wan);
         self.led = Some(wan);
         let old = self.road.replace(road).filter(|old| old.address != road.address);
-        if let Some(address) = aside.map(|aside| aside.address).filter(|address| *address != road.address) {
+        if let Some(address) =
+            aside.map(|aside| aside.address).filter(|address| *address != road.address)
+        {
             self.vacate(address, world);
         }
         if let Some(old) = old {
@@ -447,11 +481,17 @@ impl<W: World> Network<W> {
 
     fn take(&mut self, wan: usize, world: &mut W) -> Result<WanPath, Rc<str>> {
         let state = self.policy.state(wan, &RoutingView::from(&self.picture));
-        let Some(road) = self.road(wan).filter(|_| matches!(state, Some(LinkState::Ready(_)))) else {
+        let Some(road) = self.road(wan).filter(|_| matches!(state, Some(LinkState::Ready(_))))
+        else {
             // The one says what is there now, the other what the monitor has heard of.
             let ready = |state: &LinkState| matches!(state, LinkState::Ready(_));
-            let why = [state, self.states.get(wan).copied()].into_iter().flatten().find(|state| !ready(state));
-            return Err(why.map_or_else(|| "there is no such WAN".into(), |state| state.to_string().into()));
+            let why = [state, self.states.get(wan).copied()]
+                .into_iter()
+                .flatten()
+                .find(|state| !ready(state));
+            return Err(
+                why.map_or_else(|| "there is no such WAN".into(), |state| state.to_string().into())
+            );
         };
         let changes = self.policy.changes(Some(wan), &RoutingView::from(&self.picture));
         // Also when half of it was made: the rest is then put in order again.
@@ -460,8 +500,8 @@ impl<W: World> Network<W> {
         Ok(road)
     }
 
-    /// Makes what is missing of our routes and rules, and takes away what is too much. Returns whether a WAN's link is
-    /// another than before: the kernel may refuse its road.
+    /// Makes what is missing of our routes and rules, and takes away what is too much. Returns
+    /// whether a WAN's link is another than before: the kernel may refuse its road.
     pub(super) fn keep(&mut self, now: Instant, world: &mut W) -> bool {
         if !std::mem::take(&mut self.dirty) {
             return false;
@@ -492,7 +532,10 @@ impl<W: World> Network<W> {
             }
             (Ok(()), None) => {}
             (Err(why), _) => {
-                self.said.refused.note(now, Some(format!("Routes are not as they should be, tried again: {why}")));
+                self.said.refused.note(
+                    now,
+                    Some(format!("Routes are not as they should be, tried again: {why}")),
+                );
                 self.retry = Some(now + TRY_AGAIN);
             }
         }
@@ -501,13 +544,15 @@ impl<W: World> Network<W> {
         }
         let alone = leftovers::changes(&self.picture, self.policy.table(), &[]).is_empty();
         let back = self.cleared.is_some_and(|at| now.since(at) <= 2 * TRY_AGAIN);
-        self.sweep = self.sweep.or(Some(now + if back { SWEEP_SELDOM } else { SWEEP })).filter(|_| !alone);
+        self.sweep =
+            self.sweep.or(Some(now + if back { SWEEP_SELDOM } else { SWEEP })).filter(|_| !alone);
         self.look_for_rivals(now, world);
         self.speak(now);
         anything && self.look_at_states(now)
     }
 
-    /// Takes our tables and rules away, but for what is `shared` with another. Returns whether nothing of them is left.
+    /// Takes our tables and rules away, but for what is `shared` with another. Returns whether
+    /// nothing of them is left.
     pub(super) fn leave_but(&mut self, everything: bool, shared: &[Change], world: &mut W) -> bool {
         // What the kernel has no room for at one moment it mostly has at the next.
         for _ in 0..2 {
@@ -528,14 +573,20 @@ impl<W: World> Network<W> {
         false
     }
 
-    /// Takes everything away that is not to stay when imon ends, as the configuration says. Returns whether it is gone.
+    /// Takes everything away that is not to stay when imon ends, as the configuration says. Returns
+    /// whether it is gone.
     pub(super) fn leave_at_exit(&mut self, world: &mut W) -> bool {
         self.leave_but(self.settings.remove_on_exit, &[], world)
     }
 
-    /// Makes changes. An error is one that keeps the traffic from going where it should; what only concerns the probing
-    /// of a WAN makes that WAN unusable.
-    fn make(&mut self, changes: Vec<Change>, leading: Option<usize>, world: &mut W) -> Result<(), Rc<str>> {
+    /// Makes changes. An error is one that keeps the traffic from going where it should; what only
+    /// concerns the probing of a WAN makes that WAN unusable.
+    fn make(
+        &mut self,
+        changes: Vec<Change>,
+        leading: Option<usize>,
+        world: &mut W,
+    ) -> Result<(), Rc<str>> {
         let mut result = Ok(());
         for change in changes {
             let outcome = world.make(&mut self.requests, &change);
@@ -571,7 +622,9 @@ impl<W: World> Network<W> {
         match change {
             Change::Replace(route) => format!("ip route replace {}", self.picture.in_words(route)),
             Change::RemoveRoute(route) => format!("ip route del {}", self.picture.in_words(route)),
-            Change::AddRule(_) | Change::AppendRule(_) | Change::RemoveRule(_) => change.to_string(),
+            Change::AddRule(_) | Change::AppendRule(_) | Change::RemoveRule(_) => {
+                change.to_string()
+            }
         }
     }
 
@@ -591,7 +644,8 @@ impl<W: World> Network<W> {
         self.said.refused.note(now, Some(format!("The kernel does not show its routes: {e}")));
     }
 
-    /// What the links are like now. Tells of another address or gateway, and returns whether anything is new.
+    /// What the links are like now. Tells of another address or gateway, and returns whether
+    /// anything is new.
     fn look_at_states(&mut self, now: Instant) -> bool {
         let view = RoutingView::from(&self.picture);
         let mut states = Vec::with_capacity(self.labels.len());
@@ -617,22 +671,27 @@ impl<W: World> Network<W> {
         for ((new, old), label) in self.states.iter().zip(&before).zip(&self.labels) {
             let (LinkState::Ready(new), LinkState::Ready(old)) = (new, old) else { continue };
             if new.address != old.address {
-                let text = format!("{label}: its address is {} now, it was {}", new.address, old.address);
+                let text =
+                    format!("{label}: its address is {} now, it was {}", new.address, old.address);
                 lines.push((Severity::Notice, text));
             }
             if let (Some(now), true) = (new.gateway, new.gateway != old.gateway) {
-                let before = old.gateway.map_or_else(String::new, |before| format!(", it was {before}"));
-                lines.push((Severity::Notice, format!("{label}: its gateway is {now} now{before}")));
+                let before =
+                    old.gateway.map_or_else(String::new, |before| format!(", it was {before}"));
+                lines
+                    .push((Severity::Notice, format!("{label}: its gateway is {now} now{before}")));
             }
         }
         self.tell(now, lines);
         true
     }
 
-    /// Lets the kernel ask for the link address of a WAN's gateway anew. One that cannot be forgotten is asked for by
-    /// the kernel's own times.
+    /// Lets the kernel ask for the link address of a WAN's gateway anew. One that cannot be
+    /// forgotten is asked for by the kernel's own times.
     pub(super) fn forget_gateway(&mut self, wan: usize, world: &mut W) {
-        if let Some(LinkState::Ready(WanPath { index, gateway: Some(gateway), .. })) = self.states.get(wan) {
+        if let Some(LinkState::Ready(WanPath { index, gateway: Some(gateway), .. })) =
+            self.states.get(wan)
+        {
             let _ = world.forget_neighbour(&mut self.requests, *index, *gateway);
         }
     }
@@ -643,12 +702,19 @@ impl<W: World> Network<W> {
             1 => String::new(),
             n => format!(" ({n} times since this was said last)"),
         };
-        let text = format!("The default route over {label} was removed or changed by somebody, it is set again{times}");
+        let text = format!(
+            "The default route over {label} was removed or changed by somebody, it is set again{times}"
+        );
         self.remarks.push((Severity::Warning, text));
     }
 
     /// Which networks do not work, as the monitor says.
-    pub(super) fn set_down(&mut self, down: impl Iterator<Item = bool>, now: Instant, world: &mut W) {
+    pub(super) fn set_down(
+        &mut self,
+        down: impl Iterator<Item = bool>,
+        now: Instant,
+        world: &mut W,
+    ) {
         let pause = if self.dirty { TRY_AGAIN } else { SEEK };
         let again = self.sought.is_none_or(|at| now.since(at) >= pause);
         for (wan, down) in down.enumerate() {
@@ -660,17 +726,28 @@ impl<W: World> Network<W> {
         }
     }
 
-    /// Host routes and the like over a network that does not work: V2.99's users had to set such by hand.
+    /// Host routes and the like over a network that does not work: V2.99's users had to set such by
+    /// hand.
     fn look_for_stuck(&mut self, wan: usize, down: bool, world: &mut W) {
         self.stuck.retain(|(other, _)| *other != wan);
         let device = self.device(wan);
-        let Some(link) = self.picture.links.iter().find(|l| down && Some(l.name.as_str()) == device) else { return };
-        let Ok((routes, count)) = world.routes_over(&mut self.requests, &self.picture, link, MOST_STUCK) else {
+        let Some(link) =
+            self.picture.links.iter().find(|l| down && Some(l.name.as_str()) == device)
+        else {
+            return;
+        };
+        let Ok((routes, count)) =
+            world.routes_over(&mut self.requests, &self.picture, link, MOST_STUCK)
+        else {
             return;
         };
         let more = count - routes.len();
         for (at, route) in routes.iter().enumerate() {
-            let rest = if at + 1 == MOST_STUCK && more > 0 { format!(" and {more} more") } else { String::new() };
+            let rest = if at + 1 == MOST_STUCK && more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
             self.stuck.push((wan, format!("ip route {}{rest}", self.picture.in_words(route))));
         }
     }
@@ -683,7 +760,9 @@ impl<W: World> Network<W> {
 
     /// Finds out who else's rules and routes count beside ours.
     fn look_for_rivals(&mut self, now: Instant, world: &mut W) {
-        if self.picture.no_policy_routing && !std::mem::replace(&mut self.said.no_policy_routing, true) {
+        if self.picture.no_policy_routing
+            && !std::mem::replace(&mut self.said.no_policy_routing, true)
+        {
             let text = "This kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES): probes of a network that is not \
                         in use may fail, and other default routes of lower metric win over imon's";
             self.remarks.push((Severity::Warning, text.to_owned()));
@@ -704,7 +783,9 @@ impl<W: World> Network<W> {
         self.said.outranked.note(now, outranked);
         self.said.roads.resize_with(self.labels.len(), Complaint::default);
         self.said.advice.resize_with(self.labels.len(), Complaint::default);
-        for ((complaint, why), label) in self.said.roads.iter_mut().zip(&self.refused).zip(&self.labels) {
+        for ((complaint, why), label) in
+            self.said.roads.iter_mut().zip(&self.refused).zip(&self.labels)
+        {
             complaint.note(now, why.as_ref().map(|why| format!("{label}: {why}")));
         }
         let view = RoutingView::from(&self.picture);
@@ -712,7 +793,8 @@ impl<W: World> Network<W> {
             let Some(label) = self.labels.get(wan) else { continue };
             let port = || {
                 let device = &self.settings.wans.get(wan)?.device;
-                let link = self.picture.links.iter().find(|l| l.name == *device && l.master != 0)?;
+                let link =
+                    self.picture.links.iter().find(|l| l.name == *device && l.master != 0)?;
                 Some((device, self.picture.name_of(link.master)))
             };
             let twin = || self.policy.twin(wan, &view).and_then(|other| self.labels.get(other));
@@ -752,12 +834,14 @@ impl<W: World> Network<W> {
             let label = other.wan.and_then(|wan| self.labels.get(wan)).map_or("", String::as_str);
             let is_down = other.wan.and_then(|wan| self.down.get(wan)).is_some_and(|down| *down);
             let text = match other.kind {
-                BesideKind::Yielded => {
-                    Some(format!("'{what}' leads all traffic elsewhere and goes first: imon leads what it leaves"))
-                }
+                BesideKind::Yielded => Some(format!(
+                    "'{what}' leads all traffic elsewhere and goes first: imon leads what it leaves"
+                )),
                 BesideKind::Overtaken => {
                     let over = if label.is_empty() { "" } else { " over " };
-                    Some(format!("'{what}' would lead all traffic{over}{label}: imon's choice goes first"))
+                    Some(format!(
+                        "'{what}' would lead all traffic{over}{label}: imon's choice goes first"
+                    ))
                 }
                 BesideKind::Narrow if is_down && other.via_main => Some(format!(
                     "'{what}' keeps its traffic on {label}, which does not work: set metric below that of the default \
@@ -778,8 +862,14 @@ impl<W: World> Network<W> {
             notes.push(note);
         }
         // What is left of the old ones is there no more.
-        for note in std::mem::replace(&mut self.said.beside, notes).iter().filter(|note| note.text.said().is_some()) {
-            self.tell(now, vec![(Severity::Notice, format!("'{}' does not count any more", note.what))]);
+        for note in std::mem::replace(&mut self.said.beside, notes)
+            .iter()
+            .filter(|note| note.text.said().is_some())
+        {
+            self.tell(
+                now,
+                vec![(Severity::Notice, format!("'{}' does not count any more", note.what))],
+            );
         }
     }
 
@@ -787,12 +877,16 @@ impl<W: World> Network<W> {
     fn speak(&mut self, now: Instant) {
         let Reported { foreign, outranked, refused, roads, advice, beside, .. } = &mut self.said;
         let mut lines = Vec::new();
-        let mut say = |complaint: &mut Complaint, severity, before: &str, over: Option<&str>| match complaint.word(now)
-        {
-            Some(Word::Is(text)) => lines.push((severity, format!("{before}{text}"))),
-            Some(Word::Over) => lines.extend(over.map(|text| (Severity::Notice, text.to_owned()))),
-            None => {}
-        };
+        let mut say =
+            |complaint: &mut Complaint, severity, before: &str, over: Option<&str>| match complaint
+                .word(now)
+            {
+                Some(Word::Is(text)) => lines.push((severity, format!("{before}{text}"))),
+                Some(Word::Over) => {
+                    lines.extend(over.map(|text| (Severity::Notice, text.to_owned())))
+                }
+                None => {}
+            };
         say(foreign, Severity::Warning, "", None);
         let past = "Traffic does not go where imon leads it: ";
         say(outranked, Severity::Warning, past, Some("Traffic goes where imon leads it again"));
@@ -800,11 +894,19 @@ impl<W: World> Network<W> {
         roads.iter_mut().for_each(|road| say(road, Severity::Error, "", None));
         advice.iter_mut().for_each(|advice| say(advice, Severity::Warning, "", None));
         for note in beside {
-            let severity = if note.kind == BesideKind::Narrow.word() { Severity::Warning } else { Severity::Notice };
+            let severity = if note.kind == BesideKind::Narrow.word() {
+                Severity::Warning
+            } else {
+                Severity::Notice
+            };
             say(&mut note.text, severity, "", None);
         }
         if let Some((times, lasted)) = self.damper.take(now) {
-            let text = format!("{times} more changes in {} s, the last: {}", lasted.as_secs(), self.untold);
+            let text = format!(
+                "{times} more changes in {} s, the last: {}",
+                lasted.as_secs(),
+                self.untold
+            );
             self.remarks.push((Severity::Notice, text));
         }
         self.tell(now, lines);
@@ -834,7 +936,9 @@ impl<W: World> Network<W> {
             let hop = way.hops.iter().find(|hop| hop.index != road.index && !hop.dead)?;
             let device = self.picture.name_of(hop.index);
             let same = |r: &&Route| {
-                r.table == way.table && r.prefix == way.prefix && r.hops.iter().any(|h| h.index == hop.index)
+                r.table == way.table
+                    && r.prefix == way.prefix
+                    && r.hops.iter().any(|h| h.index == hop.index)
             };
             let route = self.picture.routes.iter().filter(same).min_by_key(|r| r.metric);
             let table = if way.table == MAIN { "main".to_owned() } else { way.table.to_string() };
@@ -842,7 +946,9 @@ impl<W: World> Network<W> {
                 Some(route) => {
                     let owner = protocol_name(route.protocol).unwrap_or("somebody");
                     let words = self.picture.in_words(route);
-                    format!("it leaves by {device}, by the route '{words}' in table {table}, set by {owner}")
+                    format!(
+                        "it leaves by {device}, by the route '{words}' in table {table}, set by {owner}"
+                    )
                 }
                 None => format!("it leaves by {device}, by a route in table {table}"),
             });
@@ -851,7 +957,12 @@ impl<W: World> Network<W> {
     }
 
     fn warn_of_ipv6(&mut self, before: usize, index: u32) {
-        if self.picture.defaults6.iter().any(|d| d.table == MAIN && d.hops.iter().any(|hop| hop.0 == index)) {
+        if self
+            .picture
+            .defaults6
+            .iter()
+            .any(|d| d.table == MAIN && d.hops.iter().any(|hop| hop.0 == index))
+        {
             let label = self.labels.get(before).map_or("", String::as_str);
             let text = format!(
                 "IPv6 traffic still goes over {label}: its IPv6 default route is there, and imon switches IPv4 only"
@@ -867,7 +978,8 @@ impl<W: World> Network<W> {
             if names().any(|name| name == wan.device) {
                 continue;
             }
-            let near = nearest(&wan.device, names()).map_or_else(String::new, |name| format!("Did you mean {name}? "));
+            let near = nearest(&wan.device, names())
+                .map_or_else(String::new, |name| format!("Did you mean {name}? "));
             let all: Vec<&str> = names().filter(|name| *name != "lo").collect();
             let all = match all.as_slice() {
                 [] => "There is none at all".to_owned(),
@@ -910,7 +1022,9 @@ impl<W: World> Network<W> {
     fn no_flush(&mut self, e: &io::Error) {
         if !std::mem::replace(&mut self.said.no_flush, true) {
             let why = W::in_words(e);
-            let text = format!("Connections over a network that is left cannot be ended, they time out: {why}");
+            let text = format!(
+                "Connections over a network that is left cannot be ended, they time out: {why}"
+            );
             self.remarks.push((Severity::Info, text));
         }
     }
@@ -943,7 +1057,8 @@ fn labels(settings: &config::FailoverSettings) -> Vec<String> {
     settings.wans.iter().zip(roles).map(label).collect()
 }
 
-/// The locks of all interfaces but those that are held already. Without a directory for them there are none.
+/// The locks of all interfaces but those that are held already. Without a directory for them there
+/// are none.
 fn lock<W: World>(
     settings: &config::FailoverSettings,
     world: &mut W,
@@ -951,11 +1066,17 @@ fn lock<W: World>(
     table: u32,
 ) -> Result<Vec<(String, W::Lock)>, Unable> {
     let mut locks = Vec::new();
-    for device in settings.wans.iter().map(|wan| &wan.device).filter(|device| !held.contains(device)) {
+    for device in
+        settings.wans.iter().map(|wan| &wan.device).filter(|device| !held.contains(device))
+    {
         match world.lock_device(device, table) {
             Ok(lock) => locks.extend(lock.map(|lock| (device.clone(), lock))),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Unable::Taken(device.clone())),
-            Err(e) if crate::base::error::is_shortage(&e) => return Err(Unable::Short("lock of an interface", e)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Unable::Taken(device.clone()));
+            }
+            Err(e) if crate::base::error::is_shortage(&e) => {
+                return Err(Unable::Short("lock of an interface", e));
+            }
             // Said when the directory was tried for the status.
             Err(_) => {}
         }

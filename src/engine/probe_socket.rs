@@ -1,4 +1,5 @@
-//! Probes of a WAN that are no pings: DNS queries and TCP connections, each with a socket of its own.
+//! Probes of a WAN that are no pings: DNS queries and TCP connections, each with a socket of its
+//! own.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +14,8 @@ use crate::wire::dns;
 use crate::wire::dns::{Class, DnsQuestion, MAX_MESSAGE, Name, Rcode, RecordType, Reject};
 
 const DNS_PORT: u16 = 53;
-/// What is asked for: a name that exists, and that a forwarder asks others for now and then (RFC 2606).
+/// What is asked for: a name that exists, and that a forwarder asks others for now and then (RFC
+/// 2606).
 const NAME: &str = "example.com";
 /// A socket is closed after this long; its check is long over.
 const KEEP: Duration = Duration::from_secs(60);
@@ -69,7 +71,9 @@ impl<W: World> Contacts<W> {
                 let socket = world.ask(Some(via), SocketAddr::new(to, DNS_PORT), &self.packet)?;
                 Contacted::Dns(socket, number, Box::new(question))
             }
-            ProbeKind::Tcp(port) => Contacted::Tcp(world.connect(Some(via), SocketAddr::new(to, port))?),
+            ProbeKind::Tcp(port) => {
+                Contacted::Tcp(world.connect(Some(via), SocketAddr::new(to, port))?)
+            }
         };
         if self.open.len() >= MOST {
             self.open.remove(0);
@@ -147,7 +151,9 @@ fn heard<W: World>(
             Rcode::NOERROR | Rcode::NXDOMAIN => Some(Ok(())),
             rcode => Some(Err(Reason::Answered(format!("the name server says: {rcode}").into()))),
         },
-        Err(Reject::Malformed(why)) => Some(Err(Reason::Answered(format!("broken answer: {why}").into()))),
+        Err(Reject::Malformed(why)) => {
+            Some(Err(Reason::Answered(format!("broken answer: {why}").into())))
+        }
         Err(Reject::Mismatch(_)) => None,
     }
 }

@@ -36,7 +36,8 @@ pub(super) struct Prepared<W: World> {
 }
 
 impl<W: World> Prepared<W> {
-    /// What a configuration needs that is to come in the place of another. `old` is the network of that.
+    /// What a configuration needs that is to come in the place of another. `old` is the network of
+    /// that.
     pub(super) fn new(
         old: Option<&Network<W>>,
         has_web: bool,
@@ -59,13 +60,15 @@ impl<W: World> Prepared<W> {
             for wan in 0..network.states().len() {
                 // Without a socket for another reason there is another try with the next probe.
                 if let Err(e) = world.set_lane(&mut pinger, wan, network.via(wan).as_ref())
-                    && (crate::base::error::is_shortage(&e) || e.kind() == std::io::ErrorKind::PermissionDenied)
+                    && (crate::base::error::is_shortage(&e)
+                        || e.kind() == std::io::ErrorKind::PermissionDenied)
                 {
                     return Err(StartRefused::Short("socket for the probes of a network", e));
                 }
             }
         }
-        let files = needs.files(world).map_err(|e| StartRefused::Short("reading of the hosts file", e))?;
+        let files =
+            needs.files(world).map_err(|e| StartRefused::Short("reading of the hosts file", e))?;
         let settings = config.ddns.as_ref().filter(|_| !has_web);
         let web = settings.map(|settings| Web::open(settings, instance, world)).transpose();
         let web = web.map_err(|e| StartRefused::Short("state file or news of addresses", e))?;
@@ -93,7 +96,9 @@ impl StartRefused {
             Self::Ping(e) => format!("No ICMP socket: {}", W::in_words(&e.raw)),
             Self::Short(what, e) => format!("No {what} can be had: {}", W::in_words(e)),
             Self::Routes => "No permission to change routes".to_owned(),
-            Self::Device(device) => format!("Another instance switches the routes over {device} already"),
+            Self::Device(device) => {
+                format!("Another instance switches the routes over {device} already")
+            }
             Self::Netlink(why) => why.clone(),
         }
     }
@@ -110,7 +115,8 @@ impl<W: World> Daemon<W> {
         let rate = |timing: &Timing, n: usize| {
             n as f64 * f64::from(timing.pingcount) / timing.interval.as_secs_f64().max(0.001)
         };
-        self.bulk = config.ping.as_ref().is_some_and(|p| rate(&p.timing, p.targets.len()) >= BULK_RATE);
+        self.bulk =
+            config.ping.as_ref().is_some_and(|p| rate(&p.timing, p.targets.len()) >= BULK_RATE);
         // Now, and not in the middle of the first burst that is larger than those before.
         if self.bulk {
             self.effects.reserve(targets * 2);
@@ -120,14 +126,22 @@ impl<W: World> Daemon<W> {
 
     pub(super) fn announce(&mut self) {
         if self.monitors.ddns.is_some() {
-            self.world.log(Severity::Info, Some(Monitor::Ddns), format_args!("Start External IP Address tracking"));
+            self.world.log(
+                Severity::Info,
+                Some(Monitor::Ddns),
+                format_args!("Start External IP Address tracking"),
+            );
         }
         if let Some(updown) = &self.monitors.updown {
             let text = format_args!("Start Updown Monitor for IP Address {}", updown.target().1);
             self.world.log(Severity::Info, Some(Monitor::Updown), text);
         }
         if self.monitors.failover.is_some() {
-            self.world.log(Severity::Info, Some(Monitor::Failover), format_args!("Start Network Failover Monitor"));
+            self.world.log(
+                Severity::Info,
+                Some(Monitor::Failover),
+                format_args!("Start Network Failover Monitor"),
+            );
         }
         if self.monitors.ping.is_some() {
             self.world.log(Severity::Info, Some(Monitor::Ping), format_args!("Start Ping Monitor"));
@@ -152,7 +166,11 @@ impl<W: World> Daemon<W> {
         match result {
             Ok(()) => {
                 self.print = loaded.print;
-                self.world.log(Severity::Notice, None, format_args!("Reloaded {}", self.source.file));
+                self.world.log(
+                    Severity::Notice,
+                    None,
+                    format_args!("Reloaded {}", self.source.file),
+                );
                 if same {
                     self.world.log(Severity::Info, None, format_args!("Nothing has changed in it"));
                 }
@@ -161,29 +179,41 @@ impl<W: World> Daemon<W> {
                 for error in errors {
                     self.world.log(Severity::Error, None, format_args!("? {error}"));
                 }
-                let text = format_args!("{} is not taken over, the old configuration goes on", self.source.file);
+                let text = format_args!(
+                    "{} is not taken over, the old configuration goes on",
+                    self.source.file
+                );
                 self.world.log(Severity::Error, None, text);
             }
         }
         self.world.notify("READY=1");
     }
 
-    /// Takes another configuration over. Everything that can fail comes first and changes nothing: with an error all is as
-    /// it was.
+    /// Takes another configuration over. Everything that can fail comes first and changes nothing:
+    /// with an error all is as it was.
     pub(super) fn adopt(&mut self, now: Instant, config: Config) -> Result<(), Vec<String>> {
-        let instance = self.source.instance.clone().unwrap_or_else(|| self.source.name(Some(&config)));
+        let instance =
+            self.source.instance.clone().unwrap_or_else(|| self.source.name(Some(&config)));
         let has_web = self.web.is_some() && instance == self.instance;
-        let prepared = Prepared::new(self.network.as_ref(), has_web, &config, &instance, &mut self.world, now)
-            .map_err(|why| vec![why.in_words::<W>()])?;
-        // From here on nothing can fail. What the old monitors have just found out is still to be told.
+        let prepared =
+            Prepared::new(self.network.as_ref(), has_web, &config, &instance, &mut self.world, now)
+                .map_err(|why| vec![why.in_words::<W>()])?;
+        // From here on nothing can fail. What the old monitors have just found out is still to be
+        // told.
         self.perform(now);
         self.take_over(now, &config, instance, prepared);
         Ok(())
     }
 
-    /// Puts a configuration in the place of the one there is. What its settings leave as it was goes on, what is under
-    /// way included.
-    pub(super) fn take_over(&mut self, now: Instant, config: &Config, instance: String, prepared: Prepared<W>) {
+    /// Puts a configuration in the place of the one there is. What its settings leave as it was
+    /// goes on, what is under way included.
+    pub(super) fn take_over(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        instance: String,
+        prepared: Prepared<W>,
+    ) {
         let Prepared { network, pinger, files, web } = prepared;
         let is_new_network = network.is_some();
         let before = std::mem::replace(&mut self.config, config.clone());
@@ -198,15 +228,29 @@ impl<W: World> Daemon<W> {
         self.put_network(network, config, &instance, now);
         self.world.replace_pinger(&mut self.pinger, pinger, is_new_network);
         self.hosts.keep(kept);
-        let mut monitors = Monitors::new(&mut self.world, config, self.network.as_ref(), &mut self.hosts, &kept, now);
+        let mut monitors = Monitors::new(
+            &mut self.world,
+            config,
+            self.network.as_ref(),
+            &mut self.hosts,
+            &kept,
+            now,
+        );
         monitors.begin(&mut self.hosts, files, now);
         let hosts = &self.hosts;
         self.contacts.keep(|owner| hosts.monitor(owner).is_some());
         self.questions.keep_opinions(|server| hosts.monitor(server).is_some());
         let target = |config: &Config| config.updown.as_ref().map(|u| Rc::clone(u.target.text()));
-        let which =
-            |config: &Config| (config.ddns.is_some(), target(config), config.failover.is_some(), config.ping.is_some());
-        let asks_on = monitors.inherit(std::mem::take(&mut self.monitors), &kept, now, self.world.clock());
+        let which = |config: &Config| {
+            (
+                config.ddns.is_some(),
+                target(config),
+                config.failover.is_some(),
+                config.ping.is_some(),
+            )
+        };
+        let asks_on =
+            monitors.inherit(std::mem::take(&mut self.monitors), &kept, now, self.world.clock());
         self.monitors = monitors;
         self.adopt_ddns(config, web, asks_on);
         self.instance = instance;
@@ -223,7 +267,13 @@ impl<W: World> Daemon<W> {
     }
 
     /// Routes and rules of another configuration in place of those there are.
-    pub(super) fn put_network(&mut self, new: Option<Network<W>>, config: &Config, instance: &str, now: Instant) {
+    pub(super) fn put_network(
+        &mut self,
+        new: Option<Network<W>>,
+        config: &Config,
+        instance: &str,
+        now: Instant,
+    ) {
         match (&config.failover, new) {
             (Some(_), Some(mut new)) => {
                 let mut old = self.network.take();
@@ -240,7 +290,8 @@ impl<W: World> Daemon<W> {
         self.leave(now);
     }
 
-    /// Takes away what only an earlier configuration's network has left. What the kernel does not let go is tried again.
+    /// Takes away what only an earlier configuration's network has left. What the kernel does not
+    /// let go is tried again.
     pub(super) fn leave(&mut self, now: Instant) {
         let Some(old) = &mut self.leaving else { return };
         let gone = match &self.network {

@@ -1,5 +1,6 @@
-//! What was made in the kernel, and how often somebody takes it away again. The first time it is put back at once, then
-//! once a second: two programs that both insist would otherwise do nothing else.
+//! What was made in the kernel, and how often somebody takes it away again. The first time it is
+//! put back at once, then once a second: two programs that both insist would otherwise do nothing
+//! else.
 
 use std::time::Duration;
 
@@ -26,7 +27,9 @@ impl Restores {
         match change {
             // Only a copy of it has gone.
             Change::RemoveRule(rule) if rules.contains(rule) => {}
-            Change::RemoveRoute(_) | Change::RemoveRule(_) => self.made.retain(|(made, _)| !is_undone(made, change)),
+            Change::RemoveRoute(_) | Change::RemoveRule(_) => {
+                self.made.retain(|(made, _)| !is_undone(made, change))
+            }
             _ if self.made.iter().any(|(made, _)| is_same(made, change)) => {}
             _ => {
                 self.made.retain(|(made, _)| !is_replaced(made, change));
@@ -35,10 +38,15 @@ impl Restores {
         }
     }
 
-    /// Whether these changes may be made now. What they put back was put back less than a second ago, all of it: then not
-    /// before the moment that comes back. `rules` are those that there are: one of them that is made again moves, and
-    /// nobody has taken it away.
-    pub(super) fn may_make(&mut self, changes: &[Change], rules: &[Rule], now: Instant) -> Result<(), Instant> {
+    /// Whether these changes may be made now. What they put back was put back less than a second
+    /// ago, all of it: then not before the moment that comes back. `rules` are those that there
+    /// are: one of them that is made again moves, and nobody has taken it away.
+    pub(super) fn may_make(
+        &mut self,
+        changes: &[Change],
+        rules: &[Rule],
+        now: Instant,
+    ) -> Result<(), Instant> {
         let gone = |change: &Change| self.made.iter().position(|(made, _)| is_same(made, change));
         let gone: Vec<usize> = changes.iter().filter_map(gone).collect();
         if gone.is_empty() || gone.len() < changes.iter().filter(|change| is_made(change)).count() {
@@ -54,7 +62,9 @@ impl Restores {
                         *last = Some(now);
                     }
                 }
-                let lacks = |change: &Change| is_made(change) && !rule(change).is_some_and(|r| rules.contains(r));
+                let lacks = |change: &Change| {
+                    is_made(change) && !rule(change).is_some_and(|r| rules.contains(r))
+                };
                 self.unsaid += u32::from(changes.iter().any(lacks));
                 Ok(())
             }
@@ -119,19 +129,43 @@ mod tests {
         assert_eq!(restores.may_make(&[rule(1)], &[], at(100)), Ok(()));
         assert_eq!(restores.word(at(100)), Some(1));
         assert_eq!(restores.may_make(&[rule(1)], &[], at(200)), Err(at(1100)));
-        assert_eq!(restores.may_make(&[rule(2)], &[], at(200)), Ok(()), "another thing, its first time");
-        assert_eq!(restores.may_make(&[rule(1), rule(3)], &[], at(200)), Ok(()), "with something new");
+        assert_eq!(
+            restores.may_make(&[rule(2)], &[], at(200)),
+            Ok(()),
+            "another thing, its first time"
+        );
+        assert_eq!(
+            restores.may_make(&[rule(1), rule(3)], &[], at(200)),
+            Ok(()),
+            "with something new"
+        );
         assert_eq!(restores.may_make(&[rule(1)], &[], at(1100)), Ok(()));
-        assert_eq!((restores.word(at(1100)), restores.word(at(60_100))), (None, Some(2)), "said once a minute");
+        assert_eq!(
+            (restores.word(at(1100)), restores.word(at(60_100))),
+            (None, Some(2)),
+            "said once a minute"
+        );
         let one = Rule { table: 1, ..Rule::default() };
         restores.made(&Change::RemoveRule(one.clone()), std::slice::from_ref(&one));
-        assert_eq!(restores.may_make(&[rule(1)], &[], at(1200)), Err(at(2100)), "of two copies one has gone");
+        assert_eq!(
+            restores.may_make(&[rule(1)], &[], at(1200)),
+            Err(at(2100)),
+            "of two copies one has gone"
+        );
         restores.made(&Change::RemoveRule(one), &[]);
-        assert_eq!(restores.may_make(&[rule(1)], &[], at(1200)), Ok(()), "what we took away ourselves is new");
+        assert_eq!(
+            restores.may_make(&[rule(1)], &[], at(1200)),
+            Ok(()),
+            "what we took away ourselves is new"
+        );
         let moved = Rule { table: 2, ..Rule::default() };
         assert_eq!(restores.may_make(&[rule(2)], &[moved], at(200_000)), Ok(()));
         assert_eq!(restores.word(at(200_000)), None, "what moves nobody has taken away");
         restores.forget_routes();
-        assert_eq!(restores.may_make(&[rule(2)], &[], at(200_100)), Err(at(201_000)), "a rule goes with no link");
+        assert_eq!(
+            restores.may_make(&[rule(2)], &[], at(200_100)),
+            Err(at(201_000)),
+            "a rule goes with no link"
+        );
     }
 }

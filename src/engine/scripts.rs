@@ -1,5 +1,5 @@
-//! Calling the action script: in order for each monitor, one at a time, with a time limit, and never in the way of a
-//! probe.
+//! Calling the action script: in order for each monitor, one at a time, with a time limit, and
+//! never in the way of a probe.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -21,7 +21,8 @@ pub const LAST_GRACE: Duration = Duration::from_millis(1200);
 const LINE: usize = 500;
 /// Bytes read from a script at once,
 const BUFFER: usize = 1024;
-/// and how often in one turn of the loop. It may be short lines, each of which costs system calls to log.
+/// and how often in one turn of the loop. It may be short lines, each of which costs system calls
+/// to log.
 const A_TURN: usize = 2;
 /// As often when the script has ended: all that a pipe holds (pipe(7)).
 const A_PIPE: usize = 64;
@@ -124,9 +125,15 @@ impl<W: World> Actions<W> {
         }
     }
 
-    /// What the configuration says. What runs or waits goes on. `targets` widens the queues: each of them may report
-    /// at the same moment.
-    pub fn configure(&mut self, script: Option<String>, instance: &str, limit: Duration, targets: usize) {
+    /// What the configuration says. What runs or waits goes on. `targets` widens the queues: each
+    /// of them may report at the same moment.
+    pub fn configure(
+        &mut self,
+        script: Option<String>,
+        instance: &str,
+        limit: Duration,
+        targets: usize,
+    ) {
         self.script = script.map(Rc::from);
         instance.clone_into(&mut self.instance);
         self.limit = limit;
@@ -134,7 +141,13 @@ impl<W: World> Actions<W> {
             let bound = WAITING + targets;
             match self.queues.iter_mut().find(|q| q.monitor == monitor) {
                 Some(queue) => queue.bound = bound,
-                None => self.queues.push(Queue { monitor, jobs: VecDeque::new(), bound, dropped: 0, running: None }),
+                None => self.queues.push(Queue {
+                    monitor,
+                    jobs: VecDeque::new(),
+                    bound,
+                    dropped: 0,
+                    running: None,
+                }),
             }
         }
     }
@@ -152,7 +165,8 @@ impl<W: World> Actions<W> {
         (waiting, self.queues.iter().filter(|q| q.running.is_some()).count())
     }
 
-    /// Queues a call. When the queue is full the oldest `ping-result` is dropped, or the oldest call of all.
+    /// Queues a call. When the queue is full the oldest `ping-result` is dropped, or the oldest
+    /// call of all.
     pub fn push(&mut self, monitor: Monitor, job: ScriptCall<W::File>, world: &mut W) {
         let Some(queue) = self.queues.iter_mut().find(|q| q.monitor == monitor) else { return };
         if queue.jobs.len() >= queue.bound {
@@ -162,7 +176,9 @@ impl<W: World> Actions<W> {
             self.ended.extend(ticket.map(|t| (t, Err("the call was dropped".to_owned()))));
             if queue.dropped == 0 {
                 let script = self.script.as_deref().unwrap_or_default();
-                let text = format_args!("Action script '{script}' is too slow: a call for {old} is dropped");
+                let text = format_args!(
+                    "Action script '{script}' is too slow: a call for {old} is dropped"
+                );
                 world.log(Severity::Warning, Some(monitor), text);
             }
             queue.dropped += 1;
@@ -178,7 +194,8 @@ impl<W: World> Actions<W> {
             }
             let Some(script) = &self.script else {
                 let tickets = queue.jobs.drain(..).filter_map(|job| job.ticket);
-                self.ended.extend(tickets.map(|t| (t, Err("there is no action script".to_owned()))));
+                self.ended
+                    .extend(tickets.map(|t| (t, Err("there is no action script".to_owned()))));
                 queue.dropped = 0;
                 continue;
             };
@@ -200,13 +217,23 @@ impl<W: World> Actions<W> {
                         self.counter += 1;
                         let (path, number) = (Rc::clone(script), self.counter);
                         let ticket = job.ticket;
-                        queue.running =
-                            Some(RunningScript { path, name, script: process, output, lines, phase, number, ticket });
+                        queue.running = Some(RunningScript {
+                            path,
+                            name,
+                            script: process,
+                            output,
+                            lines,
+                            phase,
+                            number,
+                            ticket,
+                        });
                     }
                     Err(e) => {
                         self.failed += 1;
                         let why = W::in_words(&e);
-                        let text = format_args!("Action script '{script}' could not be run for {name}: {why}");
+                        let text = format_args!(
+                            "Action script '{script}' could not be run for {name}: {why}"
+                        );
                         world.log(Severity::Error, Some(queue.monitor), text);
                         self.ended.extend(job.ticket.map(|t| (t, Err(why))));
                     }
@@ -215,7 +242,8 @@ impl<W: World> Actions<W> {
             if queue.jobs.is_empty() && queue.dropped > 0 {
                 let (n, s) = (queue.dropped, if queue.dropped == 1 { "" } else { "s" });
                 queue.dropped = 0;
-                let text = format_args!("Action script '{script}' has caught up; {n} call{s} dropped");
+                let text =
+                    format_args!("Action script '{script}' has caught up; {n} call{s} dropped");
                 world.log(Severity::Warning, Some(queue.monitor), text);
             }
         }
@@ -246,7 +274,9 @@ impl<W: World> Actions<W> {
     /// Passes on what scripts have printed.
     pub fn after(&mut self, world: &mut W) {
         for queue in &mut self.queues {
-            if let Some(r) = queue.running.as_mut().filter(|r| world.is_ready(Waited::Output(r.number))) {
+            if let Some(r) =
+                queue.running.as_mut().filter(|r| world.is_ready(Waited::Output(r.number)))
+            {
                 r.read(A_TURN, queue.monitor, world);
             }
         }
@@ -259,25 +289,33 @@ impl<W: World> Actions<W> {
     /// Looks for scripts that have ended. To be called on SIGCHLD.
     pub fn reap(&mut self, world: &mut W) {
         for queue in &mut self.queues {
-            let Some(mut r) = queue.running.take_if(|r| world.has_ended(&r.script)) else { continue };
+            let Some(mut r) = queue.running.take_if(|r| world.has_ended(&r.script)) else {
+                continue;
+            };
             if !matches!(r.phase, ScriptPhase::Until(_)) {
-                // Its time was over: what it left behind goes with it. Its number is still its own, it is not reaped.
+                // Its time was over: what it left behind goes with it. Its number is still its own,
+                // it is not reaped.
                 world.kill(&r.script);
             }
             r.read(A_PIPE, queue.monitor, world);
             let ending = world.reap(&mut r.script);
             let (good, how) = (ending.is_success(), ending.to_string());
-            self.ended.extend(r.ticket.take().map(|t| (t, if good { Ok(()) } else { Err(how.clone()) })));
+            self.ended
+                .extend(r.ticket.take().map(|t| (t, if good { Ok(()) } else { Err(how.clone()) })));
             // A script that is ended because imon has to end did nothing wrong.
             if !self.stopping && !good {
                 self.failed += 1;
                 let last = r.lines.last();
                 let sep = if last.is_empty() { "" } else { ": " };
-                let text = format_args!("Action script '{}' failed for {} with {how}{sep}{last}", r.path, r.name);
+                let text = format_args!(
+                    "Action script '{}' failed for {} with {how}{sep}{last}",
+                    r.path, r.name
+                );
                 world.log(Severity::Warning, Some(queue.monitor), text);
             }
             if let (Some(output), ScriptPhase::Until(_)) = (r.output, r.phase) {
-                // Something runs on in the background, a restarted service for instance: it may go on printing.
+                // Something runs on in the background, a restarted service for instance: it may go
+                // on printing.
                 if self.leftovers.len() >= LEFTOVERS {
                     self.leftovers.remove(0);
                 }
@@ -298,16 +336,20 @@ impl<W: World> Actions<W> {
         for queue in &mut self.queues {
             if !queue.jobs.is_empty() {
                 let (n, s) = (queue.jobs.len(), if queue.jobs.len() == 1 { "" } else { "s" });
-                let text = format_args!("Stopping: no time for {n} waiting call{s} of the action script");
+                let text =
+                    format_args!("Stopping: no time for {n} waiting call{s} of the action script");
                 world.log(Severity::Warning, Some(queue.monitor), text);
                 queue.jobs.clear();
             }
             if std::mem::take(&mut queue.dropped) > 1 {
-                let text = format_args!("Stopping: the action script was too slow to the end, calls were dropped");
+                let text = format_args!(
+                    "Stopping: the action script was too slow to the end, calls were dropped"
+                );
                 world.log(Severity::Warning, Some(queue.monitor), text);
             }
             if let Some(r) = &mut queue.running {
-                let text = format_args!("Stopping: ending the action script that runs for {}", r.name);
+                let text =
+                    format_args!("Stopping: ending the action script that runs for {}", r.name);
                 world.log(Severity::Warning, Some(queue.monitor), text);
                 world.terminate(&r.script);
                 r.phase = ScriptPhase::Ending(now + LAST_GRACE);
@@ -328,7 +370,9 @@ impl<W: World> RunningScript<W> {
         match self.phase {
             ScriptPhase::Until(at) if at <= now => {
                 let (script, name, limit) = (&self.path, self.name, Plain(limit.as_secs_f64()));
-                let text = format_args!("Action script '{script}' did not end within {limit} s for {name}: ending it");
+                let text = format_args!(
+                    "Action script '{script}' did not end within {limit} s for {name}: ending it"
+                );
                 world.log(Severity::Warning, Some(monitor), text);
                 world.terminate(&self.script);
                 self.phase = ScriptPhase::Ending(now + GRACE);
@@ -342,12 +386,13 @@ impl<W: World> RunningScript<W> {
     }
 
     fn read(&mut self, most: usize, monitor: Monitor, world: &mut W) {
-        self.output.take_if(|output| !read(output, &mut self.lines, most, monitor, self.name, world));
+        self.output
+            .take_if(|output| !read(output, &mut self.lines, most, monitor, self.name, world));
     }
 }
 
-/// Passes lines on until there is nothing more now, or `most` buffers were full: a script that prints without end must
-/// not keep us here. Returns whether there may be more later.
+/// Passes lines on until there is nothing more now, or `most` buffers were full: a script that
+/// prints without end must not keep us here. Returns whether there may be more later.
 fn read<W: World>(
     output: &mut W::Output,
     lines: &mut Lines,
@@ -364,7 +409,9 @@ fn read<W: World>(
                 lines.end(|line| world.log_output(monitor, name, line));
                 return false;
             }
-            Some(n) => lines.add(buffer.get(..n).unwrap_or_default(), |line| world.log_output(monitor, name, line)),
+            Some(n) => lines.add(buffer.get(..n).unwrap_or_default(), |line| {
+                world.log_output(monitor, name, line)
+            }),
         }
     }
     true
@@ -401,7 +448,11 @@ impl Lines {
 
     /// The last line, even if it has no end.
     fn last(&self) -> String {
-        if self.partial.is_empty() { self.last.clone() } else { String::from_utf8_lossy(&self.partial).into_owned() }
+        if self.partial.is_empty() {
+            self.last.clone()
+        } else {
+            String::from_utf8_lossy(&self.partial).into_owned()
+        }
     }
 }
 

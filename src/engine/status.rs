@@ -14,7 +14,8 @@ use std::time::Duration;
 /// The status is written at most this often after a change of state,
 pub(super) const STATUS_CHANGED: Duration = Duration::from_secs(1);
 
-/// and for the numbers' sake not sooner than this (with one probe a second, every 10 s was 8 % of all processor time),
+/// and for the numbers' sake not sooner than this (with one probe a second, every 10 s was 8 % of
+/// all processor time),
 pub(super) const STATUS_NUMBERS: Duration = Duration::from_secs(30);
 
 /// but at a wake-up that comes anyway, if one comes until then.
@@ -102,7 +103,8 @@ impl<W: World> Daemon<W> {
         }
     }
 
-    /// Feeds the watchdog, but only while every monitor makes progress: a monitor that stands still is worth a restart.
+    /// Feeds the watchdog, but only while every monitor makes progress: a monitor that stands still
+    /// is worth a restart.
     pub(super) fn feed_watchdog(&mut self, now: Instant) {
         let Some(every) = self.world.watchdog() else { return };
         if self.feed.is_some_and(|at| at <= now) {

@@ -1,4 +1,5 @@
-//! The end: scripts are waited for, what is to be written is written, routes are left as configured.
+//! The end: scripts are waited for, what is to be written is written, routes are left as
+//! configured.
 
 use super::web::Web;
 use super::world::{FileJob, World};
@@ -11,7 +12,8 @@ use std::time::Duration;
 /// At the end what is still to be written is waited for this long.
 pub(super) const WRITING: Duration = Duration::from_secs(2);
 
-/// What the kernel does not let go of an earlier configuration's routes and rules is tried again after this.
+/// What the kernel does not let go of an earlier configuration's routes and rules is tried again
+/// after this.
 pub(super) const LEAVE_AGAIN: Duration = Duration::from_secs(1);
 
 impl<W: World> Daemon<W> {
@@ -23,7 +25,9 @@ impl<W: World> Daemon<W> {
         if let Some(network) = &mut self.network
             && !network.leave_at_exit(&mut self.world)
         {
-            let text = format_args!("Stopping: the kernel does not let go of all routes and rules of imon");
+            let text = format_args!(
+                "Stopping: the kernel does not let go of all routes and rules of imon"
+            );
             self.world.log(Severity::Error, Some(Monitor::Failover), text);
         }
         self.leave(now);
@@ -63,7 +67,10 @@ impl<W: World> Daemon<W> {
     pub(super) fn end(&mut self) {
         let unwritten = self.writing.unwritten();
         if !unwritten.is_empty() {
-            let text = format_args!("Stopping: not written, the disk does not take it: {}", unwritten.join(", "));
+            let text = format_args!(
+                "Stopping: not written, the disk does not take it: {}",
+                unwritten.join(", ")
+            );
             self.world.log(Severity::Error, None, text);
         }
         self.world.log(Severity::Info, None, format_args!("Stopped"));

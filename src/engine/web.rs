@@ -1,5 +1,5 @@
-//! What the ddns monitor needs of the world: workers that make web requests, the state file, and news of addresses and
-//! default routes.
+//! What the ddns monitor needs of the world: workers that make web requests, the state file, and
+//! news of addresses and default routes.
 
 use std::io;
 use std::net::IpAddr;
@@ -23,7 +23,9 @@ use crate::monitor::ddns::sinks::{Publication, SinkSetup};
 use crate::monitor::ddns::state::Saved;
 use crate::monitor::ddns::update::{Secret, Update, UpdateOutcome};
 use crate::monitor::ddns::{Ddns, DdnsSetup, Found, LookupId, NotFound, TrackSetup};
-use crate::web::{GRACE, LOOKUP_LIMIT, TOO_LATE, Task, TaskJob, TaskReport, TaskResult, UPDATE_LIMIT, unstarted};
+use crate::web::{
+    GRACE, LOOKUP_LIMIT, TOO_LATE, Task, TaskJob, TaskReport, TaskResult, UPDATE_LIMIT, unstarted,
+};
 
 /// A publication waits for the disk at most this long, to be known of after a crash.
 const NOTE_LIMIT: Duration = Duration::from_secs(30);
@@ -31,7 +33,8 @@ const NOTE_LIMIT: Duration = Duration::from_secs(30);
 const MOST: usize = 3;
 /// What an earlier imon began is looked at this often until it has ended.
 const BUSY: Duration = Duration::from_secs(1);
-/// An earlier try that is not over after this is given up: its worker or script was killed long ago.
+/// An earlier try that is not over after this is given up: its worker or script was killed long
+/// ago.
 const BUSY_AT_MOST: u32 = 120;
 
 /// All of it.
@@ -162,14 +165,19 @@ impl<W: World> Web<W> {
     ///
     /// # Errors
     /// When the system is short of something. A directory that cannot be written to is none.
-    pub(super) fn open(settings: &config::DdnsSettings, instance: &str, world: &mut W) -> io::Result<Self> {
+    pub(super) fn open(
+        settings: &config::DdnsSettings,
+        instance: &str,
+        world: &mut W,
+    ) -> io::Result<Self> {
         let mut remarks = Vec::new();
         let watch = match world.open_address_news() {
             Err(e) if crate::base::error::is_shortage(&e) => return Err(e),
             Err(e) => {
                 let why = W::in_words(&e);
-                let text =
-                    format!("No news of addresses ({why}): the external address is looked up at its interval only");
+                let text = format!(
+                    "No news of addresses ({why}): the external address is looked up at its interval only"
+                );
                 remarks.push((Severity::Warning, text));
                 None
             }
@@ -202,8 +210,14 @@ impl<W: World> Web<W> {
         self.opened.clear();
     }
 
-    /// Other settings, and what was opened anew for them. What runs goes on, lookups only where it is said.
-    pub(super) fn configure(&mut self, settings: &config::DdnsSettings, new: Option<Self>, asks_on: bool) {
+    /// Other settings, and what was opened anew for them. What runs goes on, lookups only where it
+    /// is said.
+    pub(super) fn configure(
+        &mut self,
+        settings: &config::DdnsSettings,
+        new: Option<Self>,
+        asks_on: bool,
+    ) {
         self.settings = settings.clone();
         if let Some(new) = new {
             (self.state, self.saved, self.aside) = (new.state, Saved::default(), new.aside);
@@ -225,7 +239,10 @@ impl<W: World> Web<W> {
             Ok(bytes) => Saved::read(&bytes),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Saved::default(),
             Err(e) => {
-                self.remarks.push((Severity::Warning, format!("{path} cannot be read: {}", W::in_words(&e))));
+                self.remarks.push((
+                    Severity::Warning,
+                    format!("{path} cannot be read: {}", W::in_words(&e)),
+                ));
                 return Saved::default();
             }
         };
@@ -242,7 +259,9 @@ impl<W: World> Web<W> {
         let (from, aside) = (self.state.path().to_owned(), self.state.aside());
         self.aside = Some(FileJob::Move(from, aside.clone()));
         let aside = aside.display();
-        let text = format!("{path} is not used: {why}. It is kept as {aside}, and the external address is found anew");
+        let text = format!(
+            "{path} is not used: {why}. It is kept as {aside}, and the external address is found anew"
+        );
         self.remarks.push((Severity::Warning, text));
         Saved::default()
     }
@@ -261,7 +280,9 @@ impl<W: World> Web<W> {
             writing.push(aside);
         }
         let directory = self.state.directory();
-        if let Some(how) = directory.to_str().and_then(|directory| world.writable_by_others(directory)) {
+        if let Some(how) =
+            directory.to_str().and_then(|directory| world.writable_by_others(directory))
+        {
             let text = format!("What is in {} may be somebody else's: {how}", directory.display());
             self.remarks.push((Severity::Warning, text));
         }
@@ -282,7 +303,9 @@ impl<W: World> Web<W> {
             }
             return;
         }
-        let Some(at) = self.opening.iter().position(|opening| opening.ticket == ticket) else { return };
+        let Some(at) = self.opening.iter().position(|opening| opening.ticket == ticket) else {
+            return;
+        };
         let PendingRecord { due, .. } = self.opening.swap_remove(at);
         let note = match done.result {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => RecordNote::Busy,
@@ -313,7 +336,13 @@ impl<W: World> Web<W> {
     /// Tells a provider, as soon as there is room.
     pub(super) fn publish(&mut self, now: Instant, publication: Publication, bound: Bound) {
         let update = publication.update.and_then(|at| self.settings.updates.value.get(at)).cloned();
-        self.waiting.push(PendingTask::Publication(Box::new(Due { publication, update, bound, at: now, times: 0 })));
+        self.waiting.push(PendingTask::Publication(Box::new(Due {
+            publication,
+            update,
+            bound,
+            at: now,
+            times: 0,
+        })));
     }
 
     /// Whether a provider is being told something.
@@ -355,7 +384,12 @@ impl<W: World> Web<W> {
     }
 
     /// Begins what waits, and ends what takes too long. What the action script is to do comes back.
-    pub(super) fn tick(&mut self, now: Instant, writing: &mut Writing<W>, world: &mut W) -> Vec<Call<W::File>> {
+    pub(super) fn tick(
+        &mut self,
+        now: Instant,
+        writing: &mut Writing<W>,
+        world: &mut W,
+    ) -> Vec<Call<W::File>> {
         let mut at = 0;
         while let Some(running) = self.running.get(at) {
             if running.until > now {
@@ -380,7 +414,9 @@ impl<W: World> Web<W> {
                 continue;
             }
             match self.waiting.remove(at) {
-                PendingTask::Lookup(id, family, bound) => self.begin_lookup(now, id, family, bound, world),
+                PendingTask::Lookup(id, family, bound) => {
+                    self.begin_lookup(now, id, family, bound, world)
+                }
                 // Behind the state that says that it is tried.
                 PendingTask::Publication(due) => {
                     let path = self.state.record(hash(&due.publication.key));
@@ -397,7 +433,14 @@ impl<W: World> Web<W> {
         self.running.push(RunningTask { worker, purpose, until, number: self.counter });
     }
 
-    fn begin_lookup(&mut self, now: Instant, id: LookupId, family: Family, bound: Bound, world: &mut W) {
+    fn begin_lookup(
+        &mut self,
+        now: Instant,
+        id: LookupId,
+        family: Family,
+        bound: Bound,
+        world: &mut W,
+    ) {
         let Some(source) = self.settings.sources.get(id.source) else { return };
         let roots = self.settings.roots.as_ref().map(|roots| roots.value.clone());
         let task = Task { job: TaskJob::Lookup(source.clone()), family, bound, roots };
@@ -406,7 +449,9 @@ impl<W: World> Web<W> {
                 let until = now + LOOKUP_LIMIT + GRACE;
                 self.begin(worker, TaskPurpose::Lookup(id), until);
             }
-            Err(e) => self.answers.push(WebResult::Lookup(id, Err(NotFound::because(&unstarted(&W::in_words(&e)))))),
+            Err(e) => self
+                .answers
+                .push(WebResult::Lookup(id, Err(NotFound::because(&unstarted(&W::in_words(&e)))))),
         }
     }
 
@@ -429,7 +474,9 @@ impl<W: World> Web<W> {
     ) -> Option<Call<W::File>> {
         let address = due.publication.address;
         let key = Rc::clone(&due.publication.key);
-        let success = TaskReport { said: TaskResult::Update(address, UpdateOutcome::Done), unconfined: None }.line();
+        let success =
+            TaskReport { said: TaskResult::Update(address, UpdateOutcome::Done), unconfined: None }
+                .line();
         // Whoever did this before, and was not heard, has left word.
         let path = self.state.record(hash(&key));
         let record = |file| Record { file, path, success: success.as_bytes().into() };
@@ -444,7 +491,12 @@ impl<W: World> Web<W> {
                 let record = record(file);
                 match TaskReport::read(&said).map(|report| report.said) {
                     Some(TaskResult::Update(told, UpdateOutcome::Done)) if told == address => {
-                        self.answers.push(WebResult::Publication(key, address, UpdateOutcome::Done, Some(record)));
+                        self.answers.push(WebResult::Publication(
+                            key,
+                            address,
+                            UpdateOutcome::Done,
+                            Some(record),
+                        ));
                     }
                     // It is about another address, or failed.
                     _ => {
@@ -468,7 +520,12 @@ impl<W: World> Web<W> {
         let started = world.secret(&update.secret).and_then(|secret| {
             let request = update.request(address, &secret);
             let roots = self.settings.roots.as_ref().map(|roots| roots.value.clone());
-            let task = Task { job: TaskJob::Update(request, address), family: Family::of(address), bound, roots };
+            let task = Task {
+                job: TaskJob::Update(request, address),
+                family: Family::of(address),
+                bound,
+                roots,
+            };
             world
                 .start_worker(task.text().as_bytes(), record.as_ref().map(|record| &record.file))
                 .map_err(|e| unstarted(&W::in_words(&e)))
@@ -479,7 +536,12 @@ impl<W: World> Web<W> {
                 self.begin(worker, purpose, now + UPDATE_LIMIT + GRACE);
             }
             Err(why) => {
-                self.answers.push(WebResult::Publication(key, address, UpdateOutcome::Failed(why.into()), record));
+                self.answers.push(WebResult::Publication(
+                    key,
+                    address,
+                    UpdateOutcome::Failed(why.into()),
+                    record,
+                ));
             }
         }
         None
@@ -501,13 +563,17 @@ impl<W: World> Web<W> {
             let running = self.running.swap_remove(at);
             self.conclude(running.purpose, TaskReport::read(&line));
         }
-        world.is_ready(Waited::Addresses) && self.watch.as_mut().is_some_and(|watch| watch.hear(world))
+        world.is_ready(Waited::Addresses)
+            && self.watch.as_mut().is_some_and(|watch| watch.hear(world))
     }
 
     /// A worker has ended with this report, or was ended.
     fn conclude(&mut self, purpose: TaskPurpose<W::File>, report: Option<TaskReport>) {
-        let (said, unconfined) = report.map_or((None, None), |report| (Some(report.said), report.unconfined));
-        if let Some(note) = unconfined.filter(|_| !std::mem::replace(&mut self.said_unconfined, true)) {
+        let (said, unconfined) =
+            report.map_or((None, None), |report| (Some(report.said), report.unconfined));
+        if let Some(note) =
+            unconfined.filter(|_| !std::mem::replace(&mut self.said_unconfined, true))
+        {
             let text = format!("Web requests are made with more rights than they need: {note}");
             self.remarks.push((Severity::Notice, text));
         }
@@ -530,13 +596,18 @@ impl<W: World> AddressWatch<W> {
     fn hear(&mut self, world: &mut W) -> bool {
         let (mut look, mut moved) = (false, false);
         let heard = world.news(&mut self.events, |message| match message.news {
-            News::Route(route) | News::NoRoute(route) => moved |= route.is_default() && route.protocol != PROTOCOL,
-            News::Default6(default) | News::NoDefault6(default) => moved |= default.protocol != PROTOCOL,
+            News::Route(route) | News::NoRoute(route) => {
+                moved |= route.is_default() && route.protocol != PROTOCOL
+            }
+            News::Default6(default) | News::NoDefault6(default) => {
+                moved |= default.protocol != PROTOCOL
+            }
             _ => look = true,
         });
         if look || heard == Delivery::Overrun {
             let now = addresses(world);
-            moved |= now.len() != self.addresses.len() || !now.iter().all(|a| self.addresses.contains(a));
+            moved |= now.len() != self.addresses.len()
+                || !now.iter().all(|a| self.addresses.contains(a));
             self.addresses = now;
         }
         moved
@@ -546,7 +617,9 @@ impl<W: World> AddressWatch<W> {
 /// Our own addresses that may matter, in any order.
 fn addresses(world: &mut impl World) -> Vec<IpAddr> {
     let mut all = world.own_addresses();
-    all.retain(|a| !a.is_loopback() && !matches!(a, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80));
+    all.retain(|a| {
+        !a.is_loopback() && !matches!(a, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80)
+    });
     all
 }
 

@@ -1,9 +1,10 @@
-//! All that the loop has of the world: waiting, clocks, random numbers, the log, files, other processes, sockets and the
-//! kernel's network. [`Real`](crate::sys::real::Real) is the world as it is; simulations are others. The loop is compiled
-//! for each of them, so that having this in between costs the program nothing.
+//! All that the loop has of the world: waiting, clocks, random numbers, the log, files, other
+//! processes, sockets and the kernel's network. [`Real`](crate::sys::real::Real) is the world as it
+//! is; simulations are others. The loop is compiled for each of them, so that having this in
+//! between costs the program nothing.
 //!
-//! What is opened or started is a value of the world's own kind, which the loop keeps, gives back with each call, and drops
-//! when it is done with it.
+//! What is opened or started is a value of the world's own kind, which the loop keeps, gives back
+//! with each call, and drops when it is done with it.
 
 use crate::config::source;
 use std::fmt;
@@ -71,8 +72,8 @@ pub enum WaitSource<'a, W: World + ?Sized> {
     Flush(&'a W::Flush),
     /// Replies to pings, and errors about them.
     Pings(&'a W::Pinger),
-    /// The same, but collected: none is worth waking up for, but waking up for something else may be put off for some
-    /// milliseconds to have more of them at once.
+    /// The same, but collected: none is worth waking up for, but waking up for something else may
+    /// be put off for some milliseconds to have more of them at once.
     Collected,
 }
 
@@ -83,13 +84,15 @@ pub enum FileJob {
     Probe(PathBuf),
     /// Replaces a file in one step, readable for everybody. It need not survive a power failure.
     Replace(PathBuf, Vec<u8>),
-    /// Replaces a file, readable for us alone, so that after a power failure the old content or the new is there, whole.
+    /// Replaces a file, readable for us alone, so that after a power failure the old content or the
+    /// new is there, whole.
     Save(PathBuf, Vec<u8>),
     /// Moves a file aside.
     Move(PathBuf, PathBuf),
     /// Removes a file, if it is there.
     Remove(PathBuf),
-    /// Opens and locks a file that says whether something was done, and whose name outlives a power failure by then.
+    /// Opens and locks a file that says whether something was done, and whose name outlives a power
+    /// failure by then.
     Record(PathBuf),
 }
 
@@ -97,15 +100,15 @@ pub enum FileJob {
 pub struct Done<F> {
     /// Its place among those that the writer was given.
     pub place: usize,
-    /// Why it failed, if it did. `WouldBlock`: not yet, since something before it failed, or since an earlier try of what is
-    /// recorded is not over.
+    /// Why it failed, if it did. `WouldBlock`: not yet, since something before it failed, or since
+    /// an earlier try of what is recorded is not over.
     pub result: io::Result<()>,
     /// Of a record: the open file, and what an earlier try has left in it.
     pub record: Option<(F, Vec<u8>)>,
 }
 
-/// A file that says whether something was done, held by whoever does it. A lock on it is given on to that process and
-/// lives as long as it does.
+/// A file that says whether something was done, held by whoever does it. A lock on it is given on
+/// to that process and lives as long as it does.
 pub struct Record<F> {
     /// The open file,
     pub file: F,
@@ -123,8 +126,8 @@ pub trait Log {
     /// Passes on a line of an action script.
     fn log_output(&mut self, monitor: Monitor, action: &str, line: &str);
 
-    /// What the configuration says: the name that lines carry, the terminal's date format, and whether tags name the
-    /// monitor.
+    /// What the configuration says: the name that lines carry, the terminal's date format, and
+    /// whether tags name the monitor.
     fn configure_log(&mut self, instance: &str, datefmt: &str, multi: bool);
 
     /// Whether lines go to the system log.
@@ -137,8 +140,8 @@ pub trait Log {
     fn flush_log(&mut self);
 }
 
-/// An interface whose lock another process holds, and the first of that imon's tables as it is noted there; versions that
-/// noted none have `None`.
+/// An interface whose lock another process holds, and the first of that imon's tables as it is
+/// noted there; versions that noted none have `None`.
 pub type Living = (String, Option<u32>);
 
 /// Files. Nothing here waits for a disk to write.
@@ -159,7 +162,8 @@ pub trait Store {
     /// As open(2), read(2).
     fn read_start(&mut self, path: &str, most: u64) -> io::Result<Vec<u8>>;
 
-    /// Reads a file of at most `limit` bytes that only imon makes, where others may have laid something in its place.
+    /// Reads a file of at most `limit` bytes that only imon makes, where others may have laid
+    /// something in its place.
     ///
     /// # Errors
     /// As open(2), read(2); `InvalidData` when it is too long or not ours.
@@ -195,8 +199,8 @@ pub trait Store {
     /// It has ended, and there are no more.
     fn report(&mut self, writer: &mut Self::Writer) -> io::Result<Option<Done<Self::File>>>;
 
-    /// Takes the lock of an interface, so that no two instances switch the routes over it. The first of the instance's
-    /// routing tables is noted there. `None`: there is no place for locks.
+    /// Takes the lock of an interface, so that no two instances switch the routes over it. The
+    /// first of the instance's routing tables is noted there. `None`: there is no place for locks.
     ///
     /// # Errors
     /// `WouldBlock`: another instance has it. Else as open(2).
@@ -243,20 +247,21 @@ impl fmt::Display for Ending {
 pub trait Processes: Store {
     /// A script that runs. It goes on when this is dropped.
     type Script;
-    /// What a script prints. It may outlive the script, when that leaves something running in the background.
+    /// What a script prints. It may outlive the script, when that leaves something running in the
+    /// background.
     type Output;
     /// A worker that runs. Dropping it kills it.
     type Worker;
 
-    /// Finds out whether the loop has what it needs beside what it is given: for a script or a worker, for lookups and
-    /// probes.
+    /// Finds out whether the loop has what it needs beside what it is given: for a script or a
+    /// worker, for lookups and probes.
     ///
     /// # Errors
     /// What there is too little of.
     fn try_room(&mut self) -> io::Result<()>;
 
-    /// Starts an action script with these arguments and additions to the environment. Its success is noted in the record,
-    /// also if imon does not live to see it.
+    /// Starts an action script with these arguments and additions to the environment. Its success
+    /// is noted in the record, also if imon does not live to see it.
     ///
     /// # Errors
     /// As execve(2).
@@ -287,9 +292,14 @@ pub trait Processes: Store {
     ///
     /// # Errors
     /// As fork(2), execve(2), pipe(2).
-    fn start_worker(&mut self, request: &[u8], record: Option<&Self::File>) -> io::Result<Self::Worker>;
+    fn start_worker(
+        &mut self,
+        request: &[u8],
+        record: Option<&Self::File>,
+    ) -> io::Result<Self::Worker>;
 
-    /// A worker's line once that is complete, which is empty if it ended without one. `None`: not yet.
+    /// A worker's line once that is complete, which is empty if it ended without one. `None`: not
+    /// yet.
     fn read_worker(&mut self, worker: &mut Self::Worker) -> Option<Vec<u8>>;
 }
 
@@ -300,20 +310,30 @@ pub trait Dialer {
     /// A connection that is opened only to see whether it can be.
     type Opening;
 
-    /// The socket address of a server, of a link-local one with its zone: an interface's name or number.
+    /// The socket address of a server, of a link-local one with its zone: an interface's name or
+    /// number.
     fn server_address(&mut self, address: IpAddr, zone: Option<&str>, port: u16) -> SocketAddr;
 
     /// Sends a question to a name server, by a WAN's way or by whatever way the kernel chooses.
     ///
     /// # Errors
     /// As socket(2), connect(2), send(2): no route, no permission.
-    fn ask(&mut self, via: Option<&Via>, to: SocketAddr, packet: &[u8]) -> io::Result<Self::Question>;
+    fn ask(
+        &mut self,
+        via: Option<&Via>,
+        to: SocketAddr,
+        packet: &[u8],
+    ) -> io::Result<Self::Question>;
 
     /// Takes one datagram that came from there. `None`: nothing there after all.
     ///
     /// # Errors
     /// As recv(2): port or host unreachable.
-    fn receive<'a>(&mut self, question: &mut Self::Question, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>>;
+    fn receive<'a>(
+        &mut self,
+        question: &mut Self::Question,
+        buffer: &'a mut [u8],
+    ) -> io::Result<Option<&'a [u8]>>;
 
     /// Begins to open a connection, by a WAN's way or by whatever way the kernel chooses.
     ///
@@ -330,34 +350,56 @@ pub trait Dialer {
 
 /// ICMP echo requests and what comes back.
 pub trait Pings {
-    /// One socket for each family for all targets, and one for each WAN that has a way, closed when this is dropped.
+    /// One socket for each family for all targets, and one for each WAN that has a way, closed when
+    /// this is dropped.
     type Pinger;
 
-    /// Opens the sockets. A family that the kernel does not have is left out; its targets then fail with the reason.
+    /// Opens the sockets. A family that the kernel does not have is left out; its targets then fail
+    /// with the reason.
     ///
     /// # Errors
-    /// When neither raw nor datagram sockets are allowed, or there is no descriptor or memory left for one.
+    /// When neither raw nor datagram sockets are allowed, or there is no descriptor or memory left
+    /// for one.
     fn open_pinger(&mut self, families: Families) -> Result<Self::Pinger, OpenError>;
 
-    /// From now on probes of this WAN go this way; `None`: there is none. Returns whether that is news.
+    /// From now on probes of this WAN go this way; `None`: there is none. Returns whether that is
+    /// news.
     ///
     /// # Errors
     /// No socket can be had, or it cannot be bound. It is tried again the next time.
-    fn set_lane(&mut self, pinger: &mut Self::Pinger, wan: usize, via: Option<&Via>) -> io::Result<bool>;
+    fn set_lane(
+        &mut self,
+        pinger: &mut Self::Pinger,
+        wan: usize,
+        via: Option<&Via>,
+    ) -> io::Result<bool>;
 
-    /// Gives sockets the place of older ones. A family that was there already keeps its socket, and so what is on its way;
-    /// with `lanes` the WANs get the new ones.
+    /// Gives sockets the place of older ones. A family that was there already keeps its socket, and
+    /// so what is on its way; with `lanes` the WANs get the new ones.
     fn replace_pinger(&mut self, old: &mut Self::Pinger, new: Self::Pinger, lanes: bool);
 
     /// Sends the echo request of a probe, by a WAN's way or by whatever way the kernel chooses.
     ///
     /// # Errors
-    /// As sendto(2): no route, no buffer, forbidden by a firewall. `ENETDOWN`: the WAN has no way at the moment.
-    fn ping(&mut self, pinger: &mut Self::Pinger, wan: Option<usize>, to: IpAddr, token: &Token) -> io::Result<()>;
+    /// As sendto(2): no route, no buffer, forbidden by a firewall. `ENETDOWN`: the WAN has no way
+    /// at the moment.
+    fn ping(
+        &mut self,
+        pinger: &mut Self::Pinger,
+        wan: Option<usize>,
+        to: IpAddr,
+        token: &Token,
+    ) -> io::Result<()>;
 
-    /// Takes what has arrived: with `many` as much as there is, in a flood only a part of it, else one message of each
-    /// socket. `heard` gets the WAN by whose way it came, each message and, for a reply, its round-trip time.
-    fn hear(&mut self, pinger: &mut Self::Pinger, many: bool, heard: impl FnMut(Option<usize>, Received, Duration));
+    /// Takes what has arrived: with `many` as much as there is, in a flood only a part of it, else
+    /// one message of each socket. `heard` gets the WAN by whose way it came, each message and, for
+    /// a reply, its round-trip time.
+    fn hear(
+        &mut self,
+        pinger: &mut Self::Pinger,
+        many: bool,
+        heard: impl FnMut(Option<usize>, Received, Duration),
+    );
 }
 
 /// The kernel's network: links, addresses, routes, rules, connections.
@@ -392,19 +434,29 @@ pub trait Kernel {
     ///
     /// # Errors
     /// `EPERM`, or what there is too little of at the moment.
-    fn try_out(&mut self, requests: &mut Self::Requests, nothing: &Change) -> Result<(), ChangeRefused>;
+    fn try_out(
+        &mut self,
+        requests: &mut Self::Requests,
+        nothing: &Change,
+    ) -> Result<(), ChangeRefused>;
 
-    /// Makes a change. What is already so is no error: a rule that is there, a route or rule that is not there any more.
+    /// Makes a change. What is already so is no error: a rule that is there, a route or rule that
+    /// is not there any more.
     ///
     /// # Errors
     /// The kernel's.
-    fn make(&mut self, requests: &mut Self::Requests, change: &Change) -> Result<(), ChangeRefused>;
+    fn make(&mut self, requests: &mut Self::Requests, change: &Change)
+    -> Result<(), ChangeRefused>;
 
     /// Looks at everything, in place of what `picture` has.
     ///
     /// # Errors
     /// The kernel's.
-    fn look(&mut self, requests: &mut Self::Requests, picture: &mut Picture) -> Result<(), ChangeRefused>;
+    fn look(
+        &mut self,
+        requests: &mut Self::Requests,
+        picture: &mut Picture,
+    ) -> Result<(), ChangeRefused>;
 
     /// All rules, in the order in which they are tried.
     ///
@@ -412,8 +464,8 @@ pub trait Kernel {
     /// The kernel's.
     fn rules(&mut self, requests: &mut Self::Requests) -> Result<Vec<Rule>, ChangeRefused>;
 
-    /// The routes of others in the table main that lead to some hosts or networks over this interface: the first `most`,
-    /// and how many there are. `picture` knows the next-hop objects.
+    /// The routes of others in the table main that lead to some hosts or networks over this
+    /// interface: the first `most`, and how many there are. `picture` knows the next-hop objects.
     ///
     /// # Errors
     /// The kernel's.
@@ -429,15 +481,21 @@ pub trait Kernel {
     ///
     /// # Errors
     /// The kernel's.
-    fn link(&mut self, requests: &mut Self::Requests, index: u32) -> Result<Option<Link>, ChangeRefused>;
+    fn link(
+        &mut self,
+        requests: &mut Self::Requests,
+        index: u32,
+    ) -> Result<Option<Link>, ChangeRefused>;
 
-    /// The route that packets to this address take now, with the table that it is in. Sends nothing.
+    /// The route that packets to this address take now, with the table that it is in. Sends
+    /// nothing.
     ///
     /// # Errors
     /// The kernel's: no route.
     fn way(&mut self, requests: &mut Self::Requests, to: Ipv4Addr) -> Result<Route, ChangeRefused>;
 
-    /// Forgets a neighbour's link address, if one is known or being asked for: it is asked for again at once.
+    /// Forgets a neighbour's link address, if one is known or being asked for: it is asked for
+    /// again at once.
     ///
     /// # Errors
     /// The kernel's. That nothing was known is none.
@@ -448,13 +506,15 @@ pub trait Kernel {
         neighbour: Ipv4Addr,
     ) -> Result<(), ChangeRefused>;
 
-    /// Begins to forget the connections that are translated to this address. `None`: the kernel follows none.
+    /// Begins to forget the connections that are translated to this address. `None`: the kernel
+    /// follows none.
     ///
     /// # Errors
     /// As socket(2): the kernel has nothing for this, or no permission.
     fn flush(&mut self, address: Ipv4Addr) -> io::Result<Option<Self::Flush>>;
 
-    /// Goes on with what has arrived of the list. `Some`: it is over, well or with the kernel's error.
+    /// Goes on with what has arrived of the list. `Some`: it is over, well or with the kernel's
+    /// error.
     fn proceed(&mut self, flush: &mut Self::Flush) -> Option<io::Result<()>>;
 }
 
@@ -483,7 +543,8 @@ pub trait World: Log + Store + Processes + Dialer + Pings + Kernel {
     /// Adds to that list. Several sources may have one name.
     fn watch(&mut self, name: Waited, source: WaitSource<'_, Self>);
 
-    /// Waits for anything in the list, at most until the moment given. Who is woken too early waits again. The list stays.
+    /// Waits for anything in the list, at most until the moment given. Who is woken too early waits
+    /// again. The list stays.
     ///
     /// # Errors
     /// When waiting itself fails, which nothing sensible can follow.
@@ -516,11 +577,13 @@ pub trait World: Log + Store + Processes + Dialer + Pings + Kernel {
     /// What only the start needed is needed no more.
     fn has_begun(&mut self);
 
-    /// The last thing: what waits for the log gets a moment more, and the instance's lock is given up.
+    /// The last thing: what waits for the log gets a moment more, and the instance's lock is given
+    /// up.
     fn end(&mut self);
 }
 
-/// Number, time of the last change (seconds and nanoseconds) and length of a file; `None`: there is none.
+/// Number, time of the last change (seconds and nanoseconds) and length of a file; `None`: there is
+/// none.
 pub type FileStamp = Option<(u64, i64, i64, u64)>;
 
 /// What arrived since the last look.

@@ -1,5 +1,5 @@
-//! What is to be written, in order, merged, and tried again until it is: the loop never waits for a disk. The writing
-//! itself is done by a child, see `sys::writer`.
+//! What is to be written, in order, merged, and tried again until it is: the loop never waits for a
+//! disk. The writing itself is done by a child, see `sys::writer`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -56,7 +56,8 @@ impl<W: World> Writing<W> {
         self.tickets = self.tickets.wrapping_add(1);
         let new = PendingWrite { job, ticket: self.tickets };
         // It takes the other's place in the order: what follows that may rely on it.
-        match self.waiting.iter_mut().find(|old| is_overtaken(&old.job, std::slice::from_ref(&new))) {
+        match self.waiting.iter_mut().find(|old| is_overtaken(&old.job, std::slice::from_ref(&new)))
+        {
             Some(old) => *old = new,
             None => self.waiting.push(new),
         }
@@ -67,7 +68,8 @@ impl<W: World> Writing<W> {
 
     /// Starts a child if there is something to do.
     pub(super) fn tick(&mut self, now: Instant, world: &mut W) {
-        if self.child.is_some() || self.waiting.is_empty() || self.again.is_some_and(|at| at > now) {
+        if self.child.is_some() || self.waiting.is_empty() || self.again.is_some_and(|at| at > now)
+        {
             return;
         }
         let jobs: Vec<&FileJob> = self.waiting.iter().map(|waiting| &waiting.job).collect();
@@ -79,7 +81,8 @@ impl<W: World> Writing<W> {
             }
             Err(e) => {
                 if self.pause.is_zero() {
-                    self.remarks.push(format!("Nothing can be written, tried again: {}", W::in_words(&e)));
+                    self.remarks
+                        .push(format!("Nothing can be written, tried again: {}", W::in_words(&e)));
                 }
                 self.put_off(now);
             }
@@ -124,7 +127,8 @@ impl<W: World> Writing<W> {
                 if !self.broken.contains(path) {
                     self.broken.push(path.clone());
                     let why = W::in_words(e);
-                    self.remarks.push(format!("{} cannot be written, tried again: {why}", path.display()));
+                    self.remarks
+                        .push(format!("{} cannot be written, tried again: {why}", path.display()));
                 }
                 // It waits at its place for the child's end.
                 *place = Some(PendingWrite { job, ticket });
@@ -137,7 +141,11 @@ impl<W: World> Writing<W> {
             }
             (FileJob::Remove(path) | FileJob::Move(path, _), Err(e)) => {
                 let what = if matches!(job, FileJob::Remove(_)) { "removed" } else { "moved" };
-                self.remarks.push(format!("{} cannot be {what}: {}", path.display(), W::in_words(e)));
+                self.remarks.push(format!(
+                    "{} cannot be {what}: {}",
+                    path.display(),
+                    W::in_words(e)
+                ));
             }
             _ => {}
         }
@@ -171,7 +179,10 @@ impl<W: World> Writing<W> {
 
     /// Whether all is written, reported and said.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.child.is_none() && self.waiting.is_empty() && self.done.is_empty() && self.remarks.is_empty()
+        self.child.is_none()
+            && self.waiting.is_empty()
+            && self.done.is_empty()
+            && self.remarks.is_empty()
     }
 
     /// What waited for a pause is tried once more, now.
@@ -211,7 +222,8 @@ mod tests {
     }
 
     fn done(place: usize, errno: i32) -> Done<<Real as super::super::world::Store>::File> {
-        let result = if errno == 0 { Ok(()) } else { Err(std::io::Error::from_raw_os_error(errno)) };
+        let result =
+            if errno == 0 { Ok(()) } else { Err(std::io::Error::from_raw_os_error(errno)) };
         Done { place, result, record: None }
     }
 
@@ -228,7 +240,10 @@ mod tests {
         writing.push(FileJob::Replace("/status".into(), vec![1]));
         writing.push(FileJob::Remove("/status".into()));
         let last = save("/state", "2");
-        assert_eq!(waiting(&writing), [&last, &FileJob::Record("/try".into()), &FileJob::Remove("/status".into())]);
+        assert_eq!(
+            waiting(&writing),
+            [&last, &FileJob::Record("/try".into()), &FileJob::Remove("/status".into())]
+        );
         assert_eq!(writing.unwritten(), ["/state"]);
     }
 
@@ -257,7 +272,8 @@ mod tests {
         let newer = [PendingWrite { job: save("/state", "2"), ticket: 2 }];
         assert!(is_overtaken(&save("/state", "1"), &newer));
         assert!(
-            !is_overtaken(&save("/other", "1"), &newer) && !is_overtaken(&FileJob::Remove("/state".into()), &newer)
+            !is_overtaken(&save("/other", "1"), &newer)
+                && !is_overtaken(&FileJob::Remove("/state".into()), &newer)
         );
     }
 }

@@ -1,5 +1,6 @@
-//! The event catalogue. An event knows its log text, its action arguments and its JSON; nothing is spelled twice, so
-//! log, script and JSON cannot drift apart. Texts and argument positions are those of imon V2.99.
+//! The event catalogue. An event knows its log text, its action arguments and its JSON; nothing is
+//! spelled twice, so log, script and JSON cannot drift apart. Texts and argument positions are
+//! those of imon V2.99.
 
 pub mod cause;
 
@@ -112,7 +113,8 @@ pub enum What {
         /// Why.
         reason: Reason,
     },
-    /// One of the additional addresses, looked at because of a change of the monitored one, or itself changed.
+    /// One of the additional addresses, looked at because of a change of the monitored one, or
+    /// itself changed.
     Secondary {
         /// As configured.
         target: Rc<str>,
@@ -358,7 +360,8 @@ impl Outage {
 }
 
 /// Events that V2.99 did not have: they call the script only where the configuration names them.
-pub const ON_REQUEST: [&str; 4] = ["failover-offline", "failover-online", "failover-remind", "failover-restored"];
+pub const ON_REQUEST: [&str; 4] =
+    ["failover-offline", "failover-online", "failover-remind", "failover-restored"];
 
 /// A call of the action script.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -370,19 +373,23 @@ pub struct Action {
 }
 
 impl Event {
-    /// The log lines, in order, each given to `line`. `has_action`: a script is configured, which then gets the ping
-    /// results instead of the log.
+    /// The log lines, in order, each given to `line`. `has_action`: a script is configured, which
+    /// then gets the ping results instead of the log.
     pub fn log(&self, has_action: bool, line: &mut dyn FnMut(Severity, fmt::Arguments<'_>)) {
         use Severity::{Info, Notice, Warning};
         match &self.what {
             What::Online { target, outage, .. } => {
                 line(Notice, format_args!("Monitored IP {target} online"));
                 if let Some(outage) = outage {
-                    line(Notice, format_args!("Outage Duration: {}", time::in_words(outage.lasted)));
+                    line(
+                        Notice,
+                        format_args!("Outage Duration: {}", time::in_words(outage.lasted)),
+                    );
                 }
             }
             What::Offline { target, reason, .. } => {
-                // V2.99 never said why. Nothing comes between the offline line and those about the secondary addresses.
+                // V2.99 never said why. Nothing comes between the offline line and those about the
+                // secondary addresses.
                 if *reason != Reason::Silent {
                     line(Warning, format_args!("Probe of {target}: {reason}"));
                 }
@@ -394,7 +401,9 @@ impl Event {
             What::Conclusion(text) => line(Notice, format_args!("{text}")),
             What::Refuted { target, name, server } => line(
                 Notice,
-                format_args!("Offline of {target} refuted by DNS query of '{name}' on DNS server '{server}'"),
+                format_args!(
+                    "Offline of {target} refuted by DNS query of '{name}' on DNS server '{server}'"
+                ),
             ),
             What::PingResult { target, stats: s, .. } if !has_action => line(
                 Info,
@@ -409,19 +418,33 @@ impl Event {
                 ),
             ),
             What::PingResult { .. } => {}
-            What::Sending { target, problem: Some(why) } => line(Warning, format_args!("Probe of {target}: {why}")),
-            What::Sending { target, problem: None } => line(Notice, format_args!("Probes of {target} are sent again")),
+            What::Sending { target, problem: Some(why) } => {
+                line(Warning, format_args!("Probe of {target}: {why}"))
+            }
+            What::Sending { target, problem: None } => {
+                line(Notice, format_args!("Probes of {target} are sent again"))
+            }
             What::WanInitial { wan, online, reason } => {
                 if let Some(reason) = reason {
                     line(Warning, format_args!("{wan}: {reason}"));
                 }
                 let severity = if *online { Notice } else { Warning };
-                line(severity, format_args!("Network Failover Initial State for {wan}: {}", on_off(*online)));
+                line(
+                    severity,
+                    format_args!("Network Failover Initial State for {wan}: {}", on_off(*online)),
+                );
             }
             What::WanOffline { quiet: true, .. } | What::WanOnline { quiet: true, .. } => {}
             What::WanOnline { wan, outage, .. } => {
                 line(Notice, format_args!("{wan} is now online"));
-                line(Notice, format_args!("{} Network Outage Duration: {}", wan.role, time::in_words(outage.lasted)));
+                line(
+                    Notice,
+                    format_args!(
+                        "{} Network Outage Duration: {}",
+                        wan.role,
+                        time::in_words(outage.lasted)
+                    ),
+                );
             }
             What::WanOffline { wan, reason, .. } => {
                 if let Some(reason) = reason {
@@ -430,39 +453,70 @@ impl Event {
                 line(Warning, format_args!("{wan} is now offline"));
             }
             What::WanReminder { wan, outage, .. } => {
-                line(Warning, format_args!("{wan} is still offline, for {}", time::in_words(outage.lasted)));
+                line(
+                    Warning,
+                    format_args!("{wan} is still offline, for {}", time::in_words(outage.lasted)),
+                );
             }
             What::Changes { wan, times, lasted, state, reason } => {
                 let (n, s) = (lasted.as_secs().div_ceil(60), if *times == 1 { "" } else { "s" });
                 let who = wan.as_ref().map_or_else(|| "The internet".to_owned(), WanRef::to_string);
                 let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-                let text = format_args!("{who} changed {times} time{s} in the last {n} min, now {state}{why}");
+                let text = format_args!(
+                    "{who} changed {times} time{s} in the last {n} min, now {state}{why}"
+                );
                 line(if why.is_empty() { Notice } else { Warning }, text);
             }
-            What::WanDegraded { wan, how: Some(how) } => line(Warning, format_args!("{wan} is degraded: {how}")),
-            What::WanDegraded { wan, how: None } => line(Notice, format_args!("{wan} is no longer degraded")),
+            What::WanDegraded { wan, how: Some(how) } => {
+                line(Warning, format_args!("{wan} is degraded: {how}"))
+            }
+            What::WanDegraded { wan, how: None } => {
+                line(Notice, format_args!("{wan} is no longer degraded"))
+            }
             What::Switched { wan, .. } => {
                 line(Notice, format_args!("Network Failover to {wan}"));
-                line(Notice, format_args!("Network Failover {} Route {} is active", wan.role, wan.label()));
+                line(
+                    Notice,
+                    format_args!("Network Failover {} Route {} is active", wan.role, wan.label()),
+                );
             }
             What::Refused { wan, why } => {
-                line(Severity::Error, format_args!("The default route over {wan} cannot be set, tried again: {why}"));
+                line(
+                    Severity::Error,
+                    format_args!("The default route over {wan} cannot be set, tried again: {why}"),
+                );
             }
             What::AllDown { quiet: true, .. } | What::Restored { quiet: true, .. } => {}
-            What::AllDown { .. } => line(Warning, format_args!("Both Primary and Standby Networks are offline")),
+            What::AllDown { .. } => {
+                line(Warning, format_args!("Both Primary and Standby Networks are offline"))
+            }
             What::Restored { wan, outage, .. } => {
                 let lasted = time::in_words(outage.lasted);
-                line(Notice, format_args!("No network was online for {lasted}; traffic goes over {wan} now"));
+                line(
+                    Notice,
+                    format_args!("No network was online for {lasted}; traffic goes over {wan} now"),
+                );
             }
             What::Postping { wan, target, online: true } => {
-                line(Notice, format_args!("Info: {} Network Ping Target {target} Online After Failover", wan.role));
+                line(
+                    Notice,
+                    format_args!(
+                        "Info: {} Network Ping Target {target} Online After Failover",
+                        wan.role
+                    ),
+                );
             }
             What::Postping { wan, target, online: false } => line(
                 Warning,
-                format_args!("Warn: {} Network Ping Target {target} Not Responding After Failover", wan.role),
+                format_args!(
+                    "Warn: {} Network Ping Target {target} Not Responding After Failover",
+                    wan.role
+                ),
             ),
             What::ExternalChanged { new, old, wan, .. } => {
-                let text = |old: &dyn fmt::Display| format!("External IP Address changed from {old} to {new}");
+                let text = |old: &dyn fmt::Display| {
+                    format!("External IP Address changed from {old} to {new}")
+                };
                 let text = old.as_ref().map_or_else(|| text(&"unknown"), |old| text(old));
                 line(Notice, format_args!("{text}{}", Behind(wan.as_deref())));
             }
@@ -476,14 +530,21 @@ impl Event {
             }
             What::ExternalFound { lasted, family, wan } => {
                 let family = if *family == Family::V6 { Some("IPv6") } else { None };
-                let (family, wan, lasted) = (Behind(family), Behind(wan.as_deref()), time::in_words(*lasted));
-                line(Notice, format_args!("External IP Address is obtained again{family}{wan}, after {lasted}"));
+                let (family, wan, lasted) =
+                    (Behind(family), Behind(wan.as_deref()), time::in_words(*lasted));
+                line(
+                    Notice,
+                    format_args!(
+                        "External IP Address is obtained again{family}{wan}, after {lasted}"
+                    ),
+                );
             }
             What::Note { severity, text } => line(*severity, format_args!("{text}")),
         }
     }
 
-    /// The address family and the WAN that an event of the ddns monitor is about, for `IMON_FAMILY` and `IMON_WAN`.
+    /// The address family and the WAN that an event of the ddns monitor is about, for `IMON_FAMILY`
+    /// and `IMON_WAN`.
     #[must_use]
     pub fn external(&self) -> Option<(Family, Option<&str>)> {
         match &self.what {
@@ -494,8 +555,8 @@ impl Event {
         }
     }
 
-    /// The call of the action script, for events that have one. `None` for the first "online", for secondary
-    /// addresses, and for everything else that V2.99 only logged.
+    /// The call of the action script, for events that have one. `None` for the first "online", for
+    /// secondary addresses, and for everything else that V2.99 only logged.
     #[must_use]
     pub fn action(&self) -> Option<Action> {
         let (name, args) = match &self.what {
@@ -515,14 +576,17 @@ impl Event {
                     Millis(s.jitter)
                 )],
             ),
-            What::WanInitial { wan, online, .. } => ("failover-initial", vec![wan.info(), on_off(*online).to_owned()]),
+            What::WanInitial { wan, online, .. } => {
+                ("failover-initial", vec![wan.info(), on_off(*online).to_owned()])
+            }
             What::Switched { wan, .. } => match wan.role {
                 Role::Primary => ("failover-primary", vec![wan.info()]),
                 Role::Standby => ("failover-standby", vec![wan.info()]),
             },
-            What::WanOffline { wan, reason, .. } => {
-                ("failover-offline", vec![wan.info(), reason.as_deref().unwrap_or_default().to_owned()])
-            }
+            What::WanOffline { wan, reason, .. } => (
+                "failover-offline",
+                vec![wan.info(), reason.as_deref().unwrap_or_default().to_owned()],
+            ),
             What::WanOnline { wan, outage, .. } => {
                 ("failover-online", vec![wan.info(), time::for_script(outage.lasted)])
             }
@@ -532,14 +596,20 @@ impl Event {
             What::Restored { wan, outage, .. } => {
                 ("failover-restored", vec![wan.info(), time::for_script(outage.lasted)])
             }
-            What::AllDown { wans, .. } => ("failover-bothdown", wans.iter().map(WanRef::info).collect()),
-            What::Postping { wan, online, .. } => ("failover-postping", vec![wan.info(), on_off(*online).to_owned()]),
+            What::AllDown { wans, .. } => {
+                ("failover-bothdown", wans.iter().map(WanRef::info).collect())
+            }
+            What::Postping { wan, online, .. } => {
+                ("failover-postping", vec![wan.info(), on_off(*online).to_owned()])
+            }
             What::ExternalChanged { new, old, .. } => {
                 let old = old.map_or_else(|| "unknown".to_owned(), |old| old.to_string());
                 ("ddns-ip-update", vec![new.to_string(), old])
             }
             What::ExternalLost { again: false, .. } => ("ddns-no-update", Vec::new()),
-            What::ExternalLost { again: true, .. } | What::ExternalFound { .. } | What::Note { .. } => return None,
+            What::ExternalLost { again: true, .. }
+            | What::ExternalFound { .. }
+            | What::Note { .. } => return None,
             What::Online { .. }
             | What::Secondary { .. }
             | What::Conclusion(_)
@@ -555,10 +625,12 @@ impl Event {
     /// The call, if it is one that V2.99 made as well, or that is named in `requested`.
     #[must_use]
     pub fn call(&self, requested: &[&str]) -> Option<Action> {
-        self.action().filter(|call| !ON_REQUEST.contains(&call.name) || requested.contains(&call.name))
+        self.action()
+            .filter(|call| !ON_REQUEST.contains(&call.name) || requested.contains(&call.name))
     }
 
-    /// The whole event as one line of JSON, for `IMON_JSON`. docs/guide/operate.md documents its fields.
+    /// The whole event as one line of JSON, for `IMON_JSON`. docs/guide/operate.md documents its
+    /// fields.
     #[must_use]
     pub fn json(&self, instance: &str, clock: Clock, address: Option<IpAddr>) -> String {
         let mut j = Json {
@@ -600,11 +672,14 @@ impl Event {
                 j.reason = reason.as_ref().map(Reason::to_string);
                 j.ping = Some(PingJson::from(stats));
             }
-            What::Secondary { target, .. } | What::Refuted { target, .. } | What::Sending { target, .. } => {
+            What::Secondary { target, .. }
+            | What::Refuted { target, .. }
+            | What::Sending { target, .. } => {
                 j.target = Some(target);
             }
             What::WanInitial { wan, online, reason } => {
-                (j.wan, j.online, j.reason) = (Some(wan), Some(*online), reason.as_deref().map(str::to_owned));
+                (j.wan, j.online, j.reason) =
+                    (Some(wan), Some(*online), reason.as_deref().map(str::to_owned));
             }
             What::WanOffline { wan, began, reason, .. } => {
                 j.wan = Some(wan);
@@ -633,10 +708,14 @@ impl Event {
                 j.wan_interface = wan.as_deref();
             }
             What::ExternalLost { why, family, wan, .. } => {
-                (j.address, j.reason, j.family) = (None, Some(why.to_string()), Some(family.digit()));
+                (j.address, j.reason, j.family) =
+                    (None, Some(why.to_string()), Some(family.digit()));
                 j.wan_interface = wan.as_deref();
             }
-            What::Conclusion(_) | What::Changes { .. } | What::ExternalFound { .. } | What::Note { .. } => {}
+            What::Conclusion(_)
+            | What::Changes { .. }
+            | What::ExternalFound { .. }
+            | What::Note { .. } => {}
         }
         serde_json::to_string(&j).unwrap_or_default()
     }
@@ -647,12 +726,15 @@ impl Event {
         Self::examples(Instant::ZERO).iter().filter_map(|e| e.action().map(|a| a.name)).collect()
     }
 
-    /// One example of each event that calls the action script, by its name, for `imon test-action` and tests.
+    /// One example of each event that calls the action script, by its name, for `imon test-action`
+    /// and tests.
     #[must_use]
     pub fn examples(now: Instant) -> Vec<Self> {
         let target: Rc<str> = "1.1.1.1".into();
-        let outage = Outage { began: now - Duration::from_secs(18), lasted: Duration::from_secs(18) };
-        let long = Outage { began: now - Duration::from_secs(600), lasted: Duration::from_secs(600) };
+        let outage =
+            Outage { began: now - Duration::from_secs(18), lasted: Duration::from_secs(18) };
+        let long =
+            Outage { began: now - Duration::from_secs(600), lasted: Duration::from_secs(600) };
         let silent = Some("nothing answers: 2 probes to 1.1.1.1 in a row unanswered".into());
         let rtts = [0.142, 0.368].map(|ms: f64| Duration::from_secs_f64(ms / 1000.0));
         let event = |monitor, what| Self { monitor, owner: 0, what };
@@ -668,17 +750,29 @@ impl Event {
         let new = Ipv4Addr::new(203, 0, 113, 1).into();
         let ddns = |what| event(Monitor::Ddns, what);
         vec![
-            ddns(What::ExternalChanged { new, old: None, family: Family::V4, wan: Some("wan1".into()) }),
+            ddns(What::ExternalChanged {
+                new,
+                old: None,
+                family: Family::V4,
+                wan: Some("wan1".into()),
+            }),
             ddns(What::ExternalLost {
                 again: false,
                 why: "the answer has HTTP status 500".into(),
                 family: Family::V4,
                 wan: None,
             }),
-            event(Monitor::Updown, What::Online { target: target.clone(), outage: Some(outage), by_dns: false }),
             event(
                 Monitor::Updown,
-                What::Offline { target: target.clone(), began: outage.began, reason: Reason::Silent },
+                What::Online { target: target.clone(), outage: Some(outage), by_dns: false },
+            ),
+            event(
+                Monitor::Updown,
+                What::Offline {
+                    target: target.clone(),
+                    began: outage.began,
+                    reason: Reason::Silent,
+                },
             ),
             failover(What::WanInitial { wan: primary.clone(), online: true, reason: None }),
             failover(What::Switched { wan: primary.clone(), cause: Cause::Start }),
@@ -692,9 +786,17 @@ impl Event {
                 quiet: false,
             }),
             failover(What::WanOnline { wan: primary.clone(), outage, quiet: false }),
-            failover(What::WanReminder { wan: primary.clone(), outage: long, count: 1, reason: silent }),
+            failover(What::WanReminder {
+                wan: primary.clone(),
+                outage: long,
+                count: 1,
+                reason: silent,
+            }),
             failover(What::Restored { wan: primary, outage, quiet: false }),
-            event(Monitor::Ping, What::PingResult { target, stats: Stats::of(rtts.into_iter(), 3), reason: None }),
+            event(
+                Monitor::Ping,
+                What::PingResult { target, stats: Stats::of(rtts.into_iter(), 3), reason: None },
+            ),
         ]
     }
 }

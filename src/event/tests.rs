@@ -3,7 +3,12 @@ use super::*;
 use crate::wire::icmp::IcmpError;
 
 fn wan(role: Role, name: &str, device: &str) -> WanRef {
-    WanRef { role, name: name.into(), device: device.into(), address: Some(Ipv4Addr::new(192, 168, 42, 2)) }
+    WanRef {
+        role,
+        name: name.into(),
+        device: device.into(),
+        address: Some(Ipv4Addr::new(192, 168, 42, 2)),
+    }
 }
 
 fn primary() -> WanRef {
@@ -46,7 +51,9 @@ fn is(severity: Severity, line: &str) -> (Severity, String) {
 }
 
 fn call(what: What) -> String {
-    event(what).action().map_or_else(String::new, |call| format!("{} {}", call.name, call.args.join(" | ")))
+    event(what)
+        .action()
+        .map_or_else(String::new, |call| format!("{} {}", call.name, call.args.join(" | ")))
 }
 
 /// The event as a script reads it, an hour after the beginning of the outage.
@@ -81,7 +88,10 @@ fn an_outage_of_an_address_and_its_end() {
     let why = Reason::Icmp(error);
     assert_eq!(
         said(offline(why.clone())),
-        [is(Warning, &format!("Probe of 1.1.1.1: {why}")), is(Warning, "Monitored IP 1.1.1.1 offline")]
+        [
+            is(Warning, &format!("Probe of 1.1.1.1: {why}")),
+            is(Warning, "Monitored IP 1.1.1.1 offline")
+        ]
     );
     assert_eq!(call(offline(why)), "updown-offline 1.1.1.1");
     assert_eq!(
@@ -93,7 +103,10 @@ fn an_outage_of_an_address_and_its_end() {
     assert_eq!(call(online(None, true)), "", "the first one calls no script");
     assert_eq!(
         said(online(Some(outage()), true)),
-        [is(Notice, "Monitored IP 1.1.1.1 online"), is(Notice, "Outage Duration: 0 days 1 hours, 1 minutes 2 seconds")]
+        [
+            is(Notice, "Monitored IP 1.1.1.1 online"),
+            is(Notice, "Outage Duration: 0 days 1 hours, 1 minutes 2 seconds")
+        ]
     );
     assert_eq!(call(online(Some(outage()), false)), "updown-online 1.1.1.1 | 0:1:1:2");
     assert_eq!(
@@ -137,7 +150,10 @@ fn a_network_is_named_by_its_place_its_name_and_its_interface() {
         said(initial(primary(), true, None)),
         [is(Notice, "Network Failover Initial State for Primary Network net42 (wan1): online")]
     );
-    assert_eq!(call(initial(primary(), true, None)), "failover-initial net42:Primary:wan1:192.168.42.2 | online");
+    assert_eq!(
+        call(initial(primary(), true, None)),
+        "failover-initial net42:Primary:wan1:192.168.42.2 | online"
+    );
     let nowhere = WanRef { address: None, ..standby() };
     assert_eq!(
         said(initial(nowhere.clone(), false, Some("no carrier".into()))),
@@ -146,7 +162,10 @@ fn a_network_is_named_by_its_place_its_name_and_its_interface() {
             is(Warning, "Network Failover Initial State for Standby Network 'wan2': offline")
         ]
     );
-    assert_eq!(call(initial(nowhere.clone(), false, None)), "failover-initial :Standby:wan2: | offline");
+    assert_eq!(
+        call(initial(nowhere.clone(), false, None)),
+        "failover-initial :Standby:wan2: | offline"
+    );
     assert_eq!(
         fields(initial(nowhere, false, Some("no carrier".into()))),
         serde_json::json!({
@@ -158,8 +177,12 @@ fn a_network_is_named_by_its_place_its_name_and_its_interface() {
 
 #[test]
 fn an_outage_of_a_network_and_its_end() {
-    let offline =
-        |quiet| What::WanOffline { wan: primary(), began: at(100), reason: Some("nothing answers".into()), quiet };
+    let offline = |quiet| What::WanOffline {
+        wan: primary(),
+        began: at(100),
+        reason: Some("nothing answers".into()),
+        quiet,
+    };
     assert_eq!(
         said(offline(false)),
         [
@@ -180,7 +203,11 @@ fn an_outage_of_a_network_and_its_end() {
         assert_eq!(call(offline(quiet)), format!("failover-offline {info} | nothing answers"));
         assert_eq!(call(online(quiet)), format!("failover-online {info} | 0:1:1:2"));
     }
-    assert_eq!((said(offline(true)), said(online(true))), (Vec::new(), Vec::new()), "a script counts them, a log not");
+    assert_eq!(
+        (said(offline(true)), said(online(true))),
+        (Vec::new(), Vec::new()),
+        "a script counts them, a log not"
+    );
     let wan = serde_json::json!({
         "role": "Primary", "name": "net42", "interface": "wan1", "address": "192.168.42.2"
     });
@@ -192,10 +219,18 @@ fn an_outage_of_a_network_and_its_end() {
         fields(online(false)),
         serde_json::json!({"wan": wan, "since": SINCE, "outage_seconds": 3662.5, "online": true})
     );
-    let reminder = What::WanReminder { wan: primary(), outage: outage(), count: 3, reason: Some("no reply".into()) };
+    let reminder = What::WanReminder {
+        wan: primary(),
+        outage: outage(),
+        count: 3,
+        reason: Some("no reply".into()),
+    };
     assert_eq!(
         said(reminder.clone()),
-        [is(Warning, "Primary Network net42 (wan1) is still offline, for 0 days 1 hours, 1 minutes 2 seconds")]
+        [is(
+            Warning,
+            "Primary Network net42 (wan1) is still offline, for 0 days 1 hours, 1 minutes 2 seconds"
+        )]
     );
     assert_eq!(call(reminder.clone()), format!("failover-remind {info} | 0:1:1:2"));
     assert_eq!(
@@ -209,7 +244,10 @@ fn an_outage_of_a_network_and_its_end() {
         said(degraded(Some("20 of 60 probes lost"))),
         [is(Warning, "Primary Network net42 (wan1) is degraded: 20 of 60 probes lost")]
     );
-    assert_eq!(said(degraded(None)), [is(Notice, "Primary Network net42 (wan1) is no longer degraded")]);
+    assert_eq!(
+        said(degraded(None)),
+        [is(Notice, "Primary Network net42 (wan1) is no longer degraded")]
+    );
     assert_eq!(call(degraded(None)), "");
 }
 
@@ -224,7 +262,10 @@ fn changes_that_were_not_told_one_by_one_are_told_as_a_sum() {
     };
     assert_eq!(
         said(changes(Some(primary()), 12, 61, "offline", Some("no carrier"))),
-        [is(Warning, "Primary Network net42 (wan1) changed 12 times in the last 2 min, now offline: no carrier")]
+        [is(
+            Warning,
+            "Primary Network net42 (wan1) changed 12 times in the last 2 min, now offline: no carrier"
+        )]
     );
     assert_eq!(
         said(changes(None, 1, 60, "online", None)),
@@ -250,7 +291,10 @@ fn a_switch_has_a_script_call_of_its_own_for_each_place() {
     let text = "The default route over Standby Network 'wan2' cannot be set, tried again: Network is unreachable";
     assert_eq!((said(refused.clone()), call(refused)), (vec![is(Error, text)], String::new()));
     let postping = |online| What::Postping { wan: standby(), target: "1.1.1.1".into(), online };
-    assert_eq!(said(postping(true)), [is(Notice, "Info: Standby Network Ping Target 1.1.1.1 Online After Failover")]);
+    assert_eq!(
+        said(postping(true)),
+        [is(Notice, "Info: Standby Network Ping Target 1.1.1.1 Online After Failover")]
+    );
     assert_eq!(
         said(postping(false)),
         [is(Warning, "Warn: Standby Network Ping Target 1.1.1.1 Not Responding After Failover")]
@@ -286,9 +330,16 @@ fn an_outage_of_all_networks_and_its_end() {
 #[test]
 fn the_external_address_is_told_with_its_family_and_its_network_where_there_are_several() {
     let new = IpAddr::from([203, 0, 113, 2]);
-    let changed =
-        |old, wan: Option<&str>| What::ExternalChanged { new, old, family: Family::V4, wan: wan.map(Rc::from) };
-    assert_eq!(said(changed(None, None)), [is(Notice, "External IP Address changed from unknown to 203.0.113.2")]);
+    let changed = |old, wan: Option<&str>| What::ExternalChanged {
+        new,
+        old,
+        family: Family::V4,
+        wan: wan.map(Rc::from),
+    };
+    assert_eq!(
+        said(changed(None, None)),
+        [is(Notice, "External IP Address changed from unknown to 203.0.113.2")]
+    );
     let old = Some(IpAddr::from([203, 0, 113, 1]));
     assert_eq!(
         said(changed(old, Some("wan1"))),
@@ -302,7 +353,12 @@ fn the_external_address_is_told_with_its_family_and_its_network_where_there_are_
             "address": "203.0.113.2", "old_address": "203.0.113.1", "family": "4", "wan_interface": "wan1"
         })
     );
-    let lost = |again, family| What::ExternalLost { again, why: "no source answers".into(), family, wan: None };
+    let lost = |again, family| What::ExternalLost {
+        again,
+        why: "no source answers".into(),
+        family,
+        wan: None,
+    };
     assert_eq!(
         said(lost(false, Family::V4)),
         [
@@ -310,16 +366,29 @@ fn the_external_address_is_told_with_its_family_and_its_network_where_there_are_
             is(Warning, "%% Unable to obtain External IP Address")
         ]
     );
-    assert_eq!(said(lost(true, Family::V6)), [is(Warning, "%% Unable to obtain External IP Address (IPv6)")]);
+    assert_eq!(
+        said(lost(true, Family::V6)),
+        [is(Warning, "%% Unable to obtain External IP Address (IPv6)")]
+    );
     assert_eq!(
         (call(lost(false, Family::V4)), call(lost(true, Family::V4))),
         ("ddns-no-update ".into(), String::new())
     );
     let fields = fields(lost(false, Family::V6));
-    assert_eq!(fields, serde_json::json!({"reason": "no source answers", "family": "6"}), "and no address");
-    let found = |family| What::ExternalFound { lasted: Duration::from_secs(61), family, wan: Some("wan1".into()) };
+    assert_eq!(
+        fields,
+        serde_json::json!({"reason": "no source answers", "family": "6"}),
+        "and no address"
+    );
+    let found = |family| What::ExternalFound {
+        lasted: Duration::from_secs(61),
+        family,
+        wan: Some("wan1".into()),
+    };
     let text = |family| {
-        format!("External IP Address is obtained again{family} (wan1), after 0 days 0 hours, 1 minutes 1 seconds")
+        format!(
+            "External IP Address is obtained again{family} (wan1), after 0 days 0 hours, 1 minutes 1 seconds"
+        )
     };
     assert_eq!(said(found(Family::V4)), [(Notice, text(""))]);
     assert_eq!(said(found(Family::V6)), [(Notice, text(" (IPv6)"))]);
@@ -335,13 +404,20 @@ fn what_v2_99_did_not_know_calls_a_script_only_on_request() {
         let name = event.action().unwrap().name;
         let is_new = ON_REQUEST.contains(&name);
         assert_eq!(event.call(&[]).is_some(), !is_new, "{name}");
-        assert_eq!(event.call(&["failover-remind"]).is_some(), !is_new || name == "failover-remind", "{name}");
+        assert_eq!(
+            event.call(&["failover-remind"]).is_some(),
+            !is_new || name == "failover-remind",
+            "{name}"
+        );
         assert_eq!(json(event.what.clone())["event"], name);
     }
     assert!(ON_REQUEST.iter().all(|name| Event::names().contains(name)));
     let names = Event::names();
     assert_eq!(names.len(), all.len());
-    assert!(names.iter().enumerate().all(|(at, name)| !names[..at].contains(name)), "each is there once: {names:?}");
+    assert!(
+        names.iter().enumerate().all(|(at, name)| !names[..at].contains(name)),
+        "each is there once: {names:?}"
+    );
 }
 
 /// What scripts are tested with looks like what they will get.
@@ -355,7 +431,9 @@ fn examples_are_plausible() {
             | What::WanReminder { outage, .. }
             | What::Restored { outage, .. } => assert_eq!(outage.began + outage.lasted, now),
             What::Offline { began, .. } | What::WanOffline { began, .. } => assert!(began < now),
-            What::PingResult { stats, .. } => assert!(stats.min > 0.1 && stats.max < 0.5, "{stats:?}"),
+            What::PingResult { stats, .. } => {
+                assert!(stats.min > 0.1 && stats.max < 0.5, "{stats:?}")
+            }
             _ => {}
         }
     }

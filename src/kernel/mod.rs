@@ -1,5 +1,6 @@
-//! What the kernel's network looks like to the failover monitor: links, addresses, routes and rules, as values. The
-//! netlink messages behind it are in `wire::rtnetlink`; nothing here talks to the kernel.
+//! What the kernel's network looks like to the failover monitor: links, addresses, routes and
+//! rules, as values. The netlink messages behind it are in `wire::rtnetlink`; nothing here talks to
+//! the kernel.
 
 pub mod news;
 pub mod path;
@@ -9,7 +10,8 @@ use std::net::Ipv4Addr;
 
 use crate::kernel::news::{Default6, Message, News};
 
-/// The mark on every route and rule of ours (`RTA_PROTOCOL`, `FRA_PROTOCOL`). Not taken in iproute2's `rt_protos`.
+/// The mark on every route and rule of ours (`RTA_PROTOCOL`, `FRA_PROTOCOL`). Not taken in
+/// iproute2's `rt_protos`.
 pub const PROTOCOL: u8 = 171;
 /// Routes of at most this prefix length are pieces of a default route: halves, quarters, eighths.
 pub const BROAD: u8 = 3;
@@ -29,8 +31,8 @@ pub struct Link {
     pub carrier: bool,
     /// One peer and no neighbours to ask for: PPP, tunnels (`IFF_POINTOPOINT`).
     pub point_to_point: bool,
-    /// It leads to a network elsewhere, inside other packets: point-to-point, or of a kind that is a tunnel's
-    /// (`IFLA_INFO_KIND`).
+    /// It leads to a network elsewhere, inside other packets: point-to-point, or of a kind that is
+    /// a tunnel's (`IFLA_INFO_KIND`).
     pub tunnel: bool,
     /// The number of the bridge or bond that it is a port of; 0: of none (`IFLA_MASTER`).
     pub master: u32,
@@ -47,7 +49,8 @@ pub struct Address {
     pub peer: Option<Ipv4Addr>,
     /// Length of its network's prefix, 0 to 32.
     pub prefix: u8,
-    /// Of this machine or this link only: not for the internet (`ifa_scope` is not `RT_SCOPE_UNIVERSE`).
+    /// Of this machine or this link only: not for the internet (`ifa_scope` is not
+    /// `RT_SCOPE_UNIVERSE`).
     pub local: bool,
     /// A further address in the network of an earlier one (`IFA_F_SECONDARY`).
     pub secondary: bool,
@@ -56,13 +59,15 @@ pub struct Address {
 /// One way out: a gateway, a device, or both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hop {
-    /// The interface's number; 0 where there is none (a gateway of the other family, a next-hop object that is not known).
+    /// The interface's number; 0 where there is none (a gateway of the other family, a next-hop
+    /// object that is not known).
     pub index: u32,
     /// The gateway; `None`: everything is on the link.
     pub gateway: Option<Ipv4Addr>,
     /// The gateway is taken to be on the link, whatever the addresses say (`RTNH_F_ONLINK`).
     pub onlink: bool,
-    /// It cannot be used: `RTNH_F_DEAD`. (`RTNH_F_LINKDOWN` alone is no carrier; the kernel still uses it.)
+    /// It cannot be used: `RTNH_F_DEAD`. (`RTNH_F_LINKDOWN` alone is no carrier; the kernel still
+    /// uses it.)
     pub dead: bool,
 }
 
@@ -103,7 +108,8 @@ pub struct Route {
 /// An IPv4 routing policy rule.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rule {
-    /// Rules are tried from the lowest priority number on; those of the same number in the order in which they were added.
+    /// Rules are tried from the lowest priority number on; those of the same number in the order in
+    /// which they were added.
     pub priority: u32,
     /// The table it leads to; 0 for a rule that does something else.
     pub table: u32,
@@ -129,9 +135,11 @@ pub struct Rule {
     pub mark: u32,
     /// Only for what a program has bound to this interface (`FRA_OIFNAME`).
     pub device: Option<String>,
-    /// Routes of at most this prefix length are not taken from the table (`FRA_SUPPRESS_PREFIXLEN`).
+    /// Routes of at most this prefix length are not taken from the table
+    /// (`FRA_SUPPRESS_PREFIXLEN`).
     pub suppress: Option<u32>,
-    /// It has further conditions (marks, incoming interface, users, ranges of ports), which ours never have.
+    /// It has further conditions (marks, incoming interface, users, ranges of ports), which ours
+    /// never have.
     pub special: bool,
 }
 
@@ -168,7 +176,8 @@ impl Route {
         self.protocol == PROTOCOL
     }
 
-    /// Whether it may decide where packets for the internet go: a default, a piece of one as VPNs make them, or ours.
+    /// Whether it may decide where packets for the internet go: a default, a piece of one as VPNs
+    /// make them, or ours.
     fn matters(&self) -> bool {
         self.prefix <= BROAD || self.is_ours()
     }
@@ -190,15 +199,16 @@ impl Route {
     }
 }
 
-/// The network as far as it has been told: everything that decides where packets for the internet go.
+/// The network as far as it has been told: everything that decides where packets for the internet
+/// go.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Picture {
     /// All interfaces.
     pub links: Vec<Link>,
     /// All IPv4 addresses.
     pub addresses: Vec<Address>,
-    /// Of all tables: default routes, halves of one (`0.0.0.0/1`, as VPNs make them), and ours. A router may have a
-    /// million others.
+    /// Of all tables: default routes, halves of one (`0.0.0.0/1`, as VPNs make them), and ours. A
+    /// router may have a million others.
     pub routes: Vec<Route>,
     /// All IPv4 rules, in the order in which they are tried.
     pub rules: Vec<Rule>,
@@ -211,9 +221,9 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Takes note of a message. What it cannot know is which IPv4 routes went with an interface or an address: the
-    /// kernel says nothing about those, so after such news everything must be looked at again. Returns whether this is
-    /// such news.
+    /// Takes note of a message. What it cannot know is which IPv4 routes went with an interface or
+    /// an address: the kernel says nothing about those, so after such news everything must be
+    /// looked at again. Returns whether this is such news.
     pub fn note(&mut self, message: Message) -> bool {
         match message.news {
             News::Link(link) => {
@@ -227,27 +237,38 @@ impl Picture {
                 self.addresses.retain(|a| a.index != index);
                 return true;
             }
-            News::Address(address) => put(&mut self.addresses, address, |a| a.place() == address.place()),
+            News::Address(address) => {
+                put(&mut self.addresses, address, |a| a.place() == address.place())
+            }
             News::NoAddress(address) => {
                 self.addresses.retain(|a| a.place() != address.place());
                 return true;
             }
             News::Route(mut route) if route.matters() => {
                 self.resolve(&mut route);
-                // Of ours there is one at a place. News of one that was the first there come after it was made, and may
-                // come after another has been made in its place: it would stay beside that for ever.
+                // Of ours there is one at a place. News of one that was the first there come after
+                // it was made, and may come after another has been made in its place: it would stay
+                // beside that for ever.
                 let both_ours = |r: &Route| r.is_ours() && route.is_ours();
-                let same = |r: &Route| r.place() == route.place() && (message.replaces || *r == route || both_ours(r));
+                let same = |r: &Route| {
+                    r.place() == route.place() && (message.replaces || *r == route || both_ours(r))
+                };
                 put(&mut self.routes, route.clone(), same);
             }
             News::NoRoute(mut route) => {
                 self.resolve(&mut route);
                 take(&mut self.routes, |r| {
-                    r.place() == route.place() && r.protocol == route.protocol && r.ways().eq(route.ways())
+                    r.place() == route.place()
+                        && r.protocol == route.protocol
+                        && r.ways().eq(route.ways())
                 });
             }
             News::Rule(rule) => {
-                let at = self.rules.iter().position(|r| r.priority > rule.priority).unwrap_or(self.rules.len());
+                let at = self
+                    .rules
+                    .iter()
+                    .position(|r| r.priority > rule.priority)
+                    .unwrap_or(self.rules.len());
                 self.rules.insert(at, rule);
             }
             News::NoRule(rule) => take(&mut self.rules, |r| *r == rule),
@@ -268,7 +289,8 @@ impl Picture {
 }
 
 impl Picture {
-    /// Puts the ways out of a next-hop object in, which the kernel leaves out of the route (`nexthop_compat_mode`).
+    /// Puts the ways out of a next-hop object in, which the kernel leaves out of the route
+    /// (`nexthop_compat_mode`).
     pub fn resolve(&self, route: &mut Route) {
         let find = |id: u32| self.nexthops.iter().find(|n| n.id == id);
         if route.hops.iter().any(|hop| hop.index != 0) {
@@ -280,7 +302,8 @@ impl Picture {
         }
     }
 
-    /// Takes note of a change of ours that the kernel has made. It tells the same in a moment, which changes nothing.
+    /// Takes note of a change of ours that the kernel has made. It tells the same in a moment,
+    /// which changes nothing.
     pub fn made(&mut self, change: &Change) {
         let news = match change.clone() {
             Change::Replace(route) => News::Route(route),
@@ -329,7 +352,8 @@ fn take<T>(all: &mut Vec<T>, is_it: impl Fn(&T) -> bool) {
     }
 }
 
-/// The name of a route's maker, as `ip route` prints it: from the kernel's `rtnetlink.h` and iproute2's `rt_protos`.
+/// The name of a route's maker, as `ip route` prints it: from the kernel's `rtnetlink.h` and
+/// iproute2's `rt_protos`.
 #[must_use]
 pub fn protocol_name(protocol: u8) -> Option<&'static str> {
     Some(match protocol {
@@ -359,7 +383,8 @@ pub fn protocol_name(protocol: u8) -> Option<&'static str> {
 /// Something to change. Each is one message to the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// Put the route there, in the place of one of the same table, destination, metric and type of service.
+    /// Put the route there, in the place of one of the same table, destination, metric and type of
+    /// service.
     Replace(Route),
     /// Take the route away; only one with exactly these properties.
     RemoveRoute(Route),
@@ -519,9 +544,15 @@ mod tests {
     fn routes_are_kept_that_may_decide_where_packets_for_the_internet_go() {
         let mut picture = Picture::default();
         let to = |prefix: u8, protocol: u8| Route { prefix, protocol, ..default_route(3, 0) };
-        for (prefix, protocol, kept) in [(0, 2, true), (BROAD, 2, true), (BROAD + 1, 2, false), (24, PROTOCOL, true)] {
+        for (prefix, protocol, kept) in
+            [(0, 2, true), (BROAD, 2, true), (BROAD + 1, 2, false), (24, PROTOCOL, true)]
+        {
             assert!(!note(&mut picture, false, News::Route(to(prefix, protocol))));
-            assert_eq!(picture.routes.contains(&to(prefix, protocol)), kept, "/{prefix} of {protocol}");
+            assert_eq!(
+                picture.routes.contains(&to(prefix, protocol)),
+                kept,
+                "/{prefix} of {protocol}"
+            );
         }
     }
 
@@ -530,7 +561,8 @@ mod tests {
         let mut picture = Picture::default();
         let ours = |index| Route { protocol: PROTOCOL, ..default_route(index, 0) };
         [3, 4].into_iter().for_each(|index| picture.made(&Change::Replace(ours(index))));
-        // The first was made where there was none, so the kernel does not say that it replaces anything.
+        // The first was made where there was none, so the kernel does not say that it replaces
+        // anything.
         note(&mut picture, false, News::Route(ours(3)));
         note(&mut picture, true, News::Route(ours(4)));
         assert_eq!(picture.routes, [ours(4)]);
@@ -553,7 +585,11 @@ mod tests {
         note(&mut picture, true, News::Route(default_route(5, 200)));
         assert_eq!(picture.routes.len(), 3, "of another metric");
         // What goes has to be the same but for what became of its ways.
-        for missing in [default_route(6, 100), Route { protocol: 3, ..default_route(5, 100) }, default_route(5, 300)] {
+        for missing in [
+            default_route(6, 100),
+            Route { protocol: 3, ..default_route(5, 100) },
+            default_route(5, 300),
+        ] {
             note(&mut picture, false, News::NoRoute(missing));
             assert_eq!(picture.routes.len(), 3);
         }
@@ -566,12 +602,22 @@ mod tests {
     fn news_after_which_routes_may_be_gone_are_told_apart() {
         let link = |up| Link { index: 3, up, name: "wan1".into(), ..Link::default() };
         let own = Ipv4Addr::new(192, 168, 42, 2);
-        let address = Address { index: 3, address: own, prefix: 24, peer: None, local: false, secondary: false };
+        let address = Address {
+            index: 3,
+            address: own,
+            prefix: 24,
+            peer: None,
+            local: false,
+            secondary: false,
+        };
         let mut picture = Picture::default();
         assert!(!note(&mut picture, false, News::Link(link(false))), "one that is new and down");
         assert!(!note(&mut picture, false, News::Link(link(true))), "up");
         assert!(!note(&mut picture, false, News::Link(link(true))), "up as before");
-        assert!(!note(&mut picture, false, News::Link(Link { index: 4, ..link(false) })), "another one");
+        assert!(
+            !note(&mut picture, false, News::Link(Link { index: 4, ..link(false) })),
+            "another one"
+        );
         assert!(!note(&mut picture, false, News::Address(address)));
         assert!(note(&mut picture, false, News::Link(link(false))), "down");
         assert!(!note(&mut picture, false, News::Link(link(false))), "down as before");
@@ -580,7 +626,11 @@ mod tests {
         assert!(picture.addresses.is_empty());
         note(&mut picture, false, News::Address(address));
         assert!(note(&mut picture, false, News::NoLink(3)));
-        assert_eq!((picture.links.len(), picture.addresses.len()), (1, 0), "its addresses go with it");
+        assert_eq!(
+            (picture.links.len(), picture.addresses.len()),
+            (1, 0),
+            "its addresses go with it"
+        );
     }
 
     #[test]
@@ -590,7 +640,8 @@ mod tests {
         for (priority, table) in [(10, 1), (5, 2), (10, 3), (20, 4), (5, 5), (10, 6)] {
             note(&mut picture, false, News::Rule(rule(priority, table)));
         }
-        let tables = |picture: &Picture| picture.rules.iter().map(|rule| rule.table).collect::<Vec<_>>();
+        let tables =
+            |picture: &Picture| picture.rules.iter().map(|rule| rule.table).collect::<Vec<_>>();
         assert_eq!(tables(&picture), [2, 5, 1, 3, 6, 4], "behind others of the same preference");
         picture.made(&Change::RemoveRule(rule(10, 3)));
         picture.made(&Change::AddRule(rule(5, 7)));
@@ -624,16 +675,22 @@ mod tests {
     #[test]
     fn changes_are_shown_as_the_commands_that_make_them() {
         let route = Route { source: None, ..default_route(3, 201) };
-        let picture =
-            Picture { links: vec![Link { index: 3, name: "wan1".into(), ..Link::default() }], ..Picture::default() };
+        let picture = Picture {
+            links: vec![Link { index: 3, name: "wan1".into(), ..Link::default() }],
+            ..Picture::default()
+        };
         let shown = |change: Change| picture.names_in(change.to_string());
         assert_eq!(
             shown(Change::Replace(route.clone())),
             "ip route replace default via 192.168.42.1 dev wan1 metric 201 proto dhcp"
         );
         let black = Route { hops: vec![], table: 200, protocol: 77, metric: 0, ..route.clone() };
-        assert_eq!(shown(Change::RemoveRoute(black)), "ip route del blackhole default table 200 proto 77");
-        let half = Route { prefix: 1, hops: vec![Hop { gateway: None, onlink: true, ..hop(8) }], ..route };
+        assert_eq!(
+            shown(Change::RemoveRoute(black)),
+            "ip route del blackhole default table 200 proto 77"
+        );
+        let half =
+            Route { prefix: 1, hops: vec![Hop { gateway: None, onlink: true, ..hop(8) }], ..route };
         assert_eq!(picture.in_words(&half), "0.0.0.0/1 dev #8 onlink metric 201 proto dhcp");
         let rule = Rule {
             priority: 9,
@@ -645,7 +702,8 @@ mod tests {
             suppress: Some(0),
             ..Rule::default()
         };
-        let text = "pref 9 from 192.168.42.1 ipproto udp dport 53 lookup main suppress_prefixlength 0";
+        let text =
+            "pref 9 from 192.168.42.1 ipproto udp dport 53 lookup main suppress_prefixlength 0";
         assert_eq!(shown(Change::AppendRule(rule.clone())), format!("ip rule add {text}"));
         assert_eq!(shown(Change::RemoveRule(rule)), format!("ip rule del {text}"));
         assert_eq!(
@@ -656,7 +714,14 @@ mod tests {
 
     #[test]
     fn a_rule_without_conditions_is_for_everything_whatever_it_leads_to() {
-        let broad = Rule { priority: 7, table: 9, protocol: 3, suppress: Some(0), nowhere: true, ..Rule::default() };
+        let broad = Rule {
+            priority: 7,
+            table: 9,
+            protocol: 3,
+            suppress: Some(0),
+            nowhere: true,
+            ..Rule::default()
+        };
         assert!(broad.is_broad());
         for narrow in [
             Rule { mark: 1, ..broad.clone() },

@@ -13,8 +13,8 @@ pub struct Default6 {
     pub metric: u32,
     /// Who made it.
     pub protocol: u8,
-    /// Its ways out: the interface's number, and the gateway. Several where routers on more than one network announce
-    /// themselves.
+    /// Its ways out: the interface's number, and the gateway. Several where routers on more than
+    /// one network announce themselves.
     pub hops: Vec<(u32, Option<Ipv6Addr>)>,
 }
 
@@ -25,7 +25,8 @@ pub struct Message {
     pub sequence: u32,
     /// The list it belongs to changed while it was written, and may lack something.
     pub interrupted: bool,
-    /// The route took the place of another of the same table, destination, metric and type of service.
+    /// The route took the place of another of the same table, destination, metric and type of
+    /// service.
     pub replaces: bool,
     /// What it says.
     pub news: News,
@@ -60,7 +61,8 @@ pub enum News {
     Nexthop(Nexthop),
     /// The next-hop object of this number is gone.
     NoNexthop(u32),
-    /// The end of a list, or of a request that brings no list. `errno`, 0 for success, and the kernel's own words.
+    /// The end of a list, or of a request that brings no list. `errno`, 0 for success, and the
+    /// kernel's own words.
     End(i32, Option<String>),
     /// Anything else.
     Other,

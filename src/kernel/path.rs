@@ -11,8 +11,8 @@ pub struct Families {
     pub v6: bool,
 }
 
-/// The way of a WAN: what is sent leaves by this device with this source address, and nothing that comes by another
-/// device is heard.
+/// The way of a WAN: what is sent leaves by this device with this source address, and nothing that
+/// comes by another device is heard.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Via {
     /// The interface's name,

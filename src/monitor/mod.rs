@@ -1,7 +1,8 @@
-//! The monitors: pure state machines. `on(now, seen) → effects`, and `poll_at()` says when they want to be woken.
+//! The monitors: pure state machines. `on(now, seen) → effects`, and `poll_at()` says when they
+//! want to be woken.
 //!
-//! They know no socket, clock or file. That is what lets a test run a year of bad weather in seconds, and what keeps a
-//! monitor from ever waiting for anything.
+//! They know no socket, clock or file. That is what lets a test run a year of bad weather in
+//! seconds, and what keeps a monitor from ever waiting for anything.
 //! ```
 //! use std::rc::Rc;
 //! use std::time::Duration;
@@ -71,14 +72,17 @@ pub enum Effect {
     Emit(Event),
     /// Lead the traffic over this WAN. [`Observation::Routed`] is the answer.
     Route(usize),
-    /// Lead the traffic over this WAN for as long as it takes to find out whether the one in use is gone or only changes
-    /// its address: at most [`failover::health::PASSING`]. Connections over the other one are left alone.
+    /// Lead the traffic over this WAN for as long as it takes to find out whether the one in use is
+    /// gone or only changes its address: at most [`failover::health::PASSING`]. Connections over
+    /// the other one are left alone.
     Detour(usize),
-    /// Forget the link address of this WAN's gateway, so that the kernel asks for it at the next packet.
+    /// Forget the link address of this WAN's gateway, so that the kernel asks for it at the next
+    /// packet.
     Resolve(usize),
     /// Ask a source for the external address. [`Observation::Found`] is the answer.
     Lookup(LookupId),
-    /// Tell the action script or a provider of an address. [`Observation::Published`] is the answer.
+    /// Tell the action script or a provider of an address. [`Observation::Published`] is the
+    /// answer.
     Publish(Box<Publication>),
     /// Write what is to outlive a restart to its file, before anything else is done.
     Save,
@@ -144,7 +148,8 @@ pub enum Observation<'a> {
     CheckNow,
 }
 
-/// When a monitor that keeps its times must have judged again. The watchdog is fed only while every monitor does.
+/// When a monitor that keeps its times must have judged again. The watchdog is fed only while every
+/// monitor does.
 pub trait Progress {
     /// Whether the monitor is where it should be by `now`.
     fn keeps_up(&self, now: Instant) -> bool;

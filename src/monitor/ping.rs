@@ -30,23 +30,30 @@ pub struct PingTarget {
 #[derive(Debug)]
 pub struct Ping {
     targets: Vec<PingTarget>,
-    /// When each of them wants to be ticked. Kept, since asking a thousand of them at every turn of the loop would be
-    /// more work than all the rest.
+    /// When each of them wants to be ticked. Kept, since asking a thousand of them at every turn of
+    /// the loop would be more work than all the rest.
     due: Vec<Option<Instant>>,
     /// Number of the first target; the others follow it.
     first: Owner,
 }
 
 impl Ping {
-    /// Checks `targets`, numbered from `first` on. Their checks are spread over the interval, so that a thousand
-    /// addresses make an even trickle and not a burst that a cheap router drops.
+    /// Checks `targets`, numbered from `first` on. Their checks are spread over the interval, so
+    /// that a thousand addresses make an even trickle and not a burst that a cheap router drops.
     #[must_use]
     pub fn new(first: Owner, targets: &[Rc<str>], plan: Plan, now: Instant) -> Self {
         let n = u32::try_from(targets.len()).unwrap_or(u32::MAX).max(1);
         let target = |(i, text): (u32, &Rc<str>)| {
             let offset = plan.interval / n * i;
             let checker = Checker::new(first + i, plan, Settle::AllProbes, now + offset);
-            PingTarget { text: text.clone(), checker, offset, last: None, problem: None, changed: false }
+            PingTarget {
+                text: text.clone(),
+                checker,
+                offset,
+                last: None,
+                problem: None,
+                changed: false,
+            }
         };
         let targets: Vec<_> = (0..).zip(targets).map(target).collect();
         Self { due: targets.iter().map(|t| t.checker.poll_at()).collect(), targets, first }
@@ -117,8 +124,8 @@ impl Ping {
         &self.targets
     }
 
-    /// Every change of a target's checks goes through here or [`Ping::change_all`], which keep what is known of when it
-    /// is due.
+    /// Every change of a target's checks goes through here or [`Ping::change_all`], which keep what
+    /// is known of when it is due.
     fn change(&mut self, owner: Owner, change: impl FnOnce(&mut PingTarget)) {
         let Some(at) = self.place(owner) else { return };
         if let (Some(target), Some(due)) = (self.targets.get_mut(at), self.due.get_mut(at)) {
@@ -153,13 +160,21 @@ impl PingTarget {
             if problem != self.problem {
                 // Silence is no answer to "can it be sent?", a reply is.
                 if problem.is_some() || verdict.good {
-                    out.push(event(What::Sending { target: target.clone(), problem: problem.clone() }));
+                    out.push(event(What::Sending {
+                        target: target.clone(),
+                        problem: problem.clone(),
+                    }));
                     self.problem = problem;
                 }
             }
-            out.push(event(What::PingResult { target: target.clone(), stats: verdict.stats, reason }));
-            let alike =
-                |last: &RoundVerdict| last.good == verdict.good && (last.good || last.reason.is_like(&verdict.reason));
+            out.push(event(What::PingResult {
+                target: target.clone(),
+                stats: verdict.stats,
+                reason,
+            }));
+            let alike = |last: &RoundVerdict| {
+                last.good == verdict.good && (last.good || last.reason.is_like(&verdict.reason))
+            };
             self.changed |= !self.last.as_ref().is_some_and(alike);
             self.last = Some(verdict);
         }

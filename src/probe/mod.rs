@@ -40,7 +40,8 @@ pub struct AskId {
 pub enum OpinionQuestion {
     /// The configured name, which exists.
     Name,
-    /// A random name under `.invalid`, which cannot exist (RFC 6761): who knows an address for it makes addresses up.
+    /// A random name under `.invalid`, which cannot exist (RFC 6761): who knows an address for it
+    /// makes addresses up.
     Invalid,
 }
 
@@ -99,14 +100,22 @@ impl fmt::Display for Reason {
         match self {
             Self::Silent => f.write_str("no reply"),
             Self::Late(rtt) => {
-                write!(f, "reply too late, after {} ms", crate::probe::stats::Millis(rtt.as_secs_f64() * 1000.0))
+                write!(
+                    f,
+                    "reply too late, after {} ms",
+                    crate::probe::stats::Millis(rtt.as_secs_f64() * 1000.0)
+                )
             }
             Self::Icmp(e) => write!(f, "{e}"),
             Self::Hinted(e) => write!(f, "no reply (unproven: {e})"),
             Self::Send(errno) => {
                 let text = io::Error::from_raw_os_error(*errno).to_string();
                 // Without the number that Rust adds: "Network is unreachable (os error 101)".
-                write!(f, "could not be sent: {}", text.split(" (os error").next().unwrap_or_default())
+                write!(
+                    f,
+                    "could not be sent: {}",
+                    text.split(" (os error").next().unwrap_or_default()
+                )
             }
             Self::Unresolved(why) | Self::Answered(why) => f.write_str(why),
         }

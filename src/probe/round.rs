@@ -1,8 +1,9 @@
 //! Checks on a fixed grid: what every monitor does with one host.
 //!
-//! A check starts every `interval`, whatever the one before it takes; checks may overlap and are judged in the order
-//! of their start. The probes of a check are `gap` apart. A check is good at its first reply and bad when the last
-//! probe's `wait` has ended, so a dead host is known after `gap × (count − 1) + wait`.
+//! A check starts every `interval`, whatever the one before it takes; checks may overlap and are
+//! judged in the order of their start. The probes of a check are `gap` apart. A check is good at
+//! its first reply and bad when the last probe's `wait` has ended, so a dead host is known after
+//! `gap × (count − 1) + wait`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -26,10 +27,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of a monitor: the probes of a check are a tenth of the interval apart, at most a second.
+    /// The plan of a monitor: the probes of a check are a tenth of the interval apart, at most a
+    /// second.
     #[must_use]
     pub fn new(interval: Duration, count: u16, wait: Duration) -> Self {
-        Self { interval, gap: (interval / 10).min(Duration::from_secs(1)), count: count.max(1), wait }
+        Self {
+            interval,
+            gap: (interval / 10).min(Duration::from_secs(1)),
+            count: count.max(1),
+            wait,
+        }
     }
 
     /// How long a check takes that gets no reply.
@@ -42,7 +49,8 @@ impl Plan {
 /// When a check is settled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Settle {
-    /// At the first reply: whether the host is there is all that matters, and no further probe is sent.
+    /// At the first reply: whether the host is there is all that matters, and no further probe is
+    /// sent.
     FirstReply,
     /// When each probe is answered or lost: statistics are wanted.
     AllProbes,
@@ -90,7 +98,8 @@ pub struct RoundVerdict {
     pub replied: Option<Instant>,
     /// When its first lost probe was sent.
     pub first_lost: Option<Instant>,
-    /// Round-trip times and loss. With [`Settle::FirstReply`] of the probes that were settled by then.
+    /// Round-trip times and loss. With [`Settle::FirstReply`] of the probes that were settled by
+    /// then.
     pub stats: Stats,
     /// Why it failed, where it did.
     pub reason: Reason,
@@ -124,12 +133,14 @@ pub struct Checker {
     held: bool,
     /// Those under way, oldest first.
     checks: VecDeque<Round>,
-    /// The one judged last: a second reply to one of its probes is a duplicate, also after the verdict.
+    /// The one judged last: a second reply to one of its probes is a duplicate, also after the
+    /// verdict.
     judged: Option<Round>,
     /// Probe lists for checks to come.
     spare: Vec<Vec<SentProbe>>,
     serial: u32,
-    /// Heard since the last check was judged, and no reason to end one: without proof, or for a check before.
+    /// Heard since the last check was judged, and no reason to end one: without proof, or for a
+    /// check before.
     hint: Option<Reason>,
     /// What has been seen so far.
     pub counters: Counters,
@@ -167,8 +178,8 @@ impl Checker {
         self.owner
     }
 
-    /// Checks from now on every `interval`, on the grid that began with the first check. The probes of a check stay as
-    /// far apart as before.
+    /// Checks from now on every `interval`, on the grid that began with the first check. The probes
+    /// of a check stay as far apart as before.
     pub fn set_interval(&mut self, now: Instant, interval: Duration) {
         if self.plan.interval != interval {
             self.plan.interval = interval;
@@ -181,7 +192,8 @@ impl Checker {
         self.settle = settle;
     }
 
-    /// Starts one check at the next tick, beside the grid; none while there is nobody to send a probe to.
+    /// Starts one check at the next tick, beside the grid; none while there is nobody to send a
+    /// probe to.
     pub fn check_now(&mut self, now: Instant) {
         if !self.held {
             self.start(now, self.plan.count);
@@ -205,7 +217,8 @@ impl Checker {
         (self.anchor, self.next) = (first, Some(first));
     }
 
-    /// Forgets what is under way; a checker with a grid starts it anew at `first`. For after a suspend.
+    /// Forgets what is under way; a checker with a grid starts it anew at `first`. For after a
+    /// suspend.
     pub fn restart(&mut self, first: Instant) {
         self.stop();
         if self.next.is_some() {
@@ -243,7 +256,8 @@ impl Checker {
     /// When [`Checker::tick`] must be called next.
     #[must_use]
     pub fn poll_at(&self) -> Option<Instant> {
-        let steps = self.checks.iter().filter_map(|c| self.next_send(c).or_else(|| self.deadline(c)));
+        let steps =
+            self.checks.iter().filter_map(|c| self.next_send(c).or_else(|| self.deadline(c)));
         steps.chain(self.next).min()
     }
 
@@ -282,8 +296,12 @@ impl Checker {
             return;
         }
         let check = check.or(self.judged.as_mut().filter(|c| c.serial == id.check));
-        match check.and_then(|c| c.probes.get_mut(usize::from(id.index)).map(|p| (p, &mut c.replied))) {
-            Some((p, _)) if matches!(p.outcome, ProbeOutcome::Reply(_)) => self.counters.duplicates += 1,
+        match check
+            .and_then(|c| c.probes.get_mut(usize::from(id.index)).map(|p| (p, &mut c.replied)))
+        {
+            Some((p, _)) if matches!(p.outcome, ProbeOutcome::Reply(_)) => {
+                self.counters.duplicates += 1
+            }
             Some((p, replied)) => {
                 p.outcome = ProbeOutcome::Reply(rtt);
                 replied.get_or_insert(now);
@@ -312,10 +330,12 @@ impl Checker {
         self.note(Reason::Hinted(error));
     }
 
-    /// The serial number of a check whose last probe has just left while none is answered. Each is told once.
+    /// The serial number of a check whose last probe has just left while none is answered. Each is
+    /// told once.
     pub fn take_last_probe_sent(&mut self) -> Option<u32> {
         let all_sent = |c: &Round| c.probes.len() >= usize::from(c.count);
-        let check = self.checks.iter_mut().find(|c| !c.told_last && c.replied.is_none() && all_sent(c))?;
+        let check =
+            self.checks.iter_mut().find(|c| !c.told_last && c.replied.is_none() && all_sent(c))?;
         check.told_last = true;
         Some(check.serial)
     }
@@ -326,7 +346,8 @@ impl Checker {
         self.checks.front().filter(|c| self.is_settled(c)).map(|c| (c.serial, c.replied.is_some()))
     }
 
-    /// Forgets checks that still wait for a reply while a later one has had one: whether the host is there is known.
+    /// Forgets checks that still wait for a reply while a later one has had one: whether the host
+    /// is there is known.
     pub fn overtake(&mut self) {
         while self.checks.front().is_some_and(|c| !self.is_settled(c) && c.replied.is_none())
             && self.checks.iter().skip(1).any(|c| c.replied.is_some())
@@ -357,7 +378,11 @@ impl Checker {
             count: check.count,
             good: check.replied.is_some(),
             replied: check.replied,
-            first_lost: check.probes.iter().find(|p| p.outcome == ProbeOutcome::Lost).map(|p| p.sent),
+            first_lost: check
+                .probes
+                .iter()
+                .find(|p| p.outcome == ProbeOutcome::Lost)
+                .map(|p| p.sent),
             stats,
             reason,
         };
@@ -367,7 +392,8 @@ impl Checker {
         Some(verdict)
     }
 
-    /// Whether checks are started and judged when they should be, give or take the 5 s of a machine under load.
+    /// Whether checks are started and judged when they should be, give or take the 5 s of a machine
+    /// under load.
     #[must_use]
     pub fn keeps_up(&self, now: Instant) -> bool {
         let grace = Duration::from_secs(5);
@@ -399,7 +425,8 @@ impl Checker {
         self.spare.push(probes);
     }
 
-    /// The first point of the grid after `now`. Points that were missed are gone: no burst makes up for them.
+    /// The first point of the grid after `now`. Points that were missed are gone: no burst makes up
+    /// for them.
     fn after(&self, now: Instant) -> Instant {
         let interval = self.plan.interval.as_nanos().max(1);
         let passed = now.since(self.anchor).as_nanos() / interval;
@@ -413,7 +440,12 @@ impl Checker {
 
     /// When the check's last probe is lost. Only asked once all have left.
     fn deadline(&self, check: &Round) -> Option<Instant> {
-        check.probes.iter().filter(|p| p.outcome == ProbeOutcome::Waiting).map(|p| p.sent + self.plan.wait).max()
+        check
+            .probes
+            .iter()
+            .filter(|p| p.outcome == ProbeOutcome::Waiting)
+            .map(|p| p.sent + self.plan.wait)
+            .max()
     }
 
     fn is_settled(&self, check: &Round) -> bool {
@@ -430,10 +462,12 @@ impl Round {
     }
 }
 
-/// When the check's next probe is due: on the check's own grid, but never right behind one that was late.
+/// When the check's next probe is due: on the check's own grid, but never right behind one that was
+/// late.
 fn next_send(plan: &Plan, settle: Settle, check: &Round) -> Option<Instant> {
     let n = u32::try_from(check.probes.len()).unwrap_or(u32::MAX);
-    let done = n >= u32::from(check.count) || (settle == Settle::FirstReply && check.replied.is_some());
+    let done =
+        n >= u32::from(check.count) || (settle == Settle::FirstReply && check.replied.is_some());
     let due = check.start + plan.gap.saturating_mul(n);
     (!done).then(|| check.probes.last().map_or(due, |last| due.max(last.sent + plan.gap / 2)))
 }
@@ -461,7 +495,8 @@ mod tests {
         Plan::new(MS * 10_000, 2, MS * 1000)
     }
 
-    /// Ticks whenever the checker asks for it until `end`, and returns the probes with their times in ms.
+    /// Ticks whenever the checker asks for it until `end`, and returns the probes with their times
+    /// in ms.
     fn run(c: &mut Checker, end: Instant) -> Vec<(u64, ProbeId)> {
         let mut sent = Vec::new();
         while let Some(now) = c.poll_at().filter(|t| *t <= end) {
@@ -537,7 +572,10 @@ mod tests {
         c.reply(at(2200), id(1, 1), MS * 1200);
         let v = c.judge().unwrap();
         assert!(!v.good);
-        assert_eq!((c.counters.late, v.reason.to_string()), (2, "reply too late, after 1200.0 ms".to_owned()));
+        assert_eq!(
+            (c.counters.late, v.reason.to_string()),
+            (2, "reply too late, after 1200.0 ms".to_owned())
+        );
     }
 
     #[test]
@@ -566,7 +604,8 @@ mod tests {
     #[test]
     fn an_error_with_proof_ends_the_check_early_and_one_without_only_colours() {
         let error = IcmpError { what: "host unreachable", from: "10.0.0.1".parse().unwrap() };
-        let mut c = Checker::new(3, Plan::new(MS * 10_000, 1, MS * 1000), Settle::FirstReply, at(0));
+        let mut c =
+            Checker::new(3, Plan::new(MS * 10_000, 1, MS * 1000), Settle::FirstReply, at(0));
         c.tick(at(0), &mut unread());
         c.lost(id(1, 0), Reason::Icmp(error));
         assert_eq!(c.judge().unwrap().reason, Reason::Icmp(error));
@@ -636,7 +675,8 @@ mod tests {
         assert_eq!(c.take_last_probe_sent(), None, "there is another one to come");
         c.tick(at(1000), &mut unread());
         assert_eq!((c.take_last_probe_sent(), c.take_last_probe_sent()), (Some(1), None));
-        let mut c = Checker::new(3, Plan::new(MS * 10_000, 1, MS * 1000), Settle::FirstReply, at(0));
+        let mut c =
+            Checker::new(3, Plan::new(MS * 10_000, 1, MS * 1000), Settle::FirstReply, at(0));
         c.tick(at(0), &mut unread());
         c.reply(at(5), id(1, 0), MS * 5);
         assert_eq!(c.take_last_probe_sent(), None, "it was answered");
@@ -648,7 +688,8 @@ mod tests {
     #[test]
     fn a_check_that_waits_is_forgotten_when_a_later_one_is_answered() {
         let overlapping = || {
-            let mut c = Checker::new(3, Plan::new(MS * 100, 1, MS * 1000), Settle::FirstReply, at(0));
+            let mut c =
+                Checker::new(3, Plan::new(MS * 100, 1, MS * 1000), Settle::FirstReply, at(0));
             (0..4).for_each(|n| c.tick(at(n * 100), &mut unread()));
             c
         };
@@ -677,16 +718,28 @@ mod tests {
     #[test]
     fn it_keeps_up_as_long_as_checks_begin_and_end_within_five_seconds_of_their_time() {
         let c = Checker::new(3, plan(), Settle::AllProbes, at(0));
-        assert_eq!([c.keeps_up(at(5_000)), c.keeps_up(at(5_001))], [true, false], "nobody has ticked");
+        assert_eq!(
+            [c.keeps_up(at(5_000)), c.keeps_up(at(5_001))],
+            [true, false],
+            "nobody has ticked"
+        );
         let mut c = Checker::new(3, plan(), Settle::AllProbes, at(0));
         for (ms, index) in [(0, 0), (1_000, 1)] {
             c.tick(at(ms), &mut unread());
             c.reply(at(ms), id(1, index), MS);
         }
         // It takes 2 s; twice that and 5 s are granted until it is judged.
-        assert_eq!([c.keeps_up(at(9_000)), c.keeps_up(at(9_001))], [true, false], "nobody has judged");
+        assert_eq!(
+            [c.keeps_up(at(9_000)), c.keeps_up(at(9_001))],
+            [true, false],
+            "nobody has judged"
+        );
         c.judge();
-        assert_eq!([c.keeps_up(at(15_000)), c.keeps_up(at(15_001))], [true, false], "the next one is due");
+        assert_eq!(
+            [c.keeps_up(at(15_000)), c.keeps_up(at(15_001))],
+            [true, false],
+            "the next one is due"
+        );
         let idle = Checker::idle(3, plan(), Settle::AllProbes, at(0));
         assert!(idle.keeps_up(at(1_000_000)), "nothing is expected of it");
     }

@@ -36,10 +36,11 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// From the round-trip times in the order of sending, and the number of probes that should have been sent: one
-    /// that could not leave is a lost one.
+    /// From the round-trip times in the order of sending, and the number of probes that should have
+    /// been sent: one that could not leave is a lost one.
     pub fn of(rtts: impl Iterator<Item = Duration>, sent: u16) -> Self {
-        let (mut n, mut sum, mut min, mut max, mut jitter) = (0_u16, 0.0_f64, f64::MAX, 0.0_f64, 0.0_f64);
+        let (mut n, mut sum, mut min, mut max, mut jitter) =
+            (0_u16, 0.0_f64, f64::MAX, 0.0_f64, 0.0_f64);
         let mut last: Option<f64> = None;
         for rtt in rtts {
             let ms = rtt.as_nanos() as f64 / 1e6;
@@ -60,7 +61,8 @@ impl Stats {
     }
 }
 
-/// Milliseconds rounded to three decimals, then the shortest form that keeps one: `0.434`, `0.41`, `12.0`, `0.0`.
+/// Milliseconds rounded to three decimals, then the shortest form that keeps one: `0.434`, `0.41`,
+/// `12.0`, `0.0`.
 #[derive(Clone, Copy, Debug)]
 pub struct Millis(pub f64);
 
@@ -108,7 +110,8 @@ mod tests {
 
     #[test]
     fn numbers_are_written_short() {
-        let text: Vec<_> = [0.0, 12.0, 0.41, 0.4337, 99.9996, 1e15].map(|v| Millis(v).to_string()).into();
+        let text: Vec<_> =
+            [0.0, 12.0, 0.41, 0.4337, 99.9996, 1e15].map(|v| Millis(v).to_string()).into();
         assert_eq!(text, ["0.0", "12.0", "0.41", "0.434", "100.0", "1000000000000000.0"]);
         assert_eq!(serde_json::to_string(&Millis(0.4337)).unwrap(), "0.434");
         assert_eq!(serde_json::to_string(&Fraction(1.0 / 3.0)).unwrap(), "0.33");

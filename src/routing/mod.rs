@@ -1,6 +1,7 @@
-//! Which routes and rules there should be, and what has to change for that: a pure function of what the kernel has and
-//! of the road that was chosen. It is asked again whenever something changes, so what somebody removed comes back, what
-//! a killed imon left is taken over, and nothing is ever added twice.
+//! Which routes and rules there should be, and what has to change for that: a pure function of what
+//! the kernel has and of the road that was chosen. It is asked again whenever something changes, so
+//! what somebody removed comes back, what a killed imon left is taken over, and nothing is ever
+//! added twice.
 //!
 //! ```text
 //! P  from A1 to TARGET ipproto icmp lookup BASE+1       probes of network 1, for each of its targets
@@ -11,11 +12,12 @@
 //! B  from all lookup BASE                               all else: by the chosen network
 //! ```
 //!
-//! B is the last place before the first rule that leads everybody over one of our networks, mostly main's own: what leads
-//! elsewhere stands before it, and goes first. P is before all rules of others, and before B. So traffic follows the choice
-//! whatever other defaults the table main holds, none of those is touched, and no tunnel is led around. The default in main
-//! at the configured metric is there as well, as it was with V2.99: for people, for programs that look for it, and for the
-//! moment in which imon is not there.
+//! B is the last place before the first rule that leads everybody over one of our networks, mostly
+//! main's own: what leads elsewhere stands before it, and goes first. P is before all rules of
+//! others, and before B. So traffic follows the choice whatever other defaults the table main
+//! holds, none of those is touched, and no tunnel is led around. The default in main at the
+//! configured metric is there as well, as it was with V2.99: for people, for programs that look for
+//! it, and for the moment in which imon is not there.
 
 mod rules;
 
@@ -157,7 +159,9 @@ impl Policy {
     pub fn new(instance: &str, mut wans: Vec<Uplink>, metric: u32) -> Self {
         wans.truncate(MOST_WANS);
         // FNV-1a: any hash will do as long as it is the same after a restart.
-        let hash = instance.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+        let hash = instance
+            .bytes()
+            .fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
         Self { wans, metric, base: TABLES + (hash % INSTANCES) * TABLES_EACH }
     }
 
@@ -173,34 +177,45 @@ impl Policy {
         self.base + 1 + small(wan)
     }
 
-    /// What the probes of a WAN are sent to from now on. Returns whether that is something else than before.
+    /// What the probes of a WAN are sent to from now on. Returns whether that is something else
+    /// than before.
     pub fn set_targets(&mut self, wan: usize, targets: Vec<Probed>) -> bool {
-        let Some(wan) = self.wans.get_mut(wan).filter(|wan| wan.targets != targets) else { return false };
+        let Some(wan) = self.wans.get_mut(wan).filter(|wan| wan.targets != targets) else {
+            return false;
+        };
         wan.targets = targets;
         true
     }
 
-    /// Takes note of a default route of others, however soon it is gone: where two networks have no metrics, the default of
-    /// one takes the place of the other's.
+    /// Takes note of a default route of others, however soon it is gone: where two networks have no
+    /// metrics, the default of one takes the place of the other's.
     pub fn remember(&mut self, route: &Route, links: &[Link]) {
         if !route.is_default() || route.is_ours() {
             return;
         }
         for hop in &route.hops {
             let Some(link) = links.iter().find(|l| l.index == hop.index) else { continue };
-            if let (Some(wan), Some(_)) = (self.wans.iter_mut().find(|w| w.device == link.name), hop.gateway) {
+            if let (Some(wan), Some(_)) =
+                (self.wans.iter_mut().find(|w| w.device == link.name), hop.gateway)
+            {
                 wan.remembered = hop.gateway;
             }
         }
     }
 
-    /// Whether a network waits for a default route that was replaced by that of another network: the metrics are missing.
+    /// Whether a network waits for a default route that was replaced by that of another network:
+    /// the metrics are missing.
     #[must_use]
     pub fn lacks_metric(&self, wan: usize, view: &RoutingView<'_>) -> bool {
-        let others = || view.routes.iter().filter(|r| r.table == MAIN && r.is_default() && !r.is_ours());
-        let other = |r: &Route| r.hop().and_then(|h| self.wan_of(h, view)).is_some_and(|other| other != wan);
+        let others =
+            || view.routes.iter().filter(|r| r.table == MAIN && r.is_default() && !r.is_ours());
+        let other = |r: &Route| {
+            r.hop().and_then(|h| self.wan_of(h, view)).is_some_and(|other| other != wan)
+        };
         let elsewhere = |r: &Route| r.metric == 0 && other(r);
-        self.state(wan, view) == Some(LinkState::NoGateway) && others().count() == 1 && others().all(elsewhere)
+        self.state(wan, view) == Some(LinkState::NoGateway)
+            && others().count() == 1
+            && others().all(elsewhere)
     }
 
     /// An earlier network that gave us the same address: modems of one make do.
@@ -248,19 +263,28 @@ impl Policy {
         Some(LinkState::Ready(WanPath { index: link.index, address, gateway, peer }))
     }
 
-    /// The gateway of the default that others put on the interface, in any table; the one with the lowest metric. While
-    /// there is none, a renewal for example, the one we used last, which the kernel keeps for us as long as the address
-    /// stays.
+    /// The gateway of the default that others put on the interface, in any table; the one with the
+    /// lowest metric. While there is none, a renewal for example, the one we used last, which the
+    /// kernel keeps for us as long as the address stays.
     fn learnt(&self, wan: usize, link: &Link, view: &RoutingView<'_>) -> Option<Ipv4Addr> {
         let through = |r: &&Route| r.is_default() && r.hops.iter().any(|h| h.index == link.index);
-        let gateway = |r: &Route| r.hops.iter().find(|h| h.index == link.index).and_then(|h| h.gateway);
-        let foreign = view.routes.iter().filter(through).filter(|r| !r.is_ours()).min_by_key(|r| r.metric);
+        let gateway =
+            |r: &Route| r.hops.iter().find(|h| h.index == link.index).and_then(|h| h.gateway);
+        let foreign =
+            view.routes.iter().filter(through).filter(|r| !r.is_ours()).min_by_key(|r| r.metric);
         match foreign {
             Some(route) => gateway(route),
             None => {
-                let kept = view.routes.iter().filter(through).find(|r| self.is_wan_table(r, wan)).and_then(gateway);
+                let kept = view
+                    .routes
+                    .iter()
+                    .filter(through)
+                    .find(|r| self.is_wan_table(r, wan))
+                    .and_then(gateway);
                 // It is another one's as soon as the address is another network's.
-                let near = |g: &Ipv4Addr| view.addresses.iter().any(|a| a.index == link.index && a.reaches(*g));
+                let near = |g: &Ipv4Addr| {
+                    view.addresses.iter().any(|a| a.index == link.index && a.reaches(*g))
+                };
                 kept.or(self.wans.get(wan).and_then(|w| w.remembered).filter(near))
             }
         }
@@ -279,13 +303,13 @@ impl Policy {
     /// Somebody else's default in main at this metric.
     #[must_use]
     pub fn foreign_at<'a>(&self, metric: u32, view: &RoutingView<'a>) -> Option<&'a Route> {
-        view.routes
-            .iter()
-            .find(|r| r.table == MAIN && r.is_default() && r.metric == metric && !self.is_our_default(r, view))
+        view.routes.iter().find(|r| {
+            r.table == MAIN && r.is_default() && r.metric == metric && !self.is_our_default(r, view)
+        })
     }
 
-    /// Whether a default in main is ours: it has our mark and goes over one of our WANs, or it is what V2.99 has left,
-    /// at the configured metric over a configured interface and gateway.
+    /// Whether a default in main is ours: it has our mark and goes over one of our WANs, or it is
+    /// what V2.99 has left, at the configured metric over a configured interface and gateway.
     #[must_use]
     pub fn is_our_default(&self, route: &Route, view: &RoutingView<'_>) -> bool {
         if route.table != MAIN || !route.is_default() {
@@ -295,10 +319,9 @@ impl Policy {
         self.wan_of(hop, view).is_some_and(|wan| {
             route.is_ours()
                 || (route.metric == self.metric
-                    && self
-                        .wans
-                        .get(wan)
-                        .is_some_and(|w| hop.gateway.is_some_and(|g| w.gateway == GatewaySource::Fixed(g))))
+                    && self.wans.get(wan).is_some_and(|w| {
+                        hop.gateway.is_some_and(|g| w.gateway == GatewaySource::Fixed(g))
+                    }))
         })
     }
 
@@ -315,19 +338,24 @@ impl Policy {
         let metric = self.free_metric(view);
         view.routes
             .iter()
-            .filter(|r| r.table == MAIN && r.is_default() && r.tos == 0 && !self.is_our_default(r, view))
+            .filter(|r| {
+                r.table == MAIN && r.is_default() && r.tos == 0 && !self.is_our_default(r, view)
+            })
             .filter(|r| r.metric < metric && !r.hops.iter().all(|h| h.dead))
             .min_by_key(|r| r.metric)
     }
 
-    /// What has to change, in this order, so that the kernel has what it should have. Empty when it has.
+    /// What has to change, in this order, so that the kernel has what it should have. Empty when it
+    /// has.
     ///
-    /// A WAN that is not ready keeps what it has: the last road is never taken away. Roads come before the rules that
-    /// lead to them, and what is no longer wanted goes last, so that there is no moment without a road.
+    /// A WAN that is not ready keeps what it has: the last road is never taken away. Roads come
+    /// before the rules that lead to them, and what is no longer wanted goes last, so that there is
+    /// no moment without a road.
     #[must_use]
     pub fn changes(&self, chosen: Option<usize>, view: &RoutingView<'_>) -> Vec<Change> {
         let mut out = Vec::new();
-        let roads: Vec<Option<WanPath>> = (0..self.wans.len()).map(|wan| self.road(wan, view)).collect();
+        let roads: Vec<Option<WanPath>> =
+            (0..self.wans.len()).map(|wan| self.road(wan, view)).collect();
         let chosen_road = chosen.and_then(|wan| roads.get(wan).copied().flatten());
         let metric = self.free_metric(view);
         if let Some(road) = chosen_road {
@@ -352,12 +380,21 @@ impl Policy {
         out
     }
 
-    /// What has to go at the end: rules first, then the roads of our tables; with `all` the default in main as well.
+    /// What has to go at the end: rules first, then the roads of our tables; with `all` the default
+    /// in main as well.
     #[must_use]
     pub fn farewell(&self, all: bool, view: &RoutingView<'_>) -> Vec<Change> {
         // The last one first: what leads everything goes before what makes exceptions from it.
-        let rules = view.rules.iter().rev().filter(|rule| self.is_our_rule(rule)).cloned().map(Change::RemoveRule);
-        let ours = |r: &&Route| r.is_ours() && (self.is_our_table(r.table) || (all && self.is_our_default(r, view)));
+        let rules = view
+            .rules
+            .iter()
+            .rev()
+            .filter(|rule| self.is_our_rule(rule))
+            .cloned()
+            .map(Change::RemoveRule);
+        let ours = |r: &&Route| {
+            r.is_ours() && (self.is_our_table(r.table) || (all && self.is_our_default(r, view)))
+        };
         rules.chain(view.routes.iter().filter(ours).cloned().map(Change::RemoveRoute)).collect()
     }
 
@@ -366,10 +403,17 @@ impl Policy {
     pub fn part(&self, change: &Change) -> Part {
         let wan = |table: u32| (0..self.wans.len()).find(|wan| self.table_of(*wan) == table);
         match change {
-            Change::Replace(route) if route.table == MAIN || route.table == self.base => Part::Default,
+            Change::Replace(route) if route.table == MAIN || route.table == self.base => {
+                Part::Default
+            }
             Change::Replace(route) => wan(route.table).map_or(Part::Other, Part::Wan),
-            Change::AddRule(rule) | Change::AppendRule(rule) if rule.table == self.base => Part::Default,
-            Change::AddRule(_) | Change::AppendRule(_) | Change::RemoveRoute(_) | Change::RemoveRule(_) => Part::Other,
+            Change::AddRule(rule) | Change::AppendRule(rule) if rule.table == self.base => {
+                Part::Default
+            }
+            Change::AddRule(_)
+            | Change::AppendRule(_)
+            | Change::RemoveRoute(_)
+            | Change::RemoveRule(_) => Part::Other,
         }
     }
 
@@ -395,25 +439,32 @@ fn small(wan: usize) -> u32 {
     u32::try_from(wan).unwrap_or(0)
 }
 
-/// Our address on the link: one in the gateway's network, else the first that is good for the internet.
+/// Our address on the link: one in the gateway's network, else the first that is good for the
+/// internet.
 fn address(link: &Link, gateway: Option<Ipv4Addr>, view: &RoutingView<'_>) -> Option<Address> {
-    let mut usable = view.addresses.iter().filter(|a| a.index == link.index && !a.local && !a.address.is_link_local());
+    let mut usable = view
+        .addresses
+        .iter()
+        .filter(|a| a.index == link.index && !a.local && !a.address.is_link_local());
     let near = usable.clone().find(|a| gateway.is_some_and(|g| a.reaches(g)));
     near.or_else(|| usable.clone().find(|a| !a.secondary)).or_else(|| usable.next()).copied()
 }
 
-/// A gateway in none of the link's networks: the kernel takes it only when told that it is on the link all the same. For
-/// main it looks for the gateway by the rules, and finds nothing where one of them, or a route it leads to, ends first, or
-/// where none looks into main (after `ip rule flush`).
+/// A gateway in none of the link's networks: the kernel takes it only when told that it is on the
+/// link all the same. For main it looks for the gateway by the rules, and finds nothing where one
+/// of them, or a route it leads to, ends first, or where none looks into main (after `ip rule
+/// flush`).
 fn needs_onlink(road: &WanPath, view: &RoutingView<'_>) -> bool {
-    road.gateway.is_some_and(|g| !view.addresses.iter().any(|a| a.index == road.index && a.reaches(g)))
+    road.gateway
+        .is_some_and(|g| !view.addresses.iter().any(|a| a.index == road.index && a.reaches(g)))
         || view.rules.iter().any(|rule| rule.nowhere)
         || (view.policy_routing && !view.rules.iter().any(|rule| rule.table == MAIN))
         || view.routes.iter().any(|route| route.table != MAIN && route.hops.is_empty())
 }
 
-/// A default route of ours. In tables of our own, which have no other routes, the kernel is to take the gateway as it is:
-/// it would look for it by the rules, where a kill switch may stand before main.
+/// A default route of ours. In tables of our own, which have no other routes, the kernel is to take
+/// the gateway as it is: it would look for it by the rules, where a kill switch may stand before
+/// main.
 fn default(table: u32, metric: u32, road: &WanPath, onlink: bool) -> Route {
     Route {
         table,
@@ -439,7 +490,8 @@ fn put(out: &mut Vec<Change>, wanted: Route, view: &RoutingView<'_>) {
     }
 }
 
-/// Whether the kernel has the route. It notes by itself what has died, and whether the gateway is on the link.
+/// Whether the kernel has the route. It notes by itself what has died, and whether the gateway is
+/// on the link.
 fn same(have: &Route, wanted: &Route) -> bool {
     let way = |r: &Route| r.hop().map(|h| (h.index, h.gateway));
     let place = |r: &Route| (r.table, r.prefix, r.metric, r.protocol, r.tos, r.source);

@@ -52,8 +52,16 @@ fn each_wan_has_its_table_and_all_else_follows_the_choice() {
     let (mut kernel, policy) = (Kernel::new(), policy());
     kernel.follow(&policy, Some(0));
     assert_eq!(kernel.way(None), Some(3));
-    assert_eq!(kernel.way(Some(Ipv4Addr::new(192, 168, 62, 2))), Some(4), "a probe of the other WAN leaves by it");
-    assert_eq!(kernel.follow(&policy, Some(1)), 2, "a switch is one message for each of the two tables");
+    assert_eq!(
+        kernel.way(Some(Ipv4Addr::new(192, 168, 62, 2))),
+        Some(4),
+        "a probe of the other WAN leaves by it"
+    );
+    assert_eq!(
+        kernel.follow(&policy, Some(1)),
+        2,
+        "a switch is one message for each of the two tables"
+    );
     assert_eq!(kernel.way(None), Some(4));
     assert_eq!(kernel.ours(MAIN), 1);
 }
@@ -70,8 +78,11 @@ fn before_the_first_choice_nothing_is_led_anywhere_but_probes() {
 #[test]
 fn b12_b13_b15_defaults_of_others_neither_win_nor_are_touched() {
     let (mut kernel, policy) = (Kernel::new(), policy());
-    let others =
-        [foreign(3, 0, 2, Ipv4Addr::new(192, 168, 92, 254)), foreign(16, 100, 4, GW2), foreign(16, 50, 3, GW1)];
+    let others = [
+        foreign(3, 0, 2, Ipv4Addr::new(192, 168, 92, 254)),
+        foreign(16, 100, 4, GW2),
+        foreign(16, 50, 3, GW1),
+    ];
     kernel.add_all(&others.clone());
     for chosen in [0, 1, 0] {
         kernel.follow(&policy, Some(chosen));
@@ -115,8 +126,8 @@ fn a_default_of_v2_99_is_taken_over_whatever_made_it() {
 #[test]
 fn a_foreign_default_at_our_metric_stays_and_we_use_the_next_free_one() {
     let (mut kernel, policy) = (Kernel::new(), policy());
-    let others =
-        [(201, 254), (202, 253)].map(|(metric, last)| foreign(4, metric, 2, Ipv4Addr::new(192, 168, 92, last)));
+    let others = [(201, 254), (202, 253)]
+        .map(|(metric, last)| foreign(4, metric, 2, Ipv4Addr::new(192, 168, 92, last)));
     kernel.add_all(&others.clone());
     kernel.follow(&policy, Some(0));
     assert!(others.iter().all(|r| kernel.routes.contains(r)));
@@ -178,7 +189,12 @@ fn an_automatic_gateway_is_learnt_from_whoever_set_it_and_kept_meanwhile() {
     let mut kernel = Kernel::new();
     let policy = Policy::new(
         "main",
-        vec![Uplink { device: "wan1".into(), gateway: GatewaySource::Auto, targets: Vec::new(), remembered: None }],
+        vec![Uplink {
+            device: "wan1".into(),
+            gateway: GatewaySource::Auto,
+            targets: Vec::new(),
+            remembered: None,
+        }],
         201,
     );
     assert_eq!(policy.state(0, &kernel.view()), Some(LinkState::NoGateway));
@@ -204,7 +220,12 @@ fn a_point_to_point_link_needs_no_gateway() {
     kernel.change_link(WAN1, |link| link.point_to_point = true);
     let policy = Policy::new(
         "main",
-        vec![Uplink { device: "wan1".into(), gateway: GatewaySource::Auto, targets: Vec::new(), remembered: None }],
+        vec![Uplink {
+            device: "wan1".into(),
+            gateway: GatewaySource::Auto,
+            targets: Vec::new(),
+            remembered: None,
+        }],
         201,
     );
     kernel.follow(&policy, Some(0));
@@ -288,8 +309,8 @@ fn at_the_end_tables_and_rules_go_and_the_default_stays_or_goes() {
     assert_eq!(kernel.routes, [other]);
 }
 
-/// Whatever happens, and in whatever order: what is others' is as it was, there is at most one default of ours in main,
-/// and it never goes.
+/// Whatever happens, and in whatever order: what is others' is as it was, there is at most one
+/// default of ours in main, and it never goes.
 #[test]
 fn random_weather_never_costs_the_default_nor_anything_of_others() {
     let mut random = Random(7);
@@ -310,7 +331,8 @@ fn random_weather_never_costs_the_default_nor_anything_of_others() {
                     kernel.set_up(link, up[wan]);
                 }
                 2 => {
-                    let address = Ipv4Addr::new(192, 168, [42, 62][wan], 2 + random.below(50) as u8);
+                    let address =
+                        Ipv4Addr::new(192, 168, [42, 62][wan], 2 + random.below(50) as u8);
                     kernel.set_address(link, Some(address));
                 }
                 3 => {
@@ -325,17 +347,22 @@ fn random_weather_never_costs_the_default_nor_anything_of_others() {
                         kernel.add(&route);
                     }
                 }
-                4 => kernel.keep_routes(|r| !r.is_ours() || r.table != MAIN || random.below(2) == 0),
+                4 => {
+                    kernel.keep_routes(|r| !r.is_ours() || r.table != MAIN || random.below(2) == 0)
+                }
                 5 => kernel.keep_rules(|r| r.protocol != PROTOCOL || random.below(2) == 0),
                 _ => {
-                    let ready = matches!(policy.state(wan, &kernel.view()), Some(LinkState::Ready(_)));
+                    let ready =
+                        matches!(policy.state(wan, &kernel.view()), Some(LinkState::Ready(_)));
                     chosen = if ready { Some(wan) } else { chosen };
                 }
             }
             kernel.follow(&policy, chosen);
             assert!(others.iter().all(|r| kernel.routes.contains(r)));
             assert!(kernel.ours(MAIN) <= 1);
-            if chosen.is_some_and(|w| matches!(policy.state(w, &kernel.view()), Some(LinkState::Ready(_)))) {
+            if chosen.is_some_and(|w| {
+                matches!(policy.state(w, &kernel.view()), Some(LinkState::Ready(_)))
+            }) {
                 assert_eq!(kernel.ours(MAIN), 1);
                 assert_eq!(kernel.way(None), Some([3, 4][chosen.unwrap_or(0)]));
             }
@@ -345,8 +372,8 @@ fn random_weather_never_costs_the_default_nor_anything_of_others() {
 
 const LAN: Option<Ipv4Addr> = Some(Ipv4Addr::new(192, 168, 92, 50));
 
-/// A set of rules and routes as others make them, and by which interface packets of a LAN host leave with it beside our
-/// choice: unmarked ones, and those that it singles out.
+/// A set of rules and routes as others make them, and by which interface packets of a LAN host
+/// leave with it beside our choice: unmarked ones, and those that it singles out.
 struct Set {
     name: &'static str,
     /// In the order in which they are added; of preference 0: without one.
@@ -374,7 +401,8 @@ fn sets() -> Vec<Set> {
     let tunnel = |metric| foreign(3, metric, TUNNEL, Ipv4Addr::new(10, 8, 0, 1));
     let (wan1, wan2) = (foreign(4, 0, 3, GW1), foreign(4, 0, 4, GW2));
     let nowhere = |metric| Route { hops: Vec::new(), ..tunnel(metric) };
-    let unmarked = |priority, table| Rule { inverted: true, special: true, ..rule(priority, table) };
+    let unmarked =
+        |priority, table| Rule { inverted: true, special: true, ..rule(priority, table) };
     let marked = |priority, table| Rule { special: true, ..rule(priority, table) };
     let main_only = |priority| Rule { suppress: Some(0), ..rule(priority, MAIN) };
     let from = |priority, table, last| Rule {
@@ -389,7 +417,12 @@ fn sets() -> Vec<Set> {
     let single = |set, packet, way| Set { singled_out: Some((packet, way)), ..set };
     vec![
         set("nothing", vec![], vec![], None),
-        set("wg-quick", vec![unmarked(0, 51820), main_only(0)], vec![table(51820, tunnel(0))], Some(TUNNEL)),
+        set(
+            "wg-quick",
+            vec![unmarked(0, 51820), main_only(0)],
+            vec![table(51820, tunnel(0))],
+            Some(TUNNEL),
+        ),
         set(
             "wg-quick by hand",
             vec![unmarked(32765, 51820), main_only(32764)],
@@ -397,18 +430,45 @@ fn sets() -> Vec<Set> {
             Some(TUNNEL),
         ),
         single(
-            set("a client in a tunnel", vec![from(30000, 200, 50)], vec![table(200, tunnel(0))], None),
+            set(
+                "a client in a tunnel",
+                vec![from(30000, 200, 50)],
+                vec![table(200, tunnel(0))],
+                None,
+            ),
             host,
             TUNNEL,
         ),
-        single(set("a client on wan2", vec![from(30000, 201, 50)], vec![table(201, wan2.clone())], None), host, 4),
         single(
-            set("Tailscale", vec![marked(5210, MAIN), rule(5270, 52)], vec![foreign(16, 100, 3, GW1)], None),
+            set(
+                "a client on wan2",
+                vec![from(30000, 201, 50)],
+                vec![table(201, wan2.clone())],
+                None,
+            ),
+            host,
+            4,
+        ),
+        single(
+            set(
+                "Tailscale",
+                vec![marked(5210, MAIN), rule(5270, 52)],
+                vec![foreign(16, 100, 3, GW1)],
+                None,
+            ),
             with_mark,
             3,
         ),
-        single(set("pbr", vec![marked(29999, 256)], vec![table(256, wan2.clone())], None), with_mark, 4),
-        single(set("mwan3", vec![marked(2001, 1)], vec![table(1, wan1.clone())], None), with_mark, 3),
+        single(
+            set("pbr", vec![marked(29999, 256)], vec![table(256, wan2.clone())], None),
+            with_mark,
+            4,
+        ),
+        single(
+            set("mwan3", vec![marked(2001, 1)], vec![table(1, wan1.clone())], None),
+            with_mark,
+            3,
+        ),
         set(
             "NetworkManager's VPN",
             vec![unmarked(31000, 52000), main_only(30999)],
@@ -422,7 +482,12 @@ fn sets() -> Vec<Set> {
             None,
         ),
         set("everybody over wan1", vec![rule(100, 100)], vec![table(100, wan1.clone())], None),
-        set("everybody over wan1, without a preference", vec![rule(0, 100)], vec![table(100, wan1.clone())], None),
+        set(
+            "everybody over wan1, without a preference",
+            vec![rule(0, 100)],
+            vec![table(100, wan1.clone())],
+            None,
+        ),
         set(
             "everybody, behind a tunnel",
             vec![unmarked(90, 51820), rule(100, 100)],
@@ -430,12 +495,27 @@ fn sets() -> Vec<Set> {
             Some(TUNNEL),
         ),
         set("main first", vec![rule(10, MAIN)], vec![wan1.clone()], None),
-        set("a kill switch", vec![Rule { nowhere: true, table: 0, ..rule(32700, 0) }], vec![], Some(0)),
-        set("a kill switch behind a tunnel in main", vec![], vec![tunnel(50), nowhere(100)], Some(TUNNEL)),
+        set(
+            "a kill switch",
+            vec![Rule { nowhere: true, table: 0, ..rule(32700, 0) }],
+            vec![],
+            Some(0),
+        ),
+        set(
+            "a kill switch behind a tunnel in main",
+            vec![],
+            vec![tunnel(50), nowhere(100)],
+            Some(TUNNEL),
+        ),
         set("a black hole in main", vec![], vec![nowhere(100), foreign(16, 300, 3, GW1)], Some(0)),
         set("a black hole in main of a metric above ours", vec![], vec![nowhere(9999)], Some(0)),
         set("a black hole in main of the highest metric", vec![], vec![nowhere(u32::MAX)], None),
-        set("a black hole for what has no hosts", vec![], vec![to([224, 0, 0, 0], 3, nowhere(0))], None),
+        set(
+            "a black hole for what has no hosts",
+            vec![],
+            vec![to([224, 0, 0, 0], 3, nowhere(0))],
+            None,
+        ),
         set(
             "a table with a black hole for what has no hosts",
             vec![rule(900, 700)],
@@ -443,13 +523,43 @@ fn sets() -> Vec<Set> {
             None,
         ),
         set("a tunnel in main", vec![], vec![tunnel(50), foreign(16, 100, 3, GW1)], Some(TUNNEL)),
-        set("a tunnel in main behind our metric", vec![], vec![tunnel(300), foreign(16, 1000, 3, GW1)], Some(TUNNEL)),
-        set("halves by a tunnel", vec![], vec![half(0, tunnel(0)), half(128, tunnel(0))], Some(TUNNEL)),
+        set(
+            "a tunnel in main behind our metric",
+            vec![],
+            vec![tunnel(300), foreign(16, 1000, 3, GW1)],
+            Some(TUNNEL),
+        ),
+        set(
+            "halves by a tunnel",
+            vec![],
+            vec![half(0, tunnel(0)), half(128, tunnel(0))],
+            Some(TUNNEL),
+        ),
         set("halves over wan1", vec![], vec![half(0, wan1.clone()), half(128, wan1.clone())], None),
-        set("quarters over wan1", vec![], vec![to([0; 4], 2, wan1.clone()), to([64, 0, 0, 0], 2, wan1.clone())], None),
-        set("a stray default of the LAN", vec![], vec![foreign(3, 0, 2, Ipv4Addr::new(192, 168, 92, 254))], None),
-        set("the last place before main", vec![rule(32765, 100)], vec![table(100, tunnel(0))], Some(TUNNEL)),
-        set("everybody at the last place", vec![rule(32765, 100)], vec![table(100, wan1.clone())], None),
+        set(
+            "quarters over wan1",
+            vec![],
+            vec![to([0; 4], 2, wan1.clone()), to([64, 0, 0, 0], 2, wan1.clone())],
+            None,
+        ),
+        set(
+            "a stray default of the LAN",
+            vec![],
+            vec![foreign(3, 0, 2, Ipv4Addr::new(192, 168, 92, 254))],
+            None,
+        ),
+        set(
+            "the last place before main",
+            vec![rule(32765, 100)],
+            vec![table(100, tunnel(0))],
+            Some(TUNNEL),
+        ),
+        set(
+            "everybody at the last place",
+            vec![rule(32765, 100)],
+            vec![table(100, wan1.clone())],
+            None,
+        ),
         set(
             "both halves of a tunnel in a table",
             vec![rule(500, 77)],
@@ -473,7 +583,11 @@ fn v1_what_leads_elsewhere_is_never_led_around_whoever_comes_first() {
                 }
                 kernel.add_all(&set.routes.clone());
                 for rule in &set.rules {
-                    if rule.priority == 0 { kernel.add_rule_first(rule) } else { kernel.add_rule(rule) }
+                    if rule.priority == 0 {
+                        kernel.add_rule_first(rule)
+                    } else {
+                        kernel.add_rule(rule)
+                    }
                 }
                 kernel.follow(&policy, Some(chosen));
                 let context = format!(
@@ -484,8 +598,11 @@ fn v1_what_leads_elsewhere_is_never_led_around_whoever_comes_first() {
                 );
                 let by_choice = [3, 4][chosen];
                 let expected = set.others.unwrap_or(by_choice);
-                let packet =
-                    Packet { source: Some(Ipv4Addr::new(192, 168, 92, 9)), protocol: TCP, ..Packet::default() };
+                let packet = Packet {
+                    source: Some(Ipv4Addr::new(192, 168, 92, 9)),
+                    protocol: TCP,
+                    ..Packet::default()
+                };
                 assert_eq!(kernel.way_of(packet).unwrap_or(0), expected, "{context}");
                 if let Some((packet, way)) = set.singled_out {
                     assert_eq!(kernel.way_of(packet), Some(way), "{context}");
@@ -523,7 +640,10 @@ fn v10_a_network_without_a_default_is_told_to_lack_a_metric_only_where_the_other
 
 #[test]
 fn v1_a_tunnel_in_main_that_goes_leaves_its_traffic_to_the_black_hole_behind_it() {
-    let nowhere = |metric| Route { hops: Vec::new(), ..foreign(3, metric, TUNNEL, Ipv4Addr::new(10, 8, 0, 1)) };
+    let nowhere = |metric| Route {
+        hops: Vec::new(),
+        ..foreign(3, metric, TUNNEL, Ipv4Addr::new(10, 8, 0, 1))
+    };
     for (black_hole, then) in [(100, None), (9999, None), (u32::MAX, Some(3))] {
         let (mut kernel, policy) = (Kernel::new(), policy());
         kernel.add_tunnel();
@@ -540,7 +660,11 @@ fn v1_a_tunnel_in_main_that_goes_leaves_its_traffic_to_the_black_hole_behind_it(
         for change in policy.farewell(false, &kernel.view()) {
             kernel.make(&change).unwrap();
         }
-        assert_eq!(kernel.way(LAN).filter(|way| *way != 0), then, "black hole of metric {black_hole}: without imon");
+        assert_eq!(
+            kernel.way(LAN).filter(|way| *way != 0),
+            then,
+            "black hole of metric {black_hole}: without imon"
+        );
     }
 }
 
@@ -554,18 +678,31 @@ fn v1_a_change_that_is_cut_short_anywhere_leaks_nothing_and_is_finished_later() 
         for rule in &set.rules {
             if rule.priority == 0 { kernel.add_rule_first(rule) } else { kernel.add_rule(rule) }
         }
-        let packet = Packet { source: Some(Ipv4Addr::new(192, 168, 92, 9)), protocol: TCP, ..Packet::default() };
+        let packet = Packet {
+            source: Some(Ipv4Addr::new(192, 168, 92, 9)),
+            protocol: TCP,
+            ..Packet::default()
+        };
         let changes = policy.changes(Some(0), &kernel.view());
         for cut in 0..changes.len() {
             let mut kernel = kernel.clone();
             let mut inside = kernel.way_of(packet) == Some(TUNNEL);
             for change in &changes[..cut] {
                 kernel.make(change).unwrap();
-                assert!(!inside || kernel.way_of(packet) == Some(TUNNEL), "{}: after {change}", set.name);
+                assert!(
+                    !inside || kernel.way_of(packet) == Some(TUNNEL),
+                    "{}: after {change}",
+                    set.name
+                );
                 inside = kernel.way_of(packet) == Some(TUNNEL);
             }
             kernel.follow(&policy, Some(0));
-            assert_eq!(kernel.way_of(packet).unwrap_or(0), set.others.unwrap_or(3), "{}, cut after {cut}", set.name);
+            assert_eq!(
+                kernel.way_of(packet).unwrap_or(0),
+                set.others.unwrap_or(3),
+                "{}, cut after {cut}",
+                set.name
+            );
         }
     }
 }
@@ -589,8 +726,14 @@ fn v1_what_it_means_is_said_of_each() {
     assert_eq!(kinds("everybody over wan1"), [(BesideKind::Overtaken, Some(0))]);
     assert_eq!(kinds("the first preference there is"), [(BesideKind::First, Some(0))]);
     assert_eq!(kinds("a tunnel in main"), [(BesideKind::Yielded, None)]);
-    assert_eq!(kinds("halves by a tunnel"), [(BesideKind::Yielded, None), (BesideKind::Yielded, None)]);
-    assert_eq!(kinds("halves over wan1"), [(BesideKind::Overtaken, None), (BesideKind::Overtaken, None)]);
+    assert_eq!(
+        kinds("halves by a tunnel"),
+        [(BesideKind::Yielded, None), (BesideKind::Yielded, None)]
+    );
+    assert_eq!(
+        kinds("halves over wan1"),
+        [(BesideKind::Overtaken, None), (BesideKind::Overtaken, None)]
+    );
     assert_eq!(kinds("a stray default of the LAN"), [(BesideKind::Overtaken, None)]);
 }
 
@@ -599,16 +742,25 @@ fn v4_two_networks_with_one_address_are_told_apart_by_what_is_probed() {
     let (mut kernel, mut policy) = (Kernel::new(), policy());
     let same = own(&kernel, WAN1);
     kernel.set_address(WAN2, Some(same));
-    assert_eq!((policy.twin(0, &kernel.view()), policy.twin(1, &kernel.view())), (None, Some(0)), "said of one");
+    assert_eq!(
+        (policy.twin(0, &kernel.view()), policy.twin(1, &kernel.view())),
+        (None, Some(0)),
+        "said of one"
+    );
     policy.set_targets(0, vec![probed(1), probed(3)]);
     policy.set_targets(1, vec![probed(2), probed(3)]);
     kernel.follow(&policy, Some(1));
     let source = Some(same);
     assert_eq!(kernel.way(source), Some(4), "its own connections follow the choice");
-    let probe = |last| Packet { to: Some(probed(last).address), source, protocol: 1, ..Packet::default() };
+    let probe =
+        |last| Packet { to: Some(probed(last).address), source, protocol: 1, ..Packet::default() };
     assert_eq!((kernel.way_of(probe(1)), kernel.way_of(probe(2))), (Some(3), Some(4)));
-    let devices: Vec<_> = kernel.rules.iter().filter(|r| r.destination == Some(probed(3).address)).collect();
-    assert_eq!(devices.iter().filter_map(|r| r.device.as_deref()).collect::<Vec<_>>(), ["wan1", "wan2"]);
+    let devices: Vec<_> =
+        kernel.rules.iter().filter(|r| r.destination == Some(probed(3).address)).collect();
+    assert_eq!(
+        devices.iter().filter_map(|r| r.device.as_deref()).collect::<Vec<_>>(),
+        ["wan1", "wan2"]
+    );
 }
 
 #[test]
@@ -624,8 +776,17 @@ fn v3_datagrams_follow_the_choice_and_connections_stay_with_their_address() {
 fn v9_a_next_hop_object_is_as_good_as_its_way_out() {
     let mut picture = Picture::default();
     let hop = Hop { index: 3, gateway: Some(GW1), onlink: false, dead: false };
-    let bare = Route { hops: vec![Hop { index: 0, gateway: None, ..hop }], nexthop: 7, ..foreign(4, 100, 0, GW1) };
-    let news = |news| crate::kernel::news::Message { sequence: 0, interrupted: false, replaces: false, news };
+    let bare = Route {
+        hops: vec![Hop { index: 0, gateway: None, ..hop }],
+        nexthop: 7,
+        ..foreign(4, 100, 0, GW1)
+    };
+    let news = |news| crate::kernel::news::Message {
+        sequence: 0,
+        interrupted: false,
+        replaces: false,
+        news,
+    };
     use crate::kernel::news::News;
     let object = |id, hop, group| News::Nexthop(crate::kernel::Nexthop { id, hop, group });
     picture.note(news(object(5, Some(hop), vec![])));
@@ -667,7 +828,11 @@ fn v1_probes_leave_by_their_network_beside_every_set_of_others() {
             };
             let ways = (kernel.way_of(probe(42, 1)), kernel.way_of(probe(62, 2)));
             // Before the first preference there is no room for anybody.
-            let expected = if set.name.starts_with("the first") { (Some(3), Some(3)) } else { (Some(3), Some(4)) };
+            let expected = if set.name.starts_with("the first") {
+                (Some(3), Some(3))
+            } else {
+                (Some(3), Some(4))
+            };
             assert_eq!(ways, expected, "{}", set.name);
         }
     }
@@ -707,7 +872,8 @@ fn v1_two_imons_with_two_networks_each_come_to_rest_whoever_comes_first() {
                 kernel.add_link(Link { index, name: name.into(), tunnel, ..Link::default() });
                 kernel.set_address(index, Some(Ipv4Addr::new(192, 168, c, 2)));
             }
-            let choice = |policy: &Policy| chosen.then_some(if *policy == a { mine } else { theirs });
+            let choice =
+                |policy: &Policy| chosen.then_some(if *policy == a { mine } else { theirs });
             // Each hears of what the other does.
             for policy in order.into_iter().chain(order) {
                 kernel.follow(policy, choice(policy));
@@ -733,7 +899,11 @@ fn learning() -> Policy {
 }
 
 fn gateway(policy: &Policy, wan: usize, kernel: &Kernel) -> Option<Ipv4Addr> {
-    if let Some(LinkState::Ready(road)) = policy.state(wan, &kernel.view()) { road.gateway } else { None }
+    if let Some(LinkState::Ready(road)) = policy.state(wan, &kernel.view()) {
+        road.gateway
+    } else {
+        None
+    }
 }
 
 #[test]
@@ -757,7 +927,8 @@ fn each_state_has_words_of_its_own() {
         LinkState::Refused,
         LinkState::Ready(road),
     ];
-    let words: std::collections::BTreeSet<String> = states.iter().map(ToString::to_string).collect();
+    let words: std::collections::BTreeSet<String> =
+        states.iter().map(ToString::to_string).collect();
     assert!(words.len() == states.len() && words.iter().all(|text| text.len() > 10), "{words:?}");
 }
 
@@ -802,17 +973,28 @@ fn of_two_networks_without_metrics_the_gateway_of_the_first_is_remembered() {
     let (mut kernel, mut policy) = (Kernel::new(), learning());
     policy.remember(&foreign(16, 0, 3, GW1), &kernel.links);
     kernel.add(&foreign(16, 0, 4, GW2));
-    assert_eq!((gateway(&policy, 0, &kernel), gateway(&policy, 1, &kernel)), (Some(GW1), Some(GW2)));
+    assert_eq!(
+        (gateway(&policy, 0, &kernel), gateway(&policy, 1, &kernel)),
+        (Some(GW1), Some(GW2))
+    );
     kernel.set_routes(&[]);
     assert_eq!(gateway(&policy, 1, &kernel), None, "it was not told of");
     kernel.set_address(WAN1, Some(Ipv4Addr::new(10, 0, 0, 2)));
-    assert_eq!(policy.state(0, &kernel.view()), Some(LinkState::NoGateway), "the gateway is another network's");
+    assert_eq!(
+        policy.state(0, &kernel.view()),
+        Some(LinkState::NoGateway),
+        "the gateway is another network's"
+    );
 }
 
 #[test]
 fn a_gateway_is_not_remembered_from_a_route_of_ours_nor_from_a_piece_of_a_default() {
     let kernel = Kernel::new();
-    for route in [foreign(PROTOCOL, 0, 3, GW1), to([0; 4], 1, foreign(16, 0, 3, GW1)), foreign(16, 0, 2, GW1)] {
+    for route in [
+        foreign(PROTOCOL, 0, 3, GW1),
+        to([0; 4], 1, foreign(16, 0, 3, GW1)),
+        foreign(16, 0, 2, GW1),
+    ] {
         let mut policy = learning();
         policy.remember(&route, &kernel.links);
         assert_eq!(policy, learning(), "{route}");
@@ -829,7 +1011,10 @@ fn each_interface_has_the_gateway_of_its_own_default() {
         foreign(16, 100, 3, GW1),
         foreign(16, 200, 3, detour),
     ]);
-    assert_eq!((gateway(&policy, 0, &kernel), gateway(&policy, 1, &kernel)), (Some(GW1), Some(GW2)));
+    assert_eq!(
+        (gateway(&policy, 0, &kernel), gateway(&policy, 1, &kernel)),
+        (Some(GW1), Some(GW2))
+    );
 }
 
 #[test]
@@ -916,15 +1101,35 @@ fn a_change_is_part_of_the_choice_of_a_network_or_of_neither() {
     let parts = |changes: Vec<Change>| changes.iter().map(|c| policy.part(c)).collect::<Vec<_>>();
     let [base, one, two] = [policy.table(), policy.table_of(0), policy.table_of(1)];
     let routes = [MAIN, base, one, two, 77].map(|t| Change::Replace(route(t)));
-    assert_eq!(parts(routes.to_vec()), [Part::Default, Part::Default, Part::Wan(0), Part::Wan(1), Part::Other]);
+    assert_eq!(
+        parts(routes.to_vec()),
+        [Part::Default, Part::Default, Part::Wan(0), Part::Wan(1), Part::Other]
+    );
     let rules = [base, one, MAIN].map(|t| rule(100, t));
-    assert_eq!(parts(rules.clone().map(Change::AddRule).to_vec()), [Part::Default, Part::Other, Part::Other]);
-    assert_eq!(parts(rules.clone().map(Change::AppendRule).to_vec()), [Part::Default, Part::Other, Part::Other]);
-    assert_eq!(parts(rules.map(Change::RemoveRule).to_vec()), [Part::Other; 3], "what is taken away leads nothing");
-    assert_eq!(parts([MAIN, base, one].map(|t| Change::RemoveRoute(route(t))).to_vec()), [Part::Other; 3]);
+    assert_eq!(
+        parts(rules.clone().map(Change::AddRule).to_vec()),
+        [Part::Default, Part::Other, Part::Other]
+    );
+    assert_eq!(
+        parts(rules.clone().map(Change::AppendRule).to_vec()),
+        [Part::Default, Part::Other, Part::Other]
+    );
+    assert_eq!(
+        parts(rules.map(Change::RemoveRule).to_vec()),
+        [Part::Other; 3],
+        "what is taken away leads nothing"
+    );
+    assert_eq!(
+        parts([MAIN, base, one].map(|t| Change::RemoveRoute(route(t))).to_vec()),
+        [Part::Other; 3]
+    );
     // As the kernel refuses them one by one.
     let all = parts(policy.changes(Some(1), &kernel.view()));
-    assert_eq!(all.iter().filter(|part| **part == Part::Default).count(), 3, "two routes and the rule");
+    assert_eq!(
+        all.iter().filter(|part| **part == Part::Default).count(),
+        3,
+        "two routes and the rule"
+    );
 }
 
 #[test]
@@ -937,7 +1142,8 @@ fn the_primary_address_of_a_link_is_ours_where_none_is_the_gateways() {
         Some(LinkState::Ready(road)) => road.address,
         other => panic!("{other:?}"),
     };
-    let at = |last, secondary| Address { address: Ipv4Addr::new(10, 0, 0, last), secondary, ..wan1 };
+    let at =
+        |last, secondary| Address { address: Ipv4Addr::new(10, 0, 0, last), secondary, ..wan1 };
     picture.addresses = vec![at(3, true), at(2, false)];
     assert_eq!(address(&picture), Ipv4Addr::new(10, 0, 0, 2));
     picture.addresses.push(Address { address: Ipv4Addr::new(192, 168, 42, 5), ..at(0, true) });
@@ -959,7 +1165,12 @@ fn a_gateway_is_declared_to_be_on_the_link_where_the_kernel_may_not_find_it() {
         kernel.add_all(&routes);
         kernel.follow(&policy, Some(0));
         let ours = kernel.routes.iter().filter(|r| r.is_ours() && r.table == MAIN);
-        assert_eq!(ours.filter_map(Route::hop).map(|h| h.onlink).collect::<Vec<_>>(), [onlink], "{:?}", kernel.rules);
+        assert_eq!(
+            ours.filter_map(Route::hop).map(|h| h.onlink).collect::<Vec<_>>(),
+            [onlink],
+            "{:?}",
+            kernel.rules
+        );
     }
 }
 
@@ -984,7 +1195,8 @@ fn where_a_table_leads() {
     ] {
         kernel.set_routes(&routes);
         assert_eq!(policy.lead(MAIN, &kernel.view()), in_main, "{routes:?}");
-        let elsewhere_ones: Vec<Route> = routes.iter().map(|route| table(77, route.clone())).collect();
+        let elsewhere_ones: Vec<Route> =
+            routes.iter().map(|route| table(77, route.clone())).collect();
         kernel.set_routes(&elsewhere_ones);
         assert_eq!(policy.lead(77, &kernel.view()), elsewhere, "{routes:?}");
         assert_eq!(policy.lead(78, &kernel.view()), Lead::None);
@@ -999,12 +1211,20 @@ fn where_nobody_looks_into_main_the_choice_stands_where_it_would_stand_before_th
     kernel.add(&foreign(16, 0, 4, GW2));
     kernel.follow(&policy, Some(0));
     kernel.add_rule(&rule(32766, MAIN));
-    assert_eq!((kernel.follow(&policy, Some(0)), kernel.way(LAN)), (0, Some(3)), "what comes back is behind it");
+    assert_eq!(
+        (kernel.follow(&policy, Some(0)), kernel.way(LAN)),
+        (0, Some(3)),
+        "what comes back is behind it"
+    );
     kernel.keep_rules(|rule| rule.priority != 32766);
     kernel.add(&table(77, foreign(3, 0, TUNNEL, Ipv4Addr::new(10, 8, 0, 1))));
     kernel.add_rule(&rule(32765, 77));
     kernel.follow(&policy, Some(0));
-    assert_eq!(kernel.way(LAN), Some(TUNNEL), "what leads elsewhere goes first, also when it was added later");
+    assert_eq!(
+        kernel.way(LAN),
+        Some(TUNNEL),
+        "what leads elsewhere goes first, also when it was added later"
+    );
 }
 
 #[test]
@@ -1015,7 +1235,8 @@ fn rules_of_probes_leave_room_for_others_without_a_preference() {
         policy.set_targets(0, vec![probed(1)]);
         kernel.add_rule(&narrow(first));
         kernel.follow(&policy, Some(0));
-        let probes: Vec<_> = kernel.rules.iter().filter(|r| r.destination.is_some()).map(|r| r.priority).collect();
+        let probes: Vec<_> =
+            kernel.rules.iter().filter(|r| r.destination.is_some()).map(|r| r.priority).collect();
         assert_eq!(probes, [expected], "first rule at {first}");
     }
 }
@@ -1043,7 +1264,13 @@ fn only_the_probes_themselves_are_led_by_their_network() {
     policy.set_targets(0, vec![datagram, Probed { address: GW1, ..datagram }]);
     kernel.follow(&policy, Some(1));
     let source = Some(Ipv4Addr::new(192, 168, 42, 2));
-    let packet = |port| Packet { source, to: Some(far), protocol: crate::kernel::UDP, port, ..Packet::default() };
+    let packet = |port| Packet {
+        source,
+        to: Some(far),
+        protocol: crate::kernel::UDP,
+        port,
+        ..Packet::default()
+    };
     assert_eq!((kernel.way_of(packet(123)), kernel.way_of(packet(51820))), (Some(3), Some(4)));
     let to: Vec<_> = kernel.rules.iter().filter_map(|rule| rule.destination).collect();
     assert_eq!(to, [far], "a neighbour needs no rule");
@@ -1051,7 +1278,8 @@ fn only_the_probes_themselves_are_led_by_their_network() {
 
 #[test]
 fn what_others_have_set_up_has_words_for_programs() {
-    let words = [BesideKind::Yielded, BesideKind::Overtaken, BesideKind::First, BesideKind::Narrow].map(|k| k.word());
+    let words = [BesideKind::Yielded, BesideKind::Overtaken, BesideKind::First, BesideKind::Narrow]
+        .map(|k| k.word());
     assert_eq!(words, ["yielded", "overtaken", "first", "narrow"]);
 }
 
@@ -1063,22 +1291,37 @@ fn v1_what_it_means_of_rules_and_routes_of_any_kind() {
         kernel.add_all(&routes);
         rules.into_iter().for_each(|rule| kernel.add_rule(&rule));
         kernel.follow(&policy, Some(0));
-        policy.beside(&kernel.view()).into_iter().map(|b| (b.kind, b.wan, b.via_main)).collect::<Vec<_>>()
+        policy
+            .beside(&kernel.view())
+            .into_iter()
+            .map(|b| (b.kind, b.wan, b.via_main))
+            .collect::<Vec<_>>()
     };
     let tunnel = foreign(3, 0, TUNNEL, Ipv4Addr::new(10, 8, 0, 1));
     let (into_tunnel, over_wan1) = (table(77, tunnel.clone()), table(100, foreign(4, 0, 3, GW1)));
     let nowhere = Route { hops: Vec::new(), ..tunnel.clone() };
-    let halves = |route: &Route| [0, 128].map(|first| to([first, 0, 0, 0], 1, route.clone())).to_vec();
+    let halves =
+        |route: &Route| [0, 128].map(|first| to([first, 0, 0, 0], 1, route.clone())).to_vec();
     let from = |rule| Rule { source: LAN, source_length: 32, ..rule };
     let unmarked = Rule { inverted: true, mark: 0xca6c, ..rule(90, 77) };
     let yielded = [(BesideKind::Yielded, None, false)];
 
     assert_eq!(kinds(vec![unmarked.clone()], vec![into_tunnel.clone()]), yielded);
-    assert_eq!(kinds(vec![from(unmarked.clone())], vec![into_tunnel.clone()]), [], "only a part of it");
+    assert_eq!(
+        kinds(vec![from(unmarked.clone())], vec![into_tunnel.clone()]),
+        [],
+        "only a part of it"
+    );
     let to_lan = Rule { destination: LAN, destination_length: 32, ..unmarked.clone() };
     assert_eq!(kinds(vec![to_lan], vec![into_tunnel.clone()]), []);
-    assert_eq!(kinds(vec![Rule { inverted: false, ..unmarked.clone() }], vec![into_tunnel.clone()]), []);
-    assert_eq!(kinds(vec![from(Rule { inverted: true, ..rule(90, 77) })], vec![into_tunnel.clone()]), []);
+    assert_eq!(
+        kinds(vec![Rule { inverted: false, ..unmarked.clone() }], vec![into_tunnel.clone()]),
+        []
+    );
+    assert_eq!(
+        kinds(vec![from(Rule { inverted: true, ..rule(90, 77) })], vec![into_tunnel.clone()]),
+        []
+    );
     let switch = Rule { nowhere: true, table: 0, ..rule(32700, 0) };
     assert_eq!(kinds(vec![switch], vec![]), yielded);
     assert_eq!(
@@ -1094,7 +1337,10 @@ fn v1_what_it_means_of_rules_and_routes_of_any_kind() {
         [(BesideKind::Yielded, None, false), (BesideKind::First, Some(0), false)]
     );
     for (priority, kind) in [(3, BesideKind::First), (4, BesideKind::Overtaken)] {
-        assert_eq!(kinds(vec![rule(priority, 100)], vec![over_wan1.clone()]), [(kind, Some(0), false)]);
+        assert_eq!(
+            kinds(vec![rule(priority, 100)], vec![over_wan1.clone()]),
+            [(kind, Some(0), false)]
+        );
     }
     // Of parts of the traffic there may be many: they come last.
     assert_eq!(
@@ -1104,7 +1350,11 @@ fn v1_what_it_means_of_rules_and_routes_of_any_kind() {
     // Routes count in main only.
     let in_table = halves(&tunnel).into_iter().map(|route| table(77, route)).collect();
     assert_eq!(kinds(vec![rule(90, 77)], in_table), yielded);
-    assert_eq!(kinds(vec![], halves(&foreign(16, 0, 2, GW1))), [], "neither a tunnel's nor over a network of ours");
+    assert_eq!(
+        kinds(vec![], halves(&foreign(16, 0, 2, GW1))),
+        [],
+        "neither a tunnel's nor over a network of ours"
+    );
     assert_eq!(kinds(vec![], vec![Route { metric: u32::MAX, ..nowhere.clone() }]), []);
     assert_eq!(kinds(vec![], vec![to([224, 0, 0, 0], 3, nowhere)]), []);
 }
@@ -1130,7 +1380,10 @@ fn v1_rules_of_another_imon_that_leads_nothing_are_not_gone_behind() {
         targets: Vec::new(),
         remembered: None,
     };
-    let (a, b) = (Policy::new("a", vec![wan("wan1", GW1)], 201), Policy::new("b", vec![wan("wan2", GW2)], 300));
+    let (a, b) = (
+        Policy::new("a", vec![wan("wan1", GW1)], 201),
+        Policy::new("b", vec![wan("wan2", GW2)], 300),
+    );
     kernel.add_tunnel();
     kernel.add(&foreign(3, 50, TUNNEL, Ipv4Addr::new(10, 8, 0, 1)));
     kernel.follow(&b, Some(0));

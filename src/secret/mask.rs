@@ -1,17 +1,18 @@
-//! Secrets are never shown: neither in the echo of the configuration nor in a complaint about a value.
+//! Secrets are never shown: neither in the echo of the configuration nor in a complaint about a
+//! value.
 
 /// What stands in place of a secret.
 pub const HIDDEN: &str = "***";
 
-/// A value as it may be shown: [`HIDDEN`] when the key is that of a secret, else the value with the secrets in its
-/// addresses (`scheme://user:password@host/path?query`) hidden.
+/// A value as it may be shown: [`HIDDEN`] when the key is that of a secret, else the value with the
+/// secrets in its addresses (`scheme://user:password@host/path?query`) hidden.
 #[must_use]
 pub fn masked(key: &str, value: &str) -> String {
     if is_secret(key) { HIDDEN.to_owned() } else { without_credentials(value) }
 }
 
-/// Whether everything below a key of this name is hidden: keys that speak of passwords, tokens, secrets or
-/// authorization, in any spelling, and HTTP headers, which carry all of these.
+/// Whether everything below a key of this name is hidden: keys that speak of passwords, tokens,
+/// secrets or authorization, in any spelling, and HTTP headers, which carry all of these.
 #[must_use]
 pub fn is_secret(key: &str) -> bool {
     // Where a secret is kept is none.
@@ -20,9 +21,19 @@ pub fn is_secret(key: &str) -> bool {
     }
     let letters = key.chars().filter(char::is_ascii_alphanumeric);
     let key: String = letters.map(|c| c.to_ascii_lowercase()).collect();
-    ["password", "passwd", "passphrase", "token", "secret", "auth", "apikey", "credential", "cookie"]
-        .iter()
-        .any(|word| key.contains(word))
+    [
+        "password",
+        "passwd",
+        "passphrase",
+        "token",
+        "secret",
+        "auth",
+        "apikey",
+        "credential",
+        "cookie",
+    ]
+    .iter()
+    .any(|word| key.contains(word))
         || matches!(key.as_str(), "header" | "headers" | "pass" | "pwd" | "pw")
 }
 
@@ -37,8 +48,8 @@ pub(crate) fn host_only(url: &str) -> String {
     }
 }
 
-/// Hides user information and query in each word of the text that looks like a URL. It rather hides too much: a
-/// password with an unescaped `/`, `?` or `@` in it must not show through.
+/// Hides user information and query in each word of the text that looks like a URL. It rather hides
+/// too much: a password with an unescaped `/`, `?` or `@` in it must not show through.
 fn without_credentials(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for word in text.split_inclusive(char::is_whitespace) {
@@ -116,7 +127,10 @@ mod tests {
 
     #[test]
     fn of_an_update_the_host_is_shown() {
-        assert_eq!(host_only("https://u:p@h.example/u/TOKEN/{ip}?a=b"), "https://***@h.example/***");
+        assert_eq!(
+            host_only("https://u:p@h.example/u/TOKEN/{ip}?a=b"),
+            "https://***@h.example/***"
+        );
         assert_eq!(host_only("http://h.example"), "http://h.example");
         assert_eq!(host_only("TOKEN/x"), "TOKEN/***");
     }

@@ -1,5 +1,6 @@
-//! Secrets in the words of others: a provider may repeat what it was sent, in any spelling. Its text passes through here
-//! before anything of it is cut, kept or shown; our own words never do, so that a short secret cannot eat them.
+//! Secrets in the words of others: a provider may repeat what it was sent, in any spelling. Its
+//! text passes through here before anything of it is cut, kept or shown; our own words never do, so
+//! that a short secret cannot eat them.
 
 pub mod mask;
 
@@ -61,7 +62,8 @@ struct Unit {
 impl Fold {
     const ALL: [Self; 2] = [Self::Blanks, Self::Punctuation];
 
-    /// What counts of a text. U+00AD, U+200B to U+200F and U+FEFF are blanks as well, by their UTF-8.
+    /// What counts of a text. U+00AD, U+200B to U+200F and U+FEFF are blanks as well, by their
+    /// UTF-8.
     fn of(self, units: &[Unit]) -> Vec<Unit> {
         let mut out: Vec<Unit> = Vec::with_capacity(units.len());
         let mut rest = units;
@@ -87,7 +89,8 @@ impl Fold {
 }
 
 impl Secrets {
-    /// Those of a request: the secret itself, and what looks like one in its URL, where some users write it.
+    /// Those of a request: the secret itself, and what looks like one in its URL, where some users
+    /// write it.
     #[must_use]
     pub fn of(url: &str, secret: &str) -> Self {
         let mut secrets = Self::default();
@@ -96,7 +99,9 @@ impl Secrets {
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         for part in path.split('/').skip(1).chain(query.split('&')) {
             let (key, value) = part.split_once('=').unwrap_or(("", part));
-            let token = value.len() >= TOKEN && !value.contains('.') && value.bytes().any(|b| b.is_ascii_digit());
+            let token = value.len() >= TOKEN
+                && !value.contains('.')
+                && value.bytes().any(|b| b.is_ascii_digit());
             // An address is no secret: its colons are percent-encoded.
             let address = value.contains("%3A");
             if (token && !address) || (mask::is_secret(key) && value.len() >= SHORT) {
@@ -120,14 +125,17 @@ impl Secrets {
                 // Three quarters of a shorter one.
                 let chars = needle.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
                 let piece = (chars * 3 / 4).min(PIECE);
-                self.push(Needle { fold, piece, short, text: needle }, if short { 1 } else { SHORT });
+                self.push(
+                    Needle { fold, piece, short, text: needle },
+                    if short { 1 } else { SHORT },
+                );
             }
         }
         for form in [secret, &encoded(secret)] {
             let hex: String = form.bytes().map(|byte| format!("{byte:02x}")).collect();
             self.push_whole(&hex, HEX_PIECE, short);
-            // Within other text its bytes begin at any third of a group of four characters; those that depend on what
-            // stands before or after are left out.
+            // Within other text its bytes begin at any third of a group of four characters; those
+            // that depend on what stands before or after are left out.
             for (before, unsure) in [(0, 0), (1, 2), (2, 3)] {
                 let bytes = [vec![0; before], form.as_bytes().to_vec()].concat();
                 let code = STANDARD_NO_PAD.encode(&bytes);
@@ -151,8 +159,9 @@ impl Secrets {
         }
     }
 
-    /// The text of a provider as it may be shown: each piece of a secret hidden, in whatever spelling, and the letters
-    /// and digits around it as well. [`WITHHELD`] where a secret is too short for that.
+    /// The text of a provider as it may be shown: each piece of a secret hidden, in whatever
+    /// spelling, and the letters and digits around it as well. [`WITHHELD`] where a secret is too
+    /// short for that.
     #[must_use]
     pub fn hide(&self, foreign: &str) -> String {
         if self.blank && !foreign.is_empty() {
@@ -166,14 +175,17 @@ impl Secrets {
                 for needle in self.needles.iter().filter(|needle| needle.fold == fold) {
                     let mut pieces: Vec<&[u8]> = needle.text.windows(needle.piece.max(1)).collect();
                     pieces.sort_unstable();
-                    for (window, place) in bytes.windows(needle.piece.max(1)).zip(units.windows(needle.piece.max(1))) {
+                    for (window, place) in
+                        bytes.windows(needle.piece.max(1)).zip(units.windows(needle.piece.max(1)))
+                    {
                         if pieces.binary_search(&window).is_err() {
                             continue;
                         }
                         if needle.short {
                             return WITHHELD.to_owned();
                         }
-                        let (from, to) = (place.first().map_or(0, |u| u.from), place.last().map_or(0, |u| u.to));
+                        let (from, to) =
+                            (place.first().map_or(0, |u| u.from), place.last().map_or(0, |u| u.to));
                         hidden.get_mut(from..to).unwrap_or_default().fill(true);
                     }
                 }
@@ -191,7 +203,8 @@ fn shown(text: &str, hidden: &mut [bool]) -> String {
         let mut before = false;
         for (at, c) in &places {
             let Some(here) = hidden.get_mut(*at..at + c.len_utf8()) else { continue };
-            before = here.contains(&true) || (before && (c.is_ascii_alphanumeric() || !c.is_ascii()));
+            before =
+                here.contains(&true) || (before && (c.is_ascii_alphanumeric() || !c.is_ascii()));
             here.fill(before);
         }
         places.reverse();
@@ -231,7 +244,8 @@ fn layers(text: &str) -> Vec<Vec<Unit>> {
     let mut layers = Vec::with_capacity(LAYERS + 1);
     let mut units = plain(text);
     for _ in 0..LAYERS {
-        let (mut next, mut rest, mut any) = (Vec::with_capacity(units.len()), units.as_slice(), false);
+        let (mut next, mut rest, mut any) =
+            (Vec::with_capacity(units.len()), units.as_slice(), false);
         while let [first, after @ ..] = rest {
             let mut head = [0; 12];
             head.iter_mut().zip(rest).for_each(|(byte, unit)| *byte = unit.byte);
@@ -264,22 +278,31 @@ enum Meant {
     Char(char),
 }
 
-/// What the escape at the beginning means, and its length: `%41`, `%u0041`, `\u0041`, `\u{41}`, `\x41`, `\/`, `&#65;`,
-/// `&#x41;`, `&amp;`.
+/// What the escape at the beginning means, and its length: `%41`, `%u0041`, `\u0041`, `\u{41}`,
+/// `\x41`, `\/`, `&#65;`, `&#x41;`, `&amp;`.
 fn escape(at: &[u8]) -> Option<(Meant, usize)> {
-    /// The number between `skip` bytes and the end: `digits` of them, or as many as there are before `end`.
-    fn number(at: &[u8], skip: usize, digits: usize, radix: u32, end: Option<u8>) -> Option<(u32, usize)> {
+    /// The number between `skip` bytes and the end: `digits` of them, or as many as there are
+    /// before `end`.
+    fn number(
+        at: &[u8],
+        skip: usize,
+        digits: usize,
+        radix: u32,
+        end: Option<u8>,
+    ) -> Option<(u32, usize)> {
         let rest = at.get(skip..)?;
         let length = match end {
             Some(end) => rest.iter().position(|byte| *byte == end)?,
             None => digits,
         };
-        let digits = rest.get(..length).filter(|digits| digits.iter().all(u8::is_ascii_alphanumeric))?;
+        let digits =
+            rest.get(..length).filter(|digits| digits.iter().all(u8::is_ascii_alphanumeric))?;
         let value = u32::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()?;
         Some((value, skip + length + usize::from(end.is_some())))
     }
     let found = match at {
-        [b'%', b'u' | b'U', ..] | [b'\\', b'u' | b'U', b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F', ..] => {
+        [b'%', b'u' | b'U', ..]
+        | [b'\\', b'u' | b'U', b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F', ..] => {
             number(at, 2, 4, 16, None)
         }
         [b'%', ..] | [b'\\', b'x', ..] => {
@@ -292,8 +315,13 @@ fn escape(at: &[u8]) -> Option<(Meant, usize)> {
         [b'&', b'#', b'x' | b'X', ..] => number(at, 3, 0, 16, Some(b';')),
         [b'&', b'#', ..] => number(at, 2, 0, 10, Some(b';')),
         [b'&', ..] => {
-            let names: [(&[u8], char); 5] =
-                [(b"&amp;", '&'), (b"&quot;", '"'), (b"&apos;", '\''), (b"&lt;", '<'), (b"&gt;", '>')];
+            let names: [(&[u8], char); 5] = [
+                (b"&amp;", '&'),
+                (b"&quot;", '"'),
+                (b"&apos;", '\''),
+                (b"&lt;", '<'),
+                (b"&gt;", '>'),
+            ];
             let (name, c) = names.into_iter().find(|(name, _)| at.starts_with(name))?;
             return Some((Meant::Char(c), name.len()));
         }
@@ -308,7 +336,9 @@ pub(crate) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte))
+            }
             _ => drop(write!(out, "%{byte:02X}")),
         }
     }

@@ -36,11 +36,23 @@ fn spellings(secret: &str) -> Vec<(&'static str, String, usize)> {
         ("three times", encoded(&encoded(&query)), 7),
         ("JSON", each(secret, |c, _| format!("\\u{:04x}", u32::from(c))), 6),
         ("JSON as usual", serde_json::to_string(secret).unwrap().replace('/', "\\/"), 2),
-        ("JSON in JSON", serde_json::to_string(&serde_json::to_string(secret).unwrap()).unwrap(), 4),
+        (
+            "JSON in JSON",
+            serde_json::to_string(&serde_json::to_string(secret).unwrap()).unwrap(),
+            4,
+        ),
         ("JavaScript", each(secret, |c, _| format!("\\u{{{:x}}}", u32::from(c))), 6),
         ("escape()", each(secret, |c, _| format!("%u{:04X}", u32::from(c))), 6),
         ("C", all_bytes(text, |b| format!("\\x{b:02x}")), 4),
-        ("HTML", secret.replace('&', "&amp;").replace('"', "&quot;").replace('\'', "&#39;").replace('<', "&lt;"), 6),
+        (
+            "HTML",
+            secret
+                .replace('&', "&amp;")
+                .replace('"', "&quot;")
+                .replace('\'', "&#39;")
+                .replace('<', "&lt;"),
+            6,
+        ),
         ("HTML numbers", each(secret, |c, _| format!("&#{};", u32::from(c))), 7),
         ("HTML hexadecimal", each(secret, |c, _| format!("&#x{:X};", u32::from(c))), 7),
         ("HTML of a URL", each(&query, |c, _| format!("&#{};", u32::from(c))), 18),
@@ -92,7 +104,10 @@ fn s1_no_piece_of_a_secret_is_left_in_any_spelling_in_any_text() {
             let spelled: Vec<char> = spelled.chars().collect();
             for piece in spelled.windows(6 * widest.max(2)) {
                 let piece: String = piece.iter().collect();
-                assert!(!shown.contains(&piece), "{name} of {secret:?}: {piece:?} is left in {shown:?}");
+                assert!(
+                    !shown.contains(&piece),
+                    "{name} of {secret:?}: {piece:?} is left in {shown:?}"
+                );
             }
             assert!(shown.contains(HIDDEN) || shown == WITHHELD, "{name} of {secret:?}: {shown:?}");
             tried += 1;
@@ -109,11 +124,16 @@ fn s1_raw_pieces_of_six_bytes_are_hidden_wherever_the_provider_cuts() {
     for from in 0..chars.len() {
         for to in from + 6..=chars.len() {
             let piece: String = chars[from..to].iter().collect();
-            // The blank does not count, and an escape hides that what follows belongs to what went before.
-            let others = if to - from < 9 { vec![] } else { vec![encoded(&piece), json_text(&piece)] };
+            // The blank does not count, and an escape hides that what follows belongs to what went
+            // before.
+            let others =
+                if to - from < 9 { vec![] } else { vec![encoded(&piece), json_text(&piece)] };
             for spelled in [vec![piece.clone()], others].concat() {
                 let shown = secrets.hide(&format!("no such <{spelled}> here"));
-                assert!(shown.contains(HIDDEN) || (piece.contains(' ') && to - from < 7), "{spelled:?}: {shown}");
+                assert!(
+                    shown.contains(HIDDEN) || (piece.contains(' ') && to - from < 7),
+                    "{spelled:?}: {shown}"
+                );
                 let left = shown.replace(HIDDEN, "");
                 assert!(left.len() <= "no such <> here".len() + 6, "{spelled:?}: {shown}");
             }
@@ -130,9 +150,14 @@ fn s1_a_text_without_the_secret_stays_as_it_is() {
         let text = random_text(&mut random, &all, 60);
         assert_eq!(secrets.hide(&text), text);
     }
-    for text in
-        ["", "badauth", "<html>100% &amp; more \\o/ %zz &#99999999999; &#xd800; \\u{110000}</html>", "&", "%", "\\"]
-    {
+    for text in [
+        "",
+        "badauth",
+        "<html>100% &amp; more \\o/ %zz &#99999999999; &#xd800; \\u{110000}</html>",
+        "&",
+        "%",
+        "\\",
+    ] {
         assert_eq!(secrets.hide(text), text);
         assert_eq!(Secrets::default().hide(text), text);
         assert_eq!(of("").hide(text), text);
@@ -144,7 +169,9 @@ fn s1_a_short_secret_withholds_the_providers_text_and_none_of_our_own_words() {
     let ip: IpAddr = [203, 0, 113, 1].into();
     for secret in ["a", "e", "x", "1", "st", "HT", "ans", "***", " ", "+", "ü", "%", "&"] {
         let secrets = of(secret);
-        for said in [format!("it is {secret} here"), encoded(&format!("it is {secret}")), secret.to_owned()] {
+        for said in
+            [format!("it is {secret} here"), encoded(&format!("it is {secret}")), secret.to_owned()]
+        {
             let said = said.trim();
             let why = match outcome(&AnswerReading::DynDns2, 418, said.as_bytes(), ip, &secrets) {
                 UpdateOutcome::Failed(why) => why,
@@ -167,7 +194,9 @@ fn s1_a_short_secret_withholds_the_providers_text_and_none_of_our_own_words() {
     }
     // The status, the code and the address of a request are our words, too.
     let secrets = of("status");
-    let UpdateOutcome::Failed(why) = outcome(&AnswerReading::DynDns2, 500, b"my status", ip, &secrets) else {
+    let UpdateOutcome::Failed(why) =
+        outcome(&AnswerReading::DynDns2, 500, b"my status", ip, &secrets)
+    else {
         panic!()
     };
     assert_eq!(&*why, "no answer of the protocol (HTTP status 500): 'my ***'");
@@ -179,18 +208,26 @@ fn s1_an_answer_is_masked_before_it_is_cut() {
     let secret = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ";
     for before in 0..60 {
         let said = format!("{}{}", "-".repeat(before), encoded(secret));
-        let UpdateOutcome::Failed(why) =
-            outcome(&AnswerReading::Whole(vec!["OK".to_owned()]), 200, said.as_bytes(), ip, &of(secret))
-        else {
+        let UpdateOutcome::Failed(why) = outcome(
+            &AnswerReading::Whole(vec!["OK".to_owned()]),
+            200,
+            said.as_bytes(),
+            ip,
+            &of(secret),
+        ) else {
             panic!()
         };
         assert!(!why.contains("012") && !why.contains("abc"), "{why}");
     }
     // A secret that looks like an address.
     let secrets = of("deadbeef00112233445566778899aabb");
-    let UpdateOutcome::Failed(why) =
-        outcome(&AnswerReading::DynDns2, 200, b"good dead:beef:11:2233:4455:6677:8899:aabb", ip, &secrets)
-    else {
+    let UpdateOutcome::Failed(why) = outcome(
+        &AnswerReading::DynDns2,
+        200,
+        b"good dead:beef:11:2233:4455:6677:8899:aabb",
+        ip,
+        &secrets,
+    ) else {
         panic!()
     };
     assert!(!why.contains("beef") && !why.contains("6677"), "{why}");
@@ -198,8 +235,7 @@ fn s1_an_answer_is_masked_before_it_is_cut() {
 
 #[test]
 fn s1_a_token_written_into_the_url_is_a_secret_as_well() {
-    let url =
-        "https://dyn.example/u/6f9b1c2d3e4a/update?domains=myhome&token=abcdefgh&ip=203.0.113.1&v6=2001%3Adb8%3A%3A1";
+    let url = "https://dyn.example/u/6f9b1c2d3e4a/update?domains=myhome&token=abcdefgh&ip=203.0.113.1&v6=2001%3Adb8%3A%3A1";
     let secrets = Secrets::of(url, "");
     let said = "update of myhome to 203.0.113.1 2001:db8::1 with 6f9b1c2d3e4a and ABCDEFGH";
     assert_eq!(secrets.hide(said), "update of myhome to 203.0.113.1 2001:db8::1 with *** and ***");
@@ -212,7 +248,12 @@ fn s1_the_largest_answer_against_the_longest_secret_takes_no_time() {
     let secret = random_text(&mut random, &all, crate::monitor::ddns::update::LONGEST_SECRET);
     let began = clock::monotonic();
     let secrets = of(&secret);
-    for said in ["%25".repeat(680), "&#37;".repeat(409), random_text(&mut random, &all, 2048), "\\".repeat(2048)] {
+    for said in [
+        "%25".repeat(680),
+        "&#37;".repeat(409),
+        random_text(&mut random, &all, 2048),
+        "\\".repeat(2048),
+    ] {
         assert!(!secrets.hide(&said).is_empty());
     }
     let took = clock::monotonic().since(began);
@@ -222,7 +263,10 @@ fn s1_the_largest_answer_against_the_longest_secret_takes_no_time() {
 
 #[test]
 fn a_secret_of_four_bytes_is_hidden_where_a_shorter_one_takes_the_whole_text_along() {
-    assert_eq!(Secrets::of("http://x/", "ab1c").hide("you sent ab1c, sorry"), format!("you sent {HIDDEN}, sorry"));
+    assert_eq!(
+        Secrets::of("http://x/", "ab1c").hide("you sent ab1c, sorry"),
+        format!("you sent {HIDDEN}, sorry")
+    );
     assert_eq!(Secrets::of("http://x/", "ab1").hide("you sent ab1, sorry"), WITHHELD);
     // In base64 its last character is another one when something follows.
     for text in ["ab1c", "ab1cXYZ", "abcab1cXYZ", "x:ab1c", "xy:ab1cXYZ"] {

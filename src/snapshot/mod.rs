@@ -54,12 +54,13 @@ pub struct KernelRoutes<'a> {
     pub outranked: Option<&'a str>,
     /// Why it refuses the road of a WAN, for each of them.
     pub refusals: Vec<Option<&'a str>>,
-    /// What others have set up beside our routes and rules: what it means in a word, the rule or route, and what was said.
+    /// What others have set up beside our routes and rules: what it means in a word, the rule or
+    /// route, and what was said.
     pub beside: Vec<(&'static str, &'a str, &'a str)>,
 }
 
-/// Writes the status as JSON with a final newline into `out`, replacing what is there. Allocates nothing that `out`
-/// does not.
+/// Writes the status as JSON with a final newline into `out`, replacing what is there. Allocates
+/// nothing that `out` does not.
 pub fn write(sources: &Sources<'_>, out: &mut Vec<u8>) {
     out.clear();
     if serde_json::to_writer(&mut *out, &Root::of(sources)).is_ok() {
@@ -212,7 +213,12 @@ impl<'a> UpdownStatus<'a> {
 }
 
 impl<'a> HostStatus<'a> {
-    fn of(s: &Sources<'_>, target: &'a str, checker: &Checker, last: Option<&'a RoundVerdict>) -> Self {
+    fn of(
+        s: &Sources<'_>,
+        target: &'a str,
+        checker: &Checker,
+        last: Option<&'a RoundVerdict>,
+    ) -> Self {
         Self {
             target,
             address: (s.address)(checker.owner()),
@@ -223,7 +229,10 @@ impl<'a> HostStatus<'a> {
             },
             since: None,
             reason: last.filter(|v| !v.good).map(|v| Shown(&v.reason)),
-            last: last.map(|v| Last { start: s.clock.wall_of(v.start), numbers: PingJson::from(&v.stats) }),
+            last: last.map(|v| Last {
+                start: s.clock.wall_of(v.start),
+                numbers: PingJson::from(&v.stats),
+            }),
             probes: ProbesJson::from(checker.counters),
         }
     }
@@ -237,7 +246,8 @@ struct DdnsStatus<'a> {
 impl Serialize for DdnsStatus<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let mut map = s.serialize_map(Some(1))?;
-        let tracks = self.ddns.tracks().iter().map(|track| TrackStatus::of(self.clock, self.ddns, track));
+        let tracks =
+            self.ddns.tracks().iter().map(|track| TrackStatus::of(self.clock, self.ddns, track));
         map.serialize_entry("addresses", &Sequence(Cell::new(Some(tracks))))?;
         map.end()
     }
@@ -307,7 +317,10 @@ impl<'a> TrackStatus<'a> {
             address: sink.published,
             since: wall(sink.at),
             tries: sink.tries,
-            next_seconds: sink.next(track.address).filter(|_| track.met).map(|at| at.since(clock.now).as_secs()),
+            next_seconds: sink
+                .next(track.address)
+                .filter(|_| track.met)
+                .map(|at| at.since(clock.now).as_secs()),
             problem: sink.stopped.as_deref().or(sink.problem.as_deref()),
             stopped: sink.stopped.is_some(),
         });
@@ -331,7 +344,8 @@ impl<'a> TrackStatus<'a> {
 
 #[derive(Serialize)]
 struct FailoverStatus<'a> {
-    /// The interface over which imon leads the traffic; `None`: it has not chosen yet, or the kernel refuses.
+    /// The interface over which imon leads the traffic; `None`: it has not chosen yet, or the
+    /// kernel refuses.
     active: Option<&'a str>,
     /// The kernel's reason, while it refuses the route that is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -435,7 +449,8 @@ impl<'a> WanStatus<'a> {
     fn of(s: &'a Sources<'a>, failover: &'a Failover, at: usize, wan: &'a Wan) -> Self {
         let health = &wan.health;
         let (lost, settled, rtt) = health.figures(s.clock.now);
-        let refused = s.kernel.as_ref().and_then(|kernel| kernel.refusals.get(at).copied().flatten());
+        let refused =
+            s.kernel.as_ref().and_then(|kernel| kernel.refusals.get(at).copied().flatten());
         let (address, gateway) = match health.link() {
             Some(LinkState::Ready(road)) => (Some(road.address), road.gateway),
             _ => (None, None),
@@ -466,7 +481,9 @@ impl<'a> WanStatus<'a> {
             gateway,
             loss: (settled > 0).then(|| Fraction(lost as f64 / settled as f64)),
             rtt_ms: rtt.map(millis),
-            hold_down_left_seconds: failover.hold_down_left(s.clock.now, at).map(|d| Millis(d.as_secs_f64())),
+            hold_down_left_seconds: failover
+                .hold_down_left(s.clock.now, at)
+                .map(|d| Millis(d.as_secs_f64())),
             idle: health.is_idle(),
             targets: targets.collect(),
         }
@@ -495,8 +512,11 @@ struct SecondaryJson<'a> {
 impl Serialize for PingStatus<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let mut map = s.serialize_map(Some(1))?;
-        let targets =
-            self.ping.targets().iter().map(|t| HostStatus::of(self.sources, &t.text, &t.checker, t.last.as_ref()));
+        let targets = self
+            .ping
+            .targets()
+            .iter()
+            .map(|t| HostStatus::of(self.sources, &t.text, &t.checker, t.last.as_ref()));
         map.serialize_entry("targets", &Sequence(Cell::new(Some(targets))))?;
         map.end()
     }

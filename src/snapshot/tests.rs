@@ -70,7 +70,8 @@ fn written(sources: &Sources<'_>) -> Value {
     serde_json::from_slice(&out).unwrap()
 }
 
-/// Ticks a monitor every 5 ms from `from` to `to`; a reply to each probe comes at the next tick where `answers`.
+/// Ticks a monitor every 5 ms from `from` to `to`; a reply to each probe comes at the next tick
+/// where `answers`.
 fn run(
     from: u64,
     to: u64,
@@ -89,7 +90,9 @@ fn run(
             done += 1;
             match effect {
                 Effect::Probe(id) if answers(id.owner) => replies.push(id),
-                Effect::Route(wan) => on(at(ms), &Observation::Routed { wan, result: Ok(()) }, &mut out),
+                Effect::Route(wan) => {
+                    on(at(ms), &Observation::Routed { wan, result: Ok(()) }, &mut out)
+                }
                 _ => {}
             }
         }
@@ -115,22 +118,40 @@ fn an_address_that_is_watched() {
         plan: plan(),
         fall: 1,
         rise: 1,
-        secondaries: vec![(2, "two.example".into()), (3, "three.example".into()), (99, "four.example".into())],
-        dns: Some(updown::OpinionSetup { server: (4, "8.8.8.8".into()), name: "microsoft.com".into() }),
+        secondaries: vec![
+            (2, "two.example".into()),
+            (3, "three.example".into()),
+            (99, "four.example".into()),
+        ],
+        dns: Some(updown::OpinionSetup {
+            server: (4, "8.8.8.8".into()),
+            name: "microsoft.com".into(),
+        }),
     };
     let mut monitor = Updown::new(setup, at(0));
     let shown = |monitor: &Updown, ms| {
-        let updown = written(&Sources { updown: Some(monitor), ..sources(ms) })["monitors"]["updown"].clone();
+        let updown =
+            written(&Sources { updown: Some(monitor), ..sources(ms) })["monitors"]["updown"]
+                .clone();
         assert!(updown.is_object());
         updown
     };
     let unknown = shown(&monitor, 0);
     assert_eq!(unknown["state"], "unknown");
-    assert_eq!((unknown.get("since"), &unknown["last"], &unknown["reason"]), (None, &Value::Null, &Value::Null));
+    assert_eq!(
+        (unknown.get("since"), &unknown["last"], &unknown["reason"]),
+        (None, &Value::Null, &Value::Null)
+    );
     run(0, 2_500, |_| true, &mut |now, seen, out| monitor.on(now, seen, out));
     let online = shown(&monitor, 2_500);
     assert_eq!(
-        (&online["target"], &online["address"], &online["state"], &online["since"], &online["reason"]),
+        (
+            &online["target"],
+            &online["address"],
+            &online["state"],
+            &online["since"],
+            &online["reason"]
+        ),
         (&"one.example".into(), &"192.0.2.1".into(), &"online".into(), &wall(5), &Value::Null)
     );
     assert_eq!((online.get("outage_seconds"), online.get("dns")), (None, None));
@@ -141,32 +162,58 @@ fn an_address_that_is_watched() {
             "jitter_ms": 0.0
         })
     );
-    assert_eq!(online["probes"], json!({"sent": 3, "replies": 3, "late": 0, "duplicates": 0, "checks": 3}));
+    assert_eq!(
+        online["probes"],
+        json!({"sent": 3, "replies": 3, "late": 0, "duplicates": 0, "checks": 3})
+    );
     let states = |shown: &Value| -> Vec<String> {
         let all = shown["secondaries"].as_array().unwrap().iter();
-        all.map(|one| format!("{} {}", one["target"].as_str().unwrap(), one["state"].as_str().unwrap())).collect()
+        all.map(|one| {
+            format!("{} {}", one["target"].as_str().unwrap(), one["state"].as_str().unwrap())
+        })
+        .collect()
     };
-    assert_eq!(states(&online), ["two.example online", "three.example online", "four.example online"]);
-    assert_eq!(states(&unknown), ["two.example unknown", "three.example unknown", "four.example unknown"]);
+    assert_eq!(
+        states(&online),
+        ["two.example online", "three.example online", "four.example online"]
+    );
+    assert_eq!(
+        states(&unknown),
+        ["two.example unknown", "three.example unknown", "four.example unknown"]
+    );
     run(2_505, 8_000, |owner| owner == 2, &mut |now, seen, out| monitor.on(now, seen, out));
     let offline = shown(&monitor, 8_000);
     assert_eq!((&offline["state"], &offline["since"]), (&"offline".into(), &wall(3_000)));
-    assert_eq!((&offline["reason"], &offline["dns"]), (&"no reply".into(), &"no answer in time".into()));
-    assert_eq!((&offline["outage_seconds"], &offline["last"]["alive"]), (&json!(5.0), &json!(false)));
-    assert_eq!(states(&offline), ["two.example online", "three.example offline", "four.example offline"]);
+    assert_eq!(
+        (&offline["reason"], &offline["dns"]),
+        (&"no reply".into(), &"no answer in time".into())
+    );
+    assert_eq!(
+        (&offline["outage_seconds"], &offline["last"]["alive"]),
+        (&json!(5.0), &json!(false))
+    );
+    assert_eq!(
+        states(&offline),
+        ["two.example online", "three.example offline", "four.example offline"]
+    );
     // Why DNS was not believed is of no interest when it is over.
     run(8_005, 12_000, |_| true, &mut |now, seen, out| monitor.on(now, seen, out));
-    assert_eq!((shown(&monitor, 12_000).get("dns"), &shown(&monitor, 12_000)["state"]), (None, &"online".into()));
+    assert_eq!(
+        (shown(&monitor, 12_000).get("dns"), &shown(&monitor, 12_000)["state"]),
+        (None, &"online".into())
+    );
 }
 
 #[test]
 fn addresses_whose_statistics_are_wanted() {
-    let targets: Vec<Rc<str>> = vec!["one.example".into(), "two.example".into(), "three.example".into()];
+    let targets: Vec<Rc<str>> =
+        vec!["one.example".into(), "two.example".into(), "three.example".into()];
     let mut monitor = Ping::new(97, &targets, Plan::new(MS * 3000, 1, MS * 500), at(0));
     run(0, 1_900, |owner| owner == 97, &mut |now, seen, out| monitor.on(now, seen, out));
     let status = written(&Sources { ping: Some(&monitor), ..sources(1_900) });
     let list = status["monitors"]["ping"]["targets"].as_array().unwrap();
-    let facts: Vec<_> = list.iter().map(|t| [&t["target"], &t["state"], &t["address"], &t["reason"]]).collect();
+    let facts: Vec<_> =
+        list.iter().map(|t| [&t["target"], &t["state"], &t["address"], &t["reason"]]).collect();
     let null = Value::Null;
     assert_eq!(
         facts,
@@ -212,7 +259,8 @@ fn failover() -> Failover {
 fn networks_of_which_one_carries_the_traffic() {
     let mut monitor = failover();
     let shown = |monitor: &Failover, kernel: Option<KernelRoutes<'_>>, ms| {
-        written(&Sources { failover: Some(monitor), kernel, ..sources(ms) })["monitors"]["failover"].clone()
+        written(&Sources { failover: Some(monitor), kernel, ..sources(ms) })["monitors"]["failover"]
+            .clone()
     };
     let unknown = shown(&monitor, None, 0);
     assert_eq!(
@@ -249,32 +297,69 @@ fn networks_of_which_one_carries_the_traffic() {
         (&both["active"], &both["default_route"], &both["outranked_by"]),
         (&"wan0".into(), &"default via 192.168.42.1 dev wan0".into(), &"ip rule pref 5".into())
     );
-    assert_eq!(both["beside"], json!([{"kind": "narrow", "what": "ip route x", "text": "it keeps its traffic"}]));
+    assert_eq!(
+        both["beside"],
+        json!([{"kind": "narrow", "what": "ip route x", "text": "it keeps its traffic"}])
+    );
     assert_eq!(both["last_switch"], json!({"time": wall(5), "to": "wan0", "cause": "start"}));
     let [primary, standby] = [&both["wans"][0], &both["wans"][1]];
     assert_eq!(
-        (&primary["state"], &primary["since"], &primary["reason"], &primary["active"], primary.get("idle")),
+        (
+            &primary["state"],
+            &primary["since"],
+            &primary["reason"],
+            &primary["active"],
+            primary.get("idle")
+        ),
         (&"up".into(), &wall(5), &Value::Null, &json!(true), None)
     );
     assert_eq!(
-        (&standby["role"], &standby["active"], &standby["idle"], &standby["gateway"], &standby["address"]),
-        (&"Standby".into(), &json!(false), &json!(true), &"192.168.62.1".into(), &"192.168.62.2".into())
+        (
+            &standby["role"],
+            &standby["active"],
+            &standby["idle"],
+            &standby["gateway"],
+            &standby["address"]
+        ),
+        (
+            &"Standby".into(),
+            &json!(false),
+            &json!(true),
+            &"192.168.62.1".into(),
+            &"192.168.62.2".into()
+        )
     );
-    assert_eq!((&primary["loss"], &primary["rtt_ms"], primary.get("advice")), (&json!(0.0), &json!(5.0), None));
-    assert_eq!((&primary["targets"][0]["state"], &primary["targets"][0]["rtt_ms"]), (&"online".into(), &json!(5.0)));
+    assert_eq!(
+        (&primary["loss"], &primary["rtt_ms"], primary.get("advice")),
+        (&json!(0.0), &json!(5.0), None)
+    );
+    assert_eq!(
+        (&primary["targets"][0]["state"], &primary["targets"][0]["rtt_ms"]),
+        (&"online".into(), &json!(5.0))
+    );
     // Primary is silent, and comes back: its hold-down goes on.
     run(2_505, 6_000, |owner| owner == 1, &mut |now, seen, out| monitor.on(now, seen, out));
-    let refusing =
-        KernelRoutes { default_route: None, outranked: None, refusals: vec![None, None], beside: Vec::new() };
+    let refusing = KernelRoutes {
+        default_route: None,
+        outranked: None,
+        refusals: vec![None, None],
+        beside: Vec::new(),
+    };
     let one = shown(&monitor, Some(refusing), 6_000);
     let primary = &one["wans"][0];
-    assert_eq!((&one["active"], &one["switches"], &one["default_route"]), (&"wan1".into(), &json!(1), &Value::Null));
+    assert_eq!(
+        (&one["active"], &one["switches"], &one["default_route"]),
+        (&"wan1".into(), &json!(1), &Value::Null)
+    );
     assert_eq!(
         (&primary["state"], &primary["since"], &primary["active"]),
         (&"down".into(), &wall(3_000), &json!(false))
     );
     let reason = primary["reason"].as_str().unwrap();
-    assert!(reason.starts_with("nothing answers: ") && primary["loss"].as_f64().unwrap() > 0.3, "{primary}");
+    assert!(
+        reason.starts_with("nothing answers: ") && primary["loss"].as_f64().unwrap() > 0.3,
+        "{primary}"
+    );
     let target = &primary["targets"][0];
     assert_eq!((&target["state"], &target["reason"]), (&"offline".into(), &"no reply".into()));
     // The kernel's own words say more.
@@ -284,7 +369,10 @@ fn networks_of_which_one_carries_the_traffic() {
         refusals: vec![Some("Network is unreachable"), None],
         beside: Vec::new(),
     };
-    assert_eq!(shown(&monitor, Some(refusing), 6_000)["wans"][0]["reason"], "Network is unreachable");
+    assert_eq!(
+        shown(&monitor, Some(refusing), 6_000)["wans"][0]["reason"],
+        "Network is unreachable"
+    );
     run(6_005, 9_000, |_| true, &mut |now, seen, out| monitor.on(now, seen, out));
     let trial = shown(&monitor, None, 9_000);
     let left = trial["wans"][0]["hold_down_left_seconds"].as_f64().unwrap();
@@ -300,20 +388,30 @@ fn a_network_that_never_answered_has_an_advice_and_a_refused_route_its_reason() 
     let status = written(&Sources { failover: Some(&monitor), ..sources(3_000) });
     let wans = &status["monitors"]["failover"]["wans"];
     assert!(wans[0]["advice"].as_str().unwrap().ends_with("set primary-ping"), "{wans}");
-    assert_eq!((wans[1].get("advice"), &wans[1]["address"], &wans[1]["loss"]), (None, &Value::Null, &Value::Null));
+    assert_eq!(
+        (wans[1].get("advice"), &wans[1]["address"], &wans[1]["loss"]),
+        (None, &Value::Null, &Value::Null)
+    );
     assert_eq!(wans[1]["reason"], LinkState::NoCarrier.to_string());
     let mut monitor = failover();
     monitor.on(at(0), &Observation::Links(&[ready(0), ready(1)]), &mut Vec::new());
     let refuse = |now, seen: &Observation<'_>, out: &mut Vec<Effect>| match seen {
         Observation::Routed { wan, .. } => {
-            monitor.on(now, &Observation::Routed { wan: *wan, result: Err("Network is unreachable".into()) }, out);
+            monitor.on(
+                now,
+                &Observation::Routed { wan: *wan, result: Err("Network is unreachable".into()) },
+                out,
+            );
         }
         seen => monitor.on(now, seen, out),
     };
     run(0, 1_000, |_| true, &mut { refuse });
     let status = written(&Sources { failover: Some(&monitor), ..sources(1_000) });
     let failover = &status["monitors"]["failover"];
-    assert_eq!((&failover["refused"], &failover["active"]), (&"Network is unreachable".into(), &Value::Null));
+    assert_eq!(
+        (&failover["refused"], &failover["active"]),
+        (&"Network is unreachable".into(), &Value::Null)
+    );
 }
 
 #[test]
@@ -334,7 +432,8 @@ fn the_external_address_its_sources_and_who_was_told() {
     };
     let mut monitor = Ddns::new(setup);
     let shown = |monitor: &Ddns, ms| {
-        written(&Sources { ddns: Some(monitor), ..sources(ms) })["monitors"]["ddns"]["addresses"].clone()
+        written(&Sources { ddns: Some(monitor), ..sources(ms) })["monitors"]["ddns"]["addresses"]
+            .clone()
     };
     assert_eq!(
         shown(&monitor, 0)[1],
@@ -361,7 +460,10 @@ fn the_external_address_its_sources_and_who_was_told() {
         for effect in std::mem::take(&mut out) {
             let Effect::Lookup(id) = effect else { continue };
             let found = match id.track {
-                0 => Ok(Found { address: [203, 0, 113, 1].into(), local: Some([100, 64, 0, 9].into()) }),
+                0 => Ok(Found {
+                    address: [203, 0, 113, 1].into(),
+                    local: Some([100, 64, 0, 9].into()),
+                }),
                 _ => Err(NotFound { why: "HTTP status 429".into(), unwanted: true }),
             };
             monitor.on(at(ms + 20), &Observation::Found(id, &found), &mut out);
@@ -371,13 +473,31 @@ fn the_external_address_its_sources_and_who_was_told() {
     let [known, lost] = [&tracks[0], &tracks[1]];
     assert_eq!(
         (&known["family"], &known["wan"], &known["state"], &known["address"], &known["nat"]),
-        (&"4".into(), &"wan1".into(), &"known".into(), &"203.0.113.1".into(), &Nat::CarrierGrade.word().into())
+        (
+            &"4".into(),
+            &"wan1".into(),
+            &"known".into(),
+            &"203.0.113.1".into(),
+            &Nat::CarrierGrade.word().into()
+        )
     );
-    assert_eq!((&known["reason"], &known["sources"][0]["address"]), (&Value::Null, &"203.0.113.1".into()));
+    assert_eq!(
+        (&known["reason"], &known["sources"][0]["address"]),
+        (&Value::Null, &"203.0.113.1".into())
+    );
     assert!(known["since"].is_string() && known["sources"][0]["asked"].is_string(), "{known}");
-    assert_eq!((lost.get("wan"), &lost["state"], &lost["since"]), (None, &"lost".into(), &Value::Null));
-    assert_eq!((lost["reason"].is_string(), &lost["sources"][0]["problem"]), (true, &"HTTP status 429".into()));
-    assert!(lost["sources"][0]["left_out"].is_string() && known["sources"][0].get("left_out").is_none(), "{lost}");
+    assert_eq!(
+        (lost.get("wan"), &lost["state"], &lost["since"]),
+        (None, &"lost".into(), &Value::Null)
+    );
+    assert_eq!(
+        (lost["reason"].is_string(), &lost["sources"][0]["problem"]),
+        (true, &"HTTP status 429".into())
+    );
+    assert!(
+        lost["sources"][0]["left_out"].is_string() && known["sources"][0].get("left_out").is_none(),
+        "{lost}"
+    );
     // A day later it is asked again.
     assert_eq!(shown(&monitor, 90_000_000)[1]["sources"][0].get("left_out"), None);
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::base::time::date::Local;
 use crate::base::time::{Clock, Instant, Wall};
 
-/// A kernel time with 64-bit fields (`struct __kernel_timespec`). The `timespec` of the libc crate has 32-bit seconds
-/// on 32-bit musl and is never passed through libc there.
+/// A kernel time with 64-bit fields (`struct __kernel_timespec`). The `timespec` of the libc crate
+/// has 32-bit seconds on 32-bit musl and is never passed through libc there.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Time64 {
@@ -20,21 +20,24 @@ fn get(clock: libc::clockid_t) -> Time64 {
     #[cfg(target_pointer_width = "64")]
     {
         let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `ts` is a valid timespec to write to. The clock is one that every Linux has, so it cannot fail.
+        // SAFETY: `ts` is a valid timespec to write to. The clock is one that every Linux has, so
+        // it cannot fail.
         unsafe { libc::clock_gettime(clock, &raw mut ts) };
         (t.secs, t.nanos) = (ts.tv_sec, ts.tv_nsec);
     }
     #[cfg(all(target_env = "musl", not(target_pointer_width = "64")))]
     {
         // By way of the vDSO where the kernel has one, which a system call of our own would not be.
-        // SAFETY: musl writes 64-bit seconds and, in the half of the second field that counts, 32-bit nanoseconds; the
-        // other half stays 0.
+        // SAFETY: musl writes 64-bit seconds and, in the half of the second field that counts,
+        // 32-bit nanoseconds; the other half stays 0.
         unsafe { clock_gettime64(clock, &raw mut t) };
     }
     #[cfg(all(not(target_env = "musl"), not(target_pointer_width = "64")))]
     {
-        // Not in every libc: clock_gettime64 is 403 on all 32-bit Linux platforms but for the offset of MIPS o32.
-        const CLOCK_GETTIME64: libc::c_long = if cfg!(any(target_arch = "mips")) { 4403 } else { 403 };
+        // Not in every libc: clock_gettime64 is 403 on all 32-bit Linux platforms but for the
+        // offset of MIPS o32.
+        const CLOCK_GETTIME64: libc::c_long =
+            if cfg!(any(target_arch = "mips")) { 4403 } else { 403 };
         // SAFETY: the kernel writes two 64-bit fields, which is what `Time64` is.
         let r = unsafe { libc::syscall(CLOCK_GETTIME64, clock, &raw mut t) };
         if r != 0 {
@@ -49,7 +52,10 @@ fn get(clock: libc::clockid_t) -> Time64 {
 }
 
 fn nanos(t: Time64) -> u64 {
-    u64::try_from(t.secs).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(u64::try_from(t.nanos).unwrap_or(0))
+    u64::try_from(t.secs)
+        .unwrap_or(0)
+        .saturating_mul(1_000_000_000)
+        .saturating_add(u64::try_from(t.nanos).unwrap_or(0))
 }
 
 /// `CLOCK_MONOTONIC`: never steps, stands still while the machine is suspended.
@@ -58,8 +64,9 @@ pub fn monotonic() -> Instant {
     Instant::from_nanos(nanos(get(libc::CLOCK_MONOTONIC)))
 }
 
-/// How long the machine has been suspended since boot: what `CLOCK_BOOTTIME` has more than `CLOCK_MONOTONIC`. The two
-/// are not read at the same instant; a delay between them makes it less, never more.
+/// How long the machine has been suspended since boot: what `CLOCK_BOOTTIME` has more than
+/// `CLOCK_MONOTONIC`. The two are not read at the same instant; a delay between them makes it less,
+/// never more.
 #[must_use]
 pub fn suspended() -> Duration {
     let boot = nanos(get(libc::CLOCK_BOOTTIME));
@@ -84,15 +91,16 @@ unsafe extern "C" {
     /// The name that musl 1.2's header gives to `clock_gettime` with 64-bit time.
     #[link_name = "__clock_gettime64"]
     fn clock_gettime64(clock: libc::clockid_t, time: *mut Time64) -> libc::c_int;
-    /// The name that musl 1.2's header gives to `localtime_r` with 64-bit time. The libc crate's is the 32-bit one.
+    /// The name that musl 1.2's header gives to `localtime_r` with 64-bit time. The libc crate's is
+    /// the 32-bit one.
     #[link_name = "__localtime64_r"]
     fn localtime_r(time: *const i64, tm: *mut libc::tm) -> *mut libc::tm;
 }
 #[cfg(not(all(target_env = "musl", not(target_pointer_width = "64"))))]
 use libc::localtime_r;
 
-/// Writes the wall-clock time as local time by a `strftime` format, see [`Local::write`]. An unusable format or time
-/// writes nothing and returns false.
+/// Writes the wall-clock time as local time by a `strftime` format, see [`Local::write`]. An
+/// unusable format or time writes nothing and returns false.
 pub fn local(wall: Wall, format: &str, out: &mut String) -> bool {
     broken_down(wall, |local, _| local.write(format, out)).unwrap_or(false)
 }
@@ -110,8 +118,8 @@ fn broken_down<T>(wall: Wall, f: impl FnOnce(&Local<'_>, &libc::tm) -> T) -> Opt
     }
     let zone = match tm.tm_zone.is_null() {
         true => "",
-        // SAFETY: localtime_r points it to a name of the zone that stays until the zone is set anew, which only
-        // localtime_r of this one thread does.
+        // SAFETY: localtime_r points it to a name of the zone that stays until the zone is set
+        // anew, which only localtime_r of this one thread does.
         false => unsafe { CStr::from_ptr(tm.tm_zone) }.to_str().unwrap_or(""),
     };
     let local = Local {
@@ -131,15 +139,16 @@ fn broken_down<T>(wall: Wall, f: impl FnOnce(&Local<'_>, &libc::tm) -> T) -> Opt
     Some(f(&local, &tm))
 }
 
-/// The time zone of OpenWrt, which a static binary would not find: musl reads `TZ` and `/etc/localtime`, OpenWrt keeps
-/// it in `/etc/TZ`. To be called first, while there is one thread.
+/// The time zone of OpenWrt, which a static binary would not find: musl reads `TZ` and
+/// `/etc/localtime`, OpenWrt keeps it in `/etc/TZ`. To be called first, while there is one thread.
 pub fn adopt_openwrt_zone() {
     if std::env::var_os("TZ").is_some() || std::path::Path::new("/etc/localtime").exists() {
         return;
     }
     if let Ok(zone) = super::files::read("/etc/TZ", 256) {
         let zone = String::from_utf8_lossy(&zone);
-        // SAFETY: called from main before anything else; no other thread exists that could read the environment.
+        // SAFETY: called from main before anything else; no other thread exists that could read the
+        // environment.
         unsafe { std::env::set_var("TZ", zone.trim()) };
     }
 }
@@ -178,7 +187,10 @@ mod tests {
         for format in ["%", "%Q", "x%-", "%E", "%10d", "%é"] {
             assert_eq!(text(noon, format), None, "{format}");
         }
-        assert_eq!(text(Wall { secs: 4_102_444_800 + 43_200, nanos: 0 }, "%Y").as_deref(), Some("2100"));
+        assert_eq!(
+            text(Wall { secs: 4_102_444_800 + 43_200, nanos: 0 }, "%Y").as_deref(),
+            Some("2100")
+        );
     }
 
     #[test]
@@ -188,7 +200,9 @@ mod tests {
         let pattern = std::ffi::CString::new(FORMAT).unwrap();
         let mut seed = 1_u64;
         let mut random = move || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             i64::try_from(seed >> 33).unwrap()
         };
         // Each day of 30 years around the turns, and any second until 2038.
@@ -199,7 +213,9 @@ mod tests {
                 assert!(local.write(FORMAT, &mut ours));
                 let mut theirs = [0_u8; 1024];
                 // SAFETY: the array is as long as is said, and `tm` was filled in by localtime_r.
-                let n = unsafe { libc::strftime(theirs.as_mut_ptr().cast(), theirs.len(), pattern.as_ptr(), tm) };
+                let n = unsafe {
+                    libc::strftime(theirs.as_mut_ptr().cast(), theirs.len(), pattern.as_ptr(), tm)
+                };
                 (ours, String::from_utf8(theirs[..n].to_vec()).unwrap())
             })
             .unwrap();

@@ -1,4 +1,5 @@
-//! Finding and checking a configuration: the file, what it says, and what of that can be checked on this machine.
+//! Finding and checking a configuration: the file, what it says, and what of that can be checked on
+//! this machine.
 
 use crate::config;
 use crate::config::source::{ConfigSource, Loaded};
@@ -21,7 +22,9 @@ pub fn load(source: &ConfigSource) -> Loaded {
         Err(e) => return unreadable(source, &e),
     };
     let mut loaded = judge(source, &text, &Overrides { addping: source.addping.as_deref() }, true);
-    loaded.warnings.extend(files::writable_by_others(&source.file).map(|why| format!("Configuration file: {why}")));
+    loaded.warnings.extend(
+        files::writable_by_others(&source.file).map(|why| format!("Configuration file: {why}")),
+    );
     loaded
 }
 
@@ -31,10 +34,13 @@ pub fn judge_new(source: &ConfigSource, text: &[u8]) -> Loaded {
     judge(source, text, &Overrides::default(), false)
 }
 
-/// Checks a text; `stands`: that is in the file already, and whoever may read that knows its secrets.
+/// Checks a text; `stands`: that is in the file already, and whoever may read that knows its
+/// secrets.
 fn judge(source: &ConfigSource, text: &[u8], overrides: &Overrides<'_>, stands: bool) -> Loaded {
     let parsed = config::parse(&source.file, text, overrides);
-    let lines = |problems: &[ConfigProblem]| problems.iter().map(ConfigProblem::to_string).collect::<Vec<_>>();
+    let lines = |problems: &[ConfigProblem]| {
+        problems.iter().map(ConfigProblem::to_string).collect::<Vec<_>>()
+    };
     let (mut errors, mut warnings) = (lines(&parsed.errors), lines(&parsed.warnings));
     if let Some(action) = &parsed.action {
         check_script(action, &mut errors, &mut warnings);
@@ -63,25 +69,32 @@ pub fn unreadable(source: &ConfigSource, e: &std::io::Error) -> Loaded {
     Loaded { config: None, errors: vec![error], warnings, echo, found: !missing, short, print: 0 }
 }
 
-/// A number that stands for the text and for the files that it names: the script, secrets, certificates.
+/// A number that stands for the text and for the files that it names: the script, secrets,
+/// certificates.
 fn print(text: &[u8], config: Option<&Config>) -> u64 {
-    let script = config.and_then(|config| config.global.action.as_ref()).map(|action| action.value.clone());
+    let script =
+        config.and_then(|config| config.global.action.as_ref()).map(|action| action.value.clone());
     let ddns = config.and_then(|config| config.ddns.as_ref());
     let roots = ddns.and_then(|ddns| ddns.roots.as_ref()).map(|roots| roots.value.clone());
-    let secrets = ddns.iter().flat_map(|ddns| &ddns.updates.value).filter_map(|update| secret::path(&update.secret));
+    let secrets = ddns
+        .iter()
+        .flat_map(|ddns| &ddns.updates.value)
+        .filter_map(|update| secret::path(&update.secret));
     let named = [script, roots].into_iter().flatten().chain(secrets);
     let stamps: Vec<_> = named.map(|path| files::stamp(&path)).collect();
     // Of any two runs of this program the numbers have nothing in common, which they need not.
     BuildHasherDefault::<DefaultHasher>::default().hash_one((text, stamps))
 }
 
-/// The script must be there and executable now, so that a typo is not found out in the first outage.
+/// The script must be there and executable now, so that a typo is not found out in the first
+/// outage.
 fn check_script(action: &Located<String>, errors: &mut Vec<String>, warnings: &mut Vec<String>) {
     let (path, place) = (&action.value, &action.place);
     let (fault, todo) = match files::check_script(path) {
         Ok(()) => {
             let others = files::writable_by_others(path);
-            return warnings.extend(others.map(|why| format!("Action script '{path}': {why} ({place})")));
+            return warnings
+                .extend(others.map(|why| format!("Action script '{path}': {why} ({place})")));
         }
         Err(ScriptFault::Missing) => ("not found", "write it, or leave action empty".to_owned()),
         Err(ScriptFault::NoFile) => ("not executable", "it is a directory or a device".to_owned()),

@@ -29,10 +29,10 @@ struct Sets {
     inheritable: u32,
 }
 
-/// Leaves this process with nothing but the descriptors it has and the right to open sockets: no capability, no way to
-/// get one, another user, nothing to be traced or dumped, none of the system calls that it can do without, little memory,
-/// `seconds` of processor time, and a SIGALRM that ends it `seconds` from now. It ends with its parent if `with_parent`
-/// says so.
+/// Leaves this process with nothing but the descriptors it has and the right to open sockets: no
+/// capability, no way to get one, another user, nothing to be traced or dumped, none of the system
+/// calls that it can do without, little memory, `seconds` of processor time, and a SIGALRM that
+/// ends it `seconds` from now. It ends with its parent if `with_parent` says so.
 ///
 /// # Errors
 /// What the kernel did not let happen, for a person. Everything else has.
@@ -43,7 +43,10 @@ pub fn confine(seconds: u32, with_parent: bool) -> Result<(), String> {
     // While that is still allowed.
     close_bounding_set();
     if root && let Err(e) = become_nobody() {
-        refused.push(format!("the kernel does not let root become another user ({})", super::error_text(&e)));
+        refused.push(format!(
+            "the kernel does not let root become another user ({})",
+            super::error_text(&e)
+        ));
     }
     drop_capabilities();
     // SAFETY: these calls take integers, and change this process only.
@@ -100,7 +103,8 @@ fn close_bounding_set() {
 fn drop_capabilities() {
     let header = Header { version: VERSION_3, pid: 0 };
     let none = [Sets::default(); 2];
-    // SAFETY: integers; the two structures are what the call of this version reads, and live through it.
+    // SAFETY: integers; the two structures are what the call of this version reads, and live
+    // through it.
     unsafe {
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
         libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr());

@@ -39,13 +39,24 @@ impl Flush {
         if count.is_empty() || count.trim_ascii() == b"0" {
             return Ok(None);
         }
-        let (list, requests) = (netlink::open(libc::NETLINK_NETFILTER, 0)?, netlink::open(libc::NETLINK_NETFILTER, 0)?);
+        let (list, requests) = (
+            netlink::open(libc::NETLINK_NETFILTER, 0)?,
+            netlink::open(libc::NETLINK_NETFILTER, 0)?,
+        );
         let mut request = Vec::new();
         conntrack::list(1, &mut request);
         list.send(&request)?;
         list.set_nonblocking(true)?;
         requests.set_nonblocking(true)?;
-        Ok(Some(Self { list, requests, address, deleted: 0, sequence: 1, request, piece: vec![0; PIECE] }))
+        Ok(Some(Self {
+            list,
+            requests,
+            address,
+            deleted: 0,
+            sequence: 1,
+            request,
+            piece: vec![0; PIECE],
+        }))
     }
 
     /// The descriptor to wait for.
@@ -59,7 +70,14 @@ impl Flush {
         for _ in 0..PIECES {
             let n = match io::Read::read(&mut self.list, &mut self.piece) {
                 Ok(n) => n,
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return None,
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) =>
+                {
+                    return None;
+                }
                 Err(e) => return Some(Err(e)),
             };
             for item in conntrack::items(self.piece.get(..n).unwrap_or_default()) {

@@ -1,18 +1,20 @@
-//! The last words of a program that dies of its own fault. The binaries of `cross/build` have no panic messages (they are
-//! a tenth of the program): a panic is an illegal instruction there, and this says where. The binaries are linked to a
-//! fixed address and any build of the same source is the same, so the address is as good as a line number.
+//! The last words of a program that dies of its own fault. The binaries of `cross/build` have no
+//! panic messages (they are a tenth of the program): a panic is an illegal instruction there, and
+//! this says where. The binaries are linked to a fixed address and any build of the same source is
+//! the same, so the address is as good as a line number.
 
 use super::cerr;
 
-/// What a fault of the program raises: panics (SIGILL, SIGTRAP on AArch64), abort, and what only a fault in `unsafe` code
-/// could raise.
+/// What a fault of the program raises: panics (SIGILL, SIGTRAP on AArch64), abort, and what only a
+/// fault in `unsafe` code could raise.
 const FAULTS: [libc::c_int; 6] =
     [libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE];
 /// The exit status of what may work the next time.
 const SHORT: libc::c_int = 3;
 /// Priority of the system log: facility daemon, severity critical (RFC 3164, section 4.1.1).
 const PRIORITY: &[u8] = b"<26>";
-const FAULT: &[u8] = concat!("imon: ? Internal error in imon ", env!("CARGO_PKG_VERSION"), ", signal ").as_bytes();
+const FAULT: &[u8] =
+    concat!("imon: ? Internal error in imon ", env!("CARGO_PKG_VERSION"), ", signal ").as_bytes();
 const SENT: &[u8] = b"imon: ? Ended by signal ";
 
 /// From now on a fault is told on standard error and in the system log before it ends the program.
@@ -20,7 +22,8 @@ pub fn tell() {
     // SAFETY: integers and pointers only, for which zero is valid.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = last_words as extern "C" fn(_, _, _) as libc::sighandler_t;
-    // Once, then what the signal does in any program; on the stack that Rust made for that of an overflow.
+    // Once, then what the signal does in any program; on the stack that Rust made for that of an
+    // overflow.
     action.sa_flags = libc::SA_SIGINFO | libc::SA_RESETHAND | libc::SA_NODEFER | libc::SA_ONSTACK;
     for fault in FAULTS {
         // SAFETY: `action` is initialized, the handler calls only what signal-safety(7) allows.
@@ -39,12 +42,16 @@ pub(super) fn out_of_memory(size: usize) -> ! {
     unsafe { libc::_exit(SHORT) }
 }
 
-extern "C" fn last_words(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+extern "C" fn last_words(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
     // SAFETY: the kernel hands over a siginfo_t that lives through the handler.
     let Some(info) = (unsafe { info.as_ref() }) else { return };
     let mut line = Line::new();
-    // Somebody has sent it (sigaction(2)): systemd for one, when imon does not answer its watchdog. abort() sends, too.
-    // SAFETY: both sides of the union are integers.
+    // Somebody has sent it (sigaction(2)): systemd for one, when imon does not answer its watchdog.
+    // abort() sends, too. SAFETY: both sides of the union are integers.
     let from = if info.si_code <= 0 { Some(unsafe { info.si_pid() }) } else { None };
     // SAFETY: takes nothing, cannot fail.
     let own = from == Some(unsafe { libc::getpid() });
@@ -64,8 +71,8 @@ extern "C" fn last_words(signal: libc::c_int, info: *mut libc::siginfo_t, contex
         }
     }
     line.tell();
-    // Back to the fault, which ends it now. A signal that somebody sent would not come again by itself.
-    // SAFETY: takes an integer.
+    // Back to the fault, which ends it now. A signal that somebody sent would not come again by
+    // itself. SAFETY: takes an integer.
     unsafe { libc::raise(signal) };
 }
 
@@ -79,14 +86,16 @@ fn place(info: &libc::siginfo_t, _: *mut libc::c_void) -> usize {
 /// There the kernel leaves the address of a trap out, but tells the program counter.
 #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
 fn place(info: &libc::siginfo_t, context: *mut libc::c_void) -> usize {
-    /// uc_flags, uc_link, uc_stack, padding, sc_regmask, sc_status (arch/mips/include/uapi/asm, o32).
+    /// uc_flags, uc_link, uc_stack, padding, sc_regmask, sc_status (arch/mips/include/uapi/asm,
+    /// o32).
     const PC: usize = 32;
     // SAFETY: the kernel has filled it in for a fault.
     let address = unsafe { info.si_addr() }.addr();
     if address != 0 || context.is_null() || cfg!(target_arch = "mips64") {
         return address;
     }
-    // SAFETY: the kernel hands over a ucontext that is longer than that and lives through the handler.
+    // SAFETY: the kernel hands over a ucontext that is longer than that and lives through the
+    // handler.
     let pc = unsafe { context.cast::<u8>().add(PC).cast::<u64>().read_unaligned() };
     usize::try_from(pc).unwrap_or(0)
 }
@@ -147,11 +156,18 @@ fn system_log(message: &[u8]) {
         *place = *byte as libc::c_char;
     }
     let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
-    // SAFETY: the address and the message live through the calls, and their lengths are theirs. A socket that could not
-    // be made is -1, which sendto refuses.
+    // SAFETY: the address and the message live through the calls, and their lengths are theirs. A
+    // socket that could not be made is -1, which sendto refuses.
     unsafe {
         let socket = libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        libc::sendto(socket, message.as_ptr().cast(), message.len(), flags, (&raw const to).cast(), length);
+        libc::sendto(
+            socket,
+            message.as_ptr().cast(),
+            message.len(),
+            flags,
+            (&raw const to).cast(),
+            length,
+        );
     }
 }

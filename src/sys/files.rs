@@ -21,7 +21,10 @@ pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
 
 fn within(bytes: Vec<u8>, limit: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {limit} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it is longer than {limit} bytes"),
+        ));
     }
     Ok(bytes)
 }
@@ -44,17 +47,26 @@ fn start_of(file: &File, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Replaces a file in one step: a reader sees the old content or the new, whole. `durable`: readable for us alone, and after
-/// a power failure the old content or the new is there, whole; else for everybody.
+/// Replaces a file in one step: a reader sees the old content or the new, whole. `durable`:
+/// readable for us alone, and after a power failure the old content or the new is there, whole;
+/// else for everybody.
 ///
-/// What an earlier process has left half written is removed first, so it cannot take this one's place later: a rename of
-/// what is gone fails. One that has not even begun by then finds itself `outdated`, which is asked between the two.
-/// Nothing that lies there is followed or written to.
+/// What an earlier process has left half written is removed first, so it cannot take this one's
+/// place later: a rename of what is gone fails. One that has not even begun by then finds itself
+/// `outdated`, which is asked between the two. Nothing that lies there is followed or written to.
 ///
 /// # Errors
-/// As open(2), write(2), fsync(2), rename(2); `ESTALE` when it is outdated. A temporary file is not left behind.
-pub(super) fn put(path: &Path, content: &[u8], durable: bool, outdated: &dyn Fn() -> bool) -> io::Result<()> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+/// As open(2), write(2), fsync(2), rename(2); `ESTALE` when it is outdated. A temporary file is not
+/// left behind.
+pub(super) fn put(
+    path: &Path,
+    content: &[u8],
+    durable: bool,
+    outdated: &dyn Fn() -> bool,
+) -> io::Result<()> {
+    let (Some(directory), Some(name)) =
+        (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     make_directory(directory)?;
@@ -62,14 +74,19 @@ pub(super) fn put(path: &Path, content: &[u8], durable: bool, outdated: &dyn Fn(
     for other in names(&directory.to_string_lossy()) {
         let number = other.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".new"));
         if number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit())) {
-            // A directory stays, and keeps nobody from writing: the next process has another number.
+            // A directory stays, and keeps nobody from writing: the next process has another
+            // number.
             remove(&directory.join(other));
         }
     }
     let temporary = directory.join(format!("{prefix}{}.new", std::process::id()));
     let write = || {
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(if durable { 0o600 } else { 0o644 }).custom_flags(libc::O_NOFOLLOW);
+        options
+            .write(true)
+            .create_new(true)
+            .mode(if durable { 0o600 } else { 0o644 })
+            .custom_flags(libc::O_NOFOLLOW);
         let mut file = options.open(&temporary)?;
         file.write_all(content)?;
         if durable {
@@ -89,12 +106,18 @@ pub(super) fn put(path: &Path, content: &[u8], durable: bool, outdated: &dyn Fn(
 pub(super) fn probe(directory: &Path) -> io::Result<()> {
     make_directory(directory)?;
     let path = directory.join(format!(".probe.{}.new", std::process::id()));
-    OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path)?;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&path)?;
     unlink(&path)
 }
 
-/// Opens a file that only imon makes, where others may have laid something in its place: a link is not followed, a pipe not
-/// waited for, and what has another name besides, or belongs to somebody who could not have put it there, is not taken.
+/// Opens a file that only imon makes, where others may have laid something in its place: a link is
+/// not followed, a pipe not waited for, and what has another name besides, or belongs to somebody
+/// who could not have put it there, is not taken.
 ///
 /// # Errors
 /// As open(2); `InvalidData` when something else lies there.
@@ -121,11 +144,13 @@ pub(super) fn read_own(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// Removes a file, if it is there; of a directory in its place what is said is that it is one.
 pub(super) fn unlink(path: &Path) -> io::Result<()> {
-    fs::remove_file(path).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+    fs::remove_file(path)
+        .or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
 }
 
-/// Opens and locks the record of something to be done, and reads what an earlier try has left. One that was cut short says
-/// nothing and is emptied. Its name is on the disk by then, or what is noted there would go with it when the power fails.
+/// Opens and locks the record of something to be done, and reads what an earlier try has left. One
+/// that was cut short says nothing and is emptied. Its name is on the disk by then, or what is
+/// noted there would go with it when the power fails.
 ///
 /// # Errors
 /// `WouldBlock`: its process is still at it. Else as for [`open_own`].
@@ -144,7 +169,8 @@ pub(super) fn open_record(path: &Path) -> io::Result<(File, Vec<u8>)> {
     Ok((file, said))
 }
 
-/// Replaces a file, readable for us alone, so that after a power failure the old content or the new is there, whole.
+/// Replaces a file, readable for us alone, so that after a power failure the old content or the new
+/// is there, whole.
 ///
 /// # Errors
 /// As open(2), write(2), fsync(2), rename(2). A temporary file is not left behind.
@@ -177,7 +203,8 @@ pub fn resolved(path: &Path) -> PathBuf {
     path
 }
 
-/// Whether files can be made in a directory, or the directory itself in the nearest one that is there.
+/// Whether files can be made in a directory, or the directory itself in the nearest one that is
+/// there.
 ///
 /// # Errors
 /// Why not.
@@ -186,7 +213,8 @@ pub fn can_write_in(directory: &Path) -> io::Result<()> {
     let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = CString::new(there.as_os_str().as_bytes())?;
     // SAFETY: the name ends with a NUL and lives through the call.
-    cerr(unsafe { libc::faccessat(libc::AT_FDCWD, name.as_ptr(), libc::W_OK, libc::AT_EACCESS) }).map(|_| ())
+    cerr(unsafe { libc::faccessat(libc::AT_FDCWD, name.as_ptr(), libc::W_OK, libc::AT_EACCESS) })
+        .map(|_| ())
 }
 
 /// Whether there is such a file or directory.
@@ -207,7 +235,8 @@ pub fn remove(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
-/// Makes a directory that everybody may read and only we may write to, whatever the umask, with its parents.
+/// Makes a directory that everybody may read and only we may write to, whatever the umask, with its
+/// parents.
 ///
 /// # Errors
 /// As mkdir(2), but for one that exists.
@@ -219,8 +248,8 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
 pub struct Lock(File);
 
 impl Lock {
-    /// Notes something behind the number of the process: for people who look, and for other imons. The lock itself is what
-    /// counts, also when there is no room to write.
+    /// Notes something behind the number of the process: for people who look, and for other imons.
+    /// The lock itself is what counts, also when there is no room to write.
     pub fn note(&mut self, note: &dyn std::fmt::Display) {
         let Self(file) = self;
         let _ = file.set_len(0).and_then(|()| io::Seek::rewind(file));
@@ -228,7 +257,8 @@ impl Lock {
     }
 }
 
-/// Locks a file, creating it if need be. Nobody else may read it: who can open a file can also lock it, and keep us out.
+/// Locks a file, creating it if need be. Nobody else may read it: who can open a file can also lock
+/// it, and keep us out.
 ///
 /// # Errors
 /// `WouldBlock` when another process holds it; else as open(2).
@@ -248,7 +278,9 @@ fn lock_and_note(path: &Path, note: &dyn std::fmt::Display) -> io::Result<Lock> 
 /// Whether a lock was taken by another process after the one of this number had it.
 pub(super) fn has_another_holder(path: &Path, pid: u32) -> bool {
     let text = open_own(OpenOptions::new().read(true), path).and_then(|file| start_of(&file, 16));
-    let holder = text.ok().and_then(|text| String::from_utf8(text).ok()?.split_ascii_whitespace().next()?.parse().ok());
+    let holder = text.ok().and_then(|text| {
+        String::from_utf8(text).ok()?.split_ascii_whitespace().next()?.parse().ok()
+    });
     holder.is_some_and(|holder: u32| holder != pid)
 }
 
@@ -289,8 +321,8 @@ pub fn check_script(path: &str) -> Result<(), ScriptFault> {
     }
 }
 
-/// Who else may change a file that imon, mostly root, believes: `None` if nobody but its owner, who must be root or
-/// the user imon runs as.
+/// Who else may change a file that imon, mostly root, believes: `None` if nobody but its owner, who
+/// must be root or the user imon runs as.
 #[must_use]
 pub fn writable_by_others(path: &str) -> Option<String> {
     let meta = fs::metadata(path).ok()?;
@@ -298,11 +330,21 @@ pub fn writable_by_others(path: &str) -> Option<String> {
     let me = unsafe { libc::geteuid() };
     let mode = meta.mode();
     if mode & 0o002 != 0 {
-        Some(format!("everybody may write to it (mode {:04o}); use 'chmod o-w {path}'", mode & 0o7777))
+        Some(format!(
+            "everybody may write to it (mode {:04o}); use 'chmod o-w {path}'",
+            mode & 0o7777
+        ))
     } else if mode & 0o020 != 0 && meta.gid() != 0 {
-        Some(format!("group {} may write to it (mode {:04o}); use 'chmod g-w {path}'", meta.gid(), mode & 0o7777))
+        Some(format!(
+            "group {} may write to it (mode {:04o}); use 'chmod g-w {path}'",
+            meta.gid(),
+            mode & 0o7777
+        ))
     } else if meta.uid() != 0 && meta.uid() != me {
-        Some(format!("it belongs to user {}, who may write to it; use 'chown root {path}'", meta.uid()))
+        Some(format!(
+            "it belongs to user {}, who may write to it; use 'chown root {path}'",
+            meta.uid()
+        ))
     } else {
         None
     }
@@ -319,7 +361,8 @@ pub fn readable_by_others(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Keeps descriptors that were inherited from the caller to ourselves: a script gets 0 to 2 and no others.
+/// Keeps descriptors that were inherited from the caller to ourselves: a script gets 0 to 2 and no
+/// others.
 pub fn close_inherited_on_exec() {
     let fds: Vec<i32> = match fs::read_dir("/proc/self/fd") {
         Ok(dir) => dir.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect(),
@@ -363,16 +406,20 @@ impl Runtime {
         make_directory(&directory).map_err(unusable)?;
         let lock = match lock(&lock_file) {
             Ok(lock) => lock,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(RuntimeError::Running(lock_file)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return Err(RuntimeError::Running(lock_file));
+            }
             // Something lies in its place: the directory itself is of use.
-            Err(e) if fs::symlink_metadata(&lock_file).is_ok() => return Err(RuntimeError::Unusable(lock_file, e)),
+            Err(e) if fs::symlink_metadata(&lock_file).is_ok() => {
+                return Err(RuntimeError::Unusable(lock_file, e));
+            }
             Err(e) => return Err(unusable(e)),
         };
         Ok(Self { lock: Some(lock), status: directory.join(format!("{instance}.json")), directory })
     }
 
-    /// Takes the lock of an interface, so that no two instances switch the routes over it. The first of the instance's
-    /// routing tables is noted there.
+    /// Takes the lock of an interface, so that no two instances switch the routes over it. The
+    /// first of the instance's routing tables is noted there.
     ///
     /// # Errors
     /// `WouldBlock`: another instance has it. Else as open(2).
@@ -390,13 +437,15 @@ impl Runtime {
         lock_and_note(&path, &table)
     }
 
-    /// The interfaces but `ours` whose locks others hold, each with the table noted there, and the locks of those that
-    /// nobody holds.
+    /// The interfaces but `ours` whose locks others hold, each with the table noted there, and the
+    /// locks of those that nobody holds.
     #[must_use]
     pub fn other_devices(&self, ours: &[String]) -> (Vec<(String, Option<u32>)>, Vec<Lock>) {
         let devices = self.directory.join("devices");
         let (mut taken, mut free) = (Vec::new(), Vec::new());
-        for device in names(&devices.to_string_lossy()).into_iter().filter(|device| !ours.contains(device)) {
+        for device in
+            names(&devices.to_string_lossy()).into_iter().filter(|device| !ours.contains(device))
+        {
             let path = devices.join(&device);
             let Ok(file) = open_own(OpenOptions::new().read(true), &path) else { continue };
             if lock_file(&file).is_ok() {
@@ -405,7 +454,10 @@ impl Runtime {
             }
             let text = start_of(&file, 64).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
-            taken.push((device, text.split_ascii_whitespace().nth(1).and_then(|table| table.parse().ok())));
+            taken.push((
+                device,
+                text.split_ascii_whitespace().nth(1).and_then(|table| table.parse().ok()),
+            ));
         }
         (taken, free)
     }
@@ -434,7 +486,8 @@ pub fn state_directory() -> PathBuf {
     directory("STATE_DIRECTORY", "/var/lib/imon")
 }
 
-/// A directory that systemd names in the environment (the first, when it names several), or the usual one.
+/// A directory that systemd names in the environment (the first, when it names several), or the
+/// usual one.
 fn directory(variable: &str, otherwise: &str) -> PathBuf {
     let named = super::env(variable).and_then(|all| all.split(':').next().map(str::to_owned));
     named.filter(|d| d.starts_with('/')).unwrap_or_else(|| otherwise.to_owned()).into()

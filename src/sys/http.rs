@@ -1,7 +1,8 @@
 //! One HTTP or HTTPS request.
 //!
-//! ureq blocks, and TLS is the largest and most exposed code that is linked: never to be called from the loop, only by
-//! a process that does nothing else, owns nothing, and ends soon (see `worker`).
+//! ureq blocks, and TLS is the largest and most exposed code that is linked: never to be called
+//! from the loop, only by a process that does nothing else, owns nothing, and ends soon (see
+//! `worker`).
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -15,7 +16,8 @@ use ureq::http::Uri;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport, time::Duration as Wait,
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+    time::Duration as Wait,
 };
 use ureq::{Agent, Error, Timeout};
 
@@ -142,7 +144,9 @@ pub fn get(get: Get<'_>) -> Result<HttpAnswer, String> {
     let in_words = |e: &Error| in_words(e, get.now, &get.secrets);
     let mut response = request.call().map_err(|e| in_words(&e))?;
     let status = response.status().as_u16();
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let header = |name: &str| {
+        response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
     let (location, date) = (header("location"), header("date"));
     // One byte more than is allowed: the limit itself is an error for ureq.
     let body = match response.body_mut().with_config().limit(get.longest as u64 + 1).read_to_vec() {
@@ -160,7 +164,9 @@ fn in_words(e: &Error, now: Wall, secrets: &Secrets) -> String {
     let text = match e {
         Error::Timeout(_) => TOO_LATE.to_owned(),
         Error::BadUri(_) => "the URL is not a good one".to_owned(),
-        Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+            "connection refused".to_owned()
+        }
         Error::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
             "the connection was closed without an answer".to_owned()
         }
@@ -175,13 +181,19 @@ fn in_words(e: &Error, now: Wall, secrets: &Secrets) -> String {
     let (early, late) = (text.contains("not valid yet"), text.contains("certificate expired"));
     let odd = now.secs < RELEASED || now.secs > RELEASED + TOO_FAR;
     if odd && (early || late) {
-        return format!("this system's clock is wrong ({now}), so no certificate can be checked: set it (NTP)");
+        return format!(
+            "this system's clock is wrong ({now}), so no certificate can be checked: set it (NTP)"
+        );
     }
     match text {
         _ if late => "the certificate has expired".to_owned(),
         _ if early => "the certificate is not valid yet".to_owned(),
-        text if text.contains("UnknownIssuer") => "the certificate is from an unknown issuer".to_owned(),
-        text if text.contains("not valid for name") => "the certificate is for another name".to_owned(),
+        text if text.contains("UnknownIssuer") => {
+            "the certificate is from an unknown issuer".to_owned()
+        }
+        text if text.contains("not valid for name") => {
+            "the certificate is for another name".to_owned()
+        }
         text if foreign => secrets.hide(&text),
         text => text,
     }
@@ -209,26 +221,35 @@ struct Connect {
 impl Connector<()> for Connect {
     type Out = Stream;
 
-    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Stream>, Error> {
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<Stream>, Error> {
         let mut last = Error::HostNotFound;
         let count = u32::try_from(details.addrs.len()).unwrap_or(1).max(1);
         for address in &details.addrs {
             // Each gets its share.
             let wait = details.timeout.not_zero().map_or(Duration::from_secs(5), |t| *t) / count;
-            let connected = socket(&self.bound, *address, Type::STREAM, Protocol::TCP).and_then(|socket| {
-                socket.connect_timeout(&(*address).into(), wait)?;
-                socket.set_tcp_nodelay(true)?;
-                Ok(TcpStream::from(socket))
-            });
+            let connected =
+                socket(&self.bound, *address, Type::STREAM, Protocol::TCP).and_then(|socket| {
+                    socket.connect_timeout(&(*address).into(), wait)?;
+                    socket.set_tcp_nodelay(true)?;
+                    Ok(TcpStream::from(socket))
+                });
             match connected {
                 Ok(stream) => {
                     let ours = stream.local_addr().ok().map(|address| address.ip());
                     *self.local.lock().unwrap_or_else(PoisonError::into_inner) = ours;
-                    let buffers =
-                        LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+                    let buffers = LazyBuffers::new(
+                        details.config.input_buffer_size(),
+                        details.config.output_buffer_size(),
+                    );
                     return Ok(Some(Stream { stream, buffers }));
                 }
-                Err(e) if e.kind() == io::ErrorKind::TimedOut => last = Error::Timeout(Timeout::Connect),
+                Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                    last = Error::Timeout(Timeout::Connect)
+                }
                 Err(e) => last = Error::Io(e),
             }
         }
@@ -318,12 +339,30 @@ mod tests {
     #[test]
     fn an_odd_clock_is_told_in_place_of_the_certificate() {
         let at = |secs| Wall { secs, nanos: 0 };
-        let expired =
-            || Error::Io(io::Error::other("invalid peer certificate: certificate expired: verification time"));
-        let early = || Error::Io(io::Error::other("invalid peer certificate: certificate not valid yet: verification"));
-        assert!(in_words(&early(), at(0), &Secrets::default()).contains("clock is wrong (1970-01-01"));
-        assert!(in_words(&expired(), at(RELEASED + TOO_FAR + 1), &Secrets::default()).contains("clock is wrong"));
-        assert_eq!(in_words(&expired(), at(RELEASED + 1), &Secrets::default()), "the certificate has expired");
-        assert_eq!(in_words(&early(), at(RELEASED + 1), &Secrets::default()), "the certificate is not valid yet");
+        let expired = || {
+            Error::Io(io::Error::other(
+                "invalid peer certificate: certificate expired: verification time",
+            ))
+        };
+        let early = || {
+            Error::Io(io::Error::other(
+                "invalid peer certificate: certificate not valid yet: verification",
+            ))
+        };
+        assert!(
+            in_words(&early(), at(0), &Secrets::default()).contains("clock is wrong (1970-01-01")
+        );
+        assert!(
+            in_words(&expired(), at(RELEASED + TOO_FAR + 1), &Secrets::default())
+                .contains("clock is wrong")
+        );
+        assert_eq!(
+            in_words(&expired(), at(RELEASED + 1), &Secrets::default()),
+            "the certificate has expired"
+        );
+        assert_eq!(
+            in_words(&early(), at(RELEASED + 1), &Secrets::default()),
+            "the certificate is not valid yet"
+        );
     }
 }

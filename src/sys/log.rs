@@ -1,4 +1,5 @@
-//! Where log lines go: the system log by a datagram to `/dev/log`, or the terminal as V2.99 wrote it.
+//! Where log lines go: the system log by a datagram to `/dev/log`, or the terminal as V2.99 wrote
+//! it.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -16,8 +17,9 @@ const SOCKET: &str = "/dev/log";
 const DAEMON: u8 = 3 << 3;
 /// Longer lines are cut: rsyslog takes 8 KiB, OpenWrt's logd 1 KiB.
 const LONGEST: usize = 1000;
-/// What may wait for a log that does not read, in bytes. More is lost, and said. Without systemd the kernel itself
-/// keeps ten datagrams for the system log, which is less than imon says at its start.
+/// What may wait for a log that does not read, in bytes. More is lost, and said. Without systemd
+/// the kernel itself keeps ten datagrams for the system log, which is less than imon says at its
+/// start.
 const PENDING: usize = 64 * 1024;
 /// How long what still waits at the end is waited for, in milliseconds.
 const LAST: u64 = 100;
@@ -61,8 +63,8 @@ impl Logger {
         }
     }
 
-    /// What the configuration says: the name that lines carry, the terminal's date format, and whether tags name the
-    /// monitor.
+    /// What the configuration says: the name that lines carry, the terminal's date format, and
+    /// whether tags name the monitor.
     pub fn configure(&mut self, instance: &str, datefmt: &str, multi: bool) {
         instance.clone_into(&mut self.instance);
         datefmt.clone_into(&mut self.datefmt);
@@ -82,7 +84,12 @@ impl Logger {
     }
 
     /// Writes one line. Control characters in it are escaped.
-    pub fn line(&mut self, severity: Severity, monitor: Option<Monitor>, message: fmt::Arguments<'_>) {
+    pub fn line(
+        &mut self,
+        severity: Severity,
+        monitor: Option<Monitor>,
+        message: fmt::Arguments<'_>,
+    ) {
         self.compose(severity, monitor, message);
         self.put();
     }
@@ -101,13 +108,16 @@ impl Logger {
         self.put();
     }
 
-    /// The descriptor that must become writable before [`Logger::flush`] can do more, if lines wait.
+    /// The descriptor that must become writable before [`Logger::flush`] can do more, if lines
+    /// wait.
     #[must_use]
     pub fn waits_for(&self) -> Option<RawFd> {
         if self.pending.is_empty() {
             return None;
         }
-        self.syslog.as_ref().map_or(Some(1), |syslog| syslog.socket.as_ref().map(AsRawFd::as_raw_fd))
+        self.syslog
+            .as_ref()
+            .map_or(Some(1), |syslog| syslog.socket.as_ref().map(AsRawFd::as_raw_fd))
     }
 
     /// Writes what can be written without blocking.
@@ -121,10 +131,18 @@ impl Logger {
             if self.lost == 0 || self.pending.len() > PENDING / 2 {
                 return;
             }
-            let lines = if self.lost == 1 { "1 line was".to_owned() } else { format!("{} lines were", self.lost) };
+            let lines = if self.lost == 1 {
+                "1 line was".to_owned()
+            } else {
+                format!("{} lines were", self.lost)
+            };
             let who = if self.syslog.is_some() { "the system log" } else { "the terminal" };
             self.lost = 0;
-            self.compose(Severity::Warning, None, format_args!("{lines} lost here, {who} did not take more"));
+            self.compose(
+                Severity::Warning,
+                None,
+                format_args!("{lines} lost here, {who} did not take more"),
+            );
             self.pending.extend_from_slice(self.line.as_bytes());
         }
     }
@@ -143,7 +161,12 @@ impl Logger {
     }
 
     /// Makes `self.line`: stamp, tag, message, line end.
-    fn compose(&mut self, severity: Severity, monitor: Option<Monitor>, message: fmt::Arguments<'_>) {
+    fn compose(
+        &mut self,
+        severity: Severity,
+        monitor: Option<Monitor>,
+        message: fmt::Arguments<'_>,
+    ) {
         let wall = clock::wall();
         self.text.clear();
         let _ = self.text.write_fmt(message);
@@ -151,7 +174,8 @@ impl Logger {
         match &self.syslog {
             Some(syslog) => {
                 let _ = write!(self.line, "<{}>", DAEMON | severity as u8);
-                // Always stamped: OpenWrt's logd cuts off 16 bytes when byte 16 of the text is a blank.
+                // Always stamped: OpenWrt's logd cuts off 16 bytes when byte 16 of the text is a
+                // blank.
                 if !clock::local(wall, "%b %e %H:%M:%S ", &mut self.line) {
                     self.line.push_str("Jan  1 00:00:00 ");
                 }
@@ -207,8 +231,8 @@ fn send(syslog: &mut Syslog, lines: &[u8]) -> usize {
     done
 }
 
-/// Writes to the terminal what it takes without blocking, and returns how many bytes are done with. A pipe or terminal
-/// that polls writable takes 512 bytes.
+/// Writes to the terminal what it takes without blocking, and returns how many bytes are done with.
+/// A pipe or terminal that polls writable takes 512 bytes.
 fn print(text: &[u8]) -> usize {
     let mut done = 0;
     for chunk in text.chunks(512) {

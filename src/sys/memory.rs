@@ -4,8 +4,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 use super::{crash, files};
 
-/// The C library's memory. That there is no more of it is told as what it is, and not as a fault of the program: it then
-/// ends with the exit status of what may work the next time. For a program's main file.
+/// The C library's memory. That there is no more of it is told as what it is, and not as a fault of
+/// the program: it then ends with the exit status of what may work the next time. For a program's
+/// main file.
 pub struct Allocator;
 
 // SAFETY: all is passed on to the system's allocator as it came, and null is never returned.
@@ -38,33 +39,39 @@ fn had(memory: *mut u8, size: usize) -> *mut u8 {
 /// Code and constants are mapped in pieces of this many bytes.
 const PIECE: usize = 16 * 1024;
 
-/// Tells the kernel that the program's own code and constants need not stay mapped. What goes on running is mapped again
-/// from the page cache within microseconds; what only the start needed (reading the configuration), and what the daemon
-/// never runs (TLS, which is half of the file), is not, and a router that is short of memory can use it for something
-/// else.
+/// Tells the kernel that the program's own code and constants need not stay mapped. What goes on
+/// running is mapped again from the page cache within microseconds; what only the start needed
+/// (reading the configuration), and what the daemon never runs (TLS, which is half of the file), is
+/// not, and a router that is short of memory can use it for something else.
 ///
-/// With each page that is used Linux maps the 64 KiB around it, as far as they belong to the same mapping ("fault
-/// around"). For code of which a little is used everywhere that is nearly all of it, so the mapping is cut into smaller
-/// ones, by a flag that means nothing to a program that writes no core file.
+/// With each page that is used Linux maps the 64 KiB around it, as far as they belong to the same
+/// mapping ("fault around"). For code of which a little is used everywhere that is nearly all of
+/// it, so the mapping is cut into smaller ones, by a flag that means nothing to a program that
+/// writes no core file.
 pub fn release_code() {
     let Ok(maps) = files::read("/proc/self/maps", 64 * 1024) else { return };
     for line in String::from_utf8_lossy(&maps).lines() {
         // "00401000-00512000 r-xp 00001000 fe:00 1234   /usr/local/bin/imon"
         let mut fields = line.split_ascii_whitespace();
-        let (Some(range), Some(mode), Some(offset)) = (fields.next(), fields.next(), fields.next()) else { continue };
-        let address = |hex| usize::from_str_radix(hex, 16).ok();
-        let Some((Some(from), Some(to))) = range.split_once('-').map(|(from, to)| (address(from), address(to))) else {
+        let (Some(range), Some(mode), Some(offset)) = (fields.next(), fields.next(), fields.next())
+        else {
             continue;
         };
-        // A file's beginning and its code have never been written to. What else is read-only now may have been, by the
-        // loader, and would be lost.
+        let address = |hex| usize::from_str_radix(hex, 16).ok();
+        let Some((Some(from), Some(to))) =
+            range.split_once('-').map(|(from, to)| (address(from), address(to)))
+        else {
+            continue;
+        };
+        // A file's beginning and its code have never been written to. What else is read-only now
+        // may have been, by the loader, and would be lost.
         let is_pure = mode == "r-xp" || (mode == "r--p" && address(offset) == Some(0));
         if !is_pure || !fields.nth(2).is_some_and(|path| path.starts_with('/')) {
             continue;
         }
         let advise = |from: usize, to: usize, advice| {
-            // SAFETY: a mapping of a file that nobody has written to: dropping its pages loses nothing, they are mapped
-            // again from the file, those with this code on them too.
+            // SAFETY: a mapping of a file that nobody has written to: dropping its pages loses
+            // nothing, they are mapped again from the file, those with this code on them too.
             unsafe { libc::madvise(std::ptr::without_provenance_mut(from), to - from, advice) };
         };
         for piece in (from..to).step_by(2 * PIECE) {

@@ -1,7 +1,8 @@
-//! The thin layer of system calls: one file per kind of resource. Everything `unsafe` lives here, and nothing here
-//! decides anything.
+//! The thin layer of system calls: one file per kind of resource. Everything `unsafe` lives here,
+//! and nothing here decides anything.
 
-// The only place with clocks, sockets, files, processes and the environment (see clippy.toml), and with `unsafe`.
+// The only place with clocks, sockets, files, processes and the environment (see clippy.toml), and
+// with `unsafe`.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, unsafe_code)]
 
 pub mod clock;
@@ -64,7 +65,10 @@ fn set_option_to(
 ) -> io::Result<()> {
     let length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the value is a c_int that lives through the call, and its length is given.
-    cerr(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) }).map(|_| ())
+    cerr(unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length)
+    })
+    .map(|_| ())
 }
 
 /// The text of an environment variable, when it is set and UTF-8.
@@ -73,8 +77,8 @@ pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// An error's text without the number that Rust adds: `Network is unreachable`. Where this process is short of something,
-/// what mends that is added.
+/// An error's text without the number that Rust adds: `Network is unreachable`. Where this process
+/// is short of something, what mends that is added.
 #[must_use]
 pub fn error_text(e: &io::Error) -> String {
     format!("{}{}", crate::base::error::text(e), shortage::hint(e))

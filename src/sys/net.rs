@@ -6,17 +6,23 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 /// All addresses of all interfaces.
 #[must_use]
 pub fn own_addresses() -> Vec<IpAddr> {
-    pnet::datalink::interfaces().into_iter().flat_map(|i| i.ips).map(|network| network.ip()).collect()
+    pnet::datalink::interfaces()
+        .into_iter()
+        .flat_map(|i| i.ips)
+        .map(|network| network.ip())
+        .collect()
 }
 
-/// The index of an interface, 0 if there is none of this name. For the zone of a link-local address.
+/// The index of an interface, 0 if there is none of this name. For the zone of a link-local
+/// address.
 #[must_use]
 pub fn interface_index(name: &str) -> u32 {
     // SAFETY: the name ends with a NUL and outlives the call.
     std::ffi::CString::new(name).map_or(0, |name| unsafe { libc::if_nametoindex(name.as_ptr()) })
 }
 
-/// The socket address of a server, of a link-local one with its zone: an interface's name or number.
+/// The socket address of a server, of a link-local one with its zone: an interface's name or
+/// number.
 #[must_use]
 pub fn server_address(address: IpAddr, zone: Option<&str>, port: u16) -> SocketAddr {
     match (address, zone) {

@@ -33,8 +33,9 @@ const NEWS_ROOM: c_int = 256 * 1024;
 
 /// Who makes the routes to what is on a link.
 const RTPROT_KERNEL: u8 = 2;
-/// News of a change bears the number of its request, and everybody hears it. wireguard-go takes news below 65,536 for
-/// answers to questions of its own, and would not look for a new way after a switch.
+/// News of a change bears the number of its request, and everybody hears it. wireguard-go takes
+/// news below 65,536 for answers to questions of its own, and would not look for a new way after a
+/// switch.
 const FIRST_SEQUENCE: u32 = 1 << 20;
 
 const NETLINK_ADD_MEMBERSHIP: c_int = 1;
@@ -51,7 +52,8 @@ const GROUPS: c_int = libc::RTMGRP_LINK
 const NEXTHOPS: c_int = 32;
 
 /// Everything, in an order in which each finds there what it names.
-const ALL: [Query; 6] = [Query::Links, Query::Addresses, Query::Nexthops, Query::Routes, Query::Rules, Query::Routes6];
+const ALL: [Query; 6] =
+    [Query::Links, Query::Addresses, Query::Nexthops, Query::Routes, Query::Rules, Query::Routes6];
 
 /// The socket for requests.
 pub struct Requests {
@@ -77,7 +79,8 @@ impl Requests {
     /// Tries whether this process may change anything, with a change that is none.
     ///
     /// # Errors
-    /// The kernel's, `EPERM` without the capability `CAP_NET_ADMIN`; one that is of the moment or of this kernel is none.
+    /// The kernel's, `EPERM` without the capability `CAP_NET_ADMIN`; one that is of the moment or
+    /// of this kernel is none.
     pub fn try_out(&mut self, nothing: &Change) -> Result<(), ChangeRefused> {
         match self.make(nothing) {
             Err(e)
@@ -90,7 +93,8 @@ impl Requests {
         }
     }
 
-    /// Makes a change. What is already so is no error: a rule that is there, a route or rule that is not there any more.
+    /// Makes a change. What is already so is no error: a rule that is there, a route or rule that
+    /// is not there any more.
     ///
     /// # Errors
     /// The kernel's.
@@ -108,8 +112,8 @@ impl Requests {
     /// Looks at everything, in place of what `picture` has.
     ///
     /// # Errors
-    /// The kernel's. A kernel without policy routing has no rules, and one without IPv6 no routes of it, which is no
-    /// error.
+    /// The kernel's. A kernel without policy routing has no rules, and one without IPv6 no routes
+    /// of it, which is no error.
     pub fn look(&mut self, picture: &mut Picture) -> Result<(), ChangeRefused> {
         for _ in 0..TRIES {
             *picture = Picture::default();
@@ -120,10 +124,15 @@ impl Requests {
                     picture.note(message);
                 });
                 // qemu-user does not even pass on what it does not know.
-                let errno = errno.or_else(|e| if e.errno == libc::EOPNOTSUPP { Ok(e.errno) } else { Err(e) })?;
+                let errno = errno
+                    .or_else(|e| if e.errno == libc::EOPNOTSUPP { Ok(e.errno) } else { Err(e) })?;
                 match (query, errno) {
-                    (_, 0) | (Query::Nexthops, _) | (Query::Routes6, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {}
-                    (Query::Rules, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => picture.no_policy_routing = true,
+                    (_, 0)
+                    | (Query::Nexthops, _)
+                    | (Query::Routes6, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {}
+                    (Query::Rules, libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {
+                        picture.no_policy_routing = true
+                    }
                     (_, errno) => return Err(ChangeRefused { errno, words: None }),
                 }
             }
@@ -148,8 +157,8 @@ impl Requests {
         if errno == 0 { Ok(rules) } else { Err(ChangeRefused { errno, words: None }) }
     }
 
-    /// The routes of others in the table main that lead to some hosts or networks by a gateway of this interface, or by its
-    /// other end: the first `most`, and how many there are.
+    /// The routes of others in the table main that lead to some hosts or networks by a gateway of
+    /// this interface, or by its other end: the first `most`, and how many there are.
     ///
     /// # Errors
     /// The kernel's.
@@ -166,7 +175,11 @@ impl Requests {
             // The kernel's own leads to the other end itself.
             let on = link.point_to_point && route.protocol != RTPROT_KERNEL;
             let by = |h: &crate::kernel::Hop| h.index == link.index && (on || h.gateway.is_some());
-            if route.table == MAIN && route.prefix > BROAD && !route.is_ours() && route.hops.iter().all(by) {
+            if route.table == MAIN
+                && route.prefix > BROAD
+                && !route.is_ours()
+                && route.hops.iter().all(by)
+            {
                 count += 1;
                 if found.len() < most {
                     found.push(route);
@@ -192,11 +205,16 @@ impl Requests {
         }
     }
 
-    /// Forgets a neighbour's link address, if one is known or being asked for: it is asked for again at once.
+    /// Forgets a neighbour's link address, if one is known or being asked for: it is asked for
+    /// again at once.
     ///
     /// # Errors
     /// The kernel's. That nothing was known is none.
-    pub fn forget_neighbour(&mut self, index: u32, neighbour: Ipv4Addr) -> Result<(), ChangeRefused> {
+    pub fn forget_neighbour(
+        &mut self,
+        index: u32,
+        neighbour: Ipv4Addr,
+    ) -> Result<(), ChangeRefused> {
         self.sequence = self.sequence.wrapping_add(1);
         rtnetlink::forget(index, neighbour, self.sequence, &mut self.request);
         match self.exchange(false, ACKNOWLEDGEMENT, &mut |_| {})? {
@@ -209,7 +227,11 @@ impl Requests {
     ///
     /// # Errors
     /// The kernel's, `EPERM` without the capability `CAP_NET_ADMIN`.
-    pub fn verify_neighbour(&mut self, index: u32, neighbour: Ipv4Addr) -> Result<(), ChangeRefused> {
+    pub fn verify_neighbour(
+        &mut self,
+        index: u32,
+        neighbour: Ipv4Addr,
+    ) -> Result<(), ChangeRefused> {
         self.sequence = self.sequence.wrapping_add(1);
         rtnetlink::verify(index, neighbour, self.sequence, &mut self.request);
         match self.exchange(false, ACKNOWLEDGEMENT, &mut |_| {})? {
@@ -232,7 +254,8 @@ impl Requests {
         Ok(found)
     }
 
-    /// The route that packets to this address take now, with the table that it is in. Sends nothing.
+    /// The route that packets to this address take now, with the table that it is in. Sends
+    /// nothing.
     ///
     /// # Errors
     /// The kernel's: no route.
@@ -243,7 +266,10 @@ impl Requests {
                 found = Some(route)
             }
         })?;
-        found.ok_or(ChangeRefused { errno: if errno == 0 { libc::ENETUNREACH } else { errno }, words: None })
+        found.ok_or(ChangeRefused {
+            errno: if errno == 0 { libc::ENETUNREACH } else { errno },
+            words: None,
+        })
     }
 
     fn ask(&mut self, query: Query, heard: &mut dyn FnMut(Message)) -> Result<i32, ChangeRefused> {
@@ -254,8 +280,8 @@ impl Requests {
         Ok(self.exchange(one, if one { SINGLE } else { PIECE }, heard)?.0)
     }
 
-    /// Sends the request and takes what is answered, up to its end or only `one` message: `errno` and the kernel's words.
-    /// A piece of the answer has at most `size` bytes.
+    /// Sends the request and takes what is answered, up to its end or only `one` message: `errno`
+    /// and the kernel's words. A piece of the answer has at most `size` bytes.
     fn exchange(
         &mut self,
         one: bool,
@@ -304,7 +330,12 @@ impl Events {
     pub fn open() -> io::Result<Self> {
         let events = Self::of(GROUPS)?;
         // Since Linux 5.3; without it there are no such objects.
-        let _ = super::set_option_to(&events.socket, libc::SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NEXTHOPS);
+        let _ = super::set_option_to(
+            &events.socket,
+            libc::SOL_NETLINK,
+            NETLINK_ADD_MEMBERSHIP,
+            NEXTHOPS,
+        );
         Ok(events)
     }
 
@@ -314,7 +345,10 @@ impl Events {
     /// As socket(2), bind(2).
     pub fn of_addresses() -> io::Result<Self> {
         Self::of(
-            libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR | libc::RTMGRP_IPV4_ROUTE | libc::RTMGRP_IPV6_ROUTE,
+            libc::RTMGRP_IPV4_IFADDR
+                | libc::RTMGRP_IPV6_IFADDR
+                | libc::RTMGRP_IPV4_ROUTE
+                | libc::RTMGRP_IPV6_ROUTE,
         )
     }
 
@@ -322,7 +356,8 @@ impl Events {
         let socket = open(libc::NETLINK_ROUTE, groups.cast_unsigned())?;
         socket.set_nonblocking(true)?;
         // Beyond what the system allows everybody, where we may.
-        if super::set_option_to(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, NEWS_ROOM).is_err() {
+        if super::set_option_to(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, NEWS_ROOM).is_err()
+        {
             let _ = socket.set_recv_buffer_size(NEWS_ROOM as usize);
         }
         Ok(Self { socket, buffer: Box::new([0; 16 * 1024]) })
@@ -339,7 +374,8 @@ impl Events {
         for _ in 0..MOST_NEWS {
             match receive(&self.socket, self.buffer.as_mut_slice()) {
                 Ok((_, sender)) if sender != 0 => {}
-                Ok((n, _)) => rtnetlink::messages(self.buffer.get(..n).unwrap_or_default()).for_each(&mut heard),
+                Ok((n, _)) => rtnetlink::messages(self.buffer.get(..n).unwrap_or_default())
+                    .for_each(&mut heard),
                 Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => return Delivery::Overrun,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break,
@@ -349,13 +385,14 @@ impl Events {
     }
 }
 
-/// Receives a message, and who sent it; 0 is the kernel. Others may send to groups, where they have `CAP_NET_ADMIN`, and
-/// those come on a connected socket as well.
+/// Receives a message, and who sent it; 0 is the kernel. Others may send to groups, where they have
+/// `CAP_NET_ADMIN`, and those come on a connected socket as well.
 fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, u32)> {
     // SAFETY: integers only, for which zero is valid.
     let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
     let mut length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
-    // SAFETY: buffer and address are writable for the lengths that are given, and live through the call.
+    // SAFETY: buffer and address are writable for the lengths that are given, and live through the
+    // call.
     let n = unsafe {
         libc::recvfrom(
             socket.as_raw_fd(),
@@ -372,7 +409,8 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, u32)> {
 
 /// A socket to this part of the kernel, which gets the news of these groups.
 pub(super) fn open(protocol: c_int, groups: u32) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(protocol)))?;
+    let socket =
+        Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(protocol)))?;
     // SAFETY: integers only, for which zero is valid.
     let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
     address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
@@ -380,8 +418,8 @@ pub(super) fn open(protocol: c_int, groups: u32) -> io::Result<Socket> {
     let length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
     // SAFETY: the address is a sockaddr_nl that lives through the call, and its length is given.
     cerr(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
-    // Only the kernel is listened to: whoever else may send to a netlink socket is not heard on a connected one.
-    // SAFETY: as above; port 0 and no groups mean the kernel.
+    // Only the kernel is listened to: whoever else may send to a netlink socket is not heard on a
+    // connected one. SAFETY: as above; port 0 and no groups mean the kernel.
     unsafe {
         address.nl_groups = 0;
         cerr(libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length))?;

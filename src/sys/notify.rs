@@ -12,13 +12,15 @@ pub struct Notify {
 }
 
 impl Notify {
-    /// Reads `$NOTIFY_SOCKET` and `$WATCHDOG_USEC` and takes them out of the environment, so that no action script
-    /// speaks in our name. To be called while there is one thread.
+    /// Reads `$NOTIFY_SOCKET` and `$WATCHDOG_USEC` and takes them out of the environment, so that
+    /// no action script speaks in our name. To be called while there is one thread.
     #[must_use]
     pub fn from_environment() -> Self {
         let to = super::env("NOTIFY_SOCKET").and_then(|path| open(&path).ok());
-        let for_us = super::env("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
-        let watchdog = super::env("WATCHDOG_USEC").filter(|_| for_us).and_then(|usec| usec.parse().ok());
+        let for_us =
+            super::env("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+        let watchdog =
+            super::env("WATCHDOG_USEC").filter(|_| for_us).and_then(|usec| usec.parse().ok());
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
             // SAFETY: called at start, before any other thread could exist.
             unsafe { std::env::remove_var(name) };
@@ -60,7 +62,8 @@ mod tests {
     #[test]
     fn an_abstract_socket_is_told() {
         let name = format!("imon-test-{}", std::process::id());
-        let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let manager =
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         let notify = Notify { to: open(&format!("@{name}")).ok(), watchdog: None };
         notify.send("READY=1");
         let mut bytes = [0; 16];

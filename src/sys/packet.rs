@@ -1,6 +1,7 @@
-//! A network's own lane: packets that leave by its device to the gateway's hardware address, and what comes back by it
-//! (packet(7)). No route, rule, mark or neighbour of the kernel is used or changed, so nobody else's packets are
-//! concerned, and nothing is left when the process is killed. Reverse path and packet filters are behind this.
+//! A network's own lane: packets that leave by its device to the gateway's hardware address, and
+//! what comes back by it (packet(7)). No route, rule, mark or neighbour of the kernel is used or
+//! changed, so nobody else's packets are concerned, and nothing is left when the process is killed.
+//! Reverse path and packet filters are behind this.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -17,7 +18,8 @@ use crate::wire::icmp::{Codec, Received, Token};
 
 /// Messages taken in one turn: a flood must not keep us here.
 const MOST: usize = 64;
-/// Longer ones than this are not about us: an ICMP error quotes at most what fits into 576 bytes (RFC 1812, 4.3.2.3).
+/// Longer ones than this are not about us: an ICMP error quotes at most what fits into 576 bytes
+/// (RFC 1812, 4.3.2.3).
 const MESSAGE: usize = 576;
 
 /// What came by a lane.
@@ -46,13 +48,15 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// Opens the lane of the device of this number with our address on it. `alone`: it asks nobody for hardware addresses,
-    /// though it may have one (`IFF_NOARP`, as mobile modems have it).
+    /// Opens the lane of the device of this number with our address on it. `alone`: it asks nobody
+    /// for hardware addresses, though it may have one (`IFF_NOARP`, as mobile modems have it).
     ///
     /// # Errors
-    /// As socket(2): `EPERM` without the capability `CAP_NET_RAW`; as bind(2): the device or the address has just gone.
+    /// As socket(2): `EPERM` without the capability `CAP_NET_RAW`; as bind(2): the device or the
+    /// address has just gone.
     pub fn open(index: u32, address: Ipv4Addr, alone: bool) -> io::Result<Self> {
-        let index = c_int::try_from(index).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+        let index =
+            c_int::try_from(index).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
         let port = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         port.bind(&SocketAddr::new(address.into(), 0).into())?;
         let port_number = port.local_addr()?.as_socket().map_or(0, |a| a.port());
@@ -137,13 +141,19 @@ impl PacketSocket {
         send(&self.ip, self.index, libc::ETH_P_IP, hardware, packet)
     }
 
-    /// Takes what has arrived: answers of gateways, echo replies, and what `knocks`, each with its place, are answered.
+    /// Takes what has arrived: answers of gateways, echo replies, and what `knocks`, each with its
+    /// place, are answered.
     pub fn receive(&mut self, knocks: &[(usize, Knock)], mut heard: impl FnMut(Came)) {
         let mut buffer = [0; MESSAGE];
         for _ in 0..MOST {
             let Ok(n) = io::Read::read(&mut self.arp, &mut buffer) else { break };
-            if let Some((from, hardware)) = frame::arp_reply(buffer.get(..n).unwrap_or_default(), *self.from.ip()) {
-                self.gateways.iter_mut().filter(|(gateway, _)| *gateway == from).for_each(|g| g.1 = Some(hardware));
+            if let Some((from, hardware)) =
+                frame::arp_reply(buffer.get(..n).unwrap_or_default(), *self.from.ip())
+            {
+                self.gateways
+                    .iter_mut()
+                    .filter(|(gateway, _)| *gateway == from)
+                    .for_each(|g| g.1 = Some(hardware));
             }
         }
         for _ in 0..MOST {
@@ -163,7 +173,8 @@ impl PacketSocket {
 
 /// A socket that hears this protocol on this device, from the filter on.
 fn socket(index: c_int, protocol: c_int, filter: Option<&[SockFilter]>) -> io::Result<Socket> {
-    // Without a protocol it hears nothing yet: no packet of another device, and none that the filter would drop.
+    // Without a protocol it hears nothing yet: no packet of another device, and none that the
+    // filter would drop.
     let socket = Socket::new(Domain::from(libc::AF_PACKET), Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
     filter.map_or(Ok(()), |filter| socket.attach_filter(filter))?;
@@ -193,15 +204,30 @@ fn place(index: c_int, protocol: c_int, hardware: Hardware) -> libc::sockaddr_ll
 fn name(socket: &Socket) -> io::Result<libc::sockaddr_ll> {
     let (mut name, mut length) = (place(0, 0, Hardware::default()), LENGTH);
     // SAFETY: the name is a sockaddr_ll that lives through the call, and its length is given.
-    cerr(unsafe { libc::getsockname(socket.as_raw_fd(), (&raw mut name).cast(), &raw mut length) })?;
+    cerr(unsafe {
+        libc::getsockname(socket.as_raw_fd(), (&raw mut name).cast(), &raw mut length)
+    })?;
     Ok(name)
 }
 
-fn send(socket: &Socket, index: c_int, protocol: c_int, to: Hardware, packet: &[u8]) -> io::Result<()> {
+fn send(
+    socket: &Socket,
+    index: c_int,
+    protocol: c_int,
+    to: Hardware,
+    packet: &[u8],
+) -> io::Result<()> {
     let (place, bytes) = (place(index, protocol, to), packet.as_ptr().cast());
     // SAFETY: the packet and the address live through the call, and their lengths are given.
     let sent = unsafe {
-        libc::sendto(socket.as_raw_fd(), bytes, packet.len(), libc::MSG_DONTWAIT, (&raw const place).cast(), LENGTH)
+        libc::sendto(
+            socket.as_raw_fd(),
+            bytes,
+            packet.len(),
+            libc::MSG_DONTWAIT,
+            (&raw const place).cast(),
+            LENGTH,
+        )
     };
     cerr(sent).map(|_| ())
 }

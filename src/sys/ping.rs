@@ -1,4 +1,5 @@
-//! ICMP echo sockets: one per address family for all targets, raw where that is allowed, else datagram.
+//! ICMP echo sockets: one per address family for all targets, raw where that is allowed, else
+//! datagram.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -16,10 +17,11 @@ use crate::engine::world::OpenError;
 use crate::kernel::path::{Families, Via};
 use crate::wire::icmp::{Codec, IcmpError, REQUEST, Received, Token, words};
 
-/// Messages taken by one system call. More are taken by the next; fewer means that there are no more.
+/// Messages taken by one system call. More are taken by the next; fewer means that there are no
+/// more.
 const BATCH: usize = 16;
-/// Such calls in one turn of the loop: a flood of copies of a good reply, which no cookie tells from the first, must
-/// neither keep us here nor fill the memory.
+/// Such calls in one turn of the loop: a flood of copies of a good reply, which no cookie tells
+/// from the first, must neither keep us here nor fill the memory.
 const BATCHES: usize = 64;
 /// An ICMP error quotes at most what fits into 576 bytes (RFC 1812, section 4.3.2.3).
 const MESSAGE: usize = 576;
@@ -38,8 +40,8 @@ pub struct Pinger {
     batch: Box<Batch>,
 }
 
-/// Sends IPv4 echo requests of any size that no router may cut in pieces (RFC 1191), one at a time. A socket of its own:
-/// replies are as long.
+/// Sends IPv4 echo requests of any size that no router may cut in pieces (RFC 1191), one at a time.
+/// A socket of its own: replies are as long.
 pub struct Sized {
     channel: Channel,
     buffer: Vec<u8>,
@@ -56,7 +58,12 @@ impl Sized {
     pub fn open() -> Result<Self, OpenError> {
         let channel = Channel::open(false)?;
         // Sets the "don't fragment" bit, whatever path MTU the kernel believes in (ip(7)).
-        let _ = super::set_option_to(&channel.socket, libc::SOL_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE);
+        let _ = super::set_option_to(
+            &channel.socket,
+            libc::SOL_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_PROBE,
+        );
         Ok(Self { channel, buffer: vec![0; 1 << 16] })
     }
 
@@ -66,12 +73,17 @@ impl Sized {
         self.channel.socket.as_raw_fd()
     }
 
-    /// Sends one whose IP packet has so many bytes, header and all; at least what an ordinary one has.
+    /// Sends one whose IP packet has so many bytes, header and all; at least what an ordinary one
+    /// has.
     ///
     /// # Errors
     /// As sendto(2); `EMSGSIZE` when it does not fit into the interface's own MTU.
     pub fn send(&mut self, to: Ipv4Addr, token: &Token, size: usize) -> io::Result<()> {
-        let packet = self.channel.codec.request_of(to.into(), token, size.saturating_sub(IP4_HEADER).max(REQUEST));
+        let packet = self.channel.codec.request_of(
+            to.into(),
+            token,
+            size.saturating_sub(IP4_HEADER).max(REQUEST),
+        );
         self.channel.socket.send_to(&packet, &SocketAddr::new(to.into(), 0).into()).map(|_| ())
     }
 
@@ -81,7 +93,9 @@ impl Sized {
         if let Some((n, from)) = receive_from(&channel.socket, buffer, 0) {
             return Some(match channel.read(buffer.get(..n)?, from) {
                 Some(Received::Reply(token)) => SizedHeard::Reply(token),
-                Some(Received::Failed(_, e) | Received::Hint(_, e)) if e.what.starts_with("fragmentation") => {
+                Some(Received::Failed(_, e) | Received::Hint(_, e))
+                    if e.what.starts_with("fragmentation") =>
+                {
                     SizedHeard::TooLarge
                 }
                 _ => SizedHeard::Other,
@@ -126,10 +140,12 @@ struct Channel {
 }
 
 impl Pinger {
-    /// Opens the sockets. A family that this kernel does not have is left out; its targets then fail with the reason.
+    /// Opens the sockets. A family that this kernel does not have is left out; its targets then
+    /// fail with the reason.
     ///
     /// # Errors
-    /// When neither raw nor datagram sockets are allowed, or there is no descriptor or memory left for one.
+    /// When neither raw nor datagram sockets are allowed, or there is no descriptor or memory left
+    /// for one.
     pub fn open(families: Families) -> Result<Self, OpenError> {
         let channel = |wanted, v6| match wanted {
             true => match Channel::open(v6) {
@@ -146,7 +162,8 @@ impl Pinger {
         })
     }
 
-    /// From now on probes of this WAN go this way; `None`: there is none. Returns whether that is news.
+    /// From now on probes of this WAN go this way; `None`: there is none. Returns whether that is
+    /// news.
     ///
     /// # Errors
     /// No socket can be had, or it cannot be bound. It is tried again the next time.
@@ -165,10 +182,12 @@ impl Pinger {
         Ok(true)
     }
 
-    /// Takes over from sockets that were opened to replace these. A family that was there already keeps its socket, and
-    /// so what is on its way; with `lanes` the WANs get the new ones.
+    /// Takes over from sockets that were opened to replace these. A family that was there already
+    /// keeps its socket, and so what is on its way; with `lanes` the WANs get the new ones.
     pub fn replace(&mut self, new: Self, lanes: bool) {
-        let keep = |old: &mut Option<Channel>, new: Option<Channel>| *old = new.map(|new| old.take().unwrap_or(new));
+        let keep = |old: &mut Option<Channel>, new: Option<Channel>| {
+            *old = new.map(|new| old.take().unwrap_or(new))
+        };
         keep(&mut self.v4, new.v4);
         keep(&mut self.v6, new.v6);
         if lanes {
@@ -184,26 +203,36 @@ impl Pinger {
     /// Sends the echo request of a probe, by a WAN's way or by whatever way the kernel chooses.
     ///
     /// # Errors
-    /// As sendto(2): no route, no buffer, forbidden by a firewall. `ENETDOWN`: the WAN has no way at the moment.
+    /// As sendto(2): no route, no buffer, forbidden by a firewall. `ENETDOWN`: the WAN has no way
+    /// at the moment.
     pub fn send(&mut self, wan: Option<usize>, to: IpAddr, token: &Token) -> io::Result<()> {
         let (channel, missing) = match wan {
-            Some(wan) => (self.lanes.get(wan).and_then(|lane| lane.channel.as_ref()), libc::ENETDOWN),
+            Some(wan) => {
+                (self.lanes.get(wan).and_then(|lane| lane.channel.as_ref()), libc::ENETDOWN)
+            }
             None => (if to.is_ipv4() { &self.v4 } else { &self.v6 }.as_ref(), libc::EAFNOSUPPORT),
         };
         let channel = channel.filter(|c| c.v6 == to.is_ipv6());
         let channel = channel.ok_or_else(|| io::Error::from_raw_os_error(missing))?;
         let packet = channel.codec.request(to, token);
         let result = channel.socket.send_to(&packet, &SocketAddr::new(to, 0).into());
-        // An error that ICMP brought for an earlier packet ends this call; the packet itself has not been tried.
-        let result = result.or_else(|_| channel.socket.send_to(&packet, &SocketAddr::new(to, 0).into()));
+        // An error that ICMP brought for an earlier packet ends this call; the packet itself has
+        // not been tried.
+        let result =
+            result.or_else(|_| channel.socket.send_to(&packet, &SocketAddr::new(to, 0).into()));
         result.map(|_| ())
     }
 
-    /// Takes what has arrived: with `many` as much as there is, in a flood only a part of it, else one message of each
-    /// socket. Where replies come one by one, asking for more costs more than it brings, and what is left is waited for
-    /// in vain by nobody: poll(2) says so at once. `heard` gets the WAN by whose way it came, each message and, for a
-    /// reply, its round-trip time: the kernel's time stamp tells how long the reply waited for us, which does not count.
-    pub fn receive(&mut self, many: bool, mut heard: impl FnMut(Option<usize>, Received, Duration)) {
+    /// Takes what has arrived: with `many` as much as there is, in a flood only a part of it, else
+    /// one message of each socket. Where replies come one by one, asking for more costs more than
+    /// it brings, and what is left is waited for in vain by nobody: poll(2) says so at once.
+    /// `heard` gets the WAN by whose way it came, each message and, for a reply, its round-trip
+    /// time: the kernel's time stamp tells how long the reply waited for us, which does not count.
+    pub fn receive(
+        &mut self,
+        many: bool,
+        mut heard: impl FnMut(Option<usize>, Received, Duration),
+    ) {
         let (most, times) = if many { (BATCH, BATCHES) } else { (1, 1) };
         let Self { v4, v6, lanes, batch } = self;
         for (wan, channel) in channels(v4, v6, lanes) {
@@ -227,7 +256,12 @@ fn channels<'a>(
     lanes: &'a [WanSocket],
 ) -> impl Iterator<Item = (Option<usize>, &'a Channel)> {
     let free = [v4, v6].into_iter().flatten().map(|channel| (None, channel));
-    free.chain(lanes.iter().enumerate().filter_map(|(wan, lane)| Some((Some(wan), lane.channel.as_ref()?))))
+    free.chain(
+        lanes
+            .iter()
+            .enumerate()
+            .filter_map(|(wan, lane)| Some((Some(wan), lane.channel.as_ref()?))),
+    )
 }
 
 impl Channel {
@@ -236,19 +270,28 @@ impl Channel {
     }
 
     fn open_by(v6: bool, via: Option<&Via>) -> Result<Self, OpenError> {
-        let (domain, protocol) = if v6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
+        let (domain, protocol) =
+            if v6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
         let key = RandomState::new();
         let ident = (key.hash_one("identifier") & 0xffff) as u16;
         match Self::open_raw(domain, protocol, v6, ident, via) {
             Ok(socket) => Ok(Self { socket, raw: true, v6, codec: Codec::new(ident, key) }),
             Err(raw) => match Self::open_datagram(domain, protocol, v6, via) {
-                Ok((socket, ident)) => Ok(Self { socket, raw: false, v6, codec: Codec::new(ident, key) }),
+                Ok((socket, ident)) => {
+                    Ok(Self { socket, raw: false, v6, codec: Codec::new(ident, key) })
+                }
                 Err(datagram) => Err(OpenError { raw, datagram }),
             },
         }
     }
 
-    fn open_raw(domain: Domain, protocol: Protocol, v6: bool, ident: u16, via: Option<&Via>) -> io::Result<Socket> {
+    fn open_raw(
+        domain: Domain,
+        protocol: Protocol,
+        v6: bool,
+        ident: u16,
+        via: Option<&Via>,
+    ) -> io::Result<Socket> {
         let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
         via.map_or(Ok(()), |via| bind(via, &socket))?;
         // A raw socket hears all ICMP of the machine: let the kernel keep what is not ours.
@@ -257,17 +300,27 @@ impl Channel {
         Ok(socket)
     }
 
-    fn open_datagram(domain: Domain, protocol: Protocol, v6: bool, via: Option<&Via>) -> io::Result<(Socket, u16)> {
+    fn open_datagram(
+        domain: Domain,
+        protocol: Protocol,
+        v6: bool,
+        via: Option<&Via>,
+    ) -> io::Result<(Socket, u16)> {
         let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
         // Binding makes the kernel choose the identifier, which it calls the port.
-        let any: IpAddr = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let any: IpAddr =
+            if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         match via {
             Some(via) => bind(via, &socket)?,
             None => socket.bind(&SocketAddr::new(any, 0).into())?,
         }
         let ident = socket.local_addr()?.as_socket().map_or(0, |a| a.port());
         // ICMP errors come by the error queue here.
-        let (level, option) = if v6 { (libc::SOL_IPV6, libc::IPV6_RECVERR) } else { (libc::SOL_IP, libc::IP_RECVERR) };
+        let (level, option) = if v6 {
+            (libc::SOL_IPV6, libc::IPV6_RECVERR)
+        } else {
+            (libc::SOL_IP, libc::IP_RECVERR)
+        };
         set_option(&socket, level, option)?;
         prepare(&socket)?;
         Ok((socket, ident))
@@ -284,14 +337,19 @@ impl Channel {
 }
 
 /// One message and who sent it.
-fn receive_from(socket: &Socket, buffer: &mut [u8], flags: c_int) -> Option<(usize, Option<IpAddr>)> {
+fn receive_from(
+    socket: &Socket,
+    buffer: &mut [u8],
+    flags: c_int,
+) -> Option<(usize, Option<IpAddr>)> {
     // SAFETY: integers only, for which zero is valid.
     let mut name: libc::sockaddr_storage = unsafe { mem::zeroed() };
     let mut length = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
     let (fd, flags) = (socket.as_raw_fd(), flags | libc::MSG_DONTWAIT);
     let (bytes, most) = (buffer.as_mut_ptr().cast(), buffer.len());
     // SAFETY: the buffer and the name live through the call, and their lengths are given.
-    let n = unsafe { libc::recvfrom(fd, bytes, most, flags, (&raw mut name).cast(), &raw mut length) };
+    let n =
+        unsafe { libc::recvfrom(fd, bytes, most, flags, (&raw mut name).cast(), &raw mut length) };
     Some((usize::try_from(n).ok()?, address(&name)))
 }
 
@@ -303,13 +361,17 @@ fn prepare(socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the kernel does not have this kind of socket, which is no fault of ours or of the moment.
+/// Whether the kernel does not have this kind of socket, which is no fault of ours or of the
+/// moment.
 fn is_missing(e: &io::Error) -> bool {
-    matches!(e.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ESOCKTNOSUPPORT))
+    matches!(
+        e.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ESOCKTNOSUPPORT)
+    )
 }
 
-/// A classic BPF program that passes echo replies with our identifier, and ICMP errors that quote an ICMP message with
-/// our identifier (the quoted header has no options: we send none).
+/// A classic BPF program that passes echo replies with our identifier, and ICMP errors that quote
+/// an ICMP message with our identifier (the quoted header has no options: we send none).
 fn filter(v6: bool, ident: u16) -> Vec<SockFilter> {
     const LD_H_IND: u16 = 0x48;
     const LD_B_IND: u16 = 0x50;
@@ -361,7 +423,11 @@ impl Batch {
     fn new() -> Box<Self> {
         // SAFETY: plain bytes and a plain C structure of integers, for which zero is valid.
         let names = unsafe { mem::zeroed() };
-        Box::new(Self { bytes: [[0; MESSAGE]; BATCH], control: [PingControl([0; CONTROL]); BATCH], names })
+        Box::new(Self {
+            bytes: [[0; MESSAGE]; BATCH],
+            control: [PingControl([0; CONTROL]); BATCH],
+            names,
+        })
     }
 
     /// Returns how many messages were taken, at most [`BATCH`] and as many as asked for.
@@ -377,7 +443,9 @@ impl Batch {
         // SAFETY: as above; zero also fills musl's padding fields.
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
         let parts = self.bytes.iter_mut().zip(&mut self.control).zip(&mut self.names);
-        for (((bytes, control), name), (vector, header)) in parts.zip(vectors.iter_mut().zip(&mut headers)).take(most) {
+        for (((bytes, control), name), (vector, header)) in
+            parts.zip(vectors.iter_mut().zip(&mut headers)).take(most)
+        {
             vector.iov_base = bytes.as_mut_ptr().cast();
             vector.iov_len = MESSAGE;
             let header = &mut header.msg_hdr;
@@ -390,8 +458,11 @@ impl Batch {
         }
         let flags = (flags | libc::MSG_DONTWAIT) as _;
         let (fd, list) = (from.socket.as_raw_fd(), headers.as_mut_ptr());
-        // SAFETY: every header points to memory of this batch or this frame with its length; no timeout is passed.
-        let n = unsafe { libc::recvmmsg(fd, list, most.min(BATCH) as libc::c_uint, flags, std::ptr::null_mut()) };
+        // SAFETY: every header points to memory of this batch or this frame with its length; no
+        // timeout is passed.
+        let n = unsafe {
+            libc::recvmmsg(fd, list, most.min(BATCH) as libc::c_uint, flags, std::ptr::null_mut())
+        };
         let n = usize::try_from(n).unwrap_or(0).min(BATCH);
         // Read together: the one tells how long ago the stamp of the other was.
         let Clock { now, wall } = super::clock::both();
@@ -410,7 +481,8 @@ impl Batch {
             let rtt = match &message {
                 Received::Reply(token) => {
                     let rtt = now.since(token.sent);
-                    // How long it lay in our queue. A stepped wall clock could make this anything: hence the clamp.
+                    // How long it lay in our queue. A stepped wall clock could make this anything:
+                    // hence the clamp.
                     let waited = notes.stamp.map_or(0, |stamp| wall.saturating_sub(stamp)).max(0);
                     rtt - Duration::from_nanos(u64::try_from(waited).unwrap_or(0)).min(rtt)
                 }
@@ -425,7 +497,8 @@ impl Batch {
 fn address(name: &libc::sockaddr_storage) -> Option<IpAddr> {
     match c_int::from(name.ss_family) {
         libc::AF_INET => {
-            // SAFETY: the family says that it is a sockaddr_in, which is smaller and less aligned than the storage.
+            // SAFETY: the family says that it is a sockaddr_in, which is smaller and less aligned
+            // than the storage.
             let a = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in>() };
             Some(Ipv4Addr::from(u32::from_be(a.sin_addr.s_addr)).into())
         }
@@ -450,18 +523,23 @@ struct Notes {
 impl Notes {
     fn of(header: &libc::msghdr) -> Self {
         let mut notes = Self::default();
-        // SAFETY: the kernel filled in the header; CMSG_FIRSTHDR and CMSG_NXTHDR stay inside its control memory.
+        // SAFETY: the kernel filled in the header; CMSG_FIRSTHDR and CMSG_NXTHDR stay inside its
+        // control memory.
         let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
         while !next.is_null() {
             // SAFETY: not null, and inside the control memory, which is aligned for it.
             let c = unsafe { &*next };
-            // SAFETY: the length is subtracted from what CMSG_LEN of nothing is: the data's own length.
-            let length = (c.cmsg_len as usize).saturating_sub(unsafe { libc::CMSG_LEN(0) } as usize);
+            // SAFETY: the length is subtracted from what CMSG_LEN of nothing is: the data's own
+            // length.
+            let length =
+                (c.cmsg_len as usize).saturating_sub(unsafe { libc::CMSG_LEN(0) } as usize);
             // SAFETY: the data begins here and is `length` bytes long, as the kernel says.
             let data = unsafe { std::slice::from_raw_parts(libc::CMSG_DATA(next), length) };
             match (c.cmsg_level, c.cmsg_type) {
                 (libc::SOL_SOCKET, TIMESTAMPNS_NEW | TIMESTAMPNS_OLD) => notes.stamp = stamp(data),
-                (libc::SOL_IP, libc::IP_RECVERR) | (libc::SOL_IPV6, libc::IPV6_RECVERR) => notes.error = error(data),
+                (libc::SOL_IP, libc::IP_RECVERR) | (libc::SOL_IPV6, libc::IPV6_RECVERR) => {
+                    notes.error = error(data)
+                }
                 _ => {}
             }
             // SAFETY: as for CMSG_FIRSTHDR.
@@ -492,7 +570,8 @@ fn nanoseconds(secs: i64, nanos: i64) -> i64 {
     secs.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
-/// `struct sock_extended_err` (errno, origin, type, code, …; 16 bytes) and behind it the address of who says so.
+/// `struct sock_extended_err` (errno, origin, type, code, …; 16 bytes) and behind it the address of
+/// who says so.
 fn error(data: &[u8]) -> Option<IcmpError> {
     const FROM_ICMP: u8 = 2;
     const FROM_ICMP6: u8 = 3;

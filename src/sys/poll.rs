@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::RawFd;
 
-/// The descriptors to wait for. Each has a name, `N`, by which its readiness is asked for afterwards: where it stands in
-/// the list means nothing, and what is not in the list is not ready.
+/// The descriptors to wait for. Each has a name, `N`, by which its readiness is asked for
+/// afterwards: where it stands in the list means nothing, and what is not in the list is not ready.
 pub struct Poll<N> {
     fds: Vec<libc::pollfd>,
     names: Vec<N>,
@@ -71,8 +71,8 @@ impl<N: Copy + PartialEq> Poll<N> {
     }
 }
 
-/// Waits for one descriptor to take something, at most `timeout` milliseconds. Returns whether it does, or has an error
-/// that writing would tell.
+/// Waits for one descriptor to take something, at most `timeout` milliseconds. Returns whether it
+/// does, or has an error that writing would tell.
 #[must_use]
 pub fn writable(fd: RawFd, timeout: i32) -> bool {
     let mut one = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };

@@ -1,4 +1,5 @@
-//! Running an action script: never through a shell, in its own process group, with its output in a pipe.
+//! Running an action script: never through a shell, in its own process group, with its output in a
+//! pipe.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -16,13 +17,16 @@ pub struct RunningProcess {
     group: i32,
 }
 
-/// What a script prints. It may outlive the script, when that leaves something running in the background.
+/// What a script prints. It may outlive the script, when that leaves something running in the
+/// background.
 pub struct Output(PipeReader);
 
-/// Starts `path` with these arguments and additions to the environment. Standard input is empty, standard output and
-/// error are one pipe, all other descriptors are closed (they are close-on-exec).
+/// Starts `path` with these arguments and additions to the environment. Standard input is empty,
+/// standard output and error are one pipe, all other descriptors are closed (they are
+/// close-on-exec).
 ///
-/// With a `record` a process of ours stands between, which notes the script's success there even if imon is gone by then.
+/// With a `record` a process of ours stands between, which notes the script's success there even if
+/// imon is gone by then.
 ///
 /// # Errors
 /// As execve(2): missing, not executable, no interpreter, no memory.
@@ -54,8 +58,9 @@ pub fn start(
     Ok((RunningProcess { child, group }, Output(read)))
 }
 
-/// Forks once more. The child goes on to become the script; this process waits for it, writes `success` to the
-/// descriptor if it ends well, and ends as the script did. It makes async-signal-safe calls only.
+/// Forks once more. The child goes on to become the script; this process waits for it, writes
+/// `success` to the descriptor if it ends well, and ends as the script did. It makes
+/// async-signal-safe calls only.
 fn stand_between(record: RawFd, success: &[u8]) -> io::Result<()> {
     // SAFETY: nothing here allocates or takes a lock; descriptors and pointers are our own.
     unsafe {
@@ -67,7 +72,8 @@ fn stand_between(record: RawFd, success: &[u8]) -> io::Result<()> {
         for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
             libc::signal(signal, libc::SIG_IGN);
         }
-        // The script's output would not end, and whoever started it waits for the exec in another pipe.
+        // The script's output would not end, and whoever started it waits for the exec in another
+        // pipe.
         for fd in (0..1024).filter(|fd| *fd != record) {
             libc::close(fd);
         }
@@ -102,7 +108,8 @@ impl RunningProcess {
         self.signal(libc::SIGKILL);
     }
 
-    /// Whether the script itself has ended. It is not reaped yet, so that its group's number is not used again.
+    /// Whether the script itself has ended. It is not reaped yet, so that its group's number is not
+    /// used again.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         // SAFETY: integers and a union of them, for which zero is valid.
@@ -123,7 +130,8 @@ impl RunningProcess {
 
     fn signal(&self, signal: i32) {
         if self.group > 1 {
-            // SAFETY: sends a signal to the group of a child that is not reaped yet, so the number is still its.
+            // SAFETY: sends a signal to the group of a child that is not reaped yet, so the number
+            // is still its.
             unsafe { libc::kill(-self.group, signal) };
         }
     }
@@ -140,7 +148,11 @@ impl Output {
     pub fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
         match self.0.read(buffer) {
             Ok(n) => Some(n),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => None,
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+            {
+                None
+            }
             Err(_) => Some(0),
         }
     }

@@ -31,7 +31,8 @@ use crate::engine::world::ChangeRefused;
 use crate::engine::world::FileStamp;
 use crate::engine::world::OpenError;
 use crate::engine::world::{
-    Dialer, Done, Ending, FileJob, Kernel, Log, Pings, Processes, Record, Store, WaitSource, Waited, World,
+    Dialer, Done, Ending, FileJob, Kernel, Log, Pings, Processes, Record, Store, WaitSource,
+    Waited, World,
 };
 use crate::event::{Monitor, Severity};
 use crate::kernel::news::Message;
@@ -41,8 +42,8 @@ use crate::monitor::ddns::update::Secret;
 use crate::sys::configuration;
 use crate::wire::icmp::{Received, Token};
 
-/// Where replies are collected, waking up is put off by this many milliseconds. The kernel's time stamps keep the
-/// round-trip times exact.
+/// Where replies are collected, waking up is put off by this many milliseconds. The kernel's time
+/// stamps keep the round-trip times exact.
 const COLLECTING: i32 = 8;
 
 /// The real world.
@@ -150,7 +151,10 @@ impl Store for Real {
         lock.note(&table);
     }
 
-    fn other_devices(&mut self, ours: &[String]) -> Option<(Vec<(String, Option<u32>)>, Vec<Lock>)> {
+    fn other_devices(
+        &mut self,
+        ours: &[String],
+    ) -> Option<(Vec<(String, Option<u32>)>, Vec<Lock>)> {
         self.runtime.as_ref().map(|runtime| runtime.other_devices(ours))
     }
 }
@@ -215,7 +219,11 @@ impl Dialer for Real {
         UdpExchange::send(via, to, packet)
     }
 
-    fn receive<'a>(&mut self, question: &mut UdpExchange, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+    fn receive<'a>(
+        &mut self,
+        question: &mut UdpExchange,
+        buffer: &'a mut [u8],
+    ) -> io::Result<Option<&'a [u8]>> {
         question.receive(buffer)
     }
 
@@ -243,11 +251,22 @@ impl Pings for Real {
         old.replace(new, lanes);
     }
 
-    fn ping(&mut self, pinger: &mut Pinger, wan: Option<usize>, to: IpAddr, token: &Token) -> io::Result<()> {
+    fn ping(
+        &mut self,
+        pinger: &mut Pinger,
+        wan: Option<usize>,
+        to: IpAddr,
+        token: &Token,
+    ) -> io::Result<()> {
         pinger.send(wan, to, token)
     }
 
-    fn hear(&mut self, pinger: &mut Pinger, many: bool, heard: impl FnMut(Option<usize>, Received, Duration)) {
+    fn hear(
+        &mut self,
+        pinger: &mut Pinger,
+        many: bool,
+        heard: impl FnMut(Option<usize>, Received, Duration),
+    ) {
         pinger.receive(many, heard);
     }
 }
@@ -281,7 +300,11 @@ impl Kernel for Real {
         requests.make(change)
     }
 
-    fn look(&mut self, requests: &mut Requests, picture: &mut Picture) -> Result<(), ChangeRefused> {
+    fn look(
+        &mut self,
+        requests: &mut Requests,
+        picture: &mut Picture,
+    ) -> Result<(), ChangeRefused> {
         requests.look(picture)
     }
 

@@ -1,8 +1,9 @@
-//! System calls that the process of one web request does without. A parser that a hostile server has taken over would want
-//! them next, so the kernel refuses them (seccomp(2)).
+//! System calls that the process of one web request does without. A parser that a hostile server
+//! has taken over would want them next, so the kernel refuses them (seccomp(2)).
 //!
-//! What is refused is listed, not what is allowed: which harmless calls a C library makes differs from processor to
-//! processor, and a request that fails for one that nobody thought of would be an address that is never published.
+//! What is refused is listed, not what is allowed: which harmless calls a C library makes differs
+//! from processor to processor, and a request that fails for one that nobody thought of would be an
+//! address that is never published.
 
 use std::io;
 
@@ -22,7 +23,8 @@ const ALLOW: u32 = 0x7fff_0000;
 const REFUSE: u32 = 0x0005_0000 | libc::EPERM as u32;
 const KILL: u32 = 0x8000_0000;
 
-// Offsets in struct seccomp_data: the call's number, its calling convention, the lower half of an argument.
+// Offsets in struct seccomp_data: the call's number, its calling convention, the lower half of an
+// argument.
 const NUMBER: u32 = 0;
 const CONVENTION: u32 = 4;
 const fn argument(n: u32) -> u32 {
@@ -44,8 +46,8 @@ const OUR_CONVENTION: Option<u32> = if cfg!(target_arch = "x86_64") {
     None
 };
 
-/// Other programs and processes; the file system, but for reading; namespaces, mounts, modules and keys; clocks; and what
-/// most holes in kernels were found in.
+/// Other programs and processes; the file system, but for reading; namespaces, mounts, modules and
+/// keys; clocks; and what most holes in kernels were found in.
 #[rustfmt::skip]
 const REFUSED: &[libc::c_long] = &[
     libc::SYS_execve, libc::SYS_execveat, libc::SYS_clone, libc::SYS_clone3,
@@ -72,8 +74,8 @@ const REFUSED_BY_OLD_NAMES: &[libc::c_long] = &[];
 /// Flags of open(2) that change a file.
 const WRITING: libc::c_int = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
 
-/// Calls that are refused if an argument (by its place) has one of these bits: files opened for writing, memory that is
-/// made executable.
+/// Calls that are refused if an argument (by its place) has one of these bits: files opened for
+/// writing, memory that is made executable.
 const REFUSED_WITH: &[(libc::c_long, u32, libc::c_int)] = &[
     #[cfg(any(target_arch = "x86_64", target_arch = "arm", target_arch = "mips"))]
     (libc::SYS_open, 1, WRITING),
@@ -85,8 +87,9 @@ const REFUSED_WITH: &[(libc::c_long, u32, libc::c_int)] = &[
     (libc::SYS_mmap2, 2, libc::PROT_EXEC),
 ];
 
-/// Refuses, for the rest of this process's life, everything above, and all sockets but those of IPv4 and IPv6 and the
-/// datagrams of the system log. Nothing happens where the kernel has no such filters, or no filter is known for the processor.
+/// Refuses, for the rest of this process's life, everything above, and all sockets but those of
+/// IPv4 and IPv6 and the datagrams of the system log. Nothing happens where the kernel has no such
+/// filters, or no filter is known for the processor.
 pub(super) fn refuse_needless_calls() {
     if let Some(convention) = OUR_CONVENTION {
         let _ = install(&program(convention));
@@ -148,9 +151,16 @@ const fn end(result: u32) -> libc::sock_filter {
 }
 
 fn install(program: &[libc::sock_filter]) -> io::Result<()> {
-    let program = libc::sock_fprog { len: program.len().try_into().unwrap_or(0), filter: program.as_ptr().cast_mut() };
-    // SAFETY: the kernel copies the program, which lives through the call, and does not write to it.
-    cerr(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) }).map(|_| ())
+    let program = libc::sock_fprog {
+        len: program.len().try_into().unwrap_or(0),
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the kernel copies the program, which lives through the call, and does not write to
+    // it.
+    cerr(unsafe {
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+    })
+    .map(|_| ())
 }
 
 #[cfg(test)]
@@ -187,12 +197,23 @@ mod tests {
 
     #[test]
     fn what_a_request_needs_is_allowed_and_nothing_that_leads_further() {
-        for number in
-            [libc::SYS_read, libc::SYS_write, libc::SYS_close, libc::SYS_connect, libc::SYS_sendto, libc::SYS_ppoll]
-        {
+        for number in [
+            libc::SYS_read,
+            libc::SYS_write,
+            libc::SYS_close,
+            libc::SYS_connect,
+            libc::SYS_sendto,
+            libc::SYS_ppoll,
+        ] {
             assert_eq!(ours(number, [1; 3]), ALLOW, "{number}");
         }
-        for number in [libc::SYS_execve, libc::SYS_clone, libc::SYS_ptrace, libc::SYS_mount, libc::SYS_io_uring_setup] {
+        for number in [
+            libc::SYS_execve,
+            libc::SYS_clone,
+            libc::SYS_ptrace,
+            libc::SYS_mount,
+            libc::SYS_io_uring_setup,
+        ] {
             assert_eq!(ours(number, [0; 3]), REFUSE, "{number}");
         }
         for number in REFUSED.iter().chain(REFUSED_BY_OLD_NAMES) {
@@ -204,7 +225,13 @@ mod tests {
     fn files_are_opened_for_reading_only() {
         let open = |flags| ours(libc::SYS_openat, [libc::AT_FDCWD, 0, flags]);
         assert_eq!(open(libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW), ALLOW);
-        for flags in [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_WRONLY | libc::O_APPEND, libc::O_TRUNC] {
+        for flags in [
+            libc::O_WRONLY,
+            libc::O_RDWR,
+            libc::O_CREAT,
+            libc::O_WRONLY | libc::O_APPEND,
+            libc::O_TRUNC,
+        ] {
             assert_eq!(open(flags), REFUSE, "{flags:#o}");
         }
     }
@@ -219,9 +246,11 @@ mod tests {
     #[test]
     fn sockets_are_those_of_the_internet_and_of_the_system_log() {
         let socket = |family, kind| ours(libc::SYS_socket, [family, kind | libc::SOCK_CLOEXEC, 0]);
-        for (family, kind) in
-            [(libc::AF_INET, libc::SOCK_STREAM), (libc::AF_INET6, libc::SOCK_DGRAM), (libc::AF_UNIX, libc::SOCK_DGRAM)]
-        {
+        for (family, kind) in [
+            (libc::AF_INET, libc::SOCK_STREAM),
+            (libc::AF_INET6, libc::SOCK_DGRAM),
+            (libc::AF_UNIX, libc::SOCK_DGRAM),
+        ] {
             assert_eq!(socket(family, kind), ALLOW, "{family} {kind}");
         }
         for (family, kind) in [

@@ -36,7 +36,8 @@ pub fn read(secret: &Secret) -> Result<String, String> {
     // One more than is allowed, and its line end.
     let bytes = files::read(&path, LONGEST_SECRET as u64 + 2)
         .map_err(|e| format!("the secret in {path} cannot be read: {}", error_text(&e)))?;
-    let text = String::from_utf8(bytes).map_err(|_| format!("the secret in {path} is not UTF-8"))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| format!("the secret in {path} is not UTF-8"))?;
     let text = text.trim_end_matches(['\n', '\r']);
     match text {
         "" => Err(format!("the secret in {path} is empty")),

@@ -5,14 +5,17 @@ use std::io;
 use super::cerr;
 use crate::base::error;
 
-/// Descriptors that are enough for anything imon does at one time: lookups of names, probes, scripts and workers.
+/// Descriptors that are enough for anything imon does at one time: lookups of names, probes,
+/// scripts and workers.
 const ENOUGH: u64 = 256;
-/// So many must be free for the monitors: for a script or a worker, and for lookups and probes of more than one kind.
+/// So many must be free for the monitors: for a script or a worker, and for lookups and probes of
+/// more than one kind.
 pub const MONITORS: u64 = 12;
 /// So many must be free for `imon check`, which asks everything at one time.
 pub const CHECK: u64 = 40;
 
-/// Bytes that another configuration may take while it is read: a file of 1 MiB, the hosts file, a thousand targets.
+/// Bytes that another configuration may take while it is read: a file of 1 MiB, the hosts file, a
+/// thousand targets.
 const ROOM: usize = 4 << 20;
 
 /// Finds out whether so many descriptors are free.
@@ -20,7 +23,8 @@ const ROOM: usize = 4 << 20;
 /// # Errors
 /// `EMFILE` when there are not.
 pub fn try_descriptors(wanted: u64) -> io::Result<()> {
-    // SAFETY: takes numbers; a copy of what may not be open at all is then refused by another error.
+    // SAFETY: takes numbers; a copy of what may not be open at all is then refused by another
+    // error.
     let free = match cerr(unsafe { libc::fcntl(libc::STDERR_FILENO, libc::F_DUPFD_CLOEXEC, 0) }) {
         Err(e) if error::is_shortage(&e) => return Err(e),
         Err(_) => return Ok(()),
@@ -30,7 +34,11 @@ pub fn try_descriptors(wanted: u64) -> io::Result<()> {
     unsafe { libc::close(free) };
     // The lowest number that is free: below it all are in use.
     let free = u64::try_from(free).unwrap_or(0);
-    if free + wanted > limit(libc::RLIMIT_NOFILE) { Err(io::Error::from_raw_os_error(libc::EMFILE)) } else { Ok(()) }
+    if free + wanted > limit(libc::RLIMIT_NOFILE) {
+        Err(io::Error::from_raw_os_error(libc::EMFILE))
+    } else {
+        Ok(())
+    }
 }
 
 /// Finds out whether there is memory for another configuration beside the one there is.
@@ -38,7 +46,8 @@ pub fn try_descriptors(wanted: u64) -> io::Result<()> {
 /// # Errors
 /// `ENOMEM` when there is not.
 pub fn try_memory() -> io::Result<()> {
-    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let (protection, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping that nobody uses and that goes again at once.
     unsafe {
         let memory = libc::mmap(std::ptr::null_mut(), ROOM, protection, flags, -1, 0);
@@ -60,7 +69,9 @@ pub fn told(e: &io::Error) -> String {
         ),
         Some(libc::ENOBUFS) => format!("{text}: the kernel has no memory for what is on its way"),
         Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ESOCKTNOSUPPORT) => {
-            format!("{text}: this kernel was built without it, or RestrictAddressFamilies= in the unit forbids it")
+            format!(
+                "{text}: this kernel was built without it, or RestrictAddressFamilies= in the unit forbids it"
+            )
         }
         _ => text,
     }
@@ -73,9 +84,11 @@ pub(super) fn hint(e: &io::Error) -> String {
             ": this process may have {} open at a time: use 'ulimit -n {ENOUGH}', or LimitNOFILE={ENOUGH} in the unit",
             limit(libc::RLIMIT_NOFILE)
         ),
-        Some(libc::ENFILE) => ": all processes together have as many open as this system allows: use 'sysctl -w \
+        Some(libc::ENFILE) => {
+            ": all processes together have as many open as this system allows: use 'sysctl -w \
                                fs.file-max=NUMBER'"
-            .to_owned(),
+                .to_owned()
+        }
         Some(libc::ENOMEM) => match limit(libc::RLIMIT_AS) {
             u64::MAX => String::new(),
             bytes => format!(

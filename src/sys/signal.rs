@@ -1,5 +1,6 @@
-//! Signals, heard by poll(): a flag each and a byte in a pipe. They are blocked before `main` begins and unblocked once
-//! their handlers are there, and nothing else in the process ever runs in a handler.
+//! Signals, heard by poll(): a flag each and a byte in a pipe. They are blocked before `main`
+//! begins and unblocked once their handlers are there, and nothing else in the process ever runs in
+//! a handler.
 
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
@@ -13,8 +14,9 @@ use libc::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 /// What is blocked until it has a handler.
 const EARLY: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1];
 
-/// Makes [`block`] run before everything else in this program, Rust's own preparations included, which take dozens of
-/// system calls. For a program's main file: a library must not do that to whoever links it.
+/// Makes [`block`] run before everything else in this program, Rust's own preparations included,
+/// which take dozens of system calls. For a program's main file: a library must not do that to
+/// whoever links it.
 #[macro_export]
 macro_rules! block_signals_before_main {
     () => {
@@ -26,7 +28,8 @@ macro_rules! block_signals_before_main {
     };
 }
 
-/// Blocks the signals that [`Signals::install`] handles: one that comes early waits and is not deadly.
+/// Blocks the signals that [`Signals::install`] handles: one that comes early waits and is not
+/// deadly.
 pub extern "C" fn block() {
     early(libc::SIG_BLOCK);
 }
@@ -45,7 +48,8 @@ fn early(how: i32) {
         // SAFETY: as above.
         unsafe { libc::sigaddset(&raw mut set, signal) };
     }
-    // SAFETY: `set` is initialized; there is one thread, so its mask is the program's. It cannot fail.
+    // SAFETY: `set` is initialized; there is one thread, so its mask is the program's. It cannot
+    // fail.
     unsafe { libc::sigprocmask(how, &raw const set, std::ptr::null_mut()) };
 }
 
@@ -93,13 +97,17 @@ impl Signals {
         self.pipe.as_raw_fd()
     }
 
-    /// Whether anything has arrived. The byte that wakes poll() up may be missing: a handler cannot try again.
+    /// Whether anything has arrived. The byte that wakes poll() up may be missing: a handler cannot
+    /// try again.
     #[must_use]
     pub fn any(&self) -> bool {
-        [&self.stop, &self.reload, &self.check_now, &self.child].iter().any(|flag| flag.load(Ordering::SeqCst))
+        [&self.stop, &self.reload, &self.check_now, &self.child]
+            .iter()
+            .any(|flag| flag.load(Ordering::SeqCst))
     }
 
-    /// Takes what has arrived. The pipe is emptied first, so a signal that comes meanwhile wakes the next poll.
+    /// Takes what has arrived. The pipe is emptied first, so a signal that comes meanwhile wakes
+    /// the next poll.
     pub fn take(&mut self) -> Arrived {
         let mut bytes = [0; 64];
         while matches!(self.pipe.read(&mut bytes), Ok(n) if n == bytes.len()) {}

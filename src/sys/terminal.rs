@@ -14,7 +14,8 @@ pub fn is_output() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether the cursor can be moved: not on a terminal that says it is dumb, or does not say what it is.
+/// Whether the cursor can be moved: not on a terminal that says it is dumb, or does not say what it
+/// is.
 #[must_use]
 pub fn moves_cursor() -> bool {
     is_output() && super::env("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
@@ -32,7 +33,8 @@ pub fn size() -> Option<(usize, usize)> {
     // SAFETY: integers only, for which zero is valid.
     let mut size: libc::winsize = unsafe { std::mem::zeroed() };
     // SAFETY: TIOCGWINSZ writes a winsize, to which the pointer leads.
-    super::cerr(unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ as _, &raw mut size) }).ok()?;
+    super::cerr(unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ as _, &raw mut size) })
+        .ok()?;
     let (columns, rows) = (usize::from(size.ws_col), usize::from(size.ws_row));
     (columns > 0 && rows > 0).then_some((columns, rows))
 }

@@ -1,17 +1,20 @@
-//! The cryptography of TLS: what every server has, and no more, because the rest is 150 KB on the router's flash.
+//! The cryptography of TLS: what every server has, and no more, because the rest is 150 KB on the
+//! router's flash.
 
 use std::sync::Arc;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls::crypto::ring::{cipher_suite, kx_group};
-use rustls::crypto::{CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms};
+use rustls::crypto::{
+    CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms,
+};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 use rustls::{Error, SignatureScheme};
 use webpki::ring as verify;
 
-/// AES-GCM with ECDHE on the curves of NIST: TLS 1.3 demands them of every server (RFC 8446, section 9.1), and those of
-/// TLS 1.2 have them (RFC 9325, section 4.2).
+/// AES-GCM with ECDHE on the curves of NIST: TLS 1.3 demands them of every server (RFC 8446,
+/// section 9.1), and those of TLS 1.2 have them (RFC 9325, section 4.2).
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         cipher_suites: vec![
@@ -47,8 +50,14 @@ const SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
         verify::RSA_PKCS1_2048_8192_SHA512_ABSENT_PARAMS,
     ],
     mapping: &[
-        (SignatureScheme::ECDSA_NISTP384_SHA384, &[verify::ECDSA_P384_SHA384, verify::ECDSA_P256_SHA384]),
-        (SignatureScheme::ECDSA_NISTP256_SHA256, &[verify::ECDSA_P256_SHA256, verify::ECDSA_P384_SHA256]),
+        (
+            SignatureScheme::ECDSA_NISTP384_SHA384,
+            &[verify::ECDSA_P384_SHA384, verify::ECDSA_P256_SHA384],
+        ),
+        (
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            &[verify::ECDSA_P256_SHA256, verify::ECDSA_P384_SHA256],
+        ),
         (SignatureScheme::RSA_PSS_SHA512, &[verify::RSA_PSS_2048_8192_SHA512_LEGACY_KEY]),
         (SignatureScheme::RSA_PSS_SHA384, &[verify::RSA_PSS_2048_8192_SHA384_LEGACY_KEY]),
         (SignatureScheme::RSA_PSS_SHA256, &[verify::RSA_PSS_2048_8192_SHA256_LEGACY_KEY]),
@@ -58,7 +67,8 @@ const SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     ],
 };
 
-/// The system's random numbers. We never show a certificate of our own, so there is no private key to be had.
+/// The system's random numbers. We never show a certificate of our own, so there is no private key
+/// to be had.
 #[derive(Debug)]
 struct Here;
 

@@ -1,4 +1,5 @@
-//! A socket for one DNS question: connected, so the kernel drops what comes from elsewhere and tells a closed port.
+//! A socket for one DNS question: connected, so the kernel drops what comes from elsewhere and
+//! tells a closed port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,8 +25,11 @@ impl UdpExchange {
         let socket = Socket::new(Domain::for_address(server), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         // Without this Linux tells a closed port, but keeps "host unreachable" to itself (udp(7)).
-        let (level, option) =
-            if server.is_ipv4() { (libc::SOL_IP, libc::IP_RECVERR) } else { (libc::SOL_IPV6, libc::IPV6_RECVERR) };
+        let (level, option) = if server.is_ipv4() {
+            (libc::SOL_IP, libc::IP_RECVERR)
+        } else {
+            (libc::SOL_IPV6, libc::IPV6_RECVERR)
+        };
         let _ = super::set_option(&socket, level, option);
         via.map_or(Ok(()), |via| ping::bind(via, &socket))?;
         socket.connect(&server.into())?;
@@ -46,13 +50,18 @@ impl UdpExchange {
     pub fn receive<'a>(&mut self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
         match io::Read::read(&mut self.0, buffer) {
             Ok(n) => Ok(buffer.get(..n)),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+            {
+                Ok(None)
+            }
             Err(e) => Err(e),
         }
     }
 }
 
-/// Asks a server and waits until `accept` takes an answer, at most until the moment given. Blocks: not for the loop.
+/// Asks a server and waits until `accept` takes an answer, at most until the moment given. Blocks:
+/// not for the loop.
 ///
 /// # Errors
 /// As socket(2), connect(2), send(2), recv(2): no route, port closed.
@@ -79,7 +88,8 @@ pub fn ask<T>(
                     return Ok(Some(answer));
                 }
             }
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(e) => return Err(e),
         }
     }

@@ -1,5 +1,5 @@
-//! The process that makes one web request: it reads its [`Task`], gives up everything else, and writes its
-//! [`TaskReport`].
+//! The process that makes one web request: it reads its [`Task`], gives up everything else, and
+//! writes its [`TaskReport`].
 
 // Part of the shell: a worker may block.
 #![allow(clippy::disallowed_methods)]
@@ -28,7 +28,9 @@ use crate::sys::worker;
 use crate::sys::worker::Worker;
 use crate::sys::{clock, confine, error_text, files, net, shortage, udp};
 use crate::web;
-use crate::web::{LOOKUP_LIMIT, Page, TOO_LATE, Task, TaskJob, TaskReport, TaskResult, UPDATE_LIMIT};
+use crate::web::{
+    LOOKUP_LIMIT, Page, TOO_LATE, Task, TaskJob, TaskReport, TaskResult, UPDATE_LIMIT,
+};
 use crate::wire::dns;
 use crate::wire::dns::{Class, DnsAnswer, DnsQuestion, Name, RecordType, Reject};
 
@@ -52,7 +54,8 @@ pub fn main(record: bool) -> u8 {
     let began = clock::monotonic();
     // What only root may read.
     let roots = task.roots.as_ref().map(|path| {
-        files::read(path, LONGEST_ROOTS).map_err(|e| format!("ca-file '{path}' cannot be read: {}", error_text(&e)))
+        files::read(path, LONGEST_ROOTS)
+            .map_err(|e| format!("ca-file '{path}' cannot be read: {}", error_text(&e)))
     });
     let limit = match task.job {
         TaskJob::Lookup(_) | TaskJob::Page(_) => LOOKUP_LIMIT,
@@ -66,7 +69,9 @@ pub fn main(record: bool) -> u8 {
         (_, Ok(said)) => said,
         (TaskJob::Page(_), Err(why)) => TaskResult::Page(Err(why.into())),
         (TaskJob::Lookup(_), Err(why)) => TaskResult::Lookup(Err(NotFound::because(&why))),
-        (TaskJob::Update(_, address), Err(why)) => TaskResult::Update(*address, UpdateOutcome::Failed(why.into())),
+        (TaskJob::Update(_, address), Err(why)) => {
+            TaskResult::Update(*address, UpdateOutcome::Failed(why.into()))
+        }
     };
     worker::answer(&TaskReport { said, unconfined }.line(), record);
     0
@@ -84,7 +89,12 @@ fn perform(task: &Task, roots: Option<&[u8]>, until: Instant) -> Result<TaskResu
             let answer = fetch(task, url, None, LONGEST, roots, until)?;
             let date = answer.date.as_deref().and_then(time::http_date);
             let empty = answer.body.is_some_and(|body| body.is_empty());
-            Ok(TaskResult::Page(Ok(Page { status: answer.status, empty, location: answer.location, date })))
+            Ok(TaskResult::Page(Ok(Page {
+                status: answer.status,
+                empty,
+                location: answer.location,
+                date,
+            })))
         }
         TaskJob::Update(request, address) => {
             let answer = fetch(
@@ -120,7 +130,8 @@ fn page(
         return Ok(Err(NotFound { why, unwanted: matches!(answer.status, 403 | 429) }));
     }
     let read = if trace { answer::trace } else { answer::address };
-    let address = answer.body.ok_or(Refusal::TooLong(longest)).and_then(|body| read(&body, task.family));
+    let address =
+        answer.body.ok_or(Refusal::TooLong(longest)).and_then(|body| read(&body, task.family));
     let address = address.map_err(|refusal| refusal.to_string())?;
     Ok(Ok(Found { address, local: answer.local }))
 }
@@ -134,17 +145,28 @@ fn fetch(
     until: Instant,
 ) -> Result<http::HttpAnswer, String> {
     let parsed = source::url(url).map_err(|_| "the URL is not a good one")?;
-    let port = parsed.port_u16().unwrap_or(if parsed.scheme_str() == Some("https") { 443 } else { 80 });
+    let port =
+        parsed.port_u16().unwrap_or(if parsed.scheme_str() == Some("https") { 443 } else { 80 });
     let addresses = addresses(task, parsed.host().unwrap_or_default(), until)?;
     let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
-    let authorization =
-        basic.map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
+    let authorization = basic
+        .map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
     let limit = until.since(clock::monotonic());
     if limit.is_zero() {
         return Err(TOO_LATE.to_owned());
     }
     let (secrets, now) = (task.secrets(), clock::wall());
-    http::get(Get { url, addresses, bound: &task.bound, authorization, secrets, roots, longest, limit, now })
+    http::get(Get {
+        url,
+        addresses,
+        bound: &task.bound,
+        authorization,
+        secrets,
+        roots,
+        longest,
+        limit,
+        now,
+    })
 }
 
 /// The addresses of a host, of the family that is asked for.
@@ -158,8 +180,8 @@ fn addresses(task: &Task, host: &str, until: Instant) -> Result<Vec<IpAddr>, Str
             Err(format!("its address is of IPv{}", family.digit()))
         };
     }
-    let [hosts, conf] =
-        ["/etc/hosts", "/etc/resolv.conf"].map(|path| files::read_start(path, 1 << 20).unwrap_or_default());
+    let [hosts, conf] = ["/etc/hosts", "/etc/resolv.conf"]
+        .map(|path| files::read_start(path, 1 << 20).unwrap_or_default());
     let v6 = task.family == Family::V6;
     if let Some(address) = resolver::in_hosts(&String::from_utf8_lossy(&hosts), host, v6) {
         return Ok(vec![address]);
@@ -167,7 +189,11 @@ fn addresses(task: &Task, host: &str, until: Instant) -> Result<Vec<IpAddr>, Str
     // The URL may have the secret in its host.
     let shown = task.secrets().hide(host);
     let name = Name::parse(host).map_err(|e| format!("the name {shown} {e}"))?;
-    let question = DnsQuestion { name, kind: if v6 { RecordType::Aaaa } else { RecordType::A }, class: Class::In };
+    let question = DnsQuestion {
+        name,
+        kind: if v6 { RecordType::Aaaa } else { RecordType::A },
+        class: Class::In,
+    };
     let servers = resolver::servers(&String::from_utf8_lossy(&conf));
     let mut why = format!("the name {shown} cannot be resolved: no name server answers");
     for server in servers.iter().chain(&servers) {
@@ -178,9 +204,14 @@ fn addresses(task: &Task, host: &str, until: Instant) -> Result<Vec<IpAddr>, Str
         match ask(bound, to, &question, until) {
             Ok(answer) if !answer.addresses.is_empty() => return Ok(answer.addresses),
             Ok(answer) if answer.rcode == dns::Rcode::NOERROR => {
-                return Err(format!("the name {shown} has no {} address", if v6 { "IPv6" } else { "IPv4" }));
+                return Err(format!(
+                    "the name {shown} has no {} address",
+                    if v6 { "IPv6" } else { "IPv4" }
+                ));
             }
-            Ok(answer) => why = format!("the name {shown} cannot be resolved: {server} says {}", answer.rcode),
+            Ok(answer) => {
+                why = format!("the name {shown} cannot be resolved: {server} says {}", answer.rcode)
+            }
             Err(e) => why = format!("the name {shown} cannot be resolved: {server}: {e}"),
         }
     }
@@ -188,7 +219,11 @@ fn addresses(task: &Task, host: &str, until: Instant) -> Result<Vec<IpAddr>, Str
 }
 
 /// The address as one of the name servers sees it that tell who asks.
-fn record(task: &Task, service: Service, until: Instant) -> Result<Result<Found, NotFound>, String> {
+fn record(
+    task: &Task,
+    service: Service,
+    until: Instant,
+) -> Result<Result<Found, NotFound>, String> {
     let question = service.question(task.family).map_err(|e| e.to_string())?;
     let server = service.server(task.family);
     let mut answer = Err(String::new());
@@ -205,7 +240,8 @@ fn record(task: &Task, service: Service, until: Instant) -> Result<Result<Found,
 
 /// The address of the interface that the kernel would go out by.
 fn own(task: &Task) -> Result<Result<Found, NotFound>, String> {
-    let local = http::local_towards(&task.bound, Service::Cloudflare.server(task.family)).ok_or("there is no route")?;
+    let local = http::local_towards(&task.bound, Service::Cloudflare.server(task.family))
+        .ok_or("there is no route")?;
     let stable = match local {
         IpAddr::V4(_) => local,
         IpAddr::V6(v6) => {
@@ -219,7 +255,12 @@ fn own(task: &Task) -> Result<Result<Found, NotFound>, String> {
 }
 
 /// Asks a name server once.
-fn ask(bound: &Bound, server: SocketAddr, question: &DnsQuestion, until: Instant) -> Result<DnsAnswer, String> {
+fn ask(
+    bound: &Bound,
+    server: SocketAddr,
+    question: &DnsQuestion,
+    until: Instant,
+) -> Result<DnsAnswer, String> {
     let id = (net::random() & 0xffff) as u16;
     let mut packet = Vec::new();
     dns::query(id, question, &mut packet);

@@ -1,5 +1,6 @@
-//! Starting this same program again for one web request: what blocks, and what parses the web, has no place in the
-//! daemon. The request goes in by standard input, where `ps` does not see it, and one line comes out.
+//! Starting this same program again for one web request: what blocks, and what parses the web, has
+//! no place in the daemon. The request goes in by standard input, where `ps` does not see it, and
+//! one line comes out.
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
@@ -35,8 +36,8 @@ impl Worker {
         if let Some(record) = record {
             command.arg("record");
             let fd = record.as_raw_fd();
-            // SAFETY: between fork and exec only async-signal-safe calls are made; the descriptor is open in the parent
-            // for as long as `record` is borrowed.
+            // SAFETY: between fork and exec only async-signal-safe calls are made; the descriptor
+            // is open in the parent for as long as `record` is borrowed.
             unsafe { command.pre_exec(move || hand_over(fd)) };
         }
         let mut child = command.spawn()?;
@@ -57,7 +58,8 @@ impl Worker {
         self.output.as_raw_fd()
     }
 
-    /// Reads what is there: its line once that is complete, which is empty if it ended without one. `None`: not yet.
+    /// Reads what is there: its line once that is complete, which is empty if it ended without one.
+    /// `None`: not yet.
     pub fn read(&mut self) -> Option<Vec<u8>> {
         let mut buffer = [0; 512];
         loop {
@@ -123,7 +125,8 @@ pub fn request() -> io::Result<Vec<u8>> {
 pub fn answer(line: &str, record: bool) {
     if record {
         let bytes = line.as_bytes();
-        // SAFETY: the bytes live through the calls; the descriptor was handed over by whoever started this process.
+        // SAFETY: the bytes live through the calls; the descriptor was handed over by whoever
+        // started this process.
         unsafe {
             libc::write(RECORD, bytes.as_ptr().cast(), bytes.len());
             libc::fsync(RECORD);

@@ -1,7 +1,7 @@
-//! Writing files where nobody waits for a disk: a child of this same program, there only while there is something to
-//! write. What it is to do comes in a file in memory as its standard input, so that any length fits at once; what came of
-//! each job goes back as a message of its own, and with it the open file of a record. It outlives the daemon: what was
-//! begun is finished.
+//! Writing files where nobody waits for a disk: a child of this same program, there only while
+//! there is something to write. What it is to do comes in a file in memory as its standard input,
+//! so that any length fits at once; what came of each job goes back as a message of its own, and
+//! with it the open file of a record. It outlives the daemon: what was begun is finished.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -35,7 +35,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts one. Once somebody else has noted himself in `lock`, what it has not written by then is outdated.
+    /// Starts one. Once somebody else has noted himself in `lock`, what it has not written by then
+    /// is outdated.
     ///
     /// # Errors
     /// As fork(2), execve(2), socketpair(2), memfd_create(2), write(2).
@@ -70,31 +71,42 @@ impl Writer {
     pub fn report(&mut self) -> io::Result<Option<Done<File>>> {
         let mut buffer = [0; 8 + RECORD];
         let (n, file) = match receive(&self.reports, &mut buffer) {
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return Ok(None),
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+            {
+                return Ok(None);
+            }
             other => other?,
         };
         let word = |at: usize| Some(u32::from_ne_bytes(*buffer.get(at..n)?.first_chunk()?));
         let (Some(place), Some(errno)) = (word(0), word(4)) else {
-            // It gives no life sign, only its end: everything has been reported by then, or never will be.
+            // It gives no life sign, only its end: everything has been reported by then, or never
+            // will be.
             let _ = self.child.wait();
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
         Ok(Some(Done {
             place: usize::try_from(place).unwrap_or(usize::MAX),
-            result: if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno.cast_signed())) },
+            result: if errno == 0 {
+                Ok(())
+            } else {
+                Err(io::Error::from_raw_os_error(errno.cast_signed()))
+            },
             record: file.map(|file| (file, buffer.get(8..n).unwrap_or_default().to_vec())),
         }))
     }
 }
 
-/// The child's side: does the jobs in order. A file is removed only if what was to be saved before it is on the disk.
+/// The child's side: does the jobs in order. A file is removed only if what was to be saved before
+/// it is on the disk.
 pub fn main() {
     let mut bytes = Vec::new();
     if io::stdin().lock().read_to_end(&mut bytes).is_err() {
         return;
     }
     let lock = std::env::var_os(LOCK).zip(super::env(PID).and_then(|pid| pid.parse().ok()));
-    let outdated = || lock.as_ref().is_some_and(|(lock, pid)| files::has_another_holder(lock.as_ref(), *pid));
+    let outdated =
+        || lock.as_ref().is_some_and(|(lock, pid)| files::has_another_holder(lock.as_ref(), *pid));
     let mut rest = bytes.as_slice();
     let mut unsaved = false;
     let mut place = 0_u32;
@@ -140,7 +152,8 @@ fn take(rest: &mut &[u8]) -> Option<FileJob> {
     let (kind, mut left) = rest.split_first()?;
     let mut part = || {
         let (length, more) = left.split_first_chunk::<4>()?;
-        let (part, more) = more.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
+        let (part, more) =
+            more.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
         left = more;
         Some(part)
     };
@@ -168,7 +181,8 @@ fn send(bytes: &[u8], file: Option<&File>) {
     message.msg_iovlen = 1;
     if let Some(file) = file {
         message.msg_control = control.0.as_mut_ptr().cast();
-        // SAFETY: the control buffer is aligned and large enough for one descriptor; `message` says where it is.
+        // SAFETY: the control buffer is aligned and large enough for one descriptor; `message` says
+        // where it is.
         unsafe {
             message.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as _;
             let head = libc::CMSG_FIRSTHDR(&raw const message);
@@ -178,7 +192,8 @@ fn send(bytes: &[u8], file: Option<&File>) {
             libc::CMSG_DATA(head).cast::<RawFd>().write_unaligned(file.as_raw_fd());
         }
     }
-    // SAFETY: all that `message` points to lives through the call. Whoever started this may be gone by now.
+    // SAFETY: all that `message` points to lives through the call. Whoever started this may be gone
+    // by now.
     unsafe { libc::sendmsg(1, &raw const message, libc::MSG_NOSIGNAL) };
 }
 
@@ -193,8 +208,11 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, Option<File
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = CONTROL as _;
     // SAFETY: all that `message` points to lives through the call and is as long as it says.
-    let n = cerr(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) })?;
-    // SAFETY: the kernel has filled in what it says of the control buffer; a descriptor that came is ours alone.
+    let n = cerr(unsafe {
+        libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC)
+    })?;
+    // SAFETY: the kernel has filled in what it says of the control buffer; a descriptor that came
+    // is ours alone.
     let file = unsafe {
         let head = libc::CMSG_FIRSTHDR(&raw const message);
         let is_file = !head.is_null()

@@ -1,12 +1,15 @@
-//! The kernel's table of connections (`linux/netfilter/nfnetlink_conntrack.h`): listing it, and deleting entries.
+//! The kernel's table of connections (`linux/netfilter/nfnetlink_conntrack.h`): listing it, and
+//! deleting entries.
 //!
-//! A connection whose addresses are translated keeps the address of the WAN it began on. After a switch its packets
-//! would leave by the new WAN with the old one's address, for as long as the entry lives, which its own packets see to.
+//! A connection whose addresses are translated keeps the address of the WAN it began on. After a
+//! switch its packets would leave by the new WAN with the old one's address, for as long as the
+//! entry lives, which its own packets see to.
 
 use std::net::Ipv4Addr;
 
 use super::netlink::{
-    DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at, u32_at,
+    DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at,
+    u32_at,
 };
 
 /// `NFNL_SUBSYS_CTNETLINK << 8`, and the messages of it.
@@ -53,8 +56,8 @@ pub fn list(sequence: u32, out: &mut Vec<u8>) {
     finish(out);
 }
 
-/// Writes the request to delete this very connection, and not another one that may have taken its place. It is not
-/// acknowledged: one that has just ended by itself is no matter.
+/// Writes the request to delete this very connection, and not another one that may have taken its
+/// place. It is not acknowledged: one that has just ended by itself is no matter.
 pub fn delete(entry: &Connection<'_>, sequence: u32, out: &mut Vec<u8>) {
     begin(out, DELETE, REQUEST, sequence);
     out.extend(FAMILY);
@@ -77,10 +80,15 @@ pub fn items(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
             rest = rest.get(aligned(length)..).unwrap_or_default();
             let body = message.get(HEADER..)?;
             match u16_at(message, 4)? {
-                ERROR => return Some(Item::End(u32_at(body, 0)?.cast_signed().checked_neg().unwrap_or(libc::EIO))),
+                ERROR => {
+                    return Some(Item::End(
+                        u32_at(body, 0)?.cast_signed().checked_neg().unwrap_or(libc::EIO),
+                    ));
+                }
                 // A list may end with the error that cut it short.
                 DONE => {
-                    let errno = u32_at(body, 0).map_or(0, |e| e.cast_signed().checked_neg().unwrap_or(libc::EIO));
+                    let errno = u32_at(body, 0)
+                        .map_or(0, |e| e.cast_signed().checked_neg().unwrap_or(libc::EIO));
                     return Some(Item::End(errno));
                 }
                 NEW => {
@@ -139,7 +147,9 @@ mod tests {
         finish(&mut done);
         bytes.extend(done);
         let items: Vec<_> = items(&bytes).collect();
-        let [Item::Entry(first), Item::Entry(second), Item::End(0)] = items[..] else { panic!("{items:?}") };
+        let [Item::Entry(first), Item::Entry(second), Item::End(0)] = items[..] else {
+            panic!("{items:?}")
+        };
         assert_eq!(first.answers_to, Ipv4Addr::new(192, 168, 42, 2));
         assert_eq!(second.answers_to, Ipv4Addr::new(192, 168, 62, 2));
         let mut request = Vec::new();

@@ -1,5 +1,5 @@
-//! Packets as a link carries them: who asks a network by these needs no route, rule, socket or packet filter of this
-//! system, and so changes nothing for anybody else.
+//! Packets as a link carries them: who asks a network by these needs no route, rule, socket or
+//! packet filter of this system, and so changes nothing for anybody else.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -25,7 +25,8 @@ const FLAGS_AT: usize = 13;
 const RST: u8 = 0x04;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
-/// Offset and maximum segment size: without that option a host takes 536, and a firewall may take it for a scan.
+/// Offset and maximum segment size: without that option a host takes 536, and a firewall may take
+/// it for a scan.
 const WITH_MSS: u8 = 6 << 4;
 const MSS: [u8; 4] = [2, 4, 0x05, 0x64];
 
@@ -45,7 +46,8 @@ pub fn arp_request(hardware: Hardware, address: Ipv4Addr, to: Ipv4Addr) -> Vec<u
 /// Who answers `address`, and by which hardware address. `None`: it is no such answer.
 #[must_use]
 pub fn arp_reply(packet: &[u8], address: Ipv4Addr) -> Option<(Ipv4Addr, Hardware)> {
-    let is_ours = packet.get(..8)? == [&ARP_KIND[..], &ARP_REPLY].concat() && address_at(packet, 24)? == address;
+    let is_ours = packet.get(..8)? == [&ARP_KIND[..], &ARP_REPLY].concat()
+        && address_at(packet, 24)? == address;
     let hardware = *packet.get(8..)?.first_chunk()?;
     let from = address_at(packet, 14)?;
     // Neither the answer of nobody nor one that speaks for all leads anywhere.
@@ -115,7 +117,9 @@ impl Knock {
         tcp.extend(number.to_be_bytes());
         tcp.extend([0, 0, 0, 0, offset, flags, 0xff, 0xff, 0, 0, 0, 0]);
         tcp.extend(options);
-        put_sum(&mut tcp, 16, |tcp| util::ipv4_checksum(tcp, 8, &[], &source, &to, IpNextHeaderProtocols::Tcp));
+        put_sum(&mut tcp, 16, |tcp| {
+            util::ipv4_checksum(tcp, 8, &[], &source, &to, IpNextHeaderProtocols::Tcp)
+        });
         ip4(source, to, TCP, &tcp)
     }
 
@@ -148,7 +152,8 @@ fn ip4_parts(packet: &[u8]) -> Option<(u8, Ipv4Addr, Ipv4Addr, &[u8])> {
     let first = *packet.first()?;
     let header = usize::from(first & 0xf) * 4;
     let is_whole = number_at(packet, 4)? & 0x1fff == 0;
-    let parts = (*packet.get(9)?, address_at(packet, 12)?, address_at(packet, 16)?, packet.get(header..)?);
+    let parts =
+        (*packet.get(9)?, address_at(packet, 12)?, address_at(packet, 16)?, packet.get(header..)?);
     (first >> 4 == 4 && header >= HEADER && is_whole).then_some(parts)
 }
 
@@ -180,7 +185,11 @@ mod tests {
     const HOST: Ipv4Addr = Ipv4Addr::new(1, 1, 1, 1);
 
     fn knock() -> Knock {
-        Knock { from: SocketAddrV4::new(OWN, 40_000), to: SocketAddrV4::new(HOST, 443), number: u32::MAX }
+        Knock {
+            from: SocketAddrV4::new(OWN, 40_000),
+            to: SocketAddrV4::new(HOST, 443),
+            number: u32::MAX,
+        }
     }
 
     /// What the other end sends.
@@ -237,7 +246,10 @@ mod tests {
             icmp4(GATEWAY, OWN, &message)
         };
         let heard = knock().heard(&quote(3, &knock().request()));
-        assert_eq!(heard, Some(Answered::Failed(IcmpError { what: "host unreachable", from: GATEWAY.into() })));
+        assert_eq!(
+            heard,
+            Some(Answered::Failed(IcmpError { what: "host unreachable", from: GATEWAY.into() }))
+        );
         assert_eq!(knock().heard(&quote(5, &knock().request())), None, "a redirect is no error");
         let mut forged = knock();
         forged.number = 1;

@@ -1,8 +1,8 @@
 //! ICMP and ICMPv6 echo: building requests, and reading what comes back.
 //!
-//! A reply is ours only if its identifier, sequence number, source address and a keyed hash in its payload all agree.
-//! The payload carries the whole [`Token`] of the probe, so no table of outstanding probes is needed, and nobody who
-//! has not seen the request can make a reply to it.
+//! A reply is ours only if its identifier, sequence number, source address and a keyed hash in its
+//! payload all agree. The payload carries the whole [`Token`] of the probe, so no table of
+//! outstanding probes is needed, and nobody who has not seen the request can make a reply to it.
 
 use std::fmt;
 use std::hash::BuildHasher;
@@ -61,8 +61,9 @@ pub enum Received {
     Reply(Token),
     /// An ICMP error that quotes the probe with its cookie: this probe will not be answered.
     Failed(Token, IcmpError),
-    /// An ICMP error about a request of ours to this address that quotes too little to be believed (RFC 792 asks for 8
-    /// bytes only, and those can be guessed): it may colour a reason, nothing more.
+    /// An ICMP error about a request of ours to this address that quotes too little to be believed
+    /// (RFC 792 asks for 8 bytes only, and those can be guessed): it may colour a reason, nothing
+    /// more.
     Hint(IpAddr, IcmpError),
 }
 
@@ -99,7 +100,8 @@ impl<S: BuildHasher> Codec<S> {
         Self { ident, key }
     }
 
-    /// The echo request for a probe. The sequence number is taken from the check and the probe's place in it.
+    /// The echo request for a probe. The sequence number is taken from the check and the probe's
+    /// place in it.
     pub fn request(&self, to: IpAddr, token: &Token) -> [u8; REQUEST] {
         let mut packet = [0; REQUEST];
         self.write(to, token, &mut packet);
@@ -144,7 +146,10 @@ impl<S: BuildHasher> Codec<S> {
         let ip = Ipv4Packet::new(bytes)?;
         let length = usize::from(ip.get_total_length());
         let header = usize::from(ip.get_header_length()) * 4;
-        if ip.get_version() != 4 || header < 20 || ip.get_next_level_protocol() != IpNextHeaderProtocols::Icmp {
+        if ip.get_version() != 4
+            || header < 20
+            || ip.get_next_level_protocol() != IpNextHeaderProtocols::Icmp
+        {
             return None;
         }
         self.heard_icmp4(ip.get_source(), bytes.get(header..length)?)
@@ -161,8 +166,11 @@ impl<S: BuildHasher> Codec<S> {
             IcmpTypes::EchoReply if icmp.get_icmp_code() == IcmpCode(0) => {
                 self.echoed(source.into(), bytes).map(Received::Reply)
             }
-            kind @ (IcmpTypes::DestinationUnreachable | IcmpTypes::TimeExceeded | IcmpTypes::ParameterProblem) => {
-                let error = IcmpError { what: words4(kind.0, icmp.get_icmp_code().0), from: source.into() };
+            kind @ (IcmpTypes::DestinationUnreachable
+            | IcmpTypes::TimeExceeded
+            | IcmpTypes::ParameterProblem) => {
+                let error =
+                    IcmpError { what: words4(kind.0, icmp.get_icmp_code().0), from: source.into() };
                 let quoted = Ipv4Packet::new(bytes.get(HEADER..)?)?;
                 let header = usize::from(quoted.get_header_length()) * 4;
                 if quoted.get_version() != 4
@@ -180,7 +188,8 @@ impl<S: BuildHasher> Codec<S> {
         }
     }
 
-    /// Reads an ICMPv6 message, which every kind of socket receives without IP header and with its checksum verified.
+    /// Reads an ICMPv6 message, which every kind of socket receives without IP header and with its
+    /// checksum verified.
     pub fn heard_icmp6(&self, source: Ipv6Addr, bytes: &[u8]) -> Option<Received> {
         let icmp = Icmpv6Packet::new(bytes)?;
         match icmp.get_icmpv6_type() {
@@ -191,9 +200,14 @@ impl<S: BuildHasher> Codec<S> {
             | Icmpv6Types::PacketTooBig
             | Icmpv6Types::TimeExceeded
             | Icmpv6Types::ParameterProblem) => {
-                let error = IcmpError { what: words6(kind.0, icmp.get_icmpv6_code().0), from: source.into() };
+                let error = IcmpError {
+                    what: words6(kind.0, icmp.get_icmpv6_code().0),
+                    from: source.into(),
+                };
                 let quoted = Ipv6Packet::new(bytes.get(HEADER..)?)?;
-                if quoted.get_version() != 6 || quoted.get_next_header() != IpNextHeaderProtocols::Icmpv6 {
+                if quoted.get_version() != 6
+                    || quoted.get_next_header() != IpNextHeaderProtocols::Icmpv6
+                {
                     return None;
                 }
                 let inner = bytes.get(HEADER + Ipv6Packet::minimum_packet_size()..)?;
@@ -205,7 +219,8 @@ impl<S: BuildHasher> Codec<S> {
         }
     }
 
-    /// An error about the echo request `inner` (from its ICMP header on) that we may have sent to `to`.
+    /// An error about the echo request `inner` (from its ICMP header on) that we may have sent to
+    /// `to`.
     pub fn quoted(&self, to: IpAddr, inner: &[u8], error: IcmpError) -> Option<Received> {
         match self.echoed(to, inner) {
             Some(token) => Some(Received::Failed(token, error)),
@@ -213,7 +228,8 @@ impl<S: BuildHasher> Codec<S> {
         }
     }
 
-    /// The token in an echo message (from its ICMP header on) to or from `peer`, if it is wholly ours.
+    /// The token in an echo message (from its ICMP header on) to or from `peer`, if it is wholly
+    /// ours.
     fn echoed(&self, peer: IpAddr, bytes: &[u8]) -> Option<Token> {
         if field(bytes, 4)? != self.ident {
             return None;
@@ -229,8 +245,9 @@ impl<S: BuildHasher> Codec<S> {
             index: u16::from_be_bytes(*rest.first_chunk()?),
             sent: Instant::from_nanos(u64::from_be_bytes(*sent)),
         };
-        (u64::from_be_bytes(*cookie) == self.cookie(peer, &token) && field(bytes, 6) == Some(sequence(&token)))
-            .then_some(token)
+        (u64::from_be_bytes(*cookie) == self.cookie(peer, &token)
+            && field(bytes, 6) == Some(sequence(&token)))
+        .then_some(token)
     }
 
     fn payload(&self, to: IpAddr, token: &Token) -> [u8; PAYLOAD] {
@@ -255,8 +272,9 @@ impl<S: BuildHasher> Codec<S> {
     }
 }
 
-/// Consecutive probes of a target have consecutive sequence numbers only within a check; between checks they are
-/// spread, so that a middlebox that remembers recent ones does not take a new probe for an old one.
+/// Consecutive probes of a target have consecutive sequence numbers only within a check; between
+/// checks they are spread, so that a middlebox that remembers recent ones does not take a new probe
+/// for an old one.
 fn sequence(token: &Token) -> u16 {
     let wide = token.check.wrapping_mul(101).wrapping_add(u32::from(token.index));
     (wide & 0xffff) as u16
@@ -273,7 +291,8 @@ pub fn words(v6: bool, kind: u8, code: u8) -> &'static str {
     if v6 { words6(kind, code) } else { words4(kind, code) }
 }
 
-/// ICMP error types and codes in words (RFC 792, RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1).
+/// ICMP error types and codes in words (RFC 792, RFC 1122 section 3.2.2.1, RFC 1812 section
+/// 5.2.7.1).
 fn words4(kind: u8, code: u8) -> &'static str {
     match (kind, code) {
         (3, 0 | 6 | 11) => "network unreachable",
@@ -409,9 +428,13 @@ mod tests {
 
     #[test]
     fn a_reply_to_somebody_else_is_not_ours() {
-        let reply = reply_to(&Codec::new(0x1234, RandomState::new()).request(TARGET.into(), &token()), false);
+        let reply = reply_to(
+            &Codec::new(0x1234, RandomState::new()).request(TARGET.into(), &token()),
+            false,
+        );
         assert_eq!(codec().heard_icmp4(TARGET, &reply), None, "the cookie's key differs");
-        let reply = reply_to(&Codec::new(0x1235, Fixed::default()).request(TARGET.into(), &token()), false);
+        let reply =
+            reply_to(&Codec::new(0x1235, Fixed::default()).request(TARGET.into(), &token()), false);
         assert_eq!(codec().heard_icmp4(TARGET, &reply), None, "the identifier differs");
     }
 
@@ -453,11 +476,16 @@ mod tests {
         assert_eq!(c.heard_icmp6(from, &p), Some(Received::Failed(token(), error)));
     }
 
-    /// Any change to a reply makes it somebody else's: nothing that arrives by accident or malice is a reply of ours.
+    /// Any change to a reply makes it somebody else's: nothing that arrives by accident or malice
+    /// is a reply of ours.
     #[test]
     fn random_and_mutated_packets_are_never_accepted() {
         let c = codec();
-        let good = ip4(TARGET, Ipv4Addr::new(10, 0, 0, 1), &reply_to(&c.request(TARGET.into(), &token()), false));
+        let good = ip4(
+            TARGET,
+            Ipv4Addr::new(10, 0, 0, 1),
+            &reply_to(&c.request(TARGET.into(), &token()), false),
+        );
         let request = ip4(Ipv4Addr::new(10, 0, 0, 1), TARGET, &c.request(TARGET.into(), &token()));
         let error = ip4(ROUTER, Ipv4Addr::new(10, 0, 0, 1), &error4(3, 1, &request));
         let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
@@ -485,9 +513,12 @@ mod tests {
                     }
                 }
             }
-            // Only the token's own bytes count: a packet that still carries them all may be accepted, nothing else.
+            // Only the token's own bytes count: a packet that still carries them all may be
+            // accepted, nothing else.
             match c.heard_ip4(&p) {
-                Some(Received::Reply(t) | Received::Failed(t, _)) => assert_eq!(t, token(), "round {round}: {p:02x?}"),
+                Some(Received::Reply(t) | Received::Failed(t, _)) => {
+                    assert_eq!(t, token(), "round {round}: {p:02x?}")
+                }
                 Some(Received::Hint(..)) | None => {}
             }
             let _ = c.heard_icmp4(TARGET, &p);

@@ -1,5 +1,6 @@
-//! What all netlink messages have in common (netlink(7)): a header, and attributes with a length and a type each.
-//! Everything is in the byte order of the machine, and every piece begins at a multiple of four bytes.
+//! What all netlink messages have in common (netlink(7)): a header, and attributes with a length
+//! and a type each. Everything is in the byte order of the machine, and every piece begins at a
+//! multiple of four bytes.
 
 use std::net::Ipv4Addr;
 
@@ -35,7 +36,8 @@ pub(super) fn finish(out: &mut [u8]) {
     }
 }
 
-/// The attributes (`struct rtattr`: length, type, value) of a message. Ends at the first that is cut short.
+/// The attributes (`struct rtattr`: length, type, value) of a message. Ends at the first that is
+/// cut short.
 pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     /// Flags in the type: nested, in network byte order.
     const KIND: u16 = 0x3fff;

@@ -35,7 +35,8 @@ pub(crate) enum Kind {
     System,
     /// Commands for OpenWrt. Not run; their arguments are checked.
     Router,
-    /// Commands that ask questions or run until they are stopped. Not run; their arguments are checked.
+    /// Commands that ask questions or run until they are stopped. Not run; their arguments are
+    /// checked.
     Terminal,
 }
 
@@ -84,7 +85,8 @@ pub(crate) fn blocks(document: &str) -> Vec<Block> {
     for (at, line) in text.lines().enumerate() {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(tag)) => {
-                let lab = before.strip_prefix("<!-- lab: ").and_then(|rest| rest.strip_suffix(" -->"));
+                let lab =
+                    before.strip_prefix("<!-- lab: ").and_then(|rest| rest.strip_suffix(" -->"));
                 open = Some(Block {
                     place: format!("{document}:{}", at + 1),
                     tag: tag.to_owned(),
@@ -107,8 +109,9 @@ pub(crate) fn blocks(document: &str) -> Vec<Block> {
     blocks
 }
 
-/// The commands of a block of shell, each as words without quotes, `sudo` left out. Knows as much of the shell as the
-/// documents need: comments, quotes, lines that are continued, and commands separated by line ends, `;`, `&&`, `||` and `|`.
+/// The commands of a block of shell, each as words without quotes, `sudo` left out. Knows as much
+/// of the shell as the documents need: comments, quotes, lines that are continued, and commands
+/// separated by line ends, `;`, `&&`, `||` and `|`.
 pub(crate) fn commands(text: &str) -> Vec<Vec<String>> {
     let mut commands: Vec<Vec<String>> = Vec::new();
     let mut command: Vec<String> = Vec::new();

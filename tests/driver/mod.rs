@@ -1,8 +1,14 @@
-//! Drives one pure monitor through simulated time. What comes of each probe is a function of the time, so a test knows the
-//! truth that the monitor has to find out. Networks, kernel and loop are in the simulated world, see `tests/world`.
+//! Drives one pure monitor through simulated time. What comes of each probe is a function of the
+//! time, so a test knows the truth that the monitor has to find out. Networks, kernel and loop are
+//! in the simulated world, see `tests/world`.
 
 #![allow(unreachable_pub, missing_docs, reason = "shared by test programs that use parts of it")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code, not imon's core")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code, not imon's core"
+)]
 #![allow(clippy::large_enum_variant, reason = "there is one of them")]
 
 use std::cmp::Reverse;
@@ -110,7 +116,11 @@ impl Driver {
                     Some(Delivery::Reply(id, rtt)) => self.see(&Observation::Reply(id, rtt)),
                     Some(Delivery::Lost(id, reason)) => self.see(&Observation::Lost(id, reason)),
                     Some(Delivery::Answer(id, answer)) => {
-                        self.see(&Observation::Answer { id, answer: &answer, own: &["192.168.92.1".parse().unwrap()] });
+                        self.see(&Observation::Answer {
+                            id,
+                            answer: &answer,
+                            own: &["192.168.92.1".parse().unwrap()],
+                        });
                     }
                     None => {}
                 }
@@ -139,7 +149,9 @@ impl Driver {
                             self.deliver(b, Delivery::Reply(id, b));
                         }
                         Fate::Silent => {}
-                        Fate::Fails(reason) => self.deliver(Duration::ZERO, Delivery::Lost(id, reason)),
+                        Fate::Fails(reason) => {
+                            self.deliver(Duration::ZERO, Delivery::Lost(id, reason))
+                        }
                     }
                 }
                 Effect::Ask(id, _) => {
@@ -172,7 +184,11 @@ impl Driver {
     pub fn log(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (at, what) in &self.said {
-            let event = imon::event::Event { monitor: imon::event::Monitor::Updown, owner: TARGET, what: what.clone() };
+            let event = imon::event::Event {
+                monitor: imon::event::Monitor::Updown,
+                owner: TARGET,
+                what: what.clone(),
+            };
             event.log(false, &mut |_, line| lines.push(format!("{:.1} {line}", seconds(*at))));
         }
         lines
@@ -210,7 +226,14 @@ pub fn plan(interval: f64, count: u16, wait: f64) -> Plan {
 pub fn addresses(list: &[&str]) -> Result<DnsAnswer, Rc<str>> {
     let addresses: Vec<IpAddr> = list.iter().map(|a| a.parse().unwrap()).collect();
     let rcode = if addresses.is_empty() { Rcode::NXDOMAIN } else { Rcode::NOERROR };
-    Ok(DnsAnswer { rcode, truncated: false, referral: false, addresses, texts: Vec::new(), ttl: 60 })
+    Ok(DnsAnswer {
+        rcode,
+        truncated: false,
+        referral: false,
+        addresses,
+        texts: Vec::new(),
+        ttl: 60,
+    })
 }
 
 pub fn at(seconds: f64) -> Instant {

@@ -1,4 +1,5 @@
-//! Action scripts: what they are given, what they may do, and that nothing they do harms monitoring.
+//! Action scripts: what they are given, what they may do, and that nothing they do harms
+//! monitoring.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +10,9 @@ use imon_lab::{Lab, Proc, Signal};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::tools::{alive, both, calls, ping, processes, recorder, secs, started, stop, updown, wait_calls};
+use crate::tools::{
+    alive, both, calls, ping, processes, recorder, secs, started, stop, updown, wait_calls,
+};
 use crate::{SOON, lab, trials};
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -44,14 +47,18 @@ fn gaps(responder: &Responder) -> Vec<u64> {
     at.windows(2).map(|w| (w[1] - w[0]) / 1_000_000).collect()
 }
 
-/// Probes every 0.1 s came every 0.1 s. One may be late, because tests that run beside this one take the processor.
+/// Probes every 0.1 s came every 0.1 s. One may be late, because tests that run beside this one
+/// take the processor.
 #[track_caller]
 fn assert_undisturbed(lab: &Lab, responder: &Responder, at_least: usize) {
     let mut gaps = gaps(responder);
     assert!(gaps.len() >= at_least, "only {} probes\n{}", gaps.len(), lab.timeline());
     gaps.sort_unstable();
     let (median, longest) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
-    assert!((90..=110).contains(&median) && longest < 900, "median {median} ms, longest {longest} ms: {gaps:?}");
+    assert!(
+        (90..=110).contains(&median) && longest < 900,
+        "median {median} ms, longest {longest} ms: {gaps:?}"
+    );
 }
 
 fn b21_names_with_blanks_and_shell_characters_are_one_argument() {
@@ -91,7 +98,10 @@ fn the_second_argument_says_where_the_log_goes() {
         }
         // The first "online" calls nobody.
         internet.set("1.1.1.1", &Behaviour::silent());
-        assert_eq!(wait_calls(&lab, "updown", before + 1)[before].args, ["t", second, "updown-offline", "1.1.1.1"]);
+        assert_eq!(
+            wait_calls(&lab, "updown", before + 1)[before].args,
+            ["t", second, "updown-offline", "1.1.1.1"]
+        );
         internet.set("1.1.1.1", &Behaviour::normal());
         let args = wait_calls(&lab, "updown", before + 2).swap_remove(before + 1).args;
         assert_eq!(
@@ -123,8 +133,7 @@ fn a_script_starts_with_clean_descriptors_signals_and_group() {
     lab.script("/run/lab/action", script);
     lab.write("/etc/default/imon-t", &ping(json!({"action": "/run/lab/action"})));
     // imon itself is started carelessly: with open files, and with input that never comes.
-    let careless =
-        "mkfifo /run/lab/never; exec 0<>/run/lab/never 5</etc/hosts 7>/dev/null 9<>/run/lab/never; exec \"$@\"";
+    let careless = "mkfifo /run/lab/never; exec 0<>/run/lab/never 5</etc/hosts 7>/dev/null 9<>/run/lab/never; exec \"$@\"";
     let args = ["-c", careless, "sh", env!("CARGO_BIN_EXE_imon"), "--instance", "t", "--nosyslog"];
     let imon = lab.start("imon", &mut lab.command("router", "sh", args));
     // `ls` itself opens the folder that it lists. Signals 32 and up are the C library's.
@@ -168,7 +177,13 @@ fn the_environment_tells_the_whole_event() {
             assert_eq!(env(gone), None, "a script must not speak for imon");
         }
         let time = env("IMON_TIME").expect("a time");
-        assert!(time.len() == 24 && time.starts_with("20") && time.ends_with('Z') && &time[10..11] == "T", "{time}");
+        assert!(
+            time.len() == 24
+                && time.starts_with("20")
+                && time.ends_with('Z')
+                && &time[10..11] == "T",
+            "{time}"
+        );
         let json: Value = serde_json::from_str(&call.env["IMON_JSON"]).unwrap();
         let keys: BTreeSet<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, common.iter().chain(own).copied().collect(), "{json}");
@@ -211,7 +226,9 @@ fn b20_a_script_that_hangs_is_killed_with_all_it_started() {
     imon.wait_line(|l| l.ends_with("Monitored IP 9.9.9.9 online"), SOON);
     internet.set("9.9.9.9", &Behaviour::silent());
     imon.wait_line(|l| l.ends_with("Monitored IP 9.9.9.9 offline"), SOON);
-    lab.wait_until("the script and its children run", SOON, || processes(&lab, "sleep 4321").len() >= 2);
+    lab.wait_until("the script and its children run", SOON, || {
+        processes(&lab, "sleep 4321").len() >= 2
+    });
     // Monitoring goes on while it hangs: the next change is noticed.
     let mark = imon.mark();
     internet.set("9.9.9.9", &Behaviour::normal());
@@ -228,7 +245,9 @@ fn b20_a_script_that_hangs_is_killed_with_all_it_started() {
     assert_undisturbed(&lab, &internet, 20);
     imon.signal(Signal::SIGTERM);
     assert_eq!(imon.wait(SOON).code(), Some(0));
-    lab.wait_until("all that the scripts started is gone", SOON, || processes(&lab, "sleep 4321").is_empty());
+    lab.wait_until("all that the scripts started is gone", SOON, || {
+        processes(&lab, "sleep 4321").is_empty()
+    });
 }
 
 fn a_script_that_hangs_is_ended_though_none_is_configured_any_more() {
@@ -242,13 +261,20 @@ fn a_script_that_hangs_is_ended_though_none_is_configured_any_more() {
         })
     };
     let imon = run(&lab, &config("/run/lab/action").to_string());
-    lab.wait_until("the script and its children run", SOON, || processes(&lab, "sleep 4321").len() >= 2);
+    lab.wait_until("the script and its children run", SOON, || {
+        processes(&lab, "sleep 4321").len() >= 2
+    });
     lab.write("/etc/default/imon-t", &config("").to_string());
     imon.signal(Signal::SIGHUP);
     imon.wait_line(|l| l.ends_with("[t] Reloaded /etc/default/imon-t"), SOON);
-    imon.wait_line(|l| l.contains("'/run/lab/action' did not end within 2 s for ping-result: ending it"), SOON);
+    imon.wait_line(
+        |l| l.contains("'/run/lab/action' did not end within 2 s for ping-result: ending it"),
+        SOON,
+    );
     imon.wait_line(|l| l.contains("'/run/lab/action' failed for ping-result with signal 9"), SOON);
-    lab.wait_until("all that it started is gone", SOON, || processes(&lab, "sleep 4321").is_empty());
+    lab.wait_until("all that it started is gone", SOON, || {
+        processes(&lab, "sleep 4321").is_empty()
+    });
     stop(&imon);
 }
 
@@ -262,15 +288,24 @@ fn endless_output_disturbs_nothing() {
     });
     lab.write("/etc/default/imon-t", &config.to_string());
     let command = "exec \"$@\" --instance t --nosyslog >/run/lab/out";
-    let imon = lab.start("imon", &mut lab.command("router", "sh", ["-c", command, "sh", env!("CARGO_BIN_EXE_imon")]));
-    lab.wait_until("the script is ended", SOON, || lab.read("/run/lab/out").contains("did not end within 1 s"));
+    let imon = lab.start(
+        "imon",
+        &mut lab.command("router", "sh", ["-c", command, "sh", env!("CARGO_BIN_EXE_imon")]),
+    );
+    lab.wait_until("the script is ended", SOON, || {
+        lab.read("/run/lab/out").contains("did not end within 1 s")
+    });
     lab.wait_until("more probes", SOON, || internet.count() > 25);
     assert_undisturbed(&lab, &internet, 20);
     let usage = imon.usage();
     assert!(usage.anonymous_kib < 4096 && usage.threads == 1, "{usage:?}");
     stop(&imon);
     let out = lab.read("/run/lab/out");
-    assert!(out.matches("all work and no play\n").count() > 1000, "the output passes: {} bytes", out.len());
+    assert!(
+        out.matches("all work and no play\n").count() > 1000,
+        "the output passes: {} bytes",
+        out.len()
+    );
 }
 
 fn calls_of_one_monitor_keep_their_order_and_two_monitors_do_not_wait_for_each_other() {
@@ -295,7 +330,8 @@ fn calls_of_one_monitor_keep_their_order_and_two_monitors_do_not_wait_for_each_o
     wait_calls(&lab, "ping", pings + 3);
     assert_eq!((before, calls(&lab, "updown").len()), (1, 1), "one call at a time");
     lab.write("/run/lab/go", "");
-    let names: Vec<String> = wait_calls(&lab, "updown", 3).into_iter().map(|c| c.args[2].clone()).collect();
+    let names: Vec<String> =
+        wait_calls(&lab, "updown", 3).into_iter().map(|c| c.args[2].clone()).collect();
     assert_eq!(names, ["updown-offline", "updown-online", "updown-offline"]);
     stop(&imon);
 }
@@ -303,8 +339,12 @@ fn calls_of_one_monitor_keep_their_order_and_two_monitors_do_not_wait_for_each_o
 fn what_a_full_queue_drops_is_said() {
     let lab = lab();
     let internet = lab.responder("inet");
-    lab.script("/run/lab/action", "#!/bin/sh\necho call\nwhile [ ! -e /run/lab/go ]; do sleep 0.05; done\n");
-    let mut config: Value = serde_json::from_str(&ping(json!({"action": "/run/lab/action"}))).unwrap();
+    lab.script(
+        "/run/lab/action",
+        "#!/bin/sh\necho call\nwhile [ ! -e /run/lab/go ]; do sleep 0.05; done\n",
+    );
+    let mut config: Value =
+        serde_json::from_str(&ping(json!({"action": "/run/lab/action"}))).unwrap();
     (config["ping"]["interval"], config["ping"]["pingcount"]) = (json!(0.1), json!(1));
     let imon = run(&lab, &config.to_string());
     let slow = "Action script '/run/lab/action' is too slow: a call for ping-result is dropped";
@@ -343,7 +383,11 @@ fn a_failure_is_logged_with_its_last_line() {
     // To the system log at debug severity; the failure is a warning.
     let imon = lab.imon("router").args(["--instance", "t"]).spawn();
     syslog.wait(0, |m| m.starts_with("<31>") && m.ends_with("imon [t] ping-result: one"), SOON);
-    syslog.wait(0, |m| m.starts_with("<31>") && m.ends_with("imon [t] ping-result: two\\t\\u{1b}[31m"), SOON);
+    syslog.wait(
+        0,
+        |m| m.starts_with("<31>") && m.ends_with("imon [t] ping-result: two\\t\\u{1b}[31m"),
+        SOON,
+    );
     syslog.wait(0, |m| m.starts_with("<28>") && m.ends_with(failed), SOON);
     stop(&imon);
     assert!(imon.texts().is_empty(), "nothing on the terminal: {:#?}", imon.texts());
@@ -353,7 +397,10 @@ fn a_script_killed_by_a_signal_is_a_failure() {
     let lab = lab();
     lab.script("/run/lab/action", "#!/bin/sh\nkill -9 $$\n");
     let imon = run(&lab, &ping(json!({"action": "/run/lab/action"})));
-    imon.wait_line(|l| l.ends_with("[t] Action script '/run/lab/action' failed for ping-result with signal 9"), SOON);
+    imon.wait_line(
+        |l| l.ends_with("[t] Action script '/run/lab/action' failed for ping-result with signal 9"),
+        SOON,
+    );
     lab.wait_until("it is counted", SOON, || lab.read("/run/imon/t.json").contains("\"failed\":"));
     stop(&imon);
 }

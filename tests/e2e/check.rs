@@ -78,7 +78,10 @@ const SCENARIOS: &[Scenario] = &[
         fails: &["address"],
         args: &[],
         make: |w| {
-            w.lab.sh("router", "ip -4 addr flush dev wan1; ip addr add 169.254.7.8/16 dev wan1 scope link");
+            w.lab.sh(
+                "router",
+                "ip -4 addr flush dev wan1; ip addr add 169.254.7.8/16 dev wan1 scope link",
+            );
         },
     },
     Scenario {
@@ -198,7 +201,8 @@ const SCENARIOS: &[Scenario] = &[
         make: |w| {
             configure(w);
             // What a failover has done.
-            w.lab.sh("router", "ip route replace default via 192.168.62.1; ip -6 route del default");
+            w.lab
+                .sh("router", "ip route replace default via 192.168.62.1; ip -6 route del default");
             w.lab.fault(Fault::UpstreamDead(Wan::One));
         },
     },
@@ -311,7 +315,8 @@ fn check(lab: &Lab, args: &[&str]) -> Finished {
 
 fn json(lab: &Lab, args: &[&str]) -> (i32, Value) {
     let done = check(lab, &[&["--json"], args].concat());
-    let value: Value = serde_json::from_str(&done.stdout()).unwrap_or_else(|e| panic!("{e}: {done:?}"));
+    let value: Value =
+        serde_json::from_str(&done.stdout()).unwrap_or_else(|e| panic!("{e}: {done:?}"));
     assert_eq!(value["schema"], 1);
     assert_eq!(value["exit"], done.code());
     (done.code(), value)
@@ -324,7 +329,8 @@ fn states<'a>(value: &'a Value, state: &str) -> Vec<&'a str> {
 
 fn detail<'a>(value: &'a Value, id: &str) -> &'a str {
     let tests = value["tests"].as_array().unwrap();
-    let test = tests.iter().find(|t| t["id"] == id).unwrap_or_else(|| panic!("no {id} in {value:#}"));
+    let test =
+        tests.iter().find(|t| t["id"] == id).unwrap_or_else(|| panic!("no {id} in {value:#}"));
     test["detail"].as_str().unwrap()
 }
 
@@ -346,8 +352,10 @@ impl Beside {
         ];
         // Whoever has no such address cannot send from it.
         let there = lab.sh("router", "ip -4 -o addr; ip -o link");
-        let router: Vec<Flow> = router.into_iter().filter(|flow| !flow.is_from_elsewhere(&there)).collect();
-        let all = [lab.bystander("router", &router), lab.bystander("lan", &[host("lan", "1.1.1.1")])];
+        let router: Vec<Flow> =
+            router.into_iter().filter(|flow| !flow.is_from_elsewhere(&there)).collect();
+        let all =
+            [lab.bystander("router", &router), lab.bystander("lan", &[host("lan", "1.1.1.1")])];
         let beside = Self { all, begin_ns: monotonic_ns() };
         beside.go_on(lab);
         Self { begin_ns: monotonic_ns(), ..beside }
@@ -400,7 +408,11 @@ fn scenario(s: &Scenario) {
 
 fn every_verdict_is_different() {
     for (at, s) in SCENARIOS.iter().enumerate() {
-        assert!(SCENARIOS.iter().skip(at + 1).all(|other| other.verdict != s.verdict), "{}", s.verdict);
+        assert!(
+            SCENARIOS.iter().skip(at + 1).all(|other| other.verdict != s.verdict),
+            "{}",
+            s.verdict
+        );
     }
 }
 
@@ -425,7 +437,11 @@ fn without_permission_the_rest_is_tested() {
     let run = |args: &[&str]| {
         let imon = world.lab.imon("router").without_capabilities().arg("check").args(args);
         let done = imon.run(Duration::from_secs(30));
-        (done.code(), serde_json::from_str::<Value>(&done.stdout()).unwrap_or_else(|e| panic!("{e}: {done:?}")))
+        (
+            done.code(),
+            serde_json::from_str::<Value>(&done.stdout())
+                .unwrap_or_else(|e| panic!("{e}: {done:?}")),
+        )
     };
     let (code, value) = run(&["--json"]);
     assert_eq!((code, value["verdict"].as_str()), (0, Some("no-permission")), "{value:#}");
@@ -463,7 +479,10 @@ const FILTER: &str = "nft 'add table ip f; add chain ip f c { type filter hook f
 fn a_login_page_that_lets_nothing_else_through() {
     let world = world();
     world.http.mode(&HttpMode::Redirect("http://login.test/".to_owned()));
-    world.lab.sh("isp1", &format!("{FILTER} icmp type echo-request drop; add rule ip f c tcp dport 443 drop'"));
+    world.lab.sh(
+        "isp1",
+        &format!("{FILTER} icmp type echo-request drop; add rule ip f c tcp dport 443 drop'"),
+    );
     let (code, value) = json(&world.lab, &[]);
     assert_eq!((code, value["verdict"].as_str()), (2, Some("captive-portal")), "{value:#}");
 }
@@ -473,7 +492,8 @@ fn a_provider_that_rejects_everything_is_dead_and_said_soon() {
     world.lab.sh("isp1", &format!("{FILTER} reject'"));
     let (code, value) = json(&world.lab, &[]);
     assert_eq!((code, value["verdict"].as_str()), (2, Some("provider-dead")), "{value:#}");
-    // One that says nothing is given up when the last answer is overdue, and not at the end of all time.
+    // One that says nothing is given up when the last answer is overdue, and not at the end of all
+    // time.
     world.lab.sh("isp1", &format!("nft delete table ip f; {FILTER} drop'"));
     let (code, value) = json(&world.lab, &["--target", "9.9.9.10", "--target", "9.9.9.11"]);
     assert_eq!((code, value["verdict"].as_str()), (2, Some("provider-dead")), "{value:#}");
@@ -483,11 +503,17 @@ fn a_provider_that_rejects_everything_is_dead_and_said_soon() {
 fn a_modem_that_is_gone_is_a_dead_network() {
     let world = world();
     configure(&world);
-    world.lab.sh("router", "ip route replace default via 192.168.62.1; ip -6 route del default; ip link del wan1");
+    world.lab.sh(
+        "router",
+        "ip route replace default via 192.168.62.1; ip -6 route del default; ip link del wan1",
+    );
     let (code, value) = json(&world.lab, &[]);
     assert_eq!((code, value["verdict"].as_str()), (1, Some("wan-dead")), "{value:#}");
     let text = value["text"].as_str().unwrap();
-    assert!(text.contains("net42 (wan1), as there is no interface wan1") && text.contains("plug it in"), "{text}");
+    assert!(
+        text.contains("net42 (wan1), as there is no interface wan1") && text.contains("plug it in"),
+        "{text}"
+    );
 }
 
 fn a_port_of_the_lan_is_not_taken_for_the_way_out() {
@@ -512,7 +538,10 @@ fn of_several_targets_each_is_asked() {
     let world = world();
     world.lab.delete_default_routes();
     for targets in [["9.9.9.9", "192.168.92.10"], ["192.168.92.10", "9.9.9.9"]] {
-        let (code, value) = json(&world.lab, &["--target", targets[0], "--target", targets[1], "--target", targets[0]]);
+        let (code, value) = json(
+            &world.lab,
+            &["--target", targets[0], "--target", targets[1], "--target", targets[0]],
+        );
         assert_eq!((code, value["verdict"].as_str()), (0, Some("well")), "{value:#}");
         let tests = value["tests"].as_array().unwrap();
         assert_eq!(tests.iter().filter(|t| t["id"] == "ping:9.9.9.9").count(), 1, "{value:#}");
@@ -548,7 +577,11 @@ fn a_configuration_for_root_is_no_obstacle_for_others() {
             .args(["check", "--json"])
             .args(args)
             .run(Duration::from_secs(30));
-        (done.code(), serde_json::from_str::<Value>(&done.stdout()).unwrap_or_else(|e| panic!("{e}: {done:?}")))
+        (
+            done.code(),
+            serde_json::from_str::<Value>(&done.stdout())
+                .unwrap_or_else(|e| panic!("{e}: {done:?}")),
+        )
     };
     let (code, value) = run(&[]);
     assert_eq!((code, value["verdict"].as_str()), (0, Some("no-permission")), "{value:#}");
@@ -575,7 +608,17 @@ fn what_is_asked_can_be_limited() {
     assert_eq!((code, value["verdict"].as_str()), (0, Some("well")), "{value:#}");
     assert_eq!(
         states(&value, "ok"),
-        ["capabilities", "clock", "link", "address", "route", "gateway", "ping:9.9.9.9", "tcp:9.9.9.9", "mtu"]
+        [
+            "capabilities",
+            "clock",
+            "link",
+            "address",
+            "route",
+            "gateway",
+            "ping:9.9.9.9",
+            "tcp:9.9.9.9",
+            "mtu"
+        ]
     );
     // The name server of this system is a public one.
     assert_eq!(states(&value, "skipped"), ["resolver:8.8.8.8"]);
@@ -621,11 +664,16 @@ fn mistyped(role: &str) -> String {
     )
 }
 
-/// Runs something while the kernel tells each change of routes, rules and neighbours; returns what it told.
+/// Runs something while the kernel tells each change of routes, rules and neighbours; returns what
+/// it told.
 fn changes(lab: &Lab, during: impl FnOnce()) -> Vec<String> {
-    let monitor = lab.spawn("router", "ip", ["-4", "monitor", "route", "rule", "address", "nexthop"]);
+    let monitor =
+        lab.spawn("router", "ip", ["-4", "monitor", "route", "rule", "address", "nexthop"]);
     let sign = |n: u8| {
-        lab.sh("router", &format!("ip route add 203.0.113.{n} dev lan0; ip route del 203.0.113.{n} dev lan0"));
+        lab.sh(
+            "router",
+            &format!("ip route add 203.0.113.{n} dev lan0; ip route del 203.0.113.{n} dev lan0"),
+        );
     };
     // What it tells first: it listens.
     lab.wait_until("the monitor listens", SOON, || {
@@ -652,9 +700,10 @@ fn c1_a_mistyped_gateway_is_named_and_the_working_internet_stays() {
         assert_eq!(told, Vec::<String>::new());
         assert_eq!(value["verdict"], "configuration", "{value:#}");
         let text = value["text"].as_str().unwrap();
-        for word in
-            ["primary-gw 192.168.42.254 does not answer", "write primary-gw 192.168.42.1 into /etc/default/imon-main"]
-        {
+        for word in [
+            "primary-gw 192.168.42.254 does not answer",
+            "write primary-gw 192.168.42.1 into /etc/default/imon-main",
+        ] {
             assert!(text.contains(word), "{word}: {text}");
         }
         assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{value:#}");
@@ -670,8 +719,12 @@ fn c1_a_mistyped_gateway_of_the_standby_is_found_without_any_route() {
     beside.end(&world.lab);
     assert_eq!((code, value["verdict"].as_str()), (2, Some("configuration")), "{value:#}");
     let text = value["text"].as_str().unwrap();
-    assert!(text.contains("standby-gw 192.168.62.254 does not answer, while 192.168.62.1 on wan2"), "{text}");
-    // When nothing answers there it is an outage, and nobody has mistyped anything that could be known.
+    assert!(
+        text.contains("standby-gw 192.168.62.254 does not answer, while 192.168.62.1 on wan2"),
+        "{text}"
+    );
+    // When nothing answers there it is an outage, and nobody has mistyped anything that could be
+    // known.
     world.lab.fault(Fault::UpstreamDead(Wan::Two));
     let (_, value) = json(&world.lab, &[]);
     assert_eq!(value["verdict"], "standby-unusable", "{value:#}");
@@ -731,7 +784,16 @@ fn c1_killed_at_each_system_call_it_leaves_nothing() {
     for call in ["socket", "bind", "setsockopt", "sendto", "connect", "poll,ppoll"] {
         for when in 1.. {
             let inject = format!("inject={call}:signal=SIGKILL:when={when}");
-            let traced = ["-qq", "-o", "/dev/null", "-e", &inject, program.to_str().unwrap(), "check", "--json"];
+            let traced = [
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                &inject,
+                program.to_str().unwrap(),
+                "check",
+                "--json",
+            ];
             let done = lab.spawn("router", "strace", traced).finish(SOON);
             assert_eq!(routing(lab), before, "{call} {when}");
             // The last ones were not made any more.
@@ -763,12 +825,19 @@ fn c1_every_kind_of_link_is_asked_whatever_the_reverse_path_filter() {
         let (_dns, _http) = (lab.dns(), lab.http());
         let standby = |gateway: &str, what: &str| {
             let gateway = format!("\"standby-gw\": \"{gateway}\"");
-            lab.write("/etc/default/imon-main", &FAILOVER.replace("\"standby-gw\": \"192.168.62.1\"", &gateway));
+            lab.write(
+                "/etc/default/imon-main",
+                &FAILOVER.replace("\"standby-gw\": \"192.168.62.1\"", &gateway),
+            );
             let beside = Beside::begin(&lab);
             let (_, value) = json(&lab, &[]);
             beside.end(&lab);
             assert_eq!(value["verdict"], "well", "{what}, {filter}: {value:#}");
-            assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{what}, {filter}: {value:#}");
+            assert_eq!(
+                detail(&value, "wan:standby"),
+                "net62 (wan2) works",
+                "{what}, {filter}: {value:#}"
+            );
         };
         standby("192.168.62.1", "an ordinary one without any default");
         lab.sh("router", "ip route add default via 192.168.62.1 metric 300");
@@ -781,9 +850,18 @@ fn c1_every_kind_of_link_is_asked_whatever_the_reverse_path_filter() {
         standby("192.168.62.1", "an address of its own, and a gateway in none of its networks");
         // What mobile modems are: Ethernet without neighbours.
         let same = "address 02:00:00:00:00:77 arp off";
-        lab.sh("router", &format!("ip link set wan2 down; ip link set wan2 {same}; ip link set wan2 up"));
-        lab.sh("isp2", &format!("ip link set cust down; ip link set cust {same}; ip link set cust up"));
-        lab.sh("isp2", "ip route replace 10.9.9.2/32 dev cust; ip addr replace 192.168.62.1/24 dev cust");
+        lab.sh(
+            "router",
+            &format!("ip link set wan2 down; ip link set wan2 {same}; ip link set wan2 up"),
+        );
+        lab.sh(
+            "isp2",
+            &format!("ip link set cust down; ip link set cust {same}; ip link set cust up"),
+        );
+        lab.sh(
+            "isp2",
+            "ip route replace 10.9.9.2/32 dev cust; ip addr replace 192.168.62.1/24 dev cust",
+        );
         standby("192.168.62.1", "a modem without neighbours");
         // Two modems of the same kind, the same address, the same hardware address.
         let modem = |n: u8, isp: &str| {
@@ -809,7 +887,11 @@ fn c1_every_kind_of_link_is_asked_whatever_the_reverse_path_filter() {
         let beside = Beside::begin(&lab);
         let (_, value) = json(&lab, &[]);
         beside.end(&lab);
-        assert_eq!(detail(&value, "wan:primary"), "net42 (wan1) works, in use", "{filter}: {value:#}");
+        assert_eq!(
+            detail(&value, "wan:primary"),
+            "net42 (wan1) works, in use",
+            "{filter}: {value:#}"
+        );
         assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{filter}: {value:#}");
         // And it is the one that is asked, not its double.
         lab.fault(Fault::UpstreamDead(Wan::Two));
@@ -835,13 +917,15 @@ fn c1_beside_a_check_the_daemon_loses_no_probe() {
     assert!(!said.iter().any(|l| l.contains("offline") || l.contains("Restored")), "{said:?}");
 }
 
-/// The tests above rely on others' traffic: it tells of the rule that version 3.0.0 set, even for a moment.
+/// The tests above rely on others' traffic: it tells of the rule that version 3.0.0 set, even for a
+/// moment.
 fn c1_what_an_earlier_check_did_would_be_noticed() {
     let world = world();
     let lab = &world.lab;
     let beside = Beside::begin(lab);
     let told = changes(lab, || {
-        let (rule, route) = ("from 192.168.42.2 lookup 171000001", "default via 192.168.42.254 table 171000001");
+        let (rule, route) =
+            ("from 192.168.42.2 lookup 171000001", "default via 192.168.42.254 table 171000001");
         lab.sh(
             "router",
             &format!("ip route add {route}; ip rule add {rule}; sleep 0.1; ip rule del {rule}; ip route del {route}"),
@@ -849,7 +933,10 @@ fn c1_what_an_earlier_check_did_would_be_noticed() {
     });
     let (_, losses) = beside.losses(lab);
     for flow in ["host tcp", "first ping", "bound tcp"] {
-        assert!(losses.iter().any(|l| l.starts_with(flow) && l.ends_with(" lost")), "{flow}: {losses:?}");
+        assert!(
+            losses.iter().any(|l| l.starts_with(flow) && l.ends_with(" lost")),
+            "{flow}: {losses:?}"
+        );
     }
     assert!(!losses.iter().any(|l| l.starts_with("lan")), "{losses:?}");
     assert_eq!(told.len(), 4, "{told:?}");
@@ -862,7 +949,10 @@ fn text(value: &Value) -> &str {
 /// All that is said of what others have set up.
 fn beside(value: &Value) -> Vec<&str> {
     let tests = value["tests"].as_array().unwrap().iter();
-    tests.filter(|t| t["id"].as_str().unwrap().starts_with("beside")).map(|t| t["detail"].as_str().unwrap()).collect()
+    tests
+        .filter(|t| t["id"].as_str().unwrap().starts_with("beside"))
+        .map(|t| t["detail"].as_str().unwrap())
+        .collect()
 }
 
 fn d11_where_imon_itself_thinks_otherwise_all_is_not_well() {
@@ -873,10 +963,14 @@ fn d11_where_imon_itself_thinks_otherwise_all_is_not_well() {
     let config = FAILOVER.replace("\"primary-ping\": \"1.1.1.1\",", "");
     let imon = lab.imon("router").instance("main", &config).nosyslog().spawn();
     imon.wait_line(|l| l.contains("Standby Route net62 (wan2) is active"), SOON);
-    lab.wait_until("the status says so", SOON, || lab.read("/run/imon/main.json").contains("\"state\":\"down\""));
+    lab.wait_until("the status says so", SOON, || {
+        lab.read("/run/imon/main.json").contains("\"state\":\"down\"")
+    });
     let (code, value) = json(lab, &[]);
     assert_eq!((code, value["verdict"].as_str()), (1, Some("imon-differs")), "{value:#}");
-    for words in ["net42 (wan1) works, but imon itself takes it for offline since ", "set primary-ping"] {
+    for words in
+        ["net42 (wan1) works, but imon itself takes it for offline since ", "set primary-ping"]
+    {
         assert!(text(&value).contains(words), "{words}: {value:#}");
     }
     assert_eq!(detail(&value, "wan:primary"), "net42 (wan1) works", "{value:#}");
@@ -885,7 +979,9 @@ fn d11_where_imon_itself_thinks_otherwise_all_is_not_well() {
     drop(imon);
     let imon = lab.imon("router").instance("main", FAILOVER).nosyslog().spawn();
     imon.wait_line(|l| l.contains("Primary Route net42 (wan1) is active"), SOON);
-    lab.wait_until("the status says so", SOON, || !lab.read("/run/imon/main.json").contains("\"state\":\"down\""));
+    lab.wait_until("the status says so", SOON, || {
+        !lab.read("/run/imon/main.json").contains("\"state\":\"down\"")
+    });
     assert_eq!(json(lab, &[]).1["verdict"], "well");
 }
 
@@ -895,7 +991,9 @@ fn d11_of_an_imon_that_was_killed_nothing_is_said() {
     lab.fault(Fault::UpstreamDead(Wan::One));
     let imon = lab.imon("router").instance("main", FAILOVER).nosyslog().spawn();
     imon.wait_line(|l| l.contains("Standby Route net62 (wan2) is active"), SOON);
-    lab.wait_until("the status says so", SOON, || lab.read("/run/imon/main.json").contains("\"state\":\"down\""));
+    lab.wait_until("the status says so", SOON, || {
+        lab.read("/run/imon/main.json").contains("\"state\":\"down\"")
+    });
     imon.signal(imon_lab::Signal::SIGKILL);
     imon.wait(SOON);
     lab.heal(Fault::UpstreamDead(Wan::One));
@@ -916,7 +1014,9 @@ fn v1_a_tunnel_that_has_all_traffic_is_named() {
     );
     let (_, value) = json(&world.lab, &[]);
     let said = beside(&value);
-    let is_told = |l: &&str| l.contains("lookup 51820") && l.contains("leads all traffic elsewhere, as a VPN does");
+    let is_told = |l: &&str| {
+        l.contains("lookup 51820") && l.contains("leads all traffic elsewhere, as a VPN does")
+    };
     assert!(said.iter().any(is_told), "{value:#}");
     // It goes by what the tunnel is for, and asks the networks by their own links all the same.
     assert_eq!(detail(&value, "wan:standby"), "net62 (wan2) works", "{value:#}");
@@ -942,9 +1042,17 @@ fn v5_v7_what_keeps_traffic_on_a_dead_network_is_named() {
     imon.wait_line(|l| l.contains("Standby Route net62 (wan2) is active"), SOON);
     let (code, value) = json(lab, &[]);
     assert_eq!((code, value["verdict"].as_str()), (1, Some("wan-dead")), "{value:#}");
-    assert!(text(&value).contains("keeps its traffic on net42 (wan1)") && text(&value).contains("metric"), "{value:#}");
+    assert!(
+        text(&value).contains("keeps its traffic on net42 (wan1)")
+            && text(&value).contains("metric"),
+        "{value:#}"
+    );
     let said = beside(&value).join("\n");
-    for words in ["9.9.9.9/32 via 192.168.42.1 dev wan1", "203.0.113.128/25", "keep their traffic on net42 (wan1)"] {
+    for words in [
+        "9.9.9.9/32 via 192.168.42.1 dev wan1",
+        "203.0.113.128/25",
+        "keep their traffic on net42 (wan1)",
+    ] {
         assert!(said.contains(words), "{words}: {value:#}");
     }
 }
@@ -960,7 +1068,8 @@ fn v8_the_bridge_is_named_whose_port_was_configured() {
     let (code, value) = json(&world.lab, &[]);
     assert_eq!((code, value["verdict"].as_str()), (2, Some("configuration")), "{value:#}");
     assert!(
-        text(&value).contains("'wan1' is a port of br-wan") && text(&value).contains("primary-if br-wan"),
+        text(&value).contains("'wan1' is a port of br-wan")
+            && text(&value).contains("primary-if br-wan"),
         "{value:#}"
     );
     assert!(!text(&value).contains("DHCP"), "{value:#}");
@@ -996,12 +1105,21 @@ fn v10_the_missing_metric_is_named_with_its_place() {
     };
     assert!(verdict().contains("give it a metric where its address comes from"), "{}", verdict());
     lab.sh("router", "mkdir -p /etc/network /etc/config");
-    lab.write("/etc/network/interfaces", "auto lo wan2\niface lo inet loopback\niface wan2 inet dhcp\n");
+    lab.write(
+        "/etc/network/interfaces",
+        "auto lo wan2\niface lo inet loopback\niface wan2 inet dhcp\n",
+    );
     let said = verdict();
     assert!(said.contains("write 'metric 200' below line 3 of /etc/network/interfaces"), "{said}");
-    lab.write("/etc/config/network", "\nconfig interface 'wanb'\n\toption device 'wan2'\n\toption proto 'dhcp'\n");
+    lab.write(
+        "/etc/config/network",
+        "\nconfig interface 'wanb'\n\toption device 'wan2'\n\toption proto 'dhcp'\n",
+    );
     let said = verdict();
-    assert!(said.contains("write \"option metric '20'\" below line 2 of /etc/config/network"), "{said}");
+    assert!(
+        said.contains("write \"option metric '20'\" below line 2 of /etc/config/network"),
+        "{said}"
+    );
     assert!(said.contains("standby-gw"), "{said}");
     // With it both keep their defaults.
     lab.sh("router", "ip route add default via 192.168.62.1 metric 20");
@@ -1012,14 +1130,27 @@ fn v13_of_two_ways_of_ipv6_address_and_gateway_belong_together() {
     let world = world();
     let lab = &world.lab;
     for order in [[Wan::One, Wan::Two], [Wan::Two, Wan::One]] {
-        let hops = order.map(|wan| format!("nexthop via {} dev {}", wan.gateway_v6(), wan.device()));
-        lab.sh("router", &format!("ip -6 route flush default; ip -6 route add default {}", hops.join(" ")));
+        let hops =
+            order.map(|wan| format!("nexthop via {} dev {}", wan.gateway_v6(), wan.device()));
+        lab.sh(
+            "router",
+            &format!("ip -6 route flush default; ip -6 route add default {}", hops.join(" ")),
+        );
         let (_, value) = json(lab, &[]);
-        let (address, route, gateway) =
-            (detail(&value, "ipv6-address"), detail(&value, "ipv6-route"), detail(&value, "ipv6-gateway"));
-        let wan = Wan::BOTH.into_iter().find(|wan| address.contains(&wan.address_v6().to_string())).unwrap();
+        let (address, route, gateway) = (
+            detail(&value, "ipv6-address"),
+            detail(&value, "ipv6-route"),
+            detail(&value, "ipv6-gateway"),
+        );
+        let wan = Wan::BOTH
+            .into_iter()
+            .find(|wan| address.contains(&wan.address_v6().to_string()))
+            .unwrap();
         assert!(address.starts_with(wan.device()), "{value:#}");
-        assert!(route.contains(&format!("via {} dev {}", wan.gateway_v6(), wan.device())), "{value:#}");
+        assert!(
+            route.contains(&format!("via {} dev {}", wan.gateway_v6(), wan.device())),
+            "{value:#}"
+        );
         assert!(gateway.starts_with(&format!("{} answers in", wan.gateway_v6())), "{value:#}");
     }
 }
@@ -1031,7 +1162,13 @@ fn a_network_is_asked_by_its_own_link() {
     world.lab.fault(Fault::UpstreamDead(Wan::One));
     let (code, value) = json(&world.lab, &[]);
     assert_eq!((code, value["verdict"].as_str()), (2, Some("wan-dead")), "{value:#}");
-    assert!(value["text"].as_str().unwrap().contains("net62 (wan2) works, but traffic does not take it"), "{value:#}");
+    assert!(
+        value["text"]
+            .as_str()
+            .unwrap()
+            .contains("net62 (wan2) works, but traffic does not take it"),
+        "{value:#}"
+    );
     // The same with the daemon there, which has its own rules and switches over.
     let imon = world.lab.imon("router").instance("main", FAILOVER).nosyslog().spawn();
     imon.wait_line(|l| l.contains("Standby Route net62 (wan2) is active"), SOON);
@@ -1050,7 +1187,13 @@ fn a_name_server_behind_a_dead_network_is_named() {
     world.lab.fault(Fault::GatewayDead(Wan::One));
     let (code, value) = json(&world.lab, &[]);
     assert_eq!((code, value["verdict"].as_str()), (2, Some("resolver-dead")), "{value:#}");
-    assert!(value["text"].as_str().unwrap().contains("only reached through net42 (wan1), which is dead"), "{value:#}");
+    assert!(
+        value["text"]
+            .as_str()
+            .unwrap()
+            .contains("only reached through net42 (wan1), which is dead"),
+        "{value:#}"
+    );
 }
 
 fn others_that_set_routes_are_named() {
@@ -1075,20 +1218,29 @@ fn others_that_set_routes_are_named() {
         .filter(|t| t["id"].as_str().unwrap().starts_with("configuration"))
         .map(|t| t["detail"].as_str().unwrap())
         .collect();
-    for word in ["ManageForeignRoutes=no", "NetworkManager manages wan1", "lower metric than imon's"] {
+    for word in
+        ["ManageForeignRoutes=no", "NetworkManager manages wan1", "lower metric than imon's"]
+    {
         assert!(said.iter().any(|s| s.contains(word)), "{word}: {said:?}");
     }
 }
 
 fn bad_usage_cannot_test() {
     let lab = crate::lab();
-    for args in [&["--target", "example.com"][..], &["--nosuch"], &["--instance", "a", "--config", "b"], &["extra"]] {
+    for args in [
+        &["--target", "example.com"][..],
+        &["--nosuch"],
+        &["--instance", "a", "--config", "b"],
+        &["extra"],
+    ] {
         let done = check(&lab, args);
         assert_eq!(done.code(), 3, "{args:?}: {done:?}");
         assert_eq!(done.stdout(), "");
         assert!(!done.stderr().is_empty());
     }
-    for bad in ["check --instance ../x", "check --instance ''", "check --target \"$(printf '\\377')\""] {
+    for bad in
+        ["check --instance ../x", "check --instance ''", "check --target \"$(printf '\\377')\""]
+    {
         let line = format!("'{}' {bad}", lab.imon_program().display());
         let done = lab.spawn("router", "sh", ["-c", &line]).finish(SOON);
         assert_eq!((done.code(), done.stdout()), (3, String::new()), "{bad}: {done:?}");
@@ -1114,9 +1266,15 @@ fn on_a_terminal_lines_come_and_go_and_fit() {
     let world = world();
     let program = world.lab.imon_program();
     let on = |environment: &str, columns: u16| {
-        let line = format!("stty cols {columns} rows 24; exec env {environment} '{}' check", program.display());
+        let line = format!(
+            "stty cols {columns} rows 24; exec env {environment} '{}' check",
+            program.display()
+        );
         world.lab.write("/run/lab/line", &line);
-        world.lab.sh("router", "script -qec 'sh /run/lab/line' /dev/null </dev/null").replace('\r', "")
+        world
+            .lab
+            .sh("router", "script -qec 'sh /run/lab/line' /dev/null </dev/null")
+            .replace('\r', "")
     };
     let live = on("TERM=vt100", 40);
     // What was shown first is gone: the cursor went up, and all from there on was cleared.
@@ -1124,8 +1282,12 @@ fn on_a_terminal_lines_come_and_go_and_fit() {
     assert!(before.lines().any(|l| l.starts_with("...  gateway")), "{live:?}");
     assert!(result.starts_with("All is well:"), "{live:?}");
     assert!(result.contains("\x1b[32mok  \x1b[0m link: "), "{live:?}");
-    let plain =
-        |text: &str| text.replace("\x1b[32m", "").replace("\x1b[33m", "").replace("\x1b[2m", "").replace("\x1b[0m", "");
+    let plain = |text: &str| {
+        text.replace("\x1b[32m", "")
+            .replace("\x1b[33m", "")
+            .replace("\x1b[2m", "")
+            .replace("\x1b[0m", "")
+    };
     assert!(plain(result).lines().all(|l| l.chars().count() <= 40), "{result}");
     assert!(live.is_ascii());
     let colourless = on("TERM=vt100 NO_COLOR=1", 80);

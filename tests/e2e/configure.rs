@@ -54,7 +54,10 @@ fn mode(lab: &Lab, file: &str) -> String {
 
 /// Everything but the contents of what is there.
 fn files(lab: &Lab) -> String {
-    lab.sh("router", "ls -la --time-style=full-iso /etc/default; cat /etc/default/imon-* 2>/dev/null || true")
+    lab.sh(
+        "router",
+        "ls -la --time-style=full-iso /etc/default; cat /etc/default/imon-* 2>/dev/null || true",
+    )
 }
 
 fn action(lab: &Lab) {
@@ -93,7 +96,8 @@ fn the_readmes_dialogue_word_for_word() {
     assert_eq!((done.code(), done.stderr()), (0, String::new()));
     assert_eq!(done.stdout(), prompts);
     let text = lab.read(FILE);
-    let created: Value = serde_json::from_str::<Value>(&text).unwrap()["global"]["imon-configure-created"].clone();
+    let created: Value =
+        serde_json::from_str::<Value>(&text).unwrap()["global"]["imon-configure-created"].clone();
     // Key by key, in this order, in this form.
     let expected = format!(
         r#"{{
@@ -165,7 +169,8 @@ fn the_readmes_dialogue_word_for_word() {
 
 fn bad_answers_are_asked_again_in_v299s_words() {
     let lab = lab();
-    let answers = "Demo\n\n/Nowhere/Script\nn\ny\nx\n0\n5\n1.5\n3\n\n\na b\n1.1.1.1\n\nn\n\nn\nn\ny\n";
+    let answers =
+        "Demo\n\n/Nowhere/Script\nn\ny\nx\n0\n5\n1.5\n3\n\n\na b\n1.1.1.1\n\nn\n\nn\nn\ny\n";
     let answers = answers.replace("\n\nn\n\nn\nn\ny\n", "\n\n\n\nn\nn\nY\n");
     let done = feed(&lab, &answers, &[]);
     assert_eq!(done.code(), 0, "{done:?}");
@@ -183,7 +188,10 @@ fn bad_answers_are_asked_again_in_v299s_words() {
     assert!(done.stderr().contains("% File '/Nowhere/Script' does not exist"), "{}", done.stderr());
     let value = json(&lab, "/etc/default/imon-Demo");
     assert_eq!(value["global"]["action"], "/Nowhere/Script");
-    assert_eq!((&value["updown"]["interval"], &value["updown"]["pingcount"]), (&5.0.into(), &3.into()));
+    assert_eq!(
+        (&value["updown"]["interval"], &value["updown"]["pingcount"]),
+        (&5.0.into(), &3.into())
+    );
 }
 
 fn every_way_to_end_early_leaves_everything_as_it_was() {
@@ -195,10 +203,15 @@ fn every_way_to_end_early_leaves_everything_as_it_was() {
     // The end of the answers, after each of them, and no to the last question.
     let lines: Vec<&str> = answers.lines().collect();
     for end in [0, 1, 2, 3, 10, 20, lines.len() - 1] {
-        let cut = lines.get(..end).unwrap().iter().fold(String::new(), |all, line| all + line + "\n");
+        let cut =
+            lines.get(..end).unwrap().iter().fold(String::new(), |all, line| all + line + "\n");
         let done = feed(&lab, &cut, &[]);
         assert_eq!(done.code(), 1, "{end}: {done:?}");
-        assert!(done.stderr().ends_with("? The answers ended too early. Nothing was written\n"), "{}", done.stderr());
+        assert!(
+            done.stderr().ends_with("? The answers ended too early. Nothing was written\n"),
+            "{}",
+            done.stderr()
+        );
     }
     let mut no = lines.clone();
     *no.last_mut().unwrap() = "n";
@@ -209,7 +222,9 @@ fn every_way_to_end_early_leaves_everything_as_it_was() {
     let asking = lab.spawn("router", "sh", ["-c", &line]);
     lab.wait_until("it asks", SOON, || asking.texts().iter().any(|t| t.contains("See https://")));
     lab.sh("router", "pkill -INT -f 'configure$' || true");
-    lab.wait_until("it has ended", SOON, || lab.sh("router", "pgrep -f 'imon configure$' || true").trim().is_empty());
+    lab.wait_until("it has ended", SOON, || {
+        lab.sh("router", "pgrep -f 'imon configure$' || true").trim().is_empty()
+    });
     lab.sh("router", "pkill sleep || true");
     assert_eq!(files(&lab), before);
 }
@@ -227,9 +242,13 @@ fn the_name_imon_configure_is_the_command() {
 fn typed(lab: &Lab, answers: &str, args: &str) -> String {
     lab.write("/run/lab/typed", answers);
     let program = lab.imon_program();
-    let line = format!("stty -echo cols 80 rows 24\n'{}' configure {args}\necho \"status $?\"\n", program.display());
+    let line = format!(
+        "stty -echo cols 80 rows 24\n'{}' configure {args}\necho \"status $?\"\n",
+        program.display()
+    );
     lab.write("/run/lab/line", &line);
-    lab.sh("router", "TERM=vt100 script -qec 'sh /run/lab/line' /dev/null </run/lab/typed").replace('\r', "")
+    lab.sh("router", "TERM=vt100 script -qec 'sh /run/lab/line' /dev/null </run/lab/typed")
+        .replace('\r', "")
 }
 
 fn a_person_gets_choices_checks_and_the_next_commands() {
@@ -308,11 +327,18 @@ fn v11_a_person_with_a_script_is_offered_the_events_of_outages() {
     let said = typed(&lab, &answers("n"), "");
     assert!(said.contains(question), "{said}");
     let value = json(&lab, FILE);
-    assert_eq!((&value["global"]["events"], &value["failover"]["remind"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&value["global"]["events"], &value["failover"]["remind"]),
+        (&Value::Null, &Value::Null)
+    );
     lab.sh("router", &format!("rm {FILE}"));
     typed(&lab, &answers(""), "");
     let value = json(&lab, FILE);
-    assert_eq!((&value["global"]["events"], &value["failover"]["remind"]), (&"all".into(), &600.into()), "{value}");
+    assert_eq!(
+        (&value["global"]["events"], &value["failover"]["remind"]),
+        (&"all".into(), &600.into()),
+        "{value}"
+    );
     // Once: who has chosen is not asked again.
     let set = ["configure", "--instance", "demo", "--set", "global.events=failover-remind"];
     assert_eq!(lab.imon("router").args(set).run(SOON).code(), 0);
@@ -343,8 +369,12 @@ fn a_person_goes_on_with_what_is_there() {
     let new = lab.read(FILE);
     assert!(new.contains("# mine\n") && new.contains("\"x-mine\": 1"), "{new}");
     assert!(new.contains("\"monitorip\": [\"1.1.1.1\", \"8.8.8.8\"]"), "{new}");
-    let shown = lab.imon("router").args(["configure", "--print", "--instance", "demo"]).run(SOON).stdout();
-    assert!(shown.lines().any(|l| l.starts_with("ping.pingcount ") && l.contains(" 7 ")), "{shown}");
+    let shown =
+        lab.imon("router").args(["configure", "--print", "--instance", "demo"]).run(SOON).stdout();
+    assert!(
+        shown.lines().any(|l| l.starts_with("ping.pingcount ") && l.contains(" 7 ")),
+        "{shown}"
+    );
     assert_eq!(lab.read("/etc/default/imon-demo.bak"), old);
 }
 
@@ -378,7 +408,10 @@ fn a_file_that_cannot_be_read_is_told_before_the_first_question() {
     for broken in ["{ \"ping\": { \"enable\": true, } }", "", "{\"failover\": 5}"] {
         lab.write(FILE, broken);
         let said = typed(&lab, "demo\nn\n", "");
-        assert!(said.contains("% '/etc/default/imon-demo' is there and cannot be read: "), "{said}");
+        assert!(
+            said.contains("% '/etc/default/imon-demo' is there and cannot be read: "),
+            "{said}"
+        );
         assert!(!said.contains("Note to add") && said.contains("status 1"), "{said}");
         assert_eq!(lab.read(FILE), broken);
     }
@@ -388,9 +421,16 @@ fn a_file_that_cannot_be_read_is_told_before_the_first_question() {
     assert_eq!(lab.read("/etc/default/imon-demo.bak"), "{\"failover\": 5}");
     // And what cannot be written is known before as well.
     lab.sh("router", "chmod 555 /etc/default");
-    let done = lab.imon("router").without_capabilities().args(["configure", "--instance", "other"]).run(SOON);
+    let done = lab
+        .imon("router")
+        .without_capabilities()
+        .args(["configure", "--instance", "other"])
+        .run(SOON);
     assert_eq!(done.code(), 1, "{done:?}");
-    assert!(done.stderr().contains("Nothing can be written in /etc/default: Permission denied"), "{done:?}");
+    assert!(
+        done.stderr().contains("Nothing can be written in /etc/default: Permission denied"),
+        "{done:?}"
+    );
     assert!(!done.stdout().contains("Note to add"), "{done:?}");
 }
 
@@ -409,7 +449,11 @@ fn the_next_commands_are_those_of_the_service_manager_that_runs() {
     assert!(run("home").contains("sudo systemctl enable --now imon@home "));
     // systemd would not pass such a name on.
     let said = run("my wan");
-    assert!(!said.contains("systemctl enable") && said.contains("Try it: sudo imon --instance 'my wan'"), "{said}");
+    assert!(
+        !said.contains("systemctl enable")
+            && said.contains("Try it: sudo imon --instance 'my wan'"),
+        "{said}"
+    );
     lab.sh("router", "rmdir /run/systemd/system; touch /etc/openwrt_release");
     let said = run("home");
     for line in [
@@ -433,11 +477,16 @@ fn print_tells_what_is_not_valid() {
     let out = done.stdout();
     assert_eq!(done.code(), 1, "{done:?}");
     assert!(done.stderr().contains("Invalid value \"abc\" for interval"), "{done:?}");
-    let line = |name: &str| out.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_default().to_owned();
+    let line = |name: &str| {
+        out.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_default().to_owned()
+    };
     assert!(line("ping.enable").contains(" true  (/etc/default/imon-demo:1)"), "{out}");
     assert!(line("ping.interval").ends_with("(/etc/default/imon-demo:1, not valid)"), "{out}");
     assert!(line("pimg").ends_with("not known to imon)"), "{out}");
-    assert!(!out.contains("hunter2") && line("ddns.update").contains("http://h.example/***"), "{out}");
+    assert!(
+        !out.contains("hunter2") && line("ddns.update").contains("http://h.example/***"),
+        "{out}"
+    );
 }
 
 fn a_change_may_put_a_secret_into_a_file_that_others_could_read() {
@@ -445,7 +494,8 @@ fn a_change_may_put_a_secret_into_a_file_that_others_could_read() {
     lab.write(FILE, "{\"ddns\": {\"enable\": true}}\n");
     lab.sh("router", "chmod 644 /etc/default/imon-demo");
     let update = r#"ddns.update={"type": "url", "url": "http://h.example/?t={secret}&ip={ip}", "secret": "x", "insecure": true}"#;
-    let done = lab.imon("router").args(["configure", "--instance", "demo", "--set", update]).run(SOON);
+    let done =
+        lab.imon("router").args(["configure", "--instance", "demo", "--set", update]).run(SOON);
     assert_eq!(done.code(), 0, "{done:?}");
     assert_eq!(mode(&lab, FILE), "600");
 }
@@ -464,18 +514,38 @@ fn set_changes_a_value_and_nothing_else() {
     let lab = lab();
     let old = "# by hand\n{\n  \"ping\": {\n    \"enable\": true,\n    # often\n    \"interval\": 3,\n    \"monitorip\": \"1.1.1.1\"\n  }\n}\n";
     lab.write(FILE, old);
-    let set = |args: &[&str]| lab.imon("router").arg("configure").args(args).args(["--instance", "demo"]).run(SOON);
+    let set = |args: &[&str]| {
+        lab.imon("router").arg("configure").args(args).args(["--instance", "demo"]).run(SOON)
+    };
     let done = set(&["--set", "ping.interval=0.5", "--set", "ping.pingcount=4"]);
-    assert_eq!((done.code(), done.stdout()), (0, "Wrote '/etc/default/imon-demo'\n".to_owned()), "{}", done.stderr());
-    let new = old.replace("3,", "0.5,").replace("\"1.1.1.1\"\n", "\"1.1.1.1\",\n        \"pingcount\": 4\n");
+    assert_eq!(
+        (done.code(), done.stdout()),
+        (0, "Wrote '/etc/default/imon-demo'\n".to_owned()),
+        "{}",
+        done.stderr()
+    );
+    let new = old
+        .replace("3,", "0.5,")
+        .replace("\"1.1.1.1\"\n", "\"1.1.1.1\",\n        \"pingcount\": 4\n");
     assert_eq!(lab.read(FILE), new);
     assert_eq!(lab.read("/etc/default/imon-demo.bak"), old);
     assert_eq!(mode(&lab, FILE), "600");
-    assert_eq!(set(&["--set", "ping.interval=0.5"]).stdout(), "'/etc/default/imon-demo' is so already\n");
+    assert_eq!(
+        set(&["--set", "ping.interval=0.5"]).stdout(),
+        "'/etc/default/imon-demo' is so already\n"
+    );
     // An instance that is not there yet.
     let made = lab
         .imon("router")
-        .args(["configure", "--instance", "new", "--set", "updown.enable=yes", "--set", "updown.monitorip=1.1.1.1"])
+        .args([
+            "configure",
+            "--instance",
+            "new",
+            "--set",
+            "updown.enable=yes",
+            "--set",
+            "updown.monitorip=1.1.1.1",
+        ])
         .run(SOON);
     assert_eq!(made.code(), 0, "{}", made.stderr());
     assert_eq!(lab.imon("router").args(["check-config", "--instance", "new"]).run(SOON).code(), 0);
@@ -494,7 +564,8 @@ fn set_is_all_or_nothing() {
         (&["--set", "ping.interval=1", "--print"], 2, "exclude each other"),
         (&["--set", "global.action=/nowhere"], 1, "'/nowhere' not found"),
     ] {
-        let done = lab.imon("router").arg("configure").args(args).args(["--instance", "demo"]).run(SOON);
+        let done =
+            lab.imon("router").arg("configure").args(args).args(["--instance", "demo"]).run(SOON);
         assert_eq!(done.code(), code, "{args:?}: {done:?}");
         assert!(done.stderr().contains(says), "{args:?}: {}", done.stderr());
         assert_eq!(done.stdout(), "", "{args:?}");
@@ -512,7 +583,9 @@ fn print_says_where_each_value_comes_from() {
     assert_eq!((done.code(), done.stderr()), (0, String::new()));
     let out = done.stdout();
     let line = |name: &str| {
-        out.lines().find(|l| l.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}: {out}"))
+        out.lines()
+            .find(|l| l.starts_with(&format!("{name} ")))
+            .unwrap_or_else(|| panic!("{name}: {out}"))
     };
     assert!(line("ping.monitorip").ends_with("\"1.1.1.1\"  (/etc/default/imon-demo:2)"), "{out}");
     assert!(line("ping.interval").ends_with("10  (default)"), "{out}");
@@ -526,8 +599,20 @@ fn print_says_where_each_value_comes_from() {
 fn a_file_that_cannot_be_written_is_told() {
     let lab = lab();
     lab.sh("router", "chmod 555 /etc/default");
-    let change = ["configure", "--instance", "demo", "--set", "ping.enable=true", "--set", "ping.monitorip=1.1.1.1"];
+    let change = [
+        "configure",
+        "--instance",
+        "demo",
+        "--set",
+        "ping.enable=true",
+        "--set",
+        "ping.monitorip=1.1.1.1",
+    ];
     let done = lab.imon("router").without_capabilities().args(change).run(SOON);
     assert_eq!(done.code(), 1, "{done:?}");
-    assert!(done.stderr().contains("cannot be written: Permission denied. Run this as root"), "{}", done.stderr());
+    assert!(
+        done.stderr().contains("cannot be written: Permission denied. Run this as root"),
+        "{}",
+        done.stderr()
+    );
 }

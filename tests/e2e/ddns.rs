@@ -74,7 +74,9 @@ fn stop(imon: &Proc) {
 
 /// Waits until the first lookup since the start is over.
 fn wait_known(lab: &Lab, imon: &Proc) -> Value {
-    wait_status(lab, imon, "t", "the address is known", |s| s["monitors"]["ddns"]["addresses"][0]["state"] == "known")
+    wait_status(lab, imon, "t", "the address is known", |s| {
+        s["monitors"]["ddns"]["addresses"][0]["state"] == "known"
+    })
 }
 
 /// Has it look now, and waits until something came of it.
@@ -149,8 +151,8 @@ fn announce_start_calls_at_each_start() {
     }
 }
 
-/// Each kind of answer that must not be believed, from the page, while the name servers tell the truth; and then the
-/// page's truth while the name servers lie.
+/// Each kind of answer that must not be believed, from the page, while the name servers tell the
+/// truth; and then the page's truth while the name servers lie.
 fn b22_b23_no_misbehaviour_is_ever_published() {
     let (lab, http, dns) = world();
     let raw = |text: &str| HttpMode::Raw(text.to_owned());
@@ -186,7 +188,12 @@ fn b22_b23_no_misbehaviour_is_ever_published() {
         look_at_page(&format!("{mode:?}"));
     }
     http.mode(&HttpMode::Ok);
-    for mode in [DnsMode::Whoami([203, 0, 113, 66].into()), DnsMode::NxDomain, DnsMode::Timeout, DnsMode::Garbage] {
+    for mode in [
+        DnsMode::Whoami([203, 0, 113, 66].into()),
+        DnsMode::NxDomain,
+        DnsMode::Timeout,
+        DnsMode::Garbage,
+    ] {
         dns.mode(&mode);
         for _ in 0..3 {
             look(&lab, &imon);
@@ -210,13 +217,21 @@ fn b25_an_outage_is_told_once() {
     for _ in 0..3 {
         look(&lab, &imon);
     }
-    assert_eq!(said(&imon).iter().filter(|l| *l == "[t] %% Unable to obtain External IP Address").count(), 1);
+    assert_eq!(
+        said(&imon).iter().filter(|l| *l == "[t] %% Unable to obtain External IP Address").count(),
+        1
+    );
     let at = status(&lab, "t")["monitors"]["ddns"]["addresses"][0].clone();
     assert_eq!((&at["state"], &at["address"]), (&"lost".into(), &"203.0.113.1".into()));
     http.mode(&HttpMode::Ok);
     dns.mode(&DnsMode::Normal);
     imon.signal(Signal::SIGUSR1);
-    wait_lines(&lab, &imon, "External IP Address is obtained again, after 0 days 0 hours, 0 minutes", 1);
+    wait_lines(
+        &lab,
+        &imon,
+        "External IP Address is obtained again, after 0 days 0 hours, 0 minutes",
+        1,
+    );
     assert_eq!(argv(&lab).len(), 2, "the same address is no change");
     stop(&imon);
 }
@@ -259,13 +274,22 @@ fn b28_with_failover_a_switch_is_confirmed_through_the_new_network() {
     dns.mode(&DnsMode::Refused);
     lab.fault(imon_lab::Fault::Carrier(Wan::One));
     wait_lines(&lab, &imon, "Route 'wan2' is active", 1);
-    wait_lines(&lab, &imon, "Too few sources tell the external address to believe it, 203.0.113.1 stays: ", 1);
+    wait_lines(
+        &lab,
+        &imon,
+        "Too few sources tell the external address to believe it, 203.0.113.1 stays: ",
+        1,
+    );
     assert_eq!(updates(), ["203.0.113.1"]);
     dns.mode(&DnsMode::Normal);
     imon.signal(Signal::SIGUSR1);
-    lab.wait_until("the address of the standby", SOON, || updates() == ["203.0.113.1", "198.51.100.1"]);
+    lab.wait_until("the address of the standby", SOON, || {
+        updates() == ["203.0.113.1", "198.51.100.1"]
+    });
     lab.heal(imon_lab::Fault::Carrier(Wan::One));
-    lab.wait_until("the address of the primary again", SOON, || updates().len() == 3 && updates()[2] == "203.0.113.1");
+    lab.wait_until("the address of the primary again", SOON, || {
+        updates().len() == 3 && updates()[2] == "203.0.113.1"
+    });
     assert!(argv(&lab).iter().all(|a| a[3] != "ddns-no-update"), "{:?}", said(&imon));
     stop(&imon);
 }
@@ -281,9 +305,13 @@ fn each_network_has_its_address() {
         updates = calls(&lab).into_iter().filter(|c| c.argv[3] == "ddns-ip-update").collect();
         updates.len() >= 2
     });
-    let mut told: Vec<_> = updates.iter().map(|c| (c.json["wan_interface"].clone(), c.argv[4].clone())).collect();
+    let mut told: Vec<_> =
+        updates.iter().map(|c| (c.json["wan_interface"].clone(), c.argv[4].clone())).collect();
     told.sort_by_key(|(wan, _)| wan.to_string());
-    assert_eq!(told, [("wan1".into(), "203.0.113.1".to_owned()), ("wan2".into(), "198.51.100.1".to_owned())]);
+    assert_eq!(
+        told,
+        [("wan1".into(), "203.0.113.1".to_owned()), ("wan2".into(), "198.51.100.1".to_owned())]
+    );
     wait_lines(&lab, &imon, "External IP Address changed from unknown to 198.51.100.1 (wan2)", 1);
     stop(&imon);
 }
@@ -306,7 +334,8 @@ fn ipv6_beside_ipv4() {
 
 fn hijacked_name_servers_are_left_out() {
     let (lab, http, dns) = world();
-    let sources = json!(["https://198.18.0.80/", "dns:opendns", "https://198.18.0.81/", "dns:google"]);
+    let sources =
+        json!(["https://198.18.0.80/", "dns:opendns", "https://198.18.0.81/", "dns:google"]);
     let config = config(&lab, json!({ "sources": sources, "ca-file": "/run/lab/ca.pem" }));
     dns.mode(&DnsMode::Whoami([203, 0, 113, 66].into()));
     let imon = start(&lab, &config);
@@ -340,7 +369,12 @@ fn updates(http: &Http, server: &str) -> Vec<(String, String)> {
     requests
         .map(|r| {
             let path = r.head[0].split(' ').nth(1).unwrap_or_default().to_owned();
-            let user = r.head.iter().find_map(|l| l.strip_prefix("authorization: ")).unwrap_or_default().to_owned();
+            let user = r
+                .head
+                .iter()
+                .find_map(|l| l.strip_prefix("authorization: "))
+                .unwrap_or_default()
+                .to_owned();
             (path, user)
         })
         .collect()
@@ -376,7 +410,9 @@ fn a_provider_is_updated_without_a_script() {
     let mut sorted = asked.clone();
     sorted.sort();
     assert_eq!(sorted, [(path("a"), login.clone()), (path("b"), login)]);
-    assert!(http.requests().iter().filter(|r| r.server.to_string() == "198.18.0.82").all(|r| r.secure));
+    assert!(
+        http.requests().iter().filter(|r| r.server.to_string() == "198.18.0.82").all(|r| r.secure)
+    );
     stop(&imon);
     // It is known across restarts.
     let imon = start(&lab, &config);
@@ -388,7 +424,8 @@ fn a_provider_is_updated_without_a_script() {
 fn each_code_of_dyndns2_is_obeyed() {
     let (lab, http, _dns) = world();
     password(&lab);
-    let config = json!({ "ddns": ddns(dyndns2(json!({ "hostname": "a.example.org" }))) }).to_string();
+    let config =
+        json!({ "ddns": ddns(dyndns2(json!({ "hostname": "a.example.org" }))) }).to_string();
     for (body, status, what) in [
         ("good", 200, "is published"),
         ("nochg 203.0.113.1", 200, "is published"),
@@ -438,7 +475,9 @@ fn a_url_is_called_and_its_whole_answer_compared() {
         "type": "url", "url": "https://198.18.0.83/update?domains=x&token={secret}&ip={ip}", "secret": "a&b c",
         "ok": "OK",
     });
-    let config = json!({ "ddns": ddns(json!({ "update": [update], "ca-file": "/run/lab/ca.pem" })) }).to_string();
+    let config =
+        json!({ "ddns": ddns(json!({ "update": [update], "ca-file": "/run/lab/ca.pem" })) })
+            .to_string();
     http.mode_of("198.18.0.83", &HttpMode::Raw("KO a&b c".to_owned()));
     let imon = start(&lab, &config);
     wait_lines(
@@ -450,7 +489,8 @@ fn a_url_is_called_and_its_whole_answer_compared() {
     http.mode_of("198.18.0.83", &HttpMode::Raw(" OK\n".to_owned()));
     imon.signal(Signal::SIGUSR1);
     wait_lines(&lab, &imon, "Update of 198.18.0.83: 203.0.113.1 is published", 1);
-    let paths: Vec<String> = updates(&http, "198.18.0.83").into_iter().map(|(path, _)| path).collect();
+    let paths: Vec<String> =
+        updates(&http, "198.18.0.83").into_iter().map(|(path, _)| path).collect();
     assert_eq!(paths, ["/update?domains=x&token=a%26b%20c&ip=203.0.113.1"; 2]);
     stop(&imon);
 }
@@ -466,7 +506,10 @@ fn no_secret_shows_anywhere() {
     // Providers that repeat everything they were told.
     http.mode_of(
         "198.18.0.82",
-        &HttpMode::After(Duration::from_secs(2), Box::new(HttpMode::Raw("s3cr:et is wrong".to_owned()))),
+        &HttpMode::After(
+            Duration::from_secs(2),
+            Box::new(HttpMode::Raw("s3cr:et is wrong".to_owned())),
+        ),
     );
     http.mode_of("198.18.0.83", &HttpMode::Raw("unknown token t0ken+x t0ken%2Bx".to_owned()));
     let config = json!({
@@ -490,7 +533,8 @@ fn no_secret_shows_anywhere() {
     assert!(all[0].contains("'secret': '***'"), "{}", all[0]);
 }
 
-/// Updates by URL, one for each answer, with this secret; what was said of them, and everything that was written.
+/// Updates by URL, one for each answer, with this secret; what was said of them, and everything
+/// that was written.
 fn answered(secret: &str, url: &str, answers: &[HttpMode]) -> (Vec<String>, Vec<String>) {
     let (lab, http, _dns) = world();
     let update = |n: usize| {
@@ -517,8 +561,8 @@ fn answered(secret: &str, url: &str, answers: &[HttpMode]) -> (Vec<String>, Vec<
     (lines, vec![said(&imon).join("\n"), status, files, printed.stdout() + &printed.stderr()])
 }
 
-/// The answer's body, its status line, a header that is none, the target of a redirect, a chunk's length, each with the
-/// secret, at the place where a text would be cut as well.
+/// The answer's body, its status line, a header that is none, the target of a redirect, a chunk's
+/// length, each with the secret, at the place where a text would be cut as well.
 fn s1_a_provider_that_repeats_the_secret_in_any_spelling_shows_none_of_it() {
     let secret = "Kq7+x&Y=2/zM%41\"wV";
     let query = "Kq7%2Bx%26Y%3D2%2FzM%2541%22wV";
@@ -526,7 +570,10 @@ fn s1_a_provider_that_repeats_the_secret_in_any_spelling_shows_none_of_it() {
     let bytes = |text: &str| HttpMode::Bytes(text.to_owned());
     let answers = [
         raw(&format!("{}{secret}", "-".repeat(36))),
-        raw(&format!("{{\"unknown token\": \"{}\"}}", secret.replace('"', "\\\"").replace('/', "\\/"))),
+        raw(&format!(
+            "{{\"unknown token\": \"{}\"}}",
+            secret.replace('"', "\\\"").replace('/', "\\/")
+        )),
         raw(&query.to_ascii_lowercase()),
         raw(&query.replace('%', "%25")),
         raw(&secret.to_ascii_uppercase()),
@@ -544,7 +591,10 @@ fn s1_a_provider_that_repeats_the_secret_in_any_spelling_shows_none_of_it() {
     ];
     let (lines, all) = answered(secret, "token={secret}", &answers);
     assert_eq!(lines.iter().filter(|l| l.contains("***")).count(), 11, "{lines:#?}");
-    for piece in ["Kq7", "kq7", "KQ7", "x&Y", "X&Y", "2/zM", "x%26Y", "x%26y", "S3E3", "LOktx", "4b7137", "q 7"] {
+    for piece in [
+        "Kq7", "kq7", "KQ7", "x&Y", "X&Y", "2/zM", "x%26Y", "x%26y", "S3E3", "LOktx", "4b7137",
+        "q 7",
+    ] {
         for text in &all {
             assert!(!text.contains(piece), "{piece}: {text}");
         }
@@ -557,7 +607,8 @@ fn s1_a_provider_that_repeats_the_secret_in_any_spelling_shows_none_of_it() {
 
 fn s1_a_short_secret_leaves_our_own_words_alone() {
     let raw = |text: &str| HttpMode::Raw(text.to_owned());
-    let answers = [raw("an answer"), HttpMode::Reply(500, "no".to_owned()), HttpMode::Drop, raw("KO")];
+    let answers =
+        [raw("an answer"), HttpMode::Reply(500, "no".to_owned()), HttpMode::Drop, raw("KO")];
     let (lines, _) = answered("a", "token={secret}", &answers);
     for why in [
         "the answer is not the one that is configured: (not shown: it may contain the secret)",
@@ -593,7 +644,11 @@ fn secrets_that_others_may_read_are_refused() {
     assert_eq!(check(&file, "644").code(), 0);
     lab.sh("router", "chmod 644 /run/lab/password");
     let refused = check(&file, "644");
-    assert!(refused.stderr().contains("everybody may read the secret in /run/lab/password"), "{}", refused.stderr());
+    assert!(
+        refused.stderr().contains("everybody may read the secret in /run/lab/password"),
+        "{}",
+        refused.stderr()
+    );
     lab.sh("router", "chmod 600 /run/lab/password; : >/run/lab/password");
     assert!(check(&file, "644").stderr().contains("the secret in /run/lab/password is empty"));
     for (more, why) in [
@@ -610,23 +665,29 @@ fn secrets_that_others_may_read_are_refused() {
     }
 }
 
-/// Killed while a provider thinks, while a script runs, and right after each: whoever was told is not told again, and
-/// whoever was not, is.
+/// Killed while a provider thinks, while a script runs, and right after each: whoever was told is
+/// not told again, and whoever was not, is.
 fn a_killed_imon_loses_and_repeats_nothing() {
     let (lab, http, _dns) = world();
     password(&lab);
-    lab.script("/run/lab/slow", "#!/bin/sh\necho began >>/run/lab/script\nsleep 2\necho \"$3 $4\" >>/run/lab/script\n");
+    lab.script(
+        "/run/lab/slow",
+        "#!/bin/sh\necho began >>/run/lab/script\nsleep 2\necho \"$3 $4\" >>/run/lab/script\n",
+    );
     let config = json!({
         "global": { "action": "/run/lab/slow" }, "ddns": ddns(dyndns2(json!({ "hostname": "a.example.org" }))),
     });
-    let slow = |answer: &str| HttpMode::After(Duration::from_secs(2), Box::new(HttpMode::Raw(answer.to_owned())));
+    let slow = |answer: &str| {
+        HttpMode::After(Duration::from_secs(2), Box::new(HttpMode::Raw(answer.to_owned())))
+    };
     http.mode_of("198.18.0.82", &slow("good"));
     for milliseconds in [0, 300, 1700, 2300] {
         lab.sh("router", "rm -f /var/lib/imon/* /run/lab/script");
         let before = updates(&http, "198.18.0.82").len();
         let imon = start(&lab, &config.to_string());
         lab.wait_until("both have begun", SOON, || {
-            updates(&http, "198.18.0.82").len() == before + 1 && lab.read("/run/lab/script").contains("began")
+            updates(&http, "198.18.0.82").len() == before + 1
+                && lab.read("/run/lab/script").contains("began")
         });
         lab.sh("router", &format!("sleep {}", f64::from(milliseconds) / 1000.0));
         imon.signal(Signal::SIGKILL);
@@ -634,9 +695,15 @@ fn a_killed_imon_loses_and_repeats_nothing() {
         let imon = start(&lab, &config.to_string());
         lab.wait_until("everybody is told", SOON, || {
             let at = status(&lab, "t")["monitors"]["ddns"]["addresses"][0]["published"].clone();
-            at.as_array().is_some_and(|all| all.len() == 2 && all.iter().all(|s| s["address"] == "203.0.113.1"))
+            at.as_array().is_some_and(|all| {
+                all.len() == 2 && all.iter().all(|s| s["address"] == "203.0.113.1")
+            })
         });
-        assert_eq!(updates(&http, "198.18.0.82").len(), before + 1, "killed after {milliseconds} ms");
+        assert_eq!(
+            updates(&http, "198.18.0.82").len(),
+            before + 1,
+            "killed after {milliseconds} ms"
+        );
         assert_eq!(
             lab.read("/run/lab/script"),
             "began\nddns-ip-update 203.0.113.1\n",
@@ -697,7 +764,12 @@ fn double_nat_and_carrier_grade_nat_are_told() {
     assert_eq!(wait_known(&lab, &imon)["monitors"]["ddns"]["addresses"][0]["nat"], "double");
     lab.sh("isp1", "ip addr add 100.64.0.1/24 dev cust");
     lab.sh("router", "ip addr add 100.64.0.2/24 dev wan1; ip route replace default via 100.64.0.1 src 100.64.0.2");
-    wait_lines(&lab, &imon, "is 100.64.0.2: the provider translates addresses (carrier-grade NAT)", 1);
+    wait_lines(
+        &lab,
+        &imon,
+        "is 100.64.0.2: the provider translates addresses (carrier-grade NAT)",
+        1,
+    );
     stop(&imon);
     assert_eq!(said(&imon).iter().filter(|l| l.contains("NAT")).count(), 2, "once per change");
 }
@@ -706,7 +778,8 @@ fn double_nat_and_carrier_grade_nat_are_told() {
 fn a_lookup_leaves_nothing_behind() {
     let (lab, _http, _dns) = world();
     let sources = json!(["https://198.18.0.80/", "dns:opendns", "https://198.18.0.81/"]);
-    let imon = start(&lab, &config(&lab, json!({ "sources": sources, "ca-file": "/run/lab/ca.pem" })));
+    let imon =
+        start(&lab, &config(&lab, json!({ "sources": sources, "ca-file": "/run/lab/ca.pem" })));
     wait_calls(&lab, 1);
     wait_known(&lab, &imon);
     let anonymous = || {
@@ -717,7 +790,9 @@ fn a_lookup_leaves_nothing_behind() {
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", imon.pid())).unwrap().count();
     // A lookup is over when its worker, and the writer of the status, have gone.
     let rest = || {
-        lab.wait_until("no worker and no writer is left", SOON, || imon_lab::children(imon.pid()).is_empty());
+        lab.wait_until("no worker and no writer is left", SOON, || {
+            imon_lab::children(imon.pid()).is_empty()
+        });
     };
     (0..3).for_each(|_| look(&lab, &imon));
     rest();
@@ -743,7 +818,10 @@ fn a_new_configuration_keeps_what_is_known() {
     reload(json!({ "sources": ["dns:google", PAGE] }), 1);
     reload(json!({ "interval": 600 }), 2);
     assert_eq!(argv(&lab).len(), 1);
-    lab.write("/etc/default/imon-t", &json!({ "ddns": { "enable": true, "sources": ["nonsense"] } }).to_string());
+    lab.write(
+        "/etc/default/imon-t",
+        &json!({ "ddns": { "enable": true, "sources": ["nonsense"] } }).to_string(),
+    );
     imon.signal(Signal::SIGHUP);
     wait_lines(&lab, &imon, "is not taken over, the old configuration goes on", 1);
     stop(&imon);

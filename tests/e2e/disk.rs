@@ -1,5 +1,6 @@
-//! Files: a disk that stalls, fills up or dies keeps nothing else from its work, nothing is lost by it, and what
-//! somebody has laid in the place of a file of ours is neither followed nor written to.
+//! Files: a disk that stalls, fills up or dies keeps nothing else from its work, nothing is lost by
+//! it, and what somebody has laid in the place of a file of ours is neither followed nor written
+//! to.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -111,7 +112,9 @@ impl Slow {
         );
         let strace = lab.spawn("router", "sh", ["-c", &line]);
         let traced = format!("grep TracerPid /proc/{}/status", pid(lab));
-        lab.wait_until("strace is attached", SOON, || !lab.sh("router", &traced).trim().ends_with("\t0"));
+        lab.wait_until("strace is attached", SOON, || {
+            !lab.sh("router", &traced).trim().ends_with("\t0")
+        });
         Self(strace)
     }
 
@@ -144,8 +147,15 @@ fn d3_a_disk_that_stalls_at_any_call_stops_nothing() {
     let imon = start(&lab, &with_failover(&lab));
     wait_saved(&lab, "203.0.113.1");
     imon.wait_line(|line| line.contains("Initial State for Standby"), SOON);
-    let stalls =
-        ["fsync", "rename,renameat,renameat2", "unlink,unlinkat", "mkdir,mkdirat", "flock", "ftruncate", "getdents64"];
+    let stalls = [
+        "fsync",
+        "rename,renameat,renameat2",
+        "unlink,unlinkat",
+        "mkdir,mkdirat",
+        "flock",
+        "ftruncate",
+        "getdents64",
+    ];
     for (n, calls) in stalls.into_iter().enumerate() {
         let slow = Slow::new(&lab, calls, 8);
         let address = format!("203.0.113.{}", 100 + n);
@@ -160,7 +170,8 @@ fn d3_a_disk_that_stalls_at_any_call_stops_nothing() {
     stop(&imon);
 }
 
-/// From its start to its end imon opens nothing to write to it, and moves and removes nothing, but for the locks.
+/// From its start to its end imon opens nothing to write to it, and moves and removes nothing, but
+/// for the locks.
 fn d3_imon_itself_changes_no_file() {
     let (lab, _http, _dns) = world();
     let config = with_failover(&lab);
@@ -178,7 +189,10 @@ fn d3_imon_itself_changes_no_file() {
     tell("USR1");
     wait_saved(&lab, "203.0.113.77");
     pull(&lab, &imon);
-    lab.write("/etc/default/imon-t", &json!({ "ping": { "enable": true, "monitorip": "1.1.1.1" } }).to_string());
+    lab.write(
+        "/etc/default/imon-t",
+        &json!({ "ping": { "enable": true, "monitorip": "1.1.1.1" } }).to_string(),
+    );
     tell("HUP");
     imon.wait_line(|line| line.contains("Reloaded"), SOON);
     lab.write("/etc/default/imon-t", &config.to_string());
@@ -188,12 +202,19 @@ fn d3_imon_itself_changes_no_file() {
     tell("TERM");
     imon.wait(SOON);
     let trace = lab.read("/run/lab/trace");
-    assert!(trace.contains("/var/lib/imon") && trace.contains("O_CREAT"), "the trace shows what is looked for");
-    let changes = ["O_CREAT", "O_WRONLY", "O_RDWR", "O_TRUNC", "rename", "unlink", "sync(", "mkdir"];
+    assert!(
+        trace.contains("/var/lib/imon") && trace.contains("O_CREAT"),
+        "the trace shows what is looked for"
+    );
+    let changes =
+        ["O_CREAT", "O_WRONLY", "O_RDWR", "O_TRUNC", "rename", "unlink", "sync(", "mkdir"];
     let ours = ["/run/imon/t.lock", "/run/imon/devices", "\"/run/imon\"", "/dev/null"];
     let found: Vec<&str> = trace
         .lines()
-        .filter(|line| changes.iter().any(|change| line.contains(change)) && !ours.iter().any(|it| line.contains(it)))
+        .filter(|line| {
+            changes.iter().any(|change| line.contains(change))
+                && !ours.iter().any(|it| line.contains(it))
+        })
         .collect();
     assert!(found.is_empty(), "{found:#?}");
     assert!(!lab.path("/run/imon/t.json").exists());
@@ -229,11 +250,21 @@ fn d3_what_a_killed_imon_was_writing_is_finished_and_never_replaces_what_is_newe
         lab.public_address(Wan::One, &newest);
         let imon = start(&lab, &config);
         wait_saved(&lab, &newest);
-        lab.wait_until("the old writer has ended", SOON * 2, || !writers(&lab).lines().any(|it| hangs.contains(it)));
+        lab.wait_until("the old writer has ended", SOON * 2, || {
+            !writers(&lab).lines().any(|it| hangs.contains(it))
+        });
         slow.0.wait(SOON);
         stop(&imon);
-        assert!(lab.read(STATE).contains(&format!("\"published\":\"{newest}\"")), "{calls}: {}", lab.read(STATE));
-        assert_eq!(lab.sh("router", "ls -A /var/lib/imon").trim(), "t.ddns.json", "{calls}: nothing else is left");
+        assert!(
+            lab.read(STATE).contains(&format!("\"published\":\"{newest}\"")),
+            "{calls}: {}",
+            lab.read(STATE)
+        );
+        assert_eq!(
+            lab.sh("router", "ls -A /var/lib/imon").trim(),
+            "t.ddns.json",
+            "{calls}: nothing else is left"
+        );
     }
 }
 
@@ -249,7 +280,11 @@ fn d3_a_stop_waits_two_seconds_for_a_disk_and_names_what_is_lost() {
     assert!(imon.wait(SOON).success());
     let took = since.elapsed();
     assert!((Duration::from_millis(1500)..Duration::from_secs(6)).contains(&took), "{took:?}");
-    assert!(said(&imon).iter().any(|line| line.contains("not written") && line.contains(STATE)), "{:?}", said(&imon));
+    assert!(
+        said(&imon).iter().any(|line| line.contains("not written") && line.contains(STATE)),
+        "{:?}",
+        said(&imon)
+    );
     slow.end();
 }
 
@@ -260,7 +295,8 @@ fn d3_a_writer_that_hangs_takes_little_memory() {
     let slow = Slow::new(&lab, "fsync", 20);
     move_to(&lab, &imon, "203.0.113.77");
     let writer = wait_hangs(&lab);
-    let sum = format!("awk '/^Private_Dirty/ {{ sum += $2 }} END {{ print sum }}' /proc/{writer}/smaps");
+    let sum =
+        format!("awk '/^Private_Dirty/ {{ sum += $2 }} END {{ print sum }}' /proc/{writer}/smaps");
     let dirty: u64 = lab.sh("router", &sum).trim().parse().unwrap();
     println!("a writer that hangs: {dirty} KiB are its own");
     // Of this build, which the dynamic linker has relocated: the static binary needs less.
@@ -270,7 +306,8 @@ fn d3_a_writer_that_hangs_takes_little_memory() {
 }
 
 fn d3_a_frozen_file_system_stops_nothing_and_the_address_is_published() {
-    /// Thaws it again, whatever becomes of the test: what waits for a frozen file system cannot even be killed.
+    /// Thaws it again, whatever becomes of the test: what waits for a frozen file system cannot
+    /// even be killed.
     struct Frozen<'a>(&'a Lab);
     impl Drop for Frozen<'_> {
         fn drop(&mut self) {
@@ -287,7 +324,9 @@ fn d3_a_frozen_file_system_stops_nothing_and_the_address_is_published() {
     let imon = start(&lab, &config);
     wait_saved(&lab, "203.0.113.1");
     imon.wait_line(|line| line.contains("Initial State for Standby"), SOON);
-    let told = |address: &str| calls(&lab).iter().filter(|call| call.argv.get(4).is_some_and(|a| a == address)).count();
+    let told = |address: &str| {
+        calls(&lab).iter().filter(|call| call.argv.get(4).is_some_and(|a| a == address)).count()
+    };
     let frozen = Frozen(&lab);
     lab.sh("router", "fsfreeze -f /var/lib/imon");
     move_to(&lab, &imon, "203.0.113.77");
@@ -295,7 +334,9 @@ fn d3_a_frozen_file_system_stops_nothing_and_the_address_is_published() {
     let took = pull(&lab, &imon);
     assert!(took < Duration::from_secs(3), "switched after {took:?}");
     // It is told in the end, though the disk is as good as dead.
-    lab.wait_until("the address is published", Duration::from_secs(60), || told("203.0.113.77") > 0);
+    lab.wait_until("the address is published", Duration::from_secs(60), || {
+        told("203.0.113.77") > 0
+    });
     wait_lines(&lab, &imon, "does not answer", 1);
     // Another one works beside the writer that still hangs.
     imon.signal(Signal::SIGKILL);
@@ -316,7 +357,10 @@ fn d3_a_frozen_file_system_stops_nothing_and_the_address_is_published() {
 /// A state directory with little room.
 fn small_disk(lab: &Lab) {
     // In the lab's own mount namespace, of which each command gets a copy.
-    lab.sh("router", "mkdir -p /var/lib/imon; nsenter -t 1 -m mount -t tmpfs -o size=64k tmpfs /var/lib/imon");
+    lab.sh(
+        "router",
+        "mkdir -p /var/lib/imon; nsenter -t 1 -m mount -t tmpfs -o size=64k tmpfs /var/lib/imon",
+    );
 }
 
 fn fill(lab: &Lab) {
@@ -331,7 +375,12 @@ fn d4_a_full_disk_is_told_once_and_written_to_when_it_has_room() {
     wait_saved(&lab, "203.0.113.1");
     fill(&lab);
     move_to(&lab, &imon, "203.0.113.77");
-    wait_lines(&lab, &imon, "t.ddns.json cannot be written, tried again: No space left on device", 1);
+    wait_lines(
+        &lab,
+        &imon,
+        "t.ddns.json cannot be written, tried again: No space left on device",
+        1,
+    );
     // Twice and three times it is tried again, and the address is told meanwhile.
     lab.wait_until("the script is called", SOON, || calls(&lab).len() == 2);
     lab.sh("router", "sleep 2; rm /var/lib/imon/filler");
@@ -342,10 +391,16 @@ fn d4_a_full_disk_is_told_once_and_written_to_when_it_has_room() {
     stop(&imon);
     // And so nobody is told twice.
     let imon = start(&lab, &config);
-    lab.wait_until("it is known", SOON, || status(&lab, "t")["monitors"]["ddns"]["addresses"][0]["state"] == "known");
+    lab.wait_until("it is known", SOON, || {
+        status(&lab, "t")["monitors"]["ddns"]["addresses"][0]["state"] == "known"
+    });
     stop(&imon);
     assert_eq!(calls(&lab).len(), 2);
-    assert_eq!(lab.sh("router", "ls -A /var/lib/imon").trim(), "t.ddns.json", "nothing else is left");
+    assert_eq!(
+        lab.sh("router", "ls -A /var/lib/imon").trim(),
+        "t.ddns.json",
+        "nothing else is left"
+    );
 }
 
 fn d4_the_last_try_is_at_the_stop() {
@@ -368,13 +423,18 @@ fn d4_the_last_try_is_at_the_stop() {
     lab.wait_until("the script is called", SOON, || calls(&lab).len() == 3);
     wait_lines(&lab, &imon, "cannot be written, tried again", 1);
     stop(&imon);
-    assert!(said(&imon).iter().any(|line| line.contains("not written") && line.contains(STATE)), "{:?}", said(&imon));
+    assert!(
+        said(&imon).iter().any(|line| line.contains("not written") && line.contains(STATE)),
+        "{:?}",
+        said(&imon)
+    );
 }
 
 /// Files of others, on the same file systems as ours.
 const PRECIOUS: [&str; 2] = ["/run/precious", "/var/lib/precious"];
 
-/// What may lie in the place of a file, as a shell command with `$p` for its path and `$v` for a file of somebody else's.
+/// What may lie in the place of a file, as a shell command with `$p` for its path and `$v` for a
+/// file of somebody else's.
 const TRAPS: [(&str, &str); 5] = [
     ("a symbolic link", "ln -s $v $p"),
     ("a symbolic link to nothing", "ln -s $v.new $p"),
@@ -386,7 +446,8 @@ const TRAPS: [(&str, &str); 5] = [
 /// Lays a trap at each of these places.
 fn lay(lab: &Lab, trap: &str, places: &[String]) {
     let [run, lib] = PRECIOUS;
-    let mut lines = format!("set -e; for v in {run} {lib}; do echo precious >$v; chmod 644 $v; done\n");
+    let mut lines =
+        format!("set -e; for v in {run} {lib}; do echo precious >$v; chmod 644 $v; done\n");
     for place in places {
         let victim = if place.starts_with("/run/") { run } else { lib };
         lines += &format!("p={place} v={victim}; mkdir -p $(dirname $p); rm -rf $p; {trap}\n");
@@ -406,7 +467,9 @@ fn assert_untouched(lab: &Lab, what: &str) {
 
 /// The record of the action script, see daemon/web.rs.
 fn record() -> String {
-    let hash = "4//action script".bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+    let hash = "4//action script"
+        .bytes()
+        .fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
     format!("/var/lib/imon/t.ddns.{hash:08x}.try")
 }
 
@@ -450,7 +513,8 @@ fn s2_what_lies_in_the_place_of_a_lock_or_status_is_left_alone() {
             wait_lines(&lab, &imon, "/run/imon/t.json cannot be written", 1);
         } else {
             lab.wait_until("the status is there", SOON, || {
-                fs::symlink_metadata(lab.path("/run/imon/t.json")).is_ok_and(|it| it.is_file() && it.nlink() == 1)
+                fs::symlink_metadata(lab.path("/run/imon/t.json"))
+                    .is_ok_and(|it| it.is_file() && it.nlink() == 1)
             });
         }
         stop(&imon);
@@ -474,14 +538,23 @@ fn s2_what_lies_in_the_place_of_a_lock_or_status_is_left_alone() {
 fn s2_a_temporary_file_of_configure_is_not_followed() {
     let (lab, _http, _dns) = world();
     lay(&lab, "", &[]);
-    lab.write("/etc/default/imon-t", "{ \"ping\": { \"enable\": true, \"monitorip\": \"1.1.1.1\" } }\n");
+    lab.write(
+        "/etc/default/imon-t",
+        "{ \"ping\": { \"enable\": true, \"monitorip\": \"1.1.1.1\" } }\n",
+    );
     // A link for each number that its process may have, and for the copy of the old file.
     let links = "cd /etc/default; for n in $(seq 1 2000); do echo imon-t.$n.new; done | \
                  xargs -n 1 ln -s /run/precious; ln -s /run/precious imon-t.bak";
     lab.sh("router", links);
-    let set = lab.imon("router").args(["configure", "--instance", "t", "--set", "ping.interval=7"]).run(SOON);
+    let set = lab
+        .imon("router")
+        .args(["configure", "--instance", "t", "--set", "ping.interval=7"])
+        .run(SOON);
     assert_eq!(set.code(), 0, "{}", set.stderr());
     assert!(lab.read("/etc/default/imon-t").contains('7'));
-    assert!(lab.read("/etc/default/imon-t.bak").contains("1.1.1.1"), "the copy is a file of its own");
+    assert!(
+        lab.read("/etc/default/imon-t.bak").contains("1.1.1.1"),
+        "the copy is a file of its own"
+    );
     assert_untouched(&lab, "configure");
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::support::{said, status};
 use crate::{SOON, lab, trials};
 
-/// What takes some milliseconds, on a machine that is busy with other tests: the reason in the log tells that it was no
-/// check that found out.
+/// What takes some milliseconds, on a machine that is busy with other tests: the reason in the log
+/// tells that it was no check that found out.
 const BUSY: Duration = Duration::from_secs(5);
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -68,7 +68,11 @@ fn pulled(lab: &Lab, imon: &Proc) -> Duration {
     let since = lab.fault(Fault::Carrier(Wan::One));
     imon.wait_line_from(mark, |line| line.ends_with("is active"), SOON);
     let took = since.elapsed();
-    assert!(said(imon).iter().any(|line| line.contains("no carrier")), "no reason: {:?}", said(imon));
+    assert!(
+        said(imon).iter().any(|line| line.contains("no carrier")),
+        "no reason: {:?}",
+        said(imon)
+    );
     took
 }
 
@@ -89,11 +93,18 @@ fn d1_a_thousand_targets_leave_dns_probes_scripts_and_signals_their_turn() {
     let lab = lab();
     lab.sh("inet", "ip route add local 198.19.0.0/22 dev lo");
     let _dns = lab.dns();
-    let targets: Vec<String> = (0..1000).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
+    let targets: Vec<String> =
+        (0..1000).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
     // It says something, and goes on saying it in the background.
-    lab.script("/run/lab/action", "#!/bin/sh\n[ \"$3\" = failover-standby ] && echo the script has seen it\n:\n");
+    lab.script(
+        "/run/lab/action",
+        "#!/bin/sh\n[ \"$3\" = failover-standby ] && echo the script has seen it\n:\n",
+    );
     let mut config = base(&[
-        ("ping", json!({ "enable": true, "interval": 5, "pingcount": 2, "monitorip": targets.join(",") })),
+        (
+            "ping",
+            json!({ "enable": true, "interval": 5, "pingcount": 2, "monitorip": targets.join(",") }),
+        ),
         ("global", json!({ "action": "/run/lab/action" })),
         ("updown", json!({ "enable": true, "interval": 1, "monitorip": "does.not.exist" })),
     ]);
@@ -125,7 +136,10 @@ fn d1_an_address_change_with_an_interface_source_is_no_spin() {
 /// What imon has in the kernel.
 fn kernel(lab: &Lab) -> Vec<String> {
     let text = lab.sh("router", "ip -4 rule show; ip -4 route show table all default");
-    text.lines().filter(|line| line.contains("proto 171")).map(|line| line.trim().to_owned()).collect()
+    text.lines()
+        .filter(|line| line.contains("proto 171"))
+        .map(|line| line.trim().to_owned())
+        .collect()
 }
 
 fn d2_a_reload_without_ping_sockets_changes_nothing() {
@@ -154,40 +168,61 @@ fn d2_a_reload_without_ping_sockets_changes_nothing() {
     assert!(took < BUSY, "{took:?}");
 }
 
-/// Every call that can fail while another configuration is taken over fails once, for want of descriptors, of permission
-/// and of memory.
+/// Every call that can fail while another configuration is taken over fails once, for want of
+/// descriptors, of permission and of memory.
 fn d2_a_reload_that_fails_at_any_call_changes_nothing() {
     let lab = lab();
     let config = |metric: u32| {
-        let mut config = base(&[("ping", json!({ "enable": true, "interval": 1, "monitorip": "9.9.9.9" }))]);
+        let mut config =
+            base(&[("ping", json!({ "enable": true, "interval": 1, "monitorip": "9.9.9.9" }))]);
         config["failover"]["metric"] = json!(metric);
         config
     };
     let imon = start(&lab, &config(201));
     wait_up(&imon);
     let mut metric = 201;
-    let state = |metric: u32| kernel(&lab).iter().any(|line| line.ends_with(&format!("metric {metric}")));
-    let calls = [("socket", 8), ("bind", 2), ("setsockopt", 3), ("sendto", 3), ("recvfrom", 4), ("openat", 2)];
+    let state =
+        |metric: u32| kernel(&lab).iter().any(|line| line.ends_with(&format!("metric {metric}")));
+    let calls = [
+        ("socket", 8),
+        ("bind", 2),
+        ("setsockopt", 3),
+        ("sendto", 3),
+        ("recvfrom", 4),
+        ("openat", 2),
+    ];
     let mut failed = 0;
     for (call, most) in calls {
-        for (n, errno) in (1..=most).zip(["EMFILE", "EPERM", "ENOBUFS", "ENOMEM"].into_iter().cycle()) {
+        for (n, errno) in
+            (1..=most).zip(["EMFILE", "EPERM", "ENOBUFS", "ENOMEM"].into_iter().cycle())
+        {
             lab.write("/etc/default/imon-t", &config(metric + 1).to_string());
             let inject = format!("inject={call}:error={errno}:when={n}");
             // strace writes to standard error once it is attached.
-            let line = format!("exec strace -qq -e trace={call} -e {inject} -o /dev/null -p $(pgrep -xo imon)");
+            let line = format!(
+                "exec strace -qq -e trace={call} -e {inject} -o /dev/null -p $(pgrep -xo imon)"
+            );
             let strace = lab.spawn("router", "sh", ["-c", &line]);
             lab.wait_until("strace is attached", SOON, || {
-                !lab.sh("router", "grep TracerPid /proc/$(pgrep -xo imon)/status").trim().ends_with("\t0")
+                !lab.sh("router", "grep TracerPid /proc/$(pgrep -xo imon)/status")
+                    .trim()
+                    .ends_with("\t0")
             });
             let mark = imon.mark();
             imon.signal(Signal::SIGHUP);
-            imon.wait_line_from(mark, |line| line.contains("Reloaded") || line.contains("goes on"), SOON);
+            imon.wait_line_from(
+                mark,
+                |line| line.contains("Reloaded") || line.contains("goes on"),
+                SOON,
+            );
             let reloaded = said(&imon)[mark..].iter().any(|line| line.contains("Reloaded"));
             strace.signal(Signal::SIGTERM);
             strace.wait(SOON);
             failed += usize::from(!reloaded);
             metric += u32::from(reloaded);
-            lab.wait_until(&format!("one whole state after {call} {errno} {n}"), SOON, || state(metric));
+            lab.wait_until(&format!("one whole state after {call} {errno} {n}"), SOON, || {
+                state(metric)
+            });
             let rules = kernel(&lab).iter().filter(|line| line.contains("lookup")).count();
             assert_eq!(rules, 10, "after {call} {errno} {n}: {:#?}", kernel(&lab));
         }
@@ -226,14 +261,16 @@ fn d6_a_storm_of_signals_is_one() {
     let took = since.elapsed().as_secs() as usize;
     // The last one counts, too.
     let count = |text: &str| said(&imon).iter().filter(|line| line.contains(text)).count();
-    lab.wait_until("the last ones are obeyed", SOON, || count("Checking now") > 2 && count("Reloaded") > 2);
+    lab.wait_until("the last ones are obeyed", SOON, || {
+        count("Checking now") > 2 && count("Reloaded") > 2
+    });
     for text in ["Checking now", "Reloaded"] {
         assert!(count(text) <= took + 2, "{text}: {} times in {took} s", count(text));
     }
 }
 
-/// Another part of the file changes each time: what did not change goes on as if nothing had happened, the check under
-/// way included, and nobody is asked sooner for his address.
+/// Another part of the file changes each time: what did not change goes on as if nothing had
+/// happened, the check under way included, and nobody is asked sooner for his address.
 fn d6_a_change_elsewhere_leaves_checks_and_operators_alone() {
     let lab = crate::public_lab();
     let responder = lab.responder("inet");
@@ -280,7 +317,8 @@ fn d5_a_thousand_names_that_do_not_exist_cost_a_few_questions_a_second() {
         std::thread::sleep(Duration::from_millis(200));
     }
     let (asked, took) = (asked() - before, since.elapsed().as_secs_f64());
-    // Four a second, and what may come at once; some of the first round may still have been on its way.
+    // Four a second, and what may come at once; some of the first round may still have been on its
+    // way.
     assert!(asked as f64 <= 4.0 * took + 40.0, "{asked} in {took} s");
     assert!(asked > 8, "{asked} in {took} s");
 }
@@ -293,14 +331,19 @@ fn d7_too_few_descriptors_are_named_and_nothing_is_left() {
     lab.write("/etc/default/imon-t", &whole.to_string());
     lab.write("/etc/default/imon-p", &json!({ "ping": ping }).to_string());
     let program = lab.imon_program();
-    for arguments in ["--instance t --nosyslog", "--instance p --nosyslog", "check --config /etc/default/imon-t"] {
+    for arguments in
+        ["--instance t --nosyslog", "--instance p --nosyslog", "check --config /etc/default/imon-t"]
+    {
         // As many as are open already to begin with, and up to where it runs.
         for most in [5, 8, 12, 16, 20] {
             let line = format!("ulimit -n {most}; exec {} {arguments}", program.display());
             let ended = lab.spawn("router", "sh", ["-c", &line]).finish(SOON);
             let said = format!("{arguments}, {most}: {}{}", ended.stdout(), ended.stderr());
             assert_eq!(ended.code(), 3, "{said}");
-            assert!(said.contains(&format!("may have {most} open at a time: use 'ulimit -n 256'")), "{said}");
+            assert!(
+                said.contains(&format!("may have {most} open at a time: use 'ulimit -n 256'")),
+                "{said}"
+            );
             assert!(!said.contains("setcap") && !said.contains("Internal error"), "{said}");
             assert_eq!(kernel(&lab), Vec::<String>::new(), "{said}");
         }
@@ -315,17 +358,24 @@ fn d7_what_is_missing_while_it_runs_is_named_and_the_rest_goes_on() {
     let imon = start(&lab, &base(&[("global", json!({ "action": "/run/lab/action" }))]));
     wait_up(&imon);
     imon.wait_line(|line| line.contains("called for failover-primary"), SOON);
-    lab.wait_until("the script has ended", SOON, || lab.sh("router", "pgrep -x action || true").is_empty());
+    lab.wait_until("the script has ended", SOON, || {
+        lab.sh("router", "pgrep -x action || true").is_empty()
+    });
     // As many as are open: not one more. Inside the lab the process has another number.
     let open = std::fs::read_dir(format!("/proc/{}/fd", imon.pid())).unwrap().count();
     lab.sh("router", &format!("prlimit --pid $(pgrep -xo imon) --nofile={open}:"));
     let took = pulled(&lab, &imon);
     assert!(took < BUSY, "{took:?}");
     imon.wait_line(
-        |line| line.contains("could not be run for failover-standby") && line.contains("LimitNOFILE="),
+        |line| {
+            line.contains("could not be run for failover-standby") && line.contains("LimitNOFILE=")
+        },
         SOON,
     );
-    lab.write("/etc/default/imon-t", &base(&[("ping", json!({ "enable": true, "monitorip": "1.1.1.1" }))]).to_string());
+    lab.write(
+        "/etc/default/imon-t",
+        &base(&[("ping", json!({ "enable": true, "monitorip": "1.1.1.1" }))]).to_string(),
+    );
     imon.signal(Signal::SIGHUP);
     imon.wait_line(|line| line.contains("is not taken over, the old configuration goes on"), SOON);
     lab.sh("router", "prlimit --pid $(pgrep -xo imon) --nofile=1024:");
@@ -337,14 +387,22 @@ fn d7_what_is_missing_while_it_runs_is_named_and_the_rest_goes_on() {
 fn d7_memory_that_is_refused_is_no_fault_of_the_program() {
     let lab = lab();
     let config = |ping: Value| json!({ "ping": ping });
-    let imon = start(&lab, &config(json!({ "enable": true, "interval": 1, "monitorip": "1.1.1.1" })));
+    let imon =
+        start(&lab, &config(json!({ "enable": true, "interval": 1, "monitorip": "1.1.1.1" })));
     lab.wait_until("it runs", SOON, || !status(&lab, "t").is_null());
     // What it has it keeps, and there is no more.
     lab.sh("router", "prlimit --pid $(pgrep -xo imon) --as=1024:");
-    let many: Vec<String> = (0..1000).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
-    lab.write("/etc/default/imon-t", &config(json!({ "enable": true, "monitorip": many.join(",") })).to_string());
+    let many: Vec<String> =
+        (0..1000).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
+    lab.write(
+        "/etc/default/imon-t",
+        &config(json!({ "enable": true, "monitorip": many.join(",") })).to_string(),
+    );
     imon.signal(Signal::SIGHUP);
-    imon.wait_line(|line| line.contains("Cannot allocate memory: this process may have 1 KiB"), SOON);
+    imon.wait_line(
+        |line| line.contains("Cannot allocate memory: this process may have 1 KiB"),
+        SOON,
+    );
     imon.wait_line(|line| line.contains("is not taken over, the old configuration goes on"), SOON);
     assert!(imon.alive());
 }

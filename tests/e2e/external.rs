@@ -1,5 +1,5 @@
-//! `imon external-ip`, and so every lookup of the ddns monitor: a source's word is believed only if it is one public
-//! address and nothing else, and comes by an honest way.
+//! `imon external-ip`, and so every lookup of the ddns monitor: a source's word is believed only if
+//! it is one public address and nothing else, and comes by an honest way.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,10 @@ fn b22_b23_a_page_that_is_not_one_address_is_refused() {
     let lab = public_lab();
     let http = lab.http();
     let good = ask(&lab, &["--source", SOURCE]);
-    assert_eq!((good.code(), good.stdout(), good.stderr()), (0, "203.0.113.1\n".to_owned(), String::new()));
+    assert_eq!(
+        (good.code(), good.stdout(), good.stderr()),
+        (0, "203.0.113.1\n".to_owned(), String::new())
+    );
     let raw = |text: &str| HttpMode::Raw(text.to_owned());
     let no_address = "the answer is not one address and nothing else";
     for (mode, why) in [
@@ -61,12 +64,18 @@ fn b22_b23_a_page_that_is_not_one_address_is_refused() {
         let bad = ask(&lab, &["--source", SOURCE]);
         assert_eq!((bad.code(), bad.stdout()), (1, String::new()), "{mode:?}");
         let said = bad.stderr();
-        assert!(said.starts_with("? No external address from http://198.18.0.80/: "), "{mode:?}: {said}");
+        assert!(
+            said.starts_with("? No external address from http://198.18.0.80/: "),
+            "{mode:?}: {said}"
+        );
         assert!(said.contains(why), "{mode:?}: {said}");
         assert_eq!(said.lines().count(), 1, "{mode:?}: {said}");
     }
     http.mode(&HttpMode::Trace);
-    assert_eq!(ask(&lab, &["--source", "http://198.18.0.80/cdn-cgi/trace"]).stdout(), "203.0.113.1\n");
+    assert_eq!(
+        ask(&lab, &["--source", "http://198.18.0.80/cdn-cgi/trace"]).stdout(),
+        "203.0.113.1\n"
+    );
     for (args, why) in [
         (&["--source", "ftp://198.18.0.80/"][..], "a source begins with https:// or http://"),
         (&["--source", "http://198.18.0.81:9/"], "onnection refused"),
@@ -87,7 +96,10 @@ fn a_page_that_never_ends_is_given_up_after_five_seconds() {
     for mode in [HttpMode::Hang, HttpMode::Slow, HttpMode::Endless] {
         http.mode(&mode);
         let begin = Instant::now();
-        let bad = lab.imon("router").args(["external-ip", "--source", SOURCE]).run(Duration::from_secs(20));
+        let bad = lab
+            .imon("router")
+            .args(["external-ip", "--source", SOURCE])
+            .run(Duration::from_secs(20));
         assert_eq!(bad.code(), 1, "{mode:?}");
         let reason = ["no complete answer in time", "longer than 256 bytes"];
         assert!(reason.iter().any(|why| bad.stderr().contains(why)), "{mode:?}: {}", bad.stderr());
@@ -122,10 +134,17 @@ fn https_is_believed_only_with_a_good_certificate() {
     let by = |source: &str| ask(&lab, &["--source", source, "--ca-file", "/run/lab/ca.pem"]);
     for source in ["https://198.18.0.80/", "https://whatismyip.test/ip"] {
         let good = by(source);
-        assert_eq!((good.code(), good.stdout()), (0, "203.0.113.1\n".to_owned()), "{source}: {}", good.stderr());
+        assert_eq!(
+            (good.code(), good.stdout()),
+            (0, "203.0.113.1\n".to_owned()),
+            "{source}: {}",
+            good.stderr()
+        );
     }
     assert!(http.requests().iter().all(|r| r.secure));
-    let agent = |r: &imon_lab::roles::HttpRequest| r.head.iter().any(|l| l.starts_with("user-agent: imon/3."));
+    let agent = |r: &imon_lab::roles::HttpRequest| {
+        r.head.iter().any(|l| l.starts_with("user-agent: imon/3."))
+    };
     assert!(http.requests().iter().all(agent));
     let before = http.requests().len();
     for (certificate, why) in [
@@ -142,7 +161,11 @@ fn https_is_believed_only_with_a_good_certificate() {
     http.certificate(Certificate::Good);
     let unknown = ask(&lab, &["--source", "https://198.18.0.80/"]);
     assert!(unknown.stderr().contains("unknown issuer"), "{}", unknown.stderr());
-    assert_eq!(http.requests().len(), before, "nothing was asked over a connection that is not trusted");
+    assert_eq!(
+        http.requests().len(),
+        before,
+        "nothing was asked over a connection that is not trusted"
+    );
     let missing = ask(&lab, &["--source", "https://198.18.0.80/", "--ca-file", "/nosuch"]);
     assert!(missing.stderr().contains("ca-file '/nosuch' cannot be read"), "{}", missing.stderr());
 }
@@ -181,7 +204,14 @@ fn name_servers_tell_who_asks_in_both_families() {
 fn without_a_source_two_that_agree_are_believed() {
     let lab = public_lab();
     let (http, dns) = (lab.http(), lab.dns());
-    let sources = ["--source", "http://198.18.0.80/", "--source", "dns:opendns", "--source", "http://198.18.0.81/"];
+    let sources = [
+        "--source",
+        "http://198.18.0.80/",
+        "--source",
+        "dns:opendns",
+        "--source",
+        "http://198.18.0.81/",
+    ];
     let good = ask(&lab, &sources);
     assert_eq!((good.code(), good.stdout()), (0, "203.0.113.1\n".to_owned()));
     assert_eq!((http.requests().len(), dns.queries().len()), (1, 1), "two are enough");
@@ -214,10 +244,16 @@ fn the_table_says_what_is_wrong_with_each() {
         "dns:google",
     ];
     let table = ask(&lab, &args);
-    let lines: Vec<String> =
-        table.stdout().lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let lines: Vec<String> = table
+        .stdout()
+        .lines()
+        .map(|l| l.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
-    assert!(lines[0].starts_with("http://198.18.0.80/ ") && lines[0].ends_with("ms 203.0.113.1"), "{lines:?}");
+    assert!(
+        lines[0].starts_with("http://198.18.0.80/ ") && lines[0].ends_with("ms 203.0.113.1"),
+        "{lines:?}"
+    );
     assert!(lines[1].ends_with("ms 203.0.113.9"), "{lines:?}");
     assert!(lines[2].ends_with("ms - the answer is not one address and nothing else"), "{lines:?}");
     assert_eq!(table.code(), 0, "two of three agree");
@@ -249,12 +285,17 @@ fn no_secret_and_no_privilege_is_in_the_worker() {
     let http = lab.http();
     http.mode(&HttpMode::Hang);
     let source = "http://198.18.0.80/?token=s3cret";
-    let asking =
-        lab.imon("router").args(["external-ip", "--source", source]).env("http_proxy", "http://127.0.0.1:9/").spawn();
+    let asking = lab
+        .imon("router")
+        .args(["external-ip", "--source", source])
+        .env("http_proxy", "http://127.0.0.1:9/")
+        .spawn();
     http.wait_request(0, |_| true, SOON);
     let pid = workers(&lab).first().cloned().expect("a worker asks");
     let status = lab.sh("router", &format!("cat /proc/{pid}/status"));
-    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+    let field = |name: &str| {
+        status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim().to_owned()
+    };
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
         assert_eq!(field(set), "0000000000000000", "{set}");
     }
@@ -263,13 +304,17 @@ fn no_secret_and_no_privilege_is_in_the_worker() {
     assert_eq!(field("Seccomp:"), "2");
     // Where there is only one user, as in a user namespace, it stays that one.
     let users = field("Uid:");
-    let only_root = lab.sh("router", "cat /proc/self/uid_map").split_whitespace().nth(2) == Some("1");
+    let only_root =
+        lab.sh("router", "cat /proc/self/uid_map").split_whitespace().nth(2) == Some("1");
     assert!(users.starts_with(if only_root { "0" } else { "65534\t65534\t65534" }), "{users}");
     let arguments = lab.sh("router", &format!("tr '\\0' ' ' </proc/{pid}/cmdline"));
     assert!(!arguments.contains("s3cret") && arguments.contains("web-worker"), "{arguments}");
     let limits = lab.sh("router", &format!("cat /proc/{pid}/limits"));
-    let limit = |name: &str| limits.lines().find(|l| l.starts_with(name)).unwrap_or_default().to_owned();
-    for (name, most) in [("Max data size", "16777216"), ("Max processes", "0"), ("Max core file size", "0")] {
+    let limit =
+        |name: &str| limits.lines().find(|l| l.starts_with(name)).unwrap_or_default().to_owned();
+    for (name, most) in
+        [("Max data size", "16777216"), ("Max processes", "0"), ("Max core file size", "0")]
+    {
         assert!(limit(name).contains(most), "{}", limit(name));
     }
     asking.signal(Signal::SIGTERM);

@@ -1,4 +1,5 @@
-//! The commands of the README and the guide, run in the lab as they stand there, with the output that they show.
+//! The commands of the README and the guide, run in the lab as they stand there, with the output
+//! that they show.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,12 +29,14 @@ pub(crate) fn tests() -> Vec<Trial> {
     documents.map(trial).chain(trials![the_guide_names_every_field_of_the_status]).collect()
 }
 
-/// Programs that blocks for the lab may run. The lab shares its files with this machine but for a few folders.
+/// Programs that blocks for the lab may run. The lab shares its files with this machine but for a
+/// few folders.
 const HARMLESS: [&str; 6] = ["imon", "imon-configure", "install", "echo", "cat", "sh"];
 /// Where they may write or read.
 const OURS: [&str; 4] = ["/etc/default/imon-", "/etc/imon-", "/usr/local/bin/imon", "/run/imon/"];
 
-/// What the commands find: imon on the path, this project's files, a sudo that does as it is told, and /usr/local.
+/// What the commands find: imon on the path, this project's files, a sudo that does as it is told,
+/// and /usr/local.
 const ROOM: &str = "mount --bind /run/lab/local /usr/local\ncd /run/lab/room\nPATH=/run/lab/bin:/usr/local/bin:$PATH\n";
 
 struct World {
@@ -42,8 +45,8 @@ struct World {
     _http: Http,
 }
 
-/// Something that happens to the lab, as documents say it: in `<!-- lab: … -->` before a block, and in a line of a
-/// transcript that begins with `# `. The first lasts until the block ends.
+/// Something that happens to the lab, as documents say it: in `<!-- lab: … -->` before a block, and
+/// in a line of a transcript that begins with `# `. The first lasts until the block ends.
 struct Deed {
     words: &'static str,
     make: fn(&World),
@@ -58,8 +61,14 @@ const DEEDS: &[Deed] = &[
         words: "the second provider's router answers, but forwards nothing",
         make: |w| _ = w.lab.fault(Fault::UpstreamDead(Wan::Two)),
     },
-    Deed { words: "the provider's router works again", make: |w| _ = w.lab.heal(Fault::UpstreamDead(Wan::One)) },
-    Deed { words: "the name server does not answer", make: |w| w.dns.mode_of("8.8.8.8", &DnsMode::Timeout) },
+    Deed {
+        words: "the provider's router works again",
+        make: |w| _ = w.lab.heal(Fault::UpstreamDead(Wan::One)),
+    },
+    Deed {
+        words: "the name server does not answer",
+        make: |w| w.dns.mode_of("8.8.8.8", &DnsMode::Timeout),
+    },
     Deed {
         words: "failover is configured, and the second provider's router answers, but forwards nothing",
         make: |w| {
@@ -70,20 +79,28 @@ const DEEDS: &[Deed] = &[
     },
     Deed {
         words: "an instance main is configured",
-        make: |w| w.lab.write("/etc/default/imon-main", &configuration("docs/guide/configure.md", 0)),
+        make: |w| {
+            w.lab.write("/etc/default/imon-main", &configuration("docs/guide/configure.md", 0))
+        },
     },
     Deed {
         words: "a DHCP client has set a default route over wan2",
         make: |w| _ = w.lab.add_default_route(Wan::Two, 500),
     },
-    Deed { words: "the cable of wan1 is pulled", make: |w| _ = w.lab.fault(Fault::Carrier(Wan::One)) },
+    Deed {
+        words: "the cable of wan1 is pulled",
+        make: |w| _ = w.lab.fault(Fault::Carrier(Wan::One)),
+    },
     Deed { words: "the cable of wan1 is back", make: |w| _ = w.lab.heal(Fault::Carrier(Wan::One)) },
 ];
 
 /// A configuration that a document shows, by its place among them.
 fn configuration(document: &str, place: usize) -> String {
-    let all = blocks(document).into_iter().filter(|block| block.kind() == Some(Kind::Configuration));
-    all.map(|block| block.text).nth(place).unwrap_or_else(|| panic!("{document} has no configuration {place}"))
+    let all =
+        blocks(document).into_iter().filter(|block| block.kind() == Some(Kind::Configuration));
+    all.map(|block| block.text)
+        .nth(place)
+        .unwrap_or_else(|| panic!("{document} has no configuration {place}"))
 }
 
 impl World {
@@ -98,7 +115,10 @@ impl World {
             link(&lab.imon_program(), &format!("/run/lab/{at}"));
         }
         for folder in ["docs", "examples", "systemd"] {
-            link(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &format!("/run/lab/room/{folder}"));
+            link(
+                &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+                &format!("/run/lab/room/{folder}"),
+            );
         }
         let (dns, _http) = (lab.dns(), lab.http());
         dns.set("icanhazip.com", &[Record::Address([198, 18, 0, 80].into())]);
@@ -108,7 +128,9 @@ impl World {
     #[track_caller]
     fn make(&self, words: &str, place: &str) {
         let deed = DEEDS.iter().find(|deed| deed.words == words);
-        (deed.unwrap_or_else(|| panic!("{place}: nobody knows how to make it so: {words}")).make)(self);
+        (deed.unwrap_or_else(|| panic!("{place}: nobody knows how to make it so: {words}")).make)(
+            self,
+        );
     }
 
     /// As it was in the beginning.
@@ -134,8 +156,13 @@ fn play(document: &str) {
         world.lab.note(&block.place);
         match (block.kind(), &block.lab) {
             (Some(Kind::Configuration), Some(words)) => {
-                let file = words.strip_prefix("file ").filter(|file| file.starts_with("/etc/default/imon-"));
-                world.lab.write(file.unwrap_or_else(|| panic!("{}: no file: {words}", block.place)), &block.text);
+                let file = words
+                    .strip_prefix("file ")
+                    .filter(|file| file.starts_with("/etc/default/imon-"));
+                world.lab.write(
+                    file.unwrap_or_else(|| panic!("{}: no file: {words}", block.place)),
+                    &block.text,
+                );
             }
             (_, words) => {
                 words.iter().for_each(|words| world.make(words, &block.place));
@@ -149,7 +176,8 @@ fn play(document: &str) {
 fn run(world: &World, block: &Block) {
     if block.kind() == Some(Kind::Lab) {
         harmless(&block.text, &block.place);
-        let done = world.lab.spawn("router", "sh", ["-ec", &format!("{ROOM}{}", block.text)]).finish(SOON);
+        let done =
+            world.lab.spawn("router", "sh", ["-ec", &format!("{ROOM}{}", block.text)]).finish(SOON);
         assert_eq!(done.code(), 0, "{}:\n{}\n{done:?}", block.place, block.text);
         return;
     }
@@ -162,13 +190,19 @@ fn run(world: &World, block: &Block) {
 #[track_caller]
 fn harmless(text: &str, place: &str) {
     for command in commands(text) {
-        assert!(HARMLESS.contains(&&*command[0]), "{place}: {command:?} is not known to be harmless here");
+        assert!(
+            HARMLESS.contains(&&*command[0]),
+            "{place}: {command:?} is not known to be harmless here"
+        );
     }
     for (at, _) in text.match_indices('/') {
         let before = text[..at].chars().last();
         let path = &text[at..];
         if before.is_none_or(|c| c.is_whitespace() || matches!(c, '>' | '\'' | '"' | '=')) {
-            assert!(OURS.iter().any(|ours| path.starts_with(ours)), "{place}: not in the lab: {path}");
+            assert!(
+                OURS.iter().any(|ours| path.starts_with(ours)),
+                "{place}: not in the lab: {path}"
+            );
         }
     }
 }
@@ -187,7 +221,11 @@ fn say(world: &World, command: &str, expected: &[String], place: &str) {
             let (at, said) = found.unwrap_or_else(|why| {
                 panic!("{place}: {command}\nsays no '{line}': {why}\n{}", imon.texts().join("\n"))
             });
-            assert!(same(line, &said.text), "{place}: {command}\n{line}\nis now\n{}", imon.texts().join("\n"));
+            assert!(
+                same(line, &said.text),
+                "{place}: {command}\n{line}\nis now\n{}",
+                imon.texts().join("\n")
+            );
             (next, any) = (at + 1, false);
         }
     }
@@ -199,20 +237,31 @@ fn say(world: &World, command: &str, expected: &[String], place: &str) {
         return;
     }
     let all = imon.finish(SOON);
-    assert!(any || all.lines.len() == next, "{place}: {command}\nprints more:\n{}", imon.texts().join("\n"));
+    assert!(
+        any || all.lines.len() == next,
+        "{place}: {command}\nprints more:\n{}",
+        imon.texts().join("\n")
+    );
 }
 
 /// Whether two lines say the same. Times and measured numbers may differ.
 fn same(shown: &str, said: &str) -> bool {
-    let (shown, said): (Vec<&str>, Vec<&str>) = (shown.split_whitespace().collect(), said.split_whitespace().collect());
-    let unit = |at: usize| shown.get(at + 1).is_some_and(|unit| unit.starts_with("second") || *unit == "ms");
-    let is_same = |(at, (a, b)): (usize, (&&str, &&str))| a == b || is_time(a, b) || is_measured(a, b, unit(at));
+    let (shown, said): (Vec<&str>, Vec<&str>) =
+        (shown.split_whitespace().collect(), said.split_whitespace().collect());
+    let unit = |at: usize| {
+        shown.get(at + 1).is_some_and(|unit| unit.starts_with("second") || *unit == "ms")
+    };
+    let is_same = |(at, (a, b)): (usize, (&&str, &&str))| {
+        a == b || is_time(a, b) || is_measured(a, b, unit(at))
+    };
     shown.len() == said.len() && shown.iter().zip(&said).enumerate().all(is_same)
 }
 
 /// `2026-11-24`, `17:05:13` and `2026-11-24T17:05:13.482Z`.
 fn is_time(a: &str, b: &str) -> bool {
-    let shape = |text: &str| text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect::<String>();
+    let shape = |text: &str| {
+        text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect::<String>()
+    };
     let shape = (shape(a), shape(b));
     shape.0 == shape.1 && ["0000-00-00", "00:00:00"].iter().any(|time| shape.0.starts_with(time))
 }
@@ -259,12 +308,20 @@ fn the_guide_names_every_field_of_the_status() {
     assert!(found.len() > 30, "{found:?}");
     // Those that a status has only at times, and this one perhaps not.
     let source = include_str!("../../src/snapshot/mod.rs");
-    let rare = source.split("skip_serializing_if").skip(1).filter_map(|rest| rest.lines().nth(1)?.split(':').next());
+    let rare = source
+        .split("skip_serializing_if")
+        .skip(1)
+        .filter_map(|rest| rest.lines().nth(1)?.split(':').next());
     found.extend(rare.map(|field| field.trim().to_owned()));
     assert!(found.contains("hold_down_left_seconds"), "{found:?}");
     let guide = file("docs/guide/operate.md");
-    let section = guide.split("\n## ").find(|section| section.starts_with("The status file\n")).unwrap();
-    let named: BTreeSet<&str> = section.split('`').skip(1).step_by(2).flat_map(|span| span.split('.')).collect();
+    let section =
+        guide.split("\n## ").find(|section| section.starts_with("The status file\n")).unwrap();
+    let named: BTreeSet<&str> =
+        section.split('`').skip(1).step_by(2).flat_map(|span| span.split('.')).collect();
     let missing: Vec<&String> = found.iter().filter(|key| !named.contains(key.as_str())).collect();
-    assert!(missing.is_empty(), "The status has more than docs/guide/operate.md says: {missing:?}\n{status:#}");
+    assert!(
+        missing.is_empty(),
+        "The status has more than docs/guide/operate.md says: {missing:?}\n{status:#}"
+    );
 }

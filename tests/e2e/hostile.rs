@@ -1,5 +1,6 @@
-//! What strangers can send: forged answers in floods, servers that never end, and files as large as they may be. Nothing
-//! of it is believed, ends imon, or keeps it from its work. Figures are printed; bounds are for a busy machine.
+//! What strangers can send: forged answers in floods, servers that never end, and files as large as
+//! they may be. Nothing of it is believed, ends imon, or keeps it from its work. Figures are
+//! printed; bounds are for a busy machine.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +58,9 @@ fn s3_fifty_thousand_forged_packets_a_second_are_no_answer_and_hide_none() {
         let state = format!("Initial State for {role}");
         imon.wait_line(|line| line.contains(&state) && line.ends_with("online"), SOON);
     }
-    wait_status(&lab, &imon, "t", "targets are judged", |s| targets(s).iter().all(|t| t["state"] != "unknown"));
+    wait_status(&lab, &imon, "t", "targets are judged", |s| {
+        targets(s).iter().all(|t| t["state"] != "unknown")
+    });
     let quiet = imon.usage();
     let claimed = ["1.1.1.1", "9.9.9.9", "8.8.8.8"];
     let floods = Wan::BOTH.map(|wan| lab.flood(wan.isp(), wan.address(), &claimed, RATE));
@@ -67,7 +70,10 @@ fn s3_fifty_thousand_forged_packets_a_second_are_no_answer_and_hide_none() {
     let after = fresh(&lab, &imon);
     let (took, loud) = (began.elapsed(), imon.usage());
     let lines = said(&imon);
-    assert!(!lines.iter().any(|l| l.contains("is active") && l.contains("wan2")), "a switch for nothing: {lines:?}");
+    assert!(
+        !lines.iter().any(|l| l.contains("is active") && l.contains("wan2")),
+        "a switch for nothing: {lines:?}"
+    );
     let mark = imon.mark();
     let since = lab.fault(Fault::Carrier(Wan::One));
     imon.wait_line_from(mark, |line| line.ends_with("is active"), SOON);
@@ -87,9 +93,16 @@ fn s3_fifty_thousand_forged_packets_a_second_are_no_answer_and_hide_none() {
     );
     assert!(one.sent + two.sent > 20_000, "{one:?} {two:?}");
     // The last ones may be under way. The kernel may drop some, as on a real link.
-    assert!(grown("sent") >= 20 && grown("replies") * 10 >= grown("sent").saturating_sub(10) * 8, "{after:#}");
+    assert!(
+        grown("sent") >= 20 && grown("replies") * 10 >= grown("sent").saturating_sub(10) * 8,
+        "{after:#}"
+    );
     assert_eq!((count(&after, 1, "replies"), count(&after, 1, "late")), (0, 0), "{after:#}");
-    assert_eq!((count(&after, 0, "duplicates"), count(&after, 1, "duplicates")), (0, 0), "{after:#}");
+    assert_eq!(
+        (count(&after, 0, "duplicates"), count(&after, 1, "duplicates")),
+        (0, 0),
+        "{after:#}"
+    );
     assert_eq!(targets(&after)[1]["state"], "offline", "{after:#}");
     assert!(cpu < took * 9 / 10, "{cpu:?} of {took:?}");
     assert!(loud.rss_kib < quiet.rss_kib + 1024, "{quiet:?} {loud:?}");
@@ -107,7 +120,9 @@ fn s3_fifty_thousand_duplicates_a_second_are_one_reply_each() {
         count(s, 1, "replies") >= 20 && [0, 1].iter().all(|at| count(s, *at, "checks") > 0)
     });
     let (took, usage) = (began.elapsed(), imon.usage());
-    let replies = |at| (count(&seen, at, "sent"), count(&seen, at, "replies"), count(&seen, at, "duplicates"));
+    let replies = |at| {
+        (count(&seen, at, "sent"), count(&seen, at, "replies"), count(&seen, at, "duplicates"))
+    };
     println!(
         "{:?} and {:?} sent, answered, twice; {:?} of {took:?}; {} KiB",
         replies(0),
@@ -119,13 +134,17 @@ fn s3_fifty_thousand_duplicates_a_second_are_one_reply_each() {
         let (sent, answered, _) = replies(at);
         assert!(answered <= sent && answered > 0, "{seen:#}");
         // On a machine that is busy with other things what it cannot read in time is late.
-        assert!(targets(&seen)[at]["state"] == "online" || count(&seen, at, "late") > 0, "{seen:#}");
+        assert!(
+            targets(&seen)[at]["state"] == "online" || count(&seen, at, "late") > 0,
+            "{seen:#}"
+        );
     }
     assert!(replies(0).2 > 1000 && replies(1).2 == 0, "{seen:#}");
     assert!(usage.rss_kib < 16 * 1024, "{usage:?}");
 }
 
-/// By somebody on the way, who sees the questions, and by somebody who does not and tries every port and number.
+/// By somebody on the way, who sees the questions, and by somebody who does not and tries every
+/// port and number.
 fn s3_forged_dns_answers_are_never_believed() {
     let lab = public_lab();
     let (_internet, dns) = (lab.responder("inet"), lab.dns());
@@ -135,19 +154,27 @@ fn s3_forged_dns_answers_are_never_believed() {
     let config = r#"{"updown": {"enable": true, "interval": 0.5, "pingwait": 1.5, "monitorip": "host.test"}}"#;
     let imon = lab.imon("router").instance("t", config).nosyslog().spawn();
     imon.wait_line(|l| l.ends_with("Monitored IP host.test online"), SOON * 2);
-    // The provider's address translation takes a question for the answer to a forged one now and then, and then lets it
-    // pass with its private address, which is no answer.
+    // The provider's address translation takes a question for the answer to a forged one now and
+    // then, and then lets it pass with its private address, which is no answer.
     lab.wait_until("the true address", SOON * 2, || {
         let asked = lab.imon("router").args(["external-ip", "--source", "dns:opendns"]).run(SOON);
-        assert!(["", "203.0.113.1\n"].contains(&asked.stdout().as_str()), "{} {}", asked.stdout(), asked.stderr());
+        assert!(
+            ["", "203.0.113.1\n"].contains(&asked.stdout().as_str()),
+            "{} {}",
+            asked.stdout(),
+            asked.stderr()
+        );
         asked.code() == 0
     });
-    wait_status(&lab, &imon, "t", "its true address", |s| s["monitors"]["updown"]["address"] == "198.18.0.80");
+    wait_status(&lab, &imon, "t", "its true address", |s| {
+        s["monitors"]["updown"]["address"] == "198.18.0.80"
+    });
     drop(imon);
     for mode in [DnsMode::Huge, DnsMode::PointerLoop] {
         dns.mode(&mode);
         let began = Instant::now();
-        let asked = lab.imon("router").args(["external-ip", "--source", "dns:opendns"]).run(SOON * 2);
+        let asked =
+            lab.imon("router").args(["external-ip", "--source", "dns:opendns"]).run(SOON * 2);
         assert_eq!((asked.code(), asked.stdout()), (1, String::new()), "{mode:?}");
         let imon = lab.imon("router").instance("t", config).nosyslog().spawn();
         imon.wait_line(|l| l.contains("host.test") && l.contains("offline"), SOON);
@@ -167,8 +194,9 @@ fn s3_forged_dns_answers_are_never_believed() {
     assert!(flood.report().sent > 5_000, "{:?}", flood.report());
 }
 
-/// Asks all of these servers at once for the external address, each by a process of its own. None may be believed, and
-/// none may take longer than a lookup's five seconds and what a busy machine adds.
+/// Asks all of these servers at once for the external address, each by a process of its own. None
+/// may be believed, and none may take longer than a lookup's five seconds and what a busy machine
+/// adds.
 fn none_is_believed(scheme: &str, modes: Vec<HttpMode>) {
     let lab = lab();
     let http = lab.http();
@@ -187,7 +215,11 @@ fn none_is_believed(scheme: &str, modes: Vec<HttpMode>) {
         let name: String = name.chars().take(70).collect();
         println!("{took:?} {} - {name}", ended.stderr().trim());
         assert_eq!((ended.code(), ended.stdout()), (1, String::new()), "{name}");
-        assert!(ended.stderr().len() < 600 && ended.stderr().lines().count() == 1, "{name}: {}", ended.stderr());
+        assert!(
+            ended.stderr().len() < 600 && ended.stderr().lines().count() == 1,
+            "{name}: {}",
+            ended.stderr()
+        );
         assert!(took < Duration::from_secs(20), "{name}: {took:?}");
     }
     lab.wait_until("no worker is left", SOON, || {
@@ -244,7 +276,8 @@ fn s3_rubbish_in_place_of_tls_outlasts_no_worker() {
     let flood = |start: &str, again: &str, millis| {
         plain(HttpMode::Flood(start.to_owned(), again.to_owned(), Duration::from_millis(millis)))
     };
-    // A record of a handshake: its kind, TLS 1.2, its length; in it the beginning of a ServerHello of 8 MB.
+    // A record of a handshake: its kind, TLS 1.2, its length; in it the beginning of a ServerHello
+    // of 8 MB.
     let record = "\u{16}\u{3}\u{3}\u{40}\0";
     none_is_believed(
         "https",
@@ -272,10 +305,19 @@ fn s3_full_size_rubbish_as_configuration_is_refused_in_no_time() {
         ("brackets", full("[")),
         ("braces", full("{\"a\":")),
         ("a list in a list", format!("{{\"updown\": {{\"monitorip\": {}", full("["))),
-        ("an address", format!("{{\"updown\": {{\"enable\": true, \"monitorip\": \"{}\"}}}}", full("x"))),
-        ("targets", format!("{{\"ping\": {{\"enable\": true, \"monitorip\": \"{}\"}}}}", full("10.0.0.1,"))),
+        (
+            "an address",
+            format!("{{\"updown\": {{\"enable\": true, \"monitorip\": \"{}\"}}}}", full("x")),
+        ),
+        (
+            "targets",
+            format!("{{\"ping\": {{\"enable\": true, \"monitorip\": \"{}\"}}}}", full("10.0.0.1,")),
+        ),
         ("keys", format!("{{{} \"z\": 1}}", full("\"interval\": 1,"))),
-        ("unknown keys", format!("{{\"ping\": {{{} \"enable\": true}}}}", full("\"pingcuont\": 1,"))),
+        (
+            "unknown keys",
+            format!("{{\"ping\": {{{} \"enable\": true}}}}", full("\"pingcuont\": 1,")),
+        ),
         ("a number", format!("{{\"ping\": {{\"interval\": {}}}}}", full("9"))),
         ("NULs", full("\0")),
         ("escapes", format!("{{\"ping\": {{\"monitorip\": \"{}\"}}}}", full("\\u202e"))),
@@ -311,7 +353,10 @@ fn s3_full_size_rubbish_in_the_systems_files_stops_nothing() {
         long("a ", 8 << 20),
     ];
     lab.write("/var/lib/imon/t.ddns.json", &"[".repeat(1 << 20));
-    lab.write(RESOLV_CONF, &format!("nameserver 8.8.8.8\n{}", long("search a.b.c d.e.f\noptions x:9\n", 1 << 20)));
+    lab.write(
+        RESOLV_CONF,
+        &format!("nameserver 8.8.8.8\n{}", long("search a.b.c d.e.f\noptions x:9\n", 1 << 20)),
+    );
     lab.write("/etc/hosts", &hosts[0]);
     let began = Instant::now();
     let imon = lab.imon("router").instance("t", &config.to_string()).nosyslog().spawn();
@@ -321,7 +366,8 @@ fn s3_full_size_rubbish_in_the_systems_files_stops_nothing() {
     for (n, text) in hosts.iter().enumerate() {
         lab.write("/etc/hosts", text);
         lab.write(RESOLV_CONF, &format!("nameserver 8.8.8.8\n{}", long("\u{0}\n", 2 << 20)));
-        // A new file is noticed when a name is asked for, at the latest at a reload with another configuration.
+        // A new file is noticed when a name is asked for, at the latest at a reload with another
+        // configuration.
         let mut other = config.clone();
         other["updown"]["interval"] = json!(0.5 + f64::from(u32::try_from(n + 1).unwrap()) / 10.0);
         lab.write("/etc/default/imon-t", &other.to_string());

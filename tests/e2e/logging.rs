@@ -36,8 +36,8 @@ fn run(lab: &Lab, config: &str) -> Proc {
     lab.imon("router").instance("t", config).spawn()
 }
 
-/// Of a signal that ends it: who has sent it, the service manager's watchdog for one. (A panic of the static binaries is a
-/// signal as well: see foreign.rs.)
+/// Of a signal that ends it: who has sent it, the service manager's watchdog for one. (A panic of
+/// the static binaries is a signal as well: see foreign.rs.)
 fn a_signal_that_ends_it_is_told() {
     use std::os::unix::process::ExitStatusExt as _;
     for signal in [Signal::SIGILL, Signal::SIGTRAP, Signal::SIGABRT, Signal::SIGSEGV] {
@@ -69,7 +69,8 @@ fn goes_on(lab: &Lab, responder: &Responder, probes: usize) {
     lab.wait_until("monitoring goes on", SOON, || responder.count() >= before + probes);
 }
 
-/// The part of a system log message that does not depend on when and who: `<PRI>` and what follows `imon[PID]: `.
+/// The part of a system log message that does not depend on when and who: `<PRI>` and what follows
+/// `imon[PID]: `.
 fn timeless(message: &str) -> String {
     let (priority, rest) = message.split_once('>').expect("a priority");
     let (_, text) = rest.split_once("]: ").expect("a program and its number");
@@ -97,8 +98,14 @@ fn a_system_log_message_has_exactly_this_form() {
     let (stamp, rest) = message.strip_prefix("<30>").expect("daemon.info").split_at(16);
     let date = lab.sh("router", "date -u '+%b %e %H:'");
     let previous = lab.sh("router", "date -u -d '1 minute ago' '+%b %e %H:'");
-    assert!(stamp.starts_with(&date) || stamp.starts_with(&previous), "{stamp:?} is not about {date:?}");
-    assert!(stamp.ends_with(' ') && stamp.as_bytes()[9] == b':' && stamp.as_bytes()[12] == b':', "{stamp:?}");
+    assert!(
+        stamp.starts_with(&date) || stamp.starts_with(&previous),
+        "{stamp:?} is not about {date:?}"
+    );
+    assert!(
+        stamp.ends_with(' ') && stamp.as_bytes()[9] == b':' && stamp.as_bytes()[12] == b':',
+        "{stamp:?}"
+    );
     let pid = rest.strip_prefix("imon[").and_then(|r| r.split_once(']')).expect("a pid").0;
     assert_eq!(rest, format!("imon[{pid}]: imon [t] Starting"));
     assert_eq!(status["pid"].to_string(), pid);
@@ -106,8 +113,8 @@ fn a_system_log_message_has_exactly_this_form() {
     // A datagram is a message: no line end, no NUL.
     assert!(syslog.messages().iter().all(|m| !m.bytes.iter().any(|b| *b < b' ')));
     let all: Vec<String> = syslog.messages().iter().map(|m| timeless(&m.text())).collect();
-    let head =
-        ["Starting", concat!("Version V", env!("CARGO_PKG_VERSION"))].map(|text| format!("<30> imon [t] {text}"));
+    let head = ["Starting", concat!("Version V", env!("CARGO_PKG_VERSION"))]
+        .map(|text| format!("<30> imon [t] {text}"));
     assert_eq!(all[..2], head);
     assert_eq!(all.last().map(String::as_str), Some("<30> imon [t] Stopped"));
 }
@@ -122,7 +129,10 @@ fn severities_fit_the_events() {
     internet.set("1.1.1.1", &Behaviour::silent());
     assert!(seen("Monitored IP 1.1.1.1 offline").starts_with("<28>"), "warning");
     assert!(seen("Start Updown Monitor for IP Address 1.1.1.1").starts_with("<30>"), "info");
-    assert!(seen("(/etc/default/imon-t:1, global.debug)").starts_with("<28> imon [t] Warning: "), "warning");
+    assert!(
+        seen("(/etc/default/imon-t:1, global.debug)").starts_with("<28> imon [t] Warning: "),
+        "warning"
+    );
     lab.write("/etc/default/imon-t", "{");
     imon.signal(Signal::SIGHUP);
     assert!(seen("is not taken over, the old configuration goes on").starts_with("<27>"), "error");
@@ -148,16 +158,24 @@ fn the_stamp_is_local_time() {
 fn the_tag_names_the_monitor_when_there_are_two() {
     let lab = lab();
     let imon = lab.imon("router").instance("t", &both(json!({}))).nosyslog().spawn();
-    for line in
-        ["[t] Starting", "[t-updown] Start Updown Monitor for IP Address 1.1.1.1", "[t-ping] Start Ping Monitor"]
-    {
+    for line in [
+        "[t] Starting",
+        "[t-updown] Start Updown Monitor for IP Address 1.1.1.1",
+        "[t-ping] Start Ping Monitor",
+    ] {
         imon.wait_line(|l| undated(l) == line, SOON);
     }
     imon.wait_line(|l| undated(l) == "[t-updown] Monitored IP 1.1.1.1 online", SOON);
-    imon.wait_line(|l| undated(l).starts_with("[t-ping] Ping Result: IP:1.1.1.1 State:True "), SOON);
+    imon.wait_line(
+        |l| undated(l).starts_with("[t-ping] Ping Result: IP:1.1.1.1 State:True "),
+        SOON,
+    );
     let lines = imon.texts();
     let at = |end: &str| lines.iter().position(|l| l.ends_with(end)).expect("it was logged");
-    assert!(at("Start Updown Monitor for IP Address 1.1.1.1") < at("Start Ping Monitor"), "the order of V2.99");
+    assert!(
+        at("Start Updown Monitor for IP Address 1.1.1.1") < at("Start Ping Monitor"),
+        "the order of V2.99"
+    );
     // One monitor less: the tag is the instance again.
     lab.write("/etc/default/imon-t", &ping(json!({})));
     let mark = imon.mark();
@@ -171,7 +189,12 @@ fn without_a_system_log_lines_go_to_standard_error() {
     let imon = run(&lab, &updown(json!({})));
     let line = imon.wait_line(|l| l.ends_with("Monitored IP 1.1.1.1 online"), SOON);
     assert_eq!(line.stream, imon_lab::Stream::Err);
-    assert!(line.text.contains(" imon[") && line.text.contains("]: imon [t] ") && !line.text.contains('<'), "{line:?}");
+    assert!(
+        line.text.contains(" imon[")
+            && line.text.contains("]: imon [t] ")
+            && !line.text.contains('<'),
+        "{line:?}"
+    );
     // One that comes later is used from then on.
     let syslog = lab.syslog();
     lab.write("/etc/default/imon-t", "{");
@@ -205,13 +228,19 @@ fn a_restarted_system_log_costs_nothing_but_its_absence() {
     assert!(!all.iter().any(|l| l.contains("lost here")), "{all:#?}");
 }
 
-/// Without systemd the kernel keeps ten messages for the log daemon. imon says more than that at its start.
+/// Without systemd the kernel keeps ten messages for the log daemon. imon says more than that at
+/// its start.
 fn what_a_system_log_does_not_take_at_once_comes_later() {
     let lab = lab();
     let internet = lab.responder("inet");
     let syslog = lab.syslog();
     syslog.pause();
-    let imon = run(&lab, include_str!("../data/readme-sample.json").replace("/usr/local/bin/imon-action", "").as_str());
+    let imon = run(
+        &lab,
+        include_str!("../data/readme-sample.json")
+            .replace("/usr/local/bin/imon-action", "")
+            .as_str(),
+    );
     lab.wait_until("it runs", SOON, || internet.count() > 0);
     syslog.resume();
     wait_end(&syslog, 0, "Monitored IP 1.1.1.1 online");
@@ -225,10 +254,15 @@ fn a_system_log_that_does_not_read_stops_nothing_and_learns_what_it_lost() {
     let lab = lab();
     let internet = lab.responder("inet");
     let syslog = lab.syslog();
-    // Forty addresses: four hundred lines a second, which fill the socket's queue and imon's own store.
+    // Forty addresses: four hundred lines a second, which fill the socket's queue and imon's own
+    // store.
     let mut config: Value = serde_json::from_str(&chatty()).unwrap();
-    config["ping"]["monitorip"] = json!((80..120).map(|n| format!("198.18.0.{n}")).collect::<Vec<_>>());
-    lab.sh("inet", "for n in $(seq 84 119); do echo addr add 198.18.0.$n/32 dev lo; done | ip -batch -");
+    config["ping"]["monitorip"] =
+        json!((80..120).map(|n| format!("198.18.0.{n}")).collect::<Vec<_>>());
+    lab.sh(
+        "inet",
+        "for n in $(seq 84 119); do echo addr add 198.18.0.$n/32 dev lo; done | ip -batch -",
+    );
     let imon = run(&lab, &config.to_string());
     syslog.wait(0, |m| m.contains("Ping Result"), SOON);
     syslog.pause();
@@ -237,14 +271,20 @@ fn a_system_log_that_does_not_read_stops_nothing_and_learns_what_it_lost() {
     let longest = requests.windows(2).map(|w| w[1].at_ns - w[0].at_ns).max().unwrap_or(0);
     assert!(longest < 900_000_000, "{longest} ns without a probe");
     syslog.resume();
-    let note = syslog.wait(0, |m| m.contains("lines were lost here, the system log did not take more"), SOON).text();
-    let lost: usize = note.split("] ").nth(1).and_then(|t| t.split(' ').next()?.parse().ok()).expect("a number");
+    let note = syslog
+        .wait(0, |m| m.contains("lines were lost here, the system log did not take more"), SOON)
+        .text();
+    let lost: usize =
+        note.split("] ").nth(1).and_then(|t| t.split(' ').next()?.parse().ok()).expect("a number");
     assert!(lost > 20, "{note}");
     assert!(note.starts_with('<') && note.contains("imon [t] "), "{note}");
     stop(&imon);
     let logged = syslog.messages().iter().filter(|m| m.text().contains("Ping Result")).count();
     let results = internet.count();
-    assert!(logged + lost <= results && logged + lost + 60 >= results, "{logged} + {lost} of {results}");
+    assert!(
+        logged + lost <= results && logged + lost + 60 >= results,
+        "{logged} + {lost} of {results}"
+    );
 }
 
 fn control_characters_never_reach_a_log() {
@@ -282,29 +322,44 @@ fn control_characters_never_reach_a_log() {
 fn long_lines_are_cut_where_a_character_ends() {
     let lab = lab();
     let syslog = lab.syslog();
-    lab.script("/run/lab/action", "#!/bin/sh\nhead -c 100000 /dev/zero | tr '\\0' x; echo; echo end\n");
+    lab.script(
+        "/run/lab/action",
+        "#!/bin/sh\nhead -c 100000 /dev/zero | tr '\\0' x; echo; echo end\n",
+    );
     let imon = run(&lab, &ping(json!({"action": "/run/lab/action", "note": "é".repeat(3000)})));
     wait_end(&syslog, 0, "ping-result: end");
     stop(&imon);
     for message in syslog.messages() {
-        assert!(message.bytes.len() <= 1010, "OpenWrt's log takes 1 KiB, this has {}", message.bytes.len());
+        assert!(
+            message.bytes.len() <= 1010,
+            "OpenWrt's log takes 1 KiB, this has {}",
+            message.bytes.len()
+        );
         assert!(std::str::from_utf8(&message.bytes).is_ok(), "{:?}", message.text());
     }
-    let cut = |what: &str| syslog.messages().iter().any(|m| m.text().contains(what) && m.bytes.len() > 480);
+    let cut = |what: &str| {
+        syslog.messages().iter().any(|m| m.text().contains(what) && m.bytes.len() > 480)
+    };
     assert!(cut("note              é") && cut("ping-result: xxx"));
 }
 
 fn terminal_lines_begin_with_the_date_as_configured() {
     let lab = lab();
     for (format, check) in [
-        ("%Y-%m-%d %H:%M:%S", (|d| d.len() == 19 && d.starts_with("20") && &d[10..11] == " ") as fn(&str) -> bool),
+        (
+            "%Y-%m-%d %H:%M:%S",
+            (|d| d.len() == 19 && d.starts_with("20") && &d[10..11] == " ") as fn(&str) -> bool,
+        ),
         // Python's microseconds.
-        ("%H:%M:%S.%f", |d| d.len() == 15 && &d[8..9] == "." && d[9..].bytes().all(|b| b.is_ascii_digit())),
+        ("%H:%M:%S.%f", |d| {
+            d.len() == 15 && &d[8..9] == "." && d[9..].bytes().all(|b| b.is_ascii_digit())
+        }),
         ("100%% %f", |d| d.starts_with("100% ") && d.len() == 11),
         ("", str::is_empty),
         ("now", |d| d == "now"),
     ] {
-        let imon = lab.imon("router").instance("t", &ping(json!({"datefmt": format}))).nosyslog().spawn();
+        let imon =
+            lab.imon("router").instance("t", &ping(json!({"datefmt": format}))).nosyslog().spawn();
         imon.wait_line(|l| l.contains(" [t] Ping Result: IP:1.1.1.1 State:True minrtt:"), SOON);
         stop(&imon);
         for line in imon.texts() {
@@ -319,22 +374,37 @@ fn a_terminal_that_does_not_read_stops_nothing_and_learns_what_it_lost() {
     let internet = lab.responder("inet");
     // Long lines fill the pipe and imon's own store in a second or two.
     let long = "[x](".repeat(100);
-    lab.script("/run/lab/action", &format!("#!/bin/sh\nfor n in 1 2 3 4 5 6 7 8 9; do echo '{long}'; done\n"));
+    lab.script(
+        "/run/lab/action",
+        &format!("#!/bin/sh\nfor n in 1 2 3 4 5 6 7 8 9; do echo '{long}'; done\n"),
+    );
     let mut config: Value = serde_json::from_str(&chatty()).unwrap();
     config["global"] = json!({"action": "/run/lab/action"});
     lab.write("/etc/default/imon-t", &config.to_string());
     lab.sh("router", "mkfifo /run/lab/terminal");
     let held = "exec 3<>/run/lab/terminal; exec \"$@\" --instance t --nosyslog >/run/lab/terminal";
-    let imon = lab.start("imon", &mut lab.command("router", "sh", ["-c", held, "sh", env!("CARGO_BIN_EXE_imon")]));
+    let imon = lab.start(
+        "imon",
+        &mut lab.command("router", "sh", ["-c", held, "sh", env!("CARGO_BIN_EXE_imon")]),
+    );
     lab.wait_until("the pipe and the store are full", SOON, || internet.count() > 60);
     let gaps = internet.requests();
     let longest = gaps.windows(2).map(|w| w[1].at_ns - w[0].at_ns).max().unwrap_or(0);
     assert!(longest < 900_000_000, "{longest} ns without a probe");
     assert!(imon.usage().anonymous_kib < 4096, "{:?}", imon.usage());
     // Somebody reads again.
-    let mut lines = BufReader::new(OpenOptions::new().read(true).open(lab.path("/run/lab/terminal")).unwrap()).lines();
-    let note = lines.find(|l| l.as_ref().is_ok_and(|l| l.contains("lines were lost here"))).expect("a note").unwrap();
-    assert!(note.contains(" [t] ") && note.ends_with("lines were lost here, the terminal did not take more"), "{note}");
+    let mut lines =
+        BufReader::new(OpenOptions::new().read(true).open(lab.path("/run/lab/terminal")).unwrap())
+            .lines();
+    let note = lines
+        .find(|l| l.as_ref().is_ok_and(|l| l.contains("lines were lost here")))
+        .expect("a note")
+        .unwrap();
+    assert!(
+        note.contains(" [t] ")
+            && note.ends_with("lines were lost here, the terminal did not take more"),
+        "{note}"
+    );
     // And not any more: SIGTERM ends it all the same.
     imon.signal(Signal::SIGTERM);
     assert_eq!(imon.wait(SOON).code(), Some(0));
@@ -346,8 +416,12 @@ fn a_closed_terminal_stops_nothing() {
     lab.write("/etc/default/imon-t", &chatty());
     lab.sh("router", "mkfifo /run/lab/terminal");
     let command = "exec \"$@\" --instance t --nosyslog >/run/lab/terminal 2>&1";
-    let imon = lab.start("imon", &mut lab.command("router", "sh", ["-c", command, "sh", env!("CARGO_BIN_EXE_imon")]));
-    let mut terminal = BufReader::new(OpenOptions::new().read(true).open(lab.path("/run/lab/terminal")).unwrap());
+    let imon = lab.start(
+        "imon",
+        &mut lab.command("router", "sh", ["-c", command, "sh", env!("CARGO_BIN_EXE_imon")]),
+    );
+    let mut terminal =
+        BufReader::new(OpenOptions::new().read(true).open(lab.path("/run/lab/terminal")).unwrap());
     let mut line = String::new();
     terminal.read_line(&mut line).unwrap();
     assert!(line.ends_with("[t] Starting\n"), "{line}");
@@ -356,7 +430,10 @@ fn a_closed_terminal_stops_nothing() {
     stop(&imon);
     // No descriptors at all.
     let command = "exec \"$@\" --instance t --nosyslog <&- >&- 2>&-";
-    let imon = lab.start("imon", &mut lab.command("router", "sh", ["-c", command, "sh", env!("CARGO_BIN_EXE_imon")]));
+    let imon = lab.start(
+        "imon",
+        &mut lab.command("router", "sh", ["-c", command, "sh", env!("CARGO_BIN_EXE_imon")]),
+    );
     goes_on(&lab, &internet, 10);
     stop(&imon);
 }
@@ -367,8 +444,12 @@ fn standard_error_that_nobody_reads_stops_nothing() {
     let internet = lab.responder("inet");
     lab.write("/etc/default/imon-t", &chatty());
     lab.sh("router", "mkfifo /run/lab/err");
-    let held = "exec 3<>/run/lab/err; head -c 65536 /dev/zero >&3; exec \"$@\" --instance t 2>&3 3>&-";
-    let imon = lab.start("imon", &mut lab.command("router", "sh", ["-c", held, "sh", env!("CARGO_BIN_EXE_imon")]));
+    let held =
+        "exec 3<>/run/lab/err; head -c 65536 /dev/zero >&3; exec \"$@\" --instance t 2>&3 3>&-";
+    let imon = lab.start(
+        "imon",
+        &mut lab.command("router", "sh", ["-c", held, "sh", env!("CARGO_BIN_EXE_imon")]),
+    );
     goes_on(&lab, &internet, 10);
     stop(&imon);
 }

@@ -1,5 +1,6 @@
-//! End to end: the real binary in real network namespaces, with its own sockets and real routes. Needs root or an
-//! unprivileged user namespace; where neither is to be had every test fails with the sentence that says what to do.
+//! End to end: the real binary in real network namespaces, with its own sockets and real routes.
+//! Needs root or an unprivileged user namespace; where neither is to be had every test fails with
+//! the sentence that says what to do.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -95,7 +96,8 @@ pub(crate) fn trial(name: &str, test: fn()) -> Trial {
     })
 }
 
-/// Tests named like their functions, module and all: `cargo test --test e2e updown::` runs one module's.
+/// Tests named like their functions, module and all: `cargo test --test e2e updown::` runs one
+/// module's.
 macro_rules! trials {
     ($($test:ident),* $(,)?) => { vec![$(crate::trial(concat!(module_path!(), "::", stringify!($test)), $test)),*] };
 }

@@ -1,4 +1,5 @@
-//! Monitored names: where their addresses come from, and what happens when they come late, change or go away.
+//! Monitored names: where their addresses come from, and what happens when they come late, change
+//! or go away.
 
 use std::time::Duration;
 
@@ -44,7 +45,10 @@ fn updown(status: &Value) -> &Value {
 fn names_are_found_by_hosts_file_search_list_and_alias() {
     let lab = lab();
     let (_internet, _dns) = (lab.responder("inet"), lab.dns());
-    lab.write("/etc/hosts", "127.0.0.1 localhost\n192.168.42.1\tGateway.home gw # the provider's\n::1 localhost\n");
+    lab.write(
+        "/etc/hosts",
+        "127.0.0.1 localhost\n192.168.42.1\tGateway.home gw # the provider's\n::1 localhost\n",
+    );
     lab.write(RESOLV_CONF, "# by hand\nsearch example.net test\nnameserver 8.8.8.8\n");
     let table = [
         ("gw", "192.168.42.1", ""),
@@ -58,15 +62,29 @@ fn names_are_found_by_hosts_file_search_list_and_alias() {
         ("nowhere.test.", "", "name does not resolve: no such name (NXDOMAIN) from 8.8.8.8"),
     ];
     let names: Vec<&str> = table.iter().map(|(name, ..)| *name).collect();
-    let config = format!(r#"{{"ping": {{"enable": true, "interval": 1, "monitorip": "{}"}}}}"#, names.join(", "));
+    let config = format!(
+        r#"{{"ping": {{"enable": true, "interval": 1, "monitorip": "{}"}}}}"#,
+        names.join(", ")
+    );
     let imon = lab.imon("router").instance("t", &config).nosyslog().spawn();
     wait_lines(&lab, &imon, "State:True", table.len() - 1);
-    let targets = |s: &Value| s["monitors"]["ping"]["targets"].as_array().cloned().unwrap_or_default();
-    let seen = wait_status(&lab, &imon, "t", "all are judged", |s| targets(s).iter().all(|t| t["state"] != "unknown"));
+    let targets =
+        |s: &Value| s["monitors"]["ping"]["targets"].as_array().cloned().unwrap_or_default();
+    let seen = wait_status(&lab, &imon, "t", "all are judged", |s| {
+        targets(s).iter().all(|t| t["state"] != "unknown")
+    });
     for ((name, address, reason), target) in table.into_iter().zip(targets(&seen)) {
         let text = |key: &str| target[key].as_str().unwrap_or_default();
-        assert_eq!((text("target"), text("address"), text("reason")), (name, address, reason), "{target:#}");
-        assert_eq!(text("state"), if address.is_empty() { "offline" } else { "online" }, "{target:#}");
+        assert_eq!(
+            (text("target"), text("address"), text("reason")),
+            (name, address, reason),
+            "{target:#}"
+        );
+        assert_eq!(
+            text("state"),
+            if address.is_empty() { "offline" } else { "online" },
+            "{target:#}"
+        );
     }
     let lost = "Ping Result: IP:nowhere.test. State:False minrtt:0.0 avgrtt:0.0 maxrtt:0.0 loss:1.0 jitter:0.0";
     imon.wait_line(|l| l.ends_with(lost), SOON);
@@ -103,7 +121,11 @@ fn stops_resolving(modes: &[DnsMode]) {
         imon.wait_line(|l| l.ends_with("[t] Monitored IP host.test offline"), SOON);
         let asked = dns.queries().len();
         dns.wait_query(asked, |q| q.name == "host.test", SOON);
-        assert_eq!(updown(&status(&lab, "t"))["address"], "198.18.0.80", "the last good address is kept");
+        assert_eq!(
+            updown(&status(&lab, "t"))["address"],
+            "198.18.0.80",
+            "the last good address is kept"
+        );
         // The host is back, its name is not.
         internet.set("198.18.0.80", &Behaviour::normal());
         let mark = imon.mark();
@@ -122,7 +144,9 @@ fn a_name_that_never_resolved_is_offline_until_it_does() {
     let imon = watching(&lab, "host.test");
     imon.wait_line(|l| l.ends_with("[t] Monitored IP host.test offline"), SOON);
     let reason = "name does not resolve: no such name (NXDOMAIN) from 8.8.8.8";
-    wait_status(&lab, &imon, "t", "the reason", |s| updown(s)["reason"] == reason && updown(s)["address"].is_null());
+    wait_status(&lab, &imon, "t", "the reason", |s| {
+        updown(s)["reason"] == reason && updown(s)["address"].is_null()
+    });
     dns.mode(&DnsMode::Normal);
     imon.wait_line(|l| l.ends_with("[t] Monitored IP host.test online"), SOON);
     imon.wait_line(|l| l.contains("[t] Outage Duration"), SOON);
@@ -145,7 +169,8 @@ fn a_name_that_moves_is_followed() {
     imon.wait_line(|l| l.ends_with("[t] Monitored IP host.test online"), SOON);
     dns.set("host.test", &[Record::Address([198, 18, 0, 81].into())]);
     internet.set("198.18.0.80", &Behaviour::silent());
-    // The old address is good for another minute by its lifetime; that it does not answer is why imon asks before.
+    // The old address is good for another minute by its lifetime; that it does not answer is why
+    // imon asks before.
     imon.wait_line(|l| l.contains("[t] Outage Duration"), SOON);
     wait_status(&lab, &imon, "t", "the new address", |s| updown(s)["address"] == "198.18.0.81");
 }
@@ -169,7 +194,9 @@ fn an_edited_hosts_file_is_noticed() {
     let imon = watching(&lab, "server");
     imon.wait_line(|l| l.ends_with("[t] Monitored IP server online"), SOON);
     lab.write("/etc/hosts", "198.18.0.81 server\n");
-    lab.wait_until("the new address is probed", 2 * SOON, || !internet.requests_to("198.18.0.81").is_empty());
+    lab.wait_until("the new address is probed", 2 * SOON, || {
+        !internet.requests_to("198.18.0.81").is_empty()
+    });
     assert!(!said(&imon).iter().any(|l| l.contains("offline")), "{}", lab.timeline());
 }
 
@@ -184,7 +211,10 @@ fn the_address_in_use_outlives_a_dead_name_server() {
     let checks = |s: &Value| updown(s)["probes"]["checks"].as_u64().unwrap_or_default();
     let before = checks(&status(&lab, "t"));
     let seen = wait_status(&lab, &imon, "t", "it goes on", |s| checks(s) > before + 4);
-    assert_eq!((&updown(&seen)["state"], &updown(&seen)["address"]), (&"online".into(), &"198.18.0.80".into()));
+    assert_eq!(
+        (&updown(&seen)["state"], &updown(&seen)["address"]),
+        (&"online".into(), &"198.18.0.80".into())
+    );
 }
 
 fn many_names_and_a_dead_name_server_take_few_descriptors() {

@@ -38,15 +38,34 @@ fn cases() -> Vec<Case> {
         public(DnsMode::LieExceptInvalid(ip("203.0.113.99")), None),
         public(DnsMode::Timeout, late),
         public(DnsMode::NxDomain, Some("the answer is no such name (NXDOMAIN)")),
-        Case { mode: DnsMode::Normal, name: "gone.example", doubt: Some("the answer is no such name (NXDOMAIN)") },
+        Case {
+            mode: DnsMode::Normal,
+            name: "gone.example",
+            doubt: Some("the answer is no such name (NXDOMAIN)"),
+        },
         public(DnsMode::Empty, Some("the answer has no address")),
         public(DnsMode::ServFail, Some("the answer is server failure (SERVFAIL)")),
         public(DnsMode::Refused, Some("the answer is refused (REFUSED)")),
-        public(DnsMode::Lie(ip("203.0.113.99")), Some("it also knows an address for a name that cannot exist")),
-        public(DnsMode::Lie(ip("10.66.66.66")), Some("the answer 10.66.66.66 is a private address")),
-        public(DnsMode::LieExceptInvalid(ip("10.66.66.66")), Some("the answer 10.66.66.66 is a private address")),
-        public(DnsMode::LieExceptInvalid(ip("0.0.0.0")), Some("the answer 0.0.0.0 is a null address")),
-        public(DnsMode::LieExceptInvalid(ip("127.0.0.1")), Some("the answer 127.0.0.1 is a loopback address")),
+        public(
+            DnsMode::Lie(ip("203.0.113.99")),
+            Some("it also knows an address for a name that cannot exist"),
+        ),
+        public(
+            DnsMode::Lie(ip("10.66.66.66")),
+            Some("the answer 10.66.66.66 is a private address"),
+        ),
+        public(
+            DnsMode::LieExceptInvalid(ip("10.66.66.66")),
+            Some("the answer 10.66.66.66 is a private address"),
+        ),
+        public(
+            DnsMode::LieExceptInvalid(ip("0.0.0.0")),
+            Some("the answer 0.0.0.0 is a null address"),
+        ),
+        public(
+            DnsMode::LieExceptInvalid(ip("127.0.0.1")),
+            Some("the answer 127.0.0.1 is a loopback address"),
+        ),
         public(
             DnsMode::LieExceptInvalid(ip("203.0.113.77")),
             Some("the answer 203.0.113.77 is an address of this machine"),
@@ -62,7 +81,8 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// One imon for each answer, each asking a server of its own, while the address they all watch falls silent.
+/// One imon for each answer, each asking a server of its own, while the address they all watch
+/// falls silent.
 fn b31_only_a_believable_answer_refutes() {
     let cases = cases();
     let lab = lab();
@@ -94,14 +114,24 @@ fn b31_only_a_believable_answer_refutes() {
     internet.set("1.1.1.1", &Behaviour::silent());
     for (n, (case, imon)) in cases.iter().zip(&imons).enumerate() {
         let what = format!("{:?} about {}", case.mode, case.name);
-        let refuted =
-            format!("[{n}] Offline of 1.1.1.1 refuted by DNS query of '{}' on DNS server '{}'", case.name, server(n));
+        let refuted = format!(
+            "[{n}] Offline of 1.1.1.1 refuted by DNS query of '{}' on DNS server '{}'",
+            case.name,
+            server(n)
+        );
         let offline = format!("[{n}] Monitored IP 1.1.1.1 offline");
         let line = imon.wait_line(|l| l.ends_with(&refuted) || l.ends_with(&offline), SOON).text;
-        assert_eq!(line.ends_with(&refuted), case.doubt.is_none(), "{what}: {line}\n{}", lab.timeline());
+        assert_eq!(
+            line.ends_with(&refuted),
+            case.doubt.is_none(),
+            "{what}: {line}\n{}",
+            lab.timeline()
+        );
         let state = if case.doubt.is_none() { "online" } else { "offline" };
         let instance = n.to_string();
-        let seen = wait_status(&lab, imon, &instance, &what, |s| s["monitors"]["updown"]["state"] == state);
+        let seen = wait_status(&lab, imon, &instance, &what, |s| {
+            s["monitors"]["updown"]["state"] == state
+        });
         assert_eq!(seen["monitors"]["updown"]["dns"].as_str(), case.doubt, "{what}");
     }
 }
@@ -114,7 +144,10 @@ fn issue5_the_home_router_answers_with_its_own_address() {
     let config = r#"{"updown": {"enable": true, "interval": 1, "pingcount": 1, "pingwait": 0.8, "monitorip": "1.1.1.1",
         "dnsserver": "192.168.42.1", "dnslookup": "google.com"}}"#;
     let imon = lab.imon("router").instance("t", config).nosyslog().spawn();
-    imon.wait_line(|l| l.contains("[t] Warning: dnsserver 192.168.42.1 is on the local network"), SOON);
+    imon.wait_line(
+        |l| l.contains("[t] Warning: dnsserver 192.168.42.1 is on the local network"),
+        SOON,
+    );
     imon.wait_line(|l| l.ends_with("Monitored IP 1.1.1.1 online"), SOON);
     lab.fault(Fault::UpstreamDead(Wan::One));
     imon.wait_line(|l| l.ends_with("Monitored IP 1.1.1.1 offline"), SOON);
@@ -159,15 +192,27 @@ fn the_opinion_costs_no_time() {
     let config = r#"{"updown": {"enable": true, "interval": 3, "pingcount": 3, "pingwait": 2, "monitorip": "1.1.1.1",
         "dnsserver": "8.8.8.8", "dnslookup": "microsoft.com"}}"#;
     let imon = lab.imon("router").instance("t", config).nosyslog().spawn();
-    let offline = instant_ns(imon.wait_line(|l| l.ends_with("Monitored IP 1.1.1.1 offline"), SOON).at);
+    let offline =
+        instant_ns(imon.wait_line(|l| l.ends_with("Monitored IP 1.1.1.1 offline"), SOON).at);
     let requests = internet.requests_to("1.1.1.1");
     let (first, last) = (requests[0].at_ns, requests[2].at_ns);
     let asked = dns.queries();
     let since_last = |ns: u64| Duration::from_nanos(ns.saturating_sub(last));
-    // Both questions leave with the last probe, not after its two seconds; and nothing comes on top of these.
-    assert!(asked.iter().take(2).all(|q| q.at_ns > first && since_last(q.at_ns) < Duration::from_secs(1)), "{asked:?}");
+    // Both questions leave with the last probe, not after its two seconds; and nothing comes on top
+    // of these.
+    assert!(
+        asked
+            .iter()
+            .take(2)
+            .all(|q| q.at_ns > first && since_last(q.at_ns) < Duration::from_secs(1)),
+        "{asked:?}"
+    );
     let took = since_last(offline);
-    assert!(took > Duration::from_millis(1000) && took < Duration::from_millis(3700), "{took:?}\n{}", lab.timeline());
+    assert!(
+        took > Duration::from_millis(1000) && took < Duration::from_millis(3700),
+        "{took:?}\n{}",
+        lab.timeline()
+    );
 }
 
 fn a_refuted_outage_is_said_once_in_each_online_period() {
@@ -185,8 +230,10 @@ fn a_refuted_outage_is_said_once_in_each_online_period() {
     wait_lines(&lab, &imon, "Outage Duration", 1);
     let asked = dns.queries().len();
     dns.wait_query(asked + 5, |q| q.name == "microsoft.com", SOON);
-    let lines: Vec<String> = said(&imon).into_iter().skip_while(|l| !l.contains(" online")).collect();
-    let refuted = "[t] Offline of 1.1.1.1 refuted by DNS query of 'microsoft.com' on DNS server '8.8.8.8'";
+    let lines: Vec<String> =
+        said(&imon).into_iter().skip_while(|l| !l.contains(" online")).collect();
+    let refuted =
+        "[t] Offline of 1.1.1.1 refuted by DNS query of 'microsoft.com' on DNS server '8.8.8.8'";
     assert_eq!(
         lines[..5],
         [
@@ -208,9 +255,11 @@ fn a_name_server_is_given_by_name_or_by_address_of_either_family() {
     let internet = lab.responder("inet");
     let dns = lab.dns();
     dns.set("resolver.example", &[Record::Address([9, 9, 9, 9].into())]);
-    for (server, address) in
-        [("resolver.example", "9.9.9.9"), ("2001:4860:4860::8888", "2001:4860:4860::8888"), ("8.8.8.8", "8.8.8.8")]
-    {
+    for (server, address) in [
+        ("resolver.example", "9.9.9.9"),
+        ("2001:4860:4860::8888", "2001:4860:4860::8888"),
+        ("8.8.8.8", "8.8.8.8"),
+    ] {
         internet.set("1.1.1.1", &Behaviour::normal());
         let imon = lab.imon("router").instance("t", &asking(server)).nosyslog().spawn();
         imon.wait_line(|l| l.ends_with("Monitored IP 1.1.1.1 online"), SOON);
@@ -218,6 +267,9 @@ fn a_name_server_is_given_by_name_or_by_address_of_either_family() {
         let refuted = format!("refuted by DNS query of 'microsoft.com' on DNS server '{server}'");
         imon.wait_line(|l| l.ends_with(&refuted), SOON);
         let address: IpAddr = address.parse().unwrap();
-        assert!(dns.queries().iter().any(|q| q.server == address && q.name == "microsoft.com"), "{server}");
+        assert!(
+            dns.queries().iter().any(|q| q.server == address && q.name == "microsoft.com"),
+            "{server}"
+        );
     }
 }

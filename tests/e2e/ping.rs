@@ -1,4 +1,5 @@
-//! The ping monitor, end to end: its result line and its script's argument, against what the responder saw.
+//! The ping monitor, end to end: its result line and its script's argument, against what the
+//! responder saw.
 
 use std::time::Duration;
 
@@ -66,24 +67,31 @@ impl<'a> Figures<'a> {
         Self::of(&words)
     }
 
-    /// Whether they agree with each other and with what was sent: `requests` are those of the check.
+    /// Whether they agree with each other and with what was sent: `requests` are those of the
+    /// check.
     #[track_caller]
     fn assert_agree(&self, requests: &[Request]) {
-        let (sent, lost) = (requests.len() as f64, requests.iter().filter(|r| r.lost).count() as f64);
+        let (sent, lost) =
+            (requests.len() as f64, requests.iter().filter(|r| r.lost).count() as f64);
         let loss = format!("{:.2}", lost / sent);
         let loss = loss.trim_end_matches('0');
         let loss = if loss.ends_with('.') { format!("{loss}0") } else { loss.to_owned() };
         assert_eq!(self.loss, loss, "{self:?}\n{requests:?}");
-        let spent = |r: &Request| r.replied_ns.map(|at| Duration::from_nanos(at - r.at_ns).as_secs_f64() * 1000.0);
+        let spent = |r: &Request| {
+            r.replied_ns.map(|at| Duration::from_nanos(at - r.at_ns).as_secs_f64() * 1000.0)
+        };
         let inside: Vec<f64> = requests.iter().filter_map(spent).collect();
         assert_eq!(self.alive, !inside.is_empty(), "{self:?}\n{requests:?}");
         // A round trip takes as long as the responder took, and a little more.
         let mean = inside.iter().sum::<f64>() / inside.len().max(1) as f64;
-        let (least, most) = (inside.iter().copied().reduce(f64::min), inside.iter().copied().reduce(f64::max));
+        let (least, most) =
+            (inside.iter().copied().reduce(f64::min), inside.iter().copied().reduce(f64::max));
         let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
         let rounding = 0.001;
         assert!(
-            self.min >= least - rounding && self.avg >= mean - rounding && self.max >= most - rounding,
+            self.min >= least - rounding
+                && self.avg >= mean - rounding
+                && self.max >= most - rounding,
             "{self:?}\n{requests:?}"
         );
         assert!(self.min <= self.avg + rounding && self.avg <= self.max + rounding, "{self:?}");
@@ -99,9 +107,9 @@ fn a_result_line_has_every_figure_and_loss_is_exact() {
     let internet = lab.responder("inet");
     let ms = Duration::from_millis;
     internet.set("1.1.1.1", &Behaviour::normal().delay(ms(20)).jitter(ms(15)).loss(40.0));
-    // A wait of 2 s: whatever the machine is doing meanwhile, only what the responder ignored is lost.
-    let config =
-        r#"{"ping": {"enable": true, "interval": 0.5, "pingcount": 3, "pingwait": 2, "monitorip": "1.1.1.1"}}"#;
+    // A wait of 2 s: whatever the machine is doing meanwhile, only what the responder ignored is
+    // lost.
+    let config = r#"{"ping": {"enable": true, "interval": 0.5, "pingcount": 3, "pingwait": 2, "monitorip": "1.1.1.1"}}"#;
     let imon = lab.imon("router").instance("t", config).nosyslog().spawn();
     let lines = wait_lines(&lab, &imon, "Ping Result", 12);
     let requests = internet.requests();
@@ -115,7 +123,9 @@ fn a_result_line_has_every_figure_and_loss_is_exact() {
     }
     for (line, requests) in lines.iter().zip(&checks) {
         assert_eq!(requests.len(), 3, "{requests:?}");
-        Figures::of_line(line, "1.1.1.1").unwrap_or_else(|| panic!("{line}")).assert_agree(requests);
+        Figures::of_line(line, "1.1.1.1")
+            .unwrap_or_else(|| panic!("{line}"))
+            .assert_agree(requests);
     }
     let losses: std::collections::BTreeSet<&str> =
         lines.iter().filter_map(|l| Some(Figures::of_line(l, "1.1.1.1")?.loss)).collect();
@@ -161,10 +171,14 @@ fn a_script_gets_the_result_and_the_log_does_not() {
 fn a_list_of_targets_is_text_or_json() {
     let lab = lab();
     for list in [r#""1.1.1.1, 8.8.8.8 ,9.9.9.9""#, r#"["1.1.1.1", "8.8.8.8", "9.9.9.9"]"#] {
-        let config = format!(r#"{{"ping": {{"enable": true, "interval": 0.5, "monitorip": {list}}}}}"#);
+        let config =
+            format!(r#"{{"ping": {{"enable": true, "interval": 0.5, "monitorip": {list}}}}}"#);
         let imon = lab.imon("router").instance("t", &config).nosyslog().spawn();
         for target in ["1.1.1.1", "8.8.8.8", "9.9.9.9"] {
-            imon.wait_line(|l| l.contains(&format!("[t] Ping Result: IP:{target} State:True ")), SOON);
+            imon.wait_line(
+                |l| l.contains(&format!("[t] Ping Result: IP:{target} State:True ")),
+                SOON,
+            );
         }
         imon.signal(Signal::SIGTERM);
         assert_eq!(imon.wait(SOON).code(), Some(0));
@@ -175,8 +189,7 @@ fn a_silent_target_has_zeros_and_full_loss() {
     let lab = lab();
     let internet = lab.responder("inet");
     internet.set("1.1.1.1", &Behaviour::silent());
-    let config =
-        r#"{"ping": {"enable": true, "interval": 0.5, "pingcount": 2, "pingwait": 0.4, "monitorip": "1.1.1.1"}}"#;
+    let config = r#"{"ping": {"enable": true, "interval": 0.5, "pingcount": 2, "pingwait": 0.4, "monitorip": "1.1.1.1"}}"#;
     let imon = lab.imon("router").instance("t", config).nosyslog().spawn();
     let lines = wait_lines(&lab, &imon, "Ping Result", 2);
     let zeros = "[t] Ping Result: IP:1.1.1.1 State:False minrtt:0.0 avgrtt:0.0 maxrtt:0.0 loss:1.0 jitter:0.0";
@@ -192,7 +205,9 @@ fn the_status_follows_a_change_at_once() {
     let imon = lab.imon("router").instance("t", config).nosyslog().spawn();
     let state = || {
         let seen = status(&lab, "t");
-        let of = |n: usize| seen["monitors"]["ping"]["targets"][n]["state"].as_str().unwrap_or_default().to_owned();
+        let of = |n: usize| {
+            seen["monitors"]["ping"]["targets"][n]["state"].as_str().unwrap_or_default().to_owned()
+        };
         (of(0), of(1))
     };
     let is = |first: &str, second: &str| state() == (first.to_owned(), second.to_owned());

@@ -1,4 +1,5 @@
-//! Probes on the wire: over both kinds of socket and both families, against right, wrong, late and forged answers.
+//! Probes on the wire: over both kinds of socket and both families, against right, wrong, late and
+//! forged answers.
 
 use std::fs;
 use std::net::IpAddr;
@@ -48,7 +49,8 @@ struct Family {
 }
 
 const V4: Family = Family { prefix: "198.18.3.", elsewhere: "203.0.113.254", unreachable: (3, 1) };
-const V6: Family = Family { prefix: "2001:db8:3::", elsewhere: "2001:db8:f1::fe", unreachable: (1, 3) };
+const V6: Family =
+    Family { prefix: "2001:db8:3::", elsewhere: "2001:db8:f1::fe", unreachable: (1, 3) };
 
 fn right_and_wrong_answers_over_raw_ipv4() {
     right_and_wrong_answers(&V4, true);
@@ -99,7 +101,10 @@ fn right_and_wrong_answers(family: &Family, raw: bool) {
         .collect();
     let lab = lab();
     let internet = lab.responder("inet");
-    lab.sh("inet", "ip route add local 198.18.3.0/24 dev lo; ip -6 route add local 2001:db8:3::/64 dev lo");
+    lab.sh(
+        "inet",
+        "ip route add local 198.18.3.0/24 dev lo; ip -6 route add local 2001:db8:3::/64 dev lo",
+    );
     for case in &cases {
         internet.set(&case.address, &case.behaviour);
     }
@@ -111,19 +116,30 @@ fn right_and_wrong_answers(family: &Family, raw: bool) {
     let imon = imon_with_sockets(&lab, raw, &config);
     wait_lines(&lab, &imon, "Ping Result", cases.len());
     let seen = wait_status(&lab, &imon, "t", "every target is judged", |s| {
-        targets_of(s).iter().all(|t| t["probes"]["checks"].as_u64() >= Some(1) && t["state"] != "unknown")
+        targets_of(s)
+            .iter()
+            .all(|t| t["probes"]["checks"].as_u64() >= Some(1) && t["state"] != "unknown")
     });
     for (case, target) in cases.iter().zip(targets_of(&seen)) {
-        let (expected, reason) = (if case.online { "online" } else { "offline" }, target["reason"].as_str());
+        let (expected, reason) =
+            (if case.online { "online" } else { "offline" }, target["reason"].as_str());
         let what = format!("{:?}: {target:#}\n{}", case.behaviour.reply, lab.timeline());
         assert_eq!(target["target"], case.address.as_str(), "{what}");
-        assert_eq!((target["state"].as_str(), reason.unwrap_or_default()), (Some(expected), &*case.reason), "{what}");
+        assert_eq!(
+            (target["state"].as_str(), reason.unwrap_or_default()),
+            (Some(expected), &*case.reason),
+            "{what}"
+        );
         let counted = |name: &str| target["probes"][name].as_u64().unwrap_or_default();
         if case.online {
             // Of the check that SIGUSR1 started, requests may be under way.
             assert!(counted("replies") > 0 && counted("replies") <= counted("sent"), "{what}");
         } else {
-            assert_eq!((counted("replies"), counted("late"), counted("duplicates")), (0, 0, 0), "{what}");
+            assert_eq!(
+                (counted("replies"), counted("late"), counted("duplicates")),
+                (0, 0, 0),
+                "{what}"
+            );
         }
         if case.behaviour.reply != Reply::Twice {
             assert_eq!(counted("duplicates"), 0, "{what}");
@@ -131,7 +147,8 @@ fn right_and_wrong_answers(family: &Family, raw: bool) {
     }
     wait_status(&lab, &imon, "t", "every second reply is a duplicate", |s| {
         let twice = &targets_of(s)[1]["probes"];
-        twice["duplicates"].as_u64() >= Some(4) && twice["duplicates"].as_u64() <= twice["replies"].as_u64()
+        twice["duplicates"].as_u64() >= Some(4)
+            && twice["duplicates"].as_u64() <= twice["replies"].as_u64()
     });
 }
 
@@ -165,17 +182,22 @@ fn b47_a_reply_after_pingwait_is_late_and_counted() {
     let lab = lab();
     let internet = lab.responder("inet");
     internet.set("1.1.1.1", &Behaviour::normal().delay(Duration::from_millis(1200)));
-    let config =
-        r#"{"updown": {"enable": true, "interval": 5, "pingcount": 2, "pingwait": 1, "monitorip": "1.1.1.1"}}"#;
+    let config = r#"{"updown": {"enable": true, "interval": 5, "pingcount": 2, "pingwait": 1, "monitorip": "1.1.1.1"}}"#;
     let imon = lab.imon("router").instance("t", config).nosyslog().spawn();
     imon.wait_line(|l| l.ends_with("Monitored IP 1.1.1.1 offline"), SOON);
     let seen = wait_status(&lab, &imon, "t", "late replies", |s| {
         s["monitors"]["updown"]["probes"]["late"].as_u64() >= Some(2)
     });
     let updown = &seen["monitors"]["updown"];
-    assert_eq!((&updown["state"], &updown["probes"]["replies"]), (&"offline".into(), &0.into()), "{updown:#}");
+    assert_eq!(
+        (&updown["state"], &updown["probes"]["replies"]),
+        (&"offline".into(), &0.into()),
+        "{updown:#}"
+    );
     let reason = updown["reason"].as_str().unwrap_or_default();
-    let late = reason.strip_prefix("reply too late, after ").and_then(|r| r.strip_suffix(" ms")?.parse::<f64>().ok());
+    let late = reason
+        .strip_prefix("reply too late, after ")
+        .and_then(|r| r.strip_suffix(" ms")?.parse::<f64>().ok());
     assert!(late.is_some_and(|ms| (1200.0..3000.0).contains(&ms)), "{reason}");
 }
 
@@ -187,10 +209,20 @@ fn b41_half_a_second_of_pingwait_is_half_a_second() {
     let config = r#"{"ping": {"enable": true, "interval": 1, "pingcount": 3, "pingwait": 0.5, "monitorip": "1.1.1.1, 9.9.9.9"}}"#;
     let imon = lab.imon("router").instance("t", config).nosyslog().spawn();
     let lines = wait_lines(&lab, &imon, "Ping Result", 4);
-    assert!(said(&imon).contains(&"[t]     pingwait          0.5".to_owned()), "{}", lab.timeline());
+    assert!(
+        said(&imon).contains(&"[t]     pingwait          0.5".to_owned()),
+        "{}",
+        lab.timeline()
+    );
     let is = |line: &String, text: &str| line.contains(text);
-    assert!(lines.iter().any(|l| is(l, "IP:1.1.1.1 State:True") && !is(l, "minrtt:0")), "{lines:?}");
-    assert!(lines.iter().all(|l| is(l, "IP:1.1.1.1") || is(l, "IP:9.9.9.9 State:False")), "{lines:?}");
+    assert!(
+        lines.iter().any(|l| is(l, "IP:1.1.1.1 State:True") && !is(l, "minrtt:0")),
+        "{lines:?}"
+    );
+    assert!(
+        lines.iter().all(|l| is(l, "IP:1.1.1.1") || is(l, "IP:9.9.9.9 State:False")),
+        "{lines:?}"
+    );
 }
 
 fn an_error_with_our_cookie_ends_the_check_long_before_pingwait() {
@@ -207,8 +239,13 @@ fn an_error_with_our_cookie_ends_the_check_long_before_pingwait() {
             imon.without_capabilities().spawn()
         };
         imon.wait_line(|l| l.ends_with("Monitored IP 1.1.1.1 offline"), SOON);
-        let seen = wait_status(&lab, &imon, "t", "offline", |s| s["monitors"]["updown"]["state"] == "offline");
-        assert_eq!(seen["monitors"]["updown"]["reason"], "host unreachable from 192.168.42.1", "raw: {raw}");
+        let seen = wait_status(&lab, &imon, "t", "offline", |s| {
+            s["monitors"]["updown"]["state"] == "offline"
+        });
+        assert_eq!(
+            seen["monitors"]["updown"]["reason"], "host unreachable from 192.168.42.1",
+            "raw: {raw}"
+        );
     }
 }
 
@@ -245,7 +282,8 @@ fn unsendable(raw: bool) {
     imon.wait_line_from(mark, |l| l.ends_with("[t-updown] Monitored IP 8.8.8.8 online"), SOON);
     imon.wait_line_from(mark, |l| l.contains("State:True") && l.contains(" loss:0.0 "), SOON);
     for monitor in ["[t-ping]", "[t-updown]"] {
-        let problems = said(&imon).iter().filter(|l| l.contains(monitor) && l.contains(why)).count();
+        let problems =
+            said(&imon).iter().filter(|l| l.contains(monitor) && l.contains(why)).count();
         assert_eq!(problems, 1, "{monitor} says it once\n{}", lab.timeline());
     }
 }
@@ -254,12 +292,18 @@ fn b35_without_any_permission_one_error_says_what_to_do() {
     let lab = lab();
     for target in ["1.1.1.1", "2606:4700:4700::1111", "host.test"] {
         let config = format!(r#"{{"ping": {{"enable": true, "monitorip": "{target}"}}}}"#);
-        let ended = lab.imon("router").instance("t", &config).nosyslog().without_capabilities().run(SOON);
+        let ended =
+            lab.imon("router").instance("t", &config).nosyslog().without_capabilities().run(SOON);
         assert_eq!(ended.code(), 1, "{}", lab.timeline());
         let said = ended.stderr();
         let first = "? No permission to send ICMP echo requests (raw socket: ";
         assert!(said.starts_with(first) && said.matches('?').count() == 1, "one error: {said}");
-        for help in ["CAP_NET_RAW", "setcap cap_net_raw+ep /", "net.ipv4.ping_group_range=", "systemctl start imon@"] {
+        for help in [
+            "CAP_NET_RAW",
+            "setcap cap_net_raw+ep /",
+            "net.ipv4.ping_group_range=",
+            "systemctl start imon@",
+        ] {
             assert!(said.contains(help), "{help}: {said}");
         }
     }
@@ -281,19 +325,19 @@ fn all_targets_share_one_socket_of_each_family() {
     wait_lines(&lab, &imon, "State:True", targets.len());
     assert_eq!(raw_sockets(&imon), (1, 1));
     assert_eq!(imon.usage().threads, 1);
-    // Three standard ones, the signals' pipe, the lock, two sockets; twice that leaves room for what is to come. More are
-    // open only while the status is on its way to the disk.
+    // Three standard ones, the signals' pipe, the lock, two sockets; twice that leaves room for
+    // what is to come. More are open only while the status is on its way to the disk.
     lab.wait_until("few descriptors", SOON, || imon.usage().descriptors < 16);
 }
 
 fn a_dead_next_hop_is_told_by_our_own_kernel() {
     let lab = lab();
-    let config =
-        r#"{"updown": {"enable": true, "interval": 60, "pingcount": 1, "pingwait": 30, "monitorip": "192.168.42.77"}}"#;
+    let config = r#"{"updown": {"enable": true, "interval": 60, "pingcount": 1, "pingwait": 30, "monitorip": "192.168.42.77"}}"#;
     let imon = lab.imon("router").instance("t", config).nosyslog().spawn();
     // Sending succeeds; address resolution gives up after 3 s.
     imon.wait_line(|l| l.ends_with("Monitored IP 192.168.42.77 offline"), SOON);
-    let seen = wait_status(&lab, &imon, "t", "offline", |s| s["monitors"]["updown"]["state"] == "offline");
+    let seen =
+        wait_status(&lab, &imon, "t", "offline", |s| s["monitors"]["updown"]["state"] == "offline");
     assert_eq!(seen["monitors"]["updown"]["reason"], "host unreachable from 192.168.42.2");
     imon.signal(Signal::SIGTERM);
     assert_eq!(imon.wait(SOON).code(), Some(0));

@@ -9,7 +9,8 @@ pub(crate) fn tests() -> Vec<Trial> {
     trials![an_unreachable_name_server_is_not_waited_for]
 }
 
-/// The question to a name server is over when a router says that it cannot be reached, so the outage is said at once.
+/// The question to a name server is over when a router says that it cannot be reached, so the
+/// outage is said at once.
 fn an_unreachable_name_server_is_not_waited_for() {
     let lab = lab();
     let _dns = lab.dns();
@@ -27,7 +28,9 @@ fn an_unreachable_name_server_is_not_waited_for() {
     imon.wait_line(|l| l.ends_with("[t] Monitored IP 1.1.1.1 offline"), SOON);
     let says = |what: &str| lab.read("/run/imon/t.json").contains(what);
     let reason = r#""reason":"host unreachable from 192.168.42.1""#;
-    lab.wait_until("the status has both reasons", SOON, || says(reason) && says(r#""dns":"No route to host""#));
+    lab.wait_until("the status has both reasons", SOON, || {
+        says(reason) && says(r#""dns":"No route to host""#)
+    });
     imon.signal(Signal::SIGTERM);
     assert!(imon.wait(SOON).success());
 }

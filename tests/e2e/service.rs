@@ -1,4 +1,5 @@
-//! imon as a service: signals, reload, lock, status file, the service manager, and what it costs over time.
+//! imon as a service: signals, reload, lock, status file, the service manager, and what it costs
+//! over time.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +14,9 @@ use imon_lab::{Lab, Proc, Signal};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::tools::{both, ping, processes, recorder, secs, started, stop, undated, updown, wait_calls};
+use crate::tools::{
+    both, ping, processes, recorder, secs, started, stop, undated, updown, wait_calls,
+};
 use crate::{SOON, lab, trials};
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -76,7 +79,8 @@ fn sigterm_and_sigint_end_it_well_within_200_ms() {
     let lab = lab();
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         // Tests that run beside this one may take the processor for a while, but not every time.
-        let took: Vec<Duration> = (0..5).map(|_| ends_after(&run(&lab, &ping(json!({}))), signal)).collect();
+        let took: Vec<Duration> =
+            (0..5).map(|_| ends_after(&run(&lab, &ping(json!({}))), signal)).collect();
         assert!(took.iter().min() < Some(&Duration::from_millis(200)), "{signal}: {took:?}");
     }
 }
@@ -92,7 +96,10 @@ fn it_ends_within_2_s_with_a_script_that_ignores_sigterm() {
             let imon = run(&lab, &ping(json!({"action": "/run/lab/action"})));
             imon.wait_line(|l| l == "hangs", SOON);
             let took = ends_after(&imon, Signal::SIGTERM);
-            assert!(processes(&lab, "/run/lab/action").is_empty() && processes(&lab, "sleep 2468").is_empty());
+            assert!(
+                processes(&lab, "/run/lab/action").is_empty()
+                    && processes(&lab, "sleep 2468").is_empty()
+            );
             took
         })
         .collect();
@@ -118,7 +125,8 @@ fn bits(signals: &[Signal]) -> u64 {
 
 const EARLY: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGTERM];
 
-/// Whatever has been seen of Rust's own preparations, which come before `main`: by then the signals were safe.
+/// Whatever has been seen of Rust's own preparations, which come before `main`: by then the signals
+/// were safe.
 fn signals_are_blocked_or_handled_from_the_first_instruction_on() {
     let (mut looks, mut early) = (0, 0);
     for _ in 0..100 {
@@ -146,10 +154,12 @@ fn a_signal_at_the_first_moment_is_obeyed() {
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1] {
             let imon = lab.imon("router").args(["--instance", "t", "--nosyslog"]).spawn();
             let safe = || {
-                let text = fs::read_to_string(format!("/proc/{}/status", imon.pid())).unwrap_or_default();
+                let text =
+                    fs::read_to_string(format!("/proc/{}/status", imon.pid())).unwrap_or_default();
                 (mask(&text, "SigBlk") | mask(&text, "SigCgt")) & bits(&[signal]) != 0
             };
-            // The dynamic loader of a test build comes before the program; of a static one there is none.
+            // The dynamic loader of a test build comes before the program; of a static one there is
+            // none.
             let deadline = Instant::now() + SOON;
             while !safe() && Instant::now() < deadline {}
             match signal {
@@ -184,7 +194,8 @@ fn a_reload_keeps_an_outage_and_applies_what_changed() {
     let since = since["monitors"]["updown"]["since"].clone();
     // Another interval, another date, another script: the same outage.
     recorder(&lab, "/run/lab/other", ": >/run/lab/other.called");
-    let mut config: Value = serde_json::from_str(&updown(json!({"action": "/run/lab/other", "datefmt": "D"}))).unwrap();
+    let mut config: Value =
+        serde_json::from_str(&updown(json!({"action": "/run/lab/other", "datefmt": "D"}))).unwrap();
     config["updown"]["interval"] = json!(0.3);
     lab.write("/etc/default/imon-t", &config.to_string());
     let mark = imon.mark();
@@ -201,7 +212,8 @@ fn a_reload_keeps_an_outage_and_applies_what_changed() {
     assert_eq!((calls[1].args[2].as_str(), &event["since"]), ("updown-online", &since));
     assert!(lab.path("/run/lab/other.called").exists(), "the new script is called");
     stop(&imon);
-    let offline = imon.texts().iter().filter(|l| l.ends_with("Monitored IP 1.1.1.1 offline")).count();
+    let offline =
+        imon.texts().iter().filter(|l| l.ends_with("Monitored IP 1.1.1.1 offline")).count();
     assert_eq!(offline, 1, "the outage is said once: {:#?}", imon.texts());
 }
 
@@ -219,13 +231,19 @@ fn a_reload_adds_and_removes_monitors() {
     };
     let mark = reload(&both(json!({})));
     imon.wait_line_from(mark, |l| undated(l) == "[t-updown] Monitored IP 1.1.1.1 online", SOON);
-    imon.wait_line_from(mark, |l| undated(l).starts_with("[t-ping] Ping Result: IP:1.1.1.1 "), SOON);
+    imon.wait_line_from(
+        mark,
+        |l| undated(l).starts_with("[t-ping] Ping Result: IP:1.1.1.1 "),
+        SOON,
+    );
     // Another address, and only one monitor.
     let mark = reload(&updown(json!({})).replace("1.1.1.1", "8.8.8.8"));
     imon.wait_line_from(mark, |l| undated(l) == "[t] Monitored IP 8.8.8.8 online", SOON);
     let before = internet.requests_to("1.1.1.1").len();
     let now = internet.requests_to("8.8.8.8").len();
-    lab.wait_until("checks of the new one", SOON, || internet.requests_to("8.8.8.8").len() > now + 4);
+    lab.wait_until("checks of the new one", SOON, || {
+        internet.requests_to("8.8.8.8").len() > now + 4
+    });
     assert_eq!(internet.requests_to("1.1.1.1").len(), before, "the old one is left alone");
     let keys = wait_status(&lab, "updown only", |s| s["monitors"]["ping"].is_null());
     assert!(keys["monitors"]["updown"].is_object(), "{keys}");
@@ -236,7 +254,11 @@ fn a_reload_adds_and_removes_monitors() {
         reload(&updown(json!({})).replace("1.1.1.1", "8.8.8.8"));
     }
     assert_eq!(imon.usage().descriptors, fds);
-    assert!(!imon.texts()[mark..].iter().any(|l| l.contains("Monitored IP")), "{:#?}", &imon.texts()[mark..]);
+    assert!(
+        !imon.texts()[mark..].iter().any(|l| l.contains("Monitored IP")),
+        "{:#?}",
+        &imon.texts()[mark..]
+    );
     stop(&imon);
 }
 
@@ -252,21 +274,32 @@ fn a_reload_refuses_a_bad_file_and_goes_on() {
             "[t] ? Invalid value 0 for interval: ",
         ),
         (r#"{"ping": {"enable": false}}"#, "[t] ? No monitors are enabled."),
-        (r#"{"ddns": {"enable": true, "sources": "nonsense"}}"#, "[t] ? Invalid value \"nonsense\" for sources"),
+        (
+            r#"{"ddns": {"enable": true, "sources": "nonsense"}}"#,
+            "[t] ? Invalid value \"nonsense\" for sources",
+        ),
     ] {
         lab.write(file, text);
         let mark = imon.mark();
         imon.signal(Signal::SIGHUP);
         let refused = format!("[t] {file} is not taken over, the old configuration goes on");
         imon.wait_line_from(mark, |l| undated(l) == refused, SOON);
-        assert!(imon.texts()[mark..].iter().any(|l| undated(l).starts_with(error)), "{:#?}", &imon.texts()[mark..]);
+        assert!(
+            imon.texts()[mark..].iter().any(|l| undated(l).starts_with(error)),
+            "{:#?}",
+            &imon.texts()[mark..]
+        );
         let before = internet.count();
         lab.wait_until("checks go on", SOON, || internet.count() > before + 4);
     }
     fs::remove_file(lab.path(file)).unwrap();
     let mark = imon.mark();
     imon.signal(Signal::SIGHUP);
-    imon.wait_line_from(mark, |l| undated(l).starts_with("[t] ? Instance configuration file 't' not found"), SOON);
+    imon.wait_line_from(
+        mark,
+        |l| undated(l).starts_with("[t] ? Instance configuration file 't' not found"),
+        SOON,
+    );
     imon.wait_line_from(mark, |l| l.contains("Ping Result: "), SOON);
     stop(&imon);
 }
@@ -336,18 +369,25 @@ fn the_status_tells_what_each_monitor_sees() {
     assert_eq!(keys(updown), set(&format!("{host} since outage_seconds secondaries")), "{updown}");
     assert_eq!((&updown["target"], &updown["address"]), (&json!("1.1.1.1"), &json!("1.1.1.1")));
     assert!(updown["reason"].as_str().is_some_and(|r| r.contains("no reply")), "{updown}");
-    assert!(updown["outage_seconds"].as_f64().is_some_and(|s| (0.0..10.0).contains(&s)), "{updown}");
+    assert!(
+        updown["outage_seconds"].as_f64().is_some_and(|s| (0.0..10.0).contains(&s)),
+        "{updown}"
+    );
     assert_eq!(keys(&updown["probes"]), set("sent replies late duplicates checks"));
     assert_eq!(keys(&updown["last"]), set("start alive min_ms avg_ms max_ms loss jitter_ms"));
     assert_eq!((&updown["last"]["alive"], &updown["last"]["loss"]), (&json!(false), &json!(1.0)));
     assert_eq!(updown["secondaries"][0]["target"], "8.8.8.8");
     let targets = now["monitors"]["ping"]["targets"].as_array().unwrap();
-    assert_eq!(targets.iter().map(|t| t["target"].as_str().unwrap()).collect::<Vec<_>>(), ["1.1.1.1", "9.9.9.9"]);
+    assert_eq!(
+        targets.iter().map(|t| t["target"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["1.1.1.1", "9.9.9.9"]
+    );
     assert_eq!(targets[1]["state"], "offline");
     assert_eq!(keys(&targets[1]), set(host));
     stop(&imon);
     assert!(!lab.path("/run/imon/t.json").exists(), "nobody keeps it true any more");
-    let left: Vec<_> = fs::read_dir(lab.path("/run/imon")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(lab.path("/run/imon")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["t.lock"]);
 }
 
@@ -363,10 +403,13 @@ fn the_status_is_whole_at_every_moment_and_written_at_most_once_a_second() {
     let start = Instant::now();
     for turn in 0..6 {
         // A change of state every half second.
-        internet.set("1.1.1.1", &if turn % 2 == 0 { Behaviour::silent() } else { Behaviour::normal() });
+        internet
+            .set("1.1.1.1", &if turn % 2 == 0 { Behaviour::silent() } else { Behaviour::normal() });
         while start.elapsed() < Duration::from_millis(500) * (turn + 1) {
-            let text = fs::read_to_string(lab.path("/run/imon/t.json")).expect("it is always there");
-            let status: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text:?}"));
+            let text =
+                fs::read_to_string(lab.path("/run/imon/t.json")).expect("it is always there");
+            let status: Value =
+                serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e} in {text:?}"));
             assert!(text.ends_with("}\n") && status["schema"] == 1, "{text:?}");
             written.insert(status["written"].as_str().expect("a time").to_owned());
             looks += 1;
@@ -376,7 +419,10 @@ fn the_status_is_whole_at_every_moment_and_written_at_most_once_a_second() {
     open.read_to_string(&mut text).unwrap();
     assert_eq!(text, before, "another file takes its place");
     let most = usize::try_from(start.elapsed().as_secs()).unwrap() + 2;
-    assert!(looks > 100 && written.len() >= 2 && written.len() <= most, "{looks} looks, {written:?}");
+    assert!(
+        looks > 100 && written.len() >= 2 && written.len() <= most,
+        "{looks} looks, {written:?}"
+    );
     stop(&imon);
 }
 
@@ -387,13 +433,24 @@ fn the_status_follows_a_change_within_a_second_or_so() {
     wait_status(&lab, "a state", |s| s["monitors"]["updown"]["state"] == "online");
     let mut took = Vec::new();
     for state in ["offline", "online", "offline", "online"] {
-        internet.set("1.1.1.1", &if state == "offline" { Behaviour::silent() } else { Behaviour::normal() });
+        internet.set(
+            "1.1.1.1",
+            &if state == "offline" { Behaviour::silent() } else { Behaviour::normal() },
+        );
         let mark = imon.mark();
-        let line = imon.wait_line_from(mark, |l| l.ends_with(&format!("Monitored IP 1.1.1.1 {state}")), SOON);
+        let line = imon.wait_line_from(
+            mark,
+            |l| l.ends_with(&format!("Monitored IP 1.1.1.1 {state}")),
+            SOON,
+        );
         wait_status(&lab, state, |s| s["monitors"]["updown"]["state"] == state);
         took.push(line.at.elapsed());
     }
-    assert!(took.iter().min() < Some(&Duration::from_millis(1200)) && took.iter().max() < Some(&secs(6)), "{took:?}");
+    assert!(
+        took.iter().min() < Some(&Duration::from_millis(1200))
+            && took.iter().max() < Some(&secs(6)),
+        "{took:?}"
+    );
     stop(&imon);
 }
 
@@ -426,14 +483,22 @@ fn a_runtime_directory_that_cannot_be_written_is_a_warning() {
     fs::rename(lab.path("/run/imon"), lab.path("/run/away")).unwrap();
     lab.write("/run/imon", "in the way");
     imon.signal(Signal::SIGUSR1);
-    imon.wait_line(|l| undated(l).starts_with("[t] /run/imon/t.json cannot be written, tried again: "), SOON);
+    imon.wait_line(
+        |l| undated(l).starts_with("[t] /run/imon/t.json cannot be written, tried again: "),
+        SOON,
+    );
     fs::remove_file(lab.path("/run/imon")).unwrap();
     fs::rename(lab.path("/run/away"), lab.path("/run/imon")).unwrap();
     let before = status(&lab)["written"].clone();
     imon.signal(Signal::SIGUSR1);
     wait_status(&lab, "a new time", |s| s["written"].is_string() && s["written"] != before);
     stop(&imon);
-    assert_eq!(imon.texts().iter().filter(|l| l.contains("cannot be written")).count(), 1, "{:#?}", imon.texts());
+    assert_eq!(
+        imon.texts().iter().filter(|l| l.contains("cannot be written")).count(),
+        1,
+        "{:#?}",
+        imon.texts()
+    );
 }
 
 /// A service manager: what it was told, and when.
@@ -457,7 +522,9 @@ impl Manager {
         while Instant::now() < end {
             let mut bytes = [0; 4096];
             match self.socket.recv(&mut bytes) {
-                Ok(n) => self.told.push((Instant::now(), String::from_utf8(bytes[..n].to_vec()).unwrap())),
+                Ok(n) => self
+                    .told
+                    .push((Instant::now(), String::from_utf8(bytes[..n].to_vec()).unwrap())),
                 Err(e) => assert_eq!(e.kind(), io::ErrorKind::WouldBlock),
             }
         }
@@ -486,7 +553,12 @@ impl Manager {
 fn the_service_manager_is_told_what_goes_on() {
     let lab = lab();
     let mut manager = Manager::new(&lab);
-    let imon = lab.imon("router").instance("t", &ping(json!({}))).nosyslog().env("NOTIFY_SOCKET", NOTIFY).spawn();
+    let imon = lab
+        .imon("router")
+        .instance("t", &ping(json!({})))
+        .nosyslog()
+        .env("NOTIFY_SOCKET", NOTIFY)
+        .spawn();
     manager.wait("READY=1", 1);
     imon.signal(Signal::SIGHUP);
     manager.wait("READY=1", 2);
@@ -496,12 +568,18 @@ fn the_service_manager_is_told_what_goes_on() {
     stop(&imon);
     manager.wait("STOPPING=1", 1);
     let said = manager.said();
-    assert_eq!((said.len(), said[0], said[2], said[4], said[5]), (6, "READY=1", "READY=1", "READY=1", "STOPPING=1"));
+    assert_eq!(
+        (said.len(), said[0], said[2], said[4], said[5]),
+        (6, "READY=1", "READY=1", "READY=1", "STOPPING=1")
+    );
     for reload in [said[1], said[3]] {
         // sd_notify(3): with this, Type=notify-reload can tell one reload from the next.
         let stamp = reload.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect("a stamp");
         let usec = imon_lab::monotonic_ns() / 1000;
-        assert!(stamp.parse::<u64>().is_ok_and(|s| s <= usec && usec - s < 60_000_000), "{stamp}, now {usec}");
+        assert!(
+            stamp.parse::<u64>().is_ok_and(|s| s <= usec && usec - s < 60_000_000),
+            "{stamp}, now {usec}"
+        );
     }
     // No watchdog was asked for.
     assert_eq!(manager.times("WATCHDOG=1"), 0);
@@ -517,7 +595,10 @@ fn the_watchdog_is_fed_while_imon_works() {
         let command = format!(
             "WATCHDOG_PID={who} NOTIFY_SOCKET={NOTIFY} WATCHDOG_USEC=900000 exec \"$@\" --instance t --nosyslog"
         );
-        lab.start("imon", &mut lab.command("router", "sh", ["-c", &command, "sh", env!("CARGO_BIN_EXE_imon")]))
+        lab.start(
+            "imon",
+            &mut lab.command("router", "sh", ["-c", &command, "sh", env!("CARGO_BIN_EXE_imon")]),
+        )
     };
     // Neither silent targets nor a script that hangs keep it from being fed.
     let imon = start("$$");
@@ -525,7 +606,10 @@ fn the_watchdog_is_fed_while_imon_works() {
     manager.wait("WATCHDOG=1", 8);
     let mut gaps: Vec<_> = manager.told.windows(2).map(|w| w[1].0 - w[0].0).collect();
     gaps.sort_unstable();
-    assert!(gaps[gaps.len() / 2] <= Duration::from_millis(450), "at least every half of it: {gaps:?}");
+    assert!(
+        gaps[gaps.len() / 2] <= Duration::from_millis(450),
+        "at least every half of it: {gaps:?}"
+    );
     imon.signal(Signal::SIGSTOP);
     // What was on the way.
     manager.listen(Duration::from_millis(300));
@@ -548,12 +632,14 @@ fn the_watchdog_is_fed_while_imon_works() {
 fn the_service_manager_learns_why_it_cannot_start() {
     let lab = lab();
     let mut manager = Manager::new(&lab);
-    let imon = lab.imon("router").args(["--instance", "nope"]).env("NOTIFY_SOCKET", NOTIFY).run(SOON);
+    let imon =
+        lab.imon("router").args(["--instance", "nope"]).env("NOTIFY_SOCKET", NOTIFY).run(SOON);
     assert_eq!(imon.code(), 1);
     manager.listen(Duration::from_millis(100));
     let said = manager.said();
     assert!(
-        said.len() == 1 && said[0].starts_with("STATUS=? Instance configuration file 'nope' not found"),
+        said.len() == 1
+            && said[0].starts_with("STATUS=? Instance configuration file 'nope' not found"),
         "{said:?}"
     );
 }
@@ -579,15 +665,31 @@ fn the_unit_is_valid_and_says_what_it_must() {
         assert_eq!(lines.iter().filter(|l| **l == line).count(), 1, "{line}");
     }
     assert!(lines.iter().any(|l| l.starts_with("WatchdogSec=")));
-    assert!(!lines.iter().any(|l| l.contains("network-online")), "imon reports that there is no network");
-    for restriction in
-        ["Protect", "Private", "NoNewPrivileges", "Restrict", "SystemCall", "CapabilityBounding", "ReadOnly", "User="]
-    {
-        assert!(!lines.iter().any(|l| l.starts_with(restriction)), "action scripts inherit {restriction}");
+    assert!(
+        !lines.iter().any(|l| l.contains("network-online")),
+        "imon reports that there is no network"
+    );
+    for restriction in [
+        "Protect",
+        "Private",
+        "NoNewPrivileges",
+        "Restrict",
+        "SystemCall",
+        "CapabilityBounding",
+        "ReadOnly",
+        "User=",
+    ] {
+        assert!(
+            !lines.iter().any(|l| l.starts_with(restriction)),
+            "action scripts inherit {restriction}"
+        );
     }
     // And systemd's own opinion, where there is systemd. It verifies a unit whose program is there.
     let lab = lab();
-    lab.write("/run/lab/imon@.service", &unit.replace("/usr/local/bin/imon", env!("CARGO_BIN_EXE_imon")));
+    lab.write(
+        "/run/lab/imon@.service",
+        &unit.replace("/usr/local/bin/imon", env!("CARGO_BIN_EXE_imon")),
+    );
     let verify = "if command -v systemd-analyze >/dev/null; then systemd-analyze verify --man=no /run/lab/imon@.service 2>&1; fi";
     let opinion = lab.sh("router", verify);
     assert!(!opinion.contains("imon@"), "{opinion}");
@@ -596,21 +698,28 @@ fn the_unit_is_valid_and_says_what_it_must() {
 fn it_stays_small_over_hundreds_of_checks_and_calls() {
     let lab = lab();
     lab.script("/run/lab/action", "#!/bin/false\n");
-    let mut config: Value = serde_json::from_str(&both(json!({"action": "/run/lab/action"}))).unwrap();
+    let mut config: Value =
+        serde_json::from_str(&both(json!({"action": "/run/lab/action"}))).unwrap();
     (config["ping"]["interval"], config["ping"]["pingcount"]) = (json!(0.1), json!(1));
-    config["ping"]["monitorip"] = json!("1.1.1.1, 8.8.8.8, 9.9.9.9, 198.18.0.80, 198.18.0.81, 192.168.42.1");
+    config["ping"]["monitorip"] =
+        json!("1.1.1.1, 8.8.8.8, 9.9.9.9, 198.18.0.80, 198.18.0.81, 192.168.42.1");
     config["updown"]["interval"] = json!(0.1);
     let imon = run(&lab, &config.to_string());
     let some = |n: usize| {
         let failed = |l: &&String| l.contains("failed for ");
-        lab.wait_until(&format!("{n} calls"), secs(60), || imon.texts().iter().filter(failed).count() >= n);
+        lab.wait_until(&format!("{n} calls"), secs(60), || {
+            imon.texts().iter().filter(failed).count() >= n
+        });
         imon.usage()
     };
     let before = some(60);
     let after = some(360);
     assert_eq!((before.threads, after.threads), (1, 1));
-    // Calls that run have a pipe each, and the writer of the status has its socket: sooner or later there is none.
-    lab.wait_until("no descriptor is left over", SOON, || imon.usage().descriptors <= before.descriptors);
+    // Calls that run have a pipe each, and the writer of the status has its socket: sooner or later
+    // there is none.
+    lab.wait_until("no descriptor is left over", SOON, || {
+        imon.usage().descriptors <= before.descriptors
+    });
     assert!(after.anonymous_kib <= before.anonymous_kib + 128, "{before:?} {after:?}");
     lab.wait_until("every child is reaped", SOON, || imon.usage().children.is_empty());
     stop(&imon);
@@ -626,7 +735,11 @@ fn a_script_that_runs_when_imon_stops_is_ended_and_has_not_failed() {
     imon.signal(Signal::SIGTERM);
     assert_eq!(imon.wait(SOON).code(), Some(0));
     let said = |end: &str| imon.texts().iter().any(|l| l.ends_with(end));
-    assert!(said("[t] Stopping: ending the action script that runs for ping-result"), "{}", lab.timeline());
+    assert!(
+        said("[t] Stopping: ending the action script that runs for ping-result"),
+        "{}",
+        lab.timeline()
+    );
     assert!(said("[t] Stopped"), "{}", lab.timeline());
     assert!(!imon.texts().iter().any(|l| l.contains("failed")), "{}", lab.timeline());
 }

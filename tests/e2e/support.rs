@@ -1,4 +1,5 @@
-//! What several suites need: log lines without their date, the status file, and a script that notes how it was called.
+//! What several suites need: log lines without their date, the status file, and a script that notes
+//! how it was called.
 
 use imon_lab::{Lab, Proc, Signal};
 use serde_json::Value;
@@ -10,16 +11,20 @@ pub(crate) fn said(imon: &Proc) -> Vec<String> {
     imon.texts().iter().map(|line| undated(line)).collect()
 }
 
-/// `2026-01-31 12:00:00 [t] Starting` without its date. A line without one (standard error) stays as it is.
+/// `2026-01-31 12:00:00 [t] Starting` without its date. A line without one (standard error) stays
+/// as it is.
 pub(crate) fn undated(line: &str) -> String {
     let shape = |c: char| if c.is_ascii_digit() { '0' } else { c };
     match line.split_at_checked(20) {
-        Some((date, rest)) if date.chars().map(shape).eq("0000-00-00 00:00:00 ".chars()) => rest.to_owned(),
+        Some((date, rest)) if date.chars().map(shape).eq("0000-00-00 00:00:00 ".chars()) => {
+            rest.to_owned()
+        }
         _ => line.to_owned(),
     }
 }
 
-/// The seconds of an `Outage Duration` line shorter than a minute, and the line with `N` in their place.
+/// The seconds of an `Outage Duration` line shorter than a minute, and the line with `N` in their
+/// place.
 pub(crate) fn duration(line: &str) -> (u64, String) {
     let parsed = line.split_once(" 0 minutes ").and_then(|(before, rest)| {
         let seconds = rest.strip_suffix(" seconds")?.parse().ok()?;
@@ -41,10 +46,16 @@ pub(crate) fn status(lab: &Lab, instance: &str) -> Value {
     serde_json::from_str(&lab.read(&format!("/run/imon/{instance}.json"))).unwrap_or_default()
 }
 
-/// Waits until the status says something. Its numbers are written seldom, so imon is made to write it: SIGUSR1, which
-/// also starts a check.
+/// Waits until the status says something. Its numbers are written seldom, so imon is made to write
+/// it: SIGUSR1, which also starts a check.
 #[track_caller]
-pub(crate) fn wait_status(lab: &Lab, imon: &Proc, instance: &str, what: &str, so: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn wait_status(
+    lab: &Lab,
+    imon: &Proc,
+    instance: &str,
+    what: &str,
+    so: impl Fn(&Value) -> bool,
+) -> Value {
     let mut last = Value::Null;
     let mut asked = Value::Null;
     lab.wait_until(&format!("status: {what}"), SOON, || {

@@ -1,4 +1,5 @@
-//! What several suites use: short configurations, and an action script that writes down how it was called.
+//! What several suites use: short configurations, and an action script that writes down how it was
+//! called.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,7 +39,13 @@ pub(crate) fn started(imon: &Proc) {
 pub(crate) fn stop(imon: &Proc) {
     imon.signal(Signal::SIGTERM);
     let status = imon.wait(SOON);
-    assert_eq!(status.code(), Some(0), "{} ended with {status} and said {:#?}", imon.name(), imon.texts());
+    assert_eq!(
+        status.code(),
+        Some(0),
+        "{} ended with {status} and said {:#?}",
+        imon.name(),
+        imon.texts()
+    );
 }
 
 /// One call of a script made by [`recorder`].
@@ -89,7 +96,9 @@ pub(crate) fn calls(lab: &Lab, monitor: &str) -> Vec<Call> {
 /// Waits for so many calls of a monitor.
 #[track_caller]
 pub(crate) fn wait_calls(lab: &Lab, monitor: &str, count: usize) -> Vec<Call> {
-    lab.wait_until(&format!("{count} calls of the script by {monitor}"), SOON, || calls(lab, monitor).len() >= count);
+    lab.wait_until(&format!("{count} calls of the script by {monitor}"), SOON, || {
+        calls(lab, monitor).len() >= count
+    });
     calls(lab, monitor)
 }
 
@@ -108,7 +117,10 @@ pub(crate) fn alive(pid: i32) -> bool {
 pub(crate) fn processes(lab: &Lab, text: &str) -> Vec<i32> {
     let own = |pid: i32, what: &str| std::fs::read_link(format!("/proc/{pid}/ns/{what}")).ok();
     let here = own(lab.keeper_pid(), "pid");
-    let all = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+    let all = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok());
     all.filter(|pid| own(*pid, "pid") == here && alive(*pid))
         .filter(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

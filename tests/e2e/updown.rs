@@ -1,4 +1,5 @@
-//! The updown monitor, end to end: the words of its log, the calls of its script, and where it says the fault lies.
+//! The updown monitor, end to end: the words of its log, the calls of its script, and where it says
+//! the fault lies.
 
 use std::time::Duration;
 
@@ -39,7 +40,11 @@ fn an_outage_is_seen_and_its_end() {
     let mark = imon.mark();
     internet.set("1.1.1.1", &Behaviour::normal());
     imon.wait_line_from(mark, |l| l.ends_with("[t] Monitored IP 1.1.1.1 online"), SOON);
-    imon.wait_line_from(mark, |l| l.contains("[t] Outage Duration: 0 days 0 hours, 0 minutes "), SOON);
+    imon.wait_line_from(
+        mark,
+        |l| l.contains("[t] Outage Duration: 0 days 0 hours, 0 minutes "),
+        SOON,
+    );
     imon.signal(Signal::SIGTERM);
     assert_eq!(imon.wait(Duration::from_secs(2)).code(), Some(0));
 }
@@ -148,7 +153,8 @@ Stopped"
     assert_eq!(seen, expected, "{}", lab.timeline());
 
     let seconds = said(&imon).iter().map(|l| duration(l).0).max().unwrap_or_default();
-    let argv: Vec<Vec<&str>> = calls.iter().map(|c| c.argv.iter().map(String::as_str).collect()).collect();
+    let argv: Vec<Vec<&str>> =
+        calls.iter().map(|c| c.argv.iter().map(String::as_str).collect()).collect();
     let lasted = format!("0:0:0:{seconds}");
     let expected = [
         vec!["4", "gold", "1", "updown-offline", "1.1.1.1"],
@@ -179,7 +185,9 @@ fn with_two_monitors_each_has_its_tag() {
     // $2 says where the log goes.
     let _log = lab.syslog();
     let imon = lab.imon("router").instance("sys", &config).spawn();
-    lab.wait_until("a call", SOON, || calls(&lab).iter().any(|c| c.argv[..4] == ["4", "sys", "0", "ping-result"]));
+    lab.wait_until("a call", SOON, || {
+        calls(&lab).iter().any(|c| c.argv[..4] == ["4", "sys", "0", "ping-result"])
+    });
     assert_eq!(imon.texts(), [""; 0]);
 }
 
@@ -207,7 +215,11 @@ fn with_script(script: &str, more: &str) -> String {
 fn the_outage_lasts_from_the_first_lost_probe_to_the_first_reply() {
     let lab = lab();
     let (internet, script) = (lab.responder("inet"), recorder(&lab));
-    let imon = lab.imon("router").instance("t", &with_script(script, r#", "fall": 3, "rise": 2"#)).nosyslog().spawn();
+    let imon = lab
+        .imon("router")
+        .instance("t", &with_script(script, r#", "fall": 3, "rise": 2"#))
+        .nosyslog()
+        .spawn();
     imon.wait_line(|l| l.ends_with("Monitored IP 1.1.1.1 online"), SOON);
     internet.set("1.1.1.1", &Behaviour::silent());
     imon.wait_line(|l| l.ends_with("Monitored IP 1.1.1.1 offline"), SOON);
@@ -218,19 +230,29 @@ fn the_outage_lasts_from_the_first_lost_probe_to_the_first_reply() {
     let lost = requests.iter().position(|r| r.replied_ns.is_none()).expect("some are lost");
     let first: &Request = &requests[lost];
     let silent = requests[lost..].iter().take_while(|r| r.replied_ns.is_none()).count();
-    // Before the outage is over, two checks in a row must be good; the outage ended when it ended for imon to see.
+    // Before the outage is over, two checks in a row must be good; the outage ended when it ended
+    // for imon to see.
     let replies: Vec<&Request> = requests[lost + silent..].iter().collect();
     let (early, late) = (replies[0].at_ns - first.at_ns, replies[1].at_ns - first.at_ns);
     let lasted = calls[1].json["outage_seconds"].as_f64().expect("a number");
-    let (early, late) = (Duration::from_nanos(early).as_secs_f64(), Duration::from_nanos(late).as_secs_f64());
-    assert!(lasted > early - 0.2 && lasted < late + 0.2, "{lasted} of {early} to {late}\n{}", lab.timeline());
+    let (early, late) =
+        (Duration::from_nanos(early).as_secs_f64(), Duration::from_nanos(late).as_secs_f64());
+    assert!(
+        lasted > early - 0.2 && lasted < late + 0.2,
+        "{lasted} of {early} to {late}\n{}",
+        lab.timeline()
+    );
     let (seconds, _) = duration(&undated(&line.text));
     // Whole seconds here, rounded milliseconds there.
     let rest = lasted - seconds as f64;
     assert!((0.0..=1.0).contains(&rest), "{seconds} s are said of {lasted}");
     assert_eq!(calls[1].argv[5], format!("0:0:0:{seconds}"));
     let offline = &calls[0].json;
-    assert_eq!((&offline["event"], &offline["reason"]), (&"updown-offline".into(), &"no reply".into()), "{offline}");
+    assert_eq!(
+        (&offline["event"], &offline["reason"]),
+        (&"updown-offline".into(), &"no reply".into()),
+        "{offline}"
+    );
     assert_eq!(offline["since"], calls[1].json["since"], "both speak of the same outage");
 }
 
@@ -249,12 +271,26 @@ fn dead_additional_addresses_do_not_wait_for_each_other() {
     let took = last.at.duration_since(online.at);
     assert!(took < Duration::from_secs(4), "{took:?}\n{}", lab.timeline());
     let lines = wait_lines(&lab, &imon, "Secondary IP", 5);
-    let states =
-        ["9.9.9.9 offline", "8.8.8.8 offline", "192.168.42.1 online", "198.18.0.80 offline", "198.18.0.81 offline"];
-    assert_eq!(lines, states.map(|s| format!("[t] Secondary IP {s}")), "in the order of the configuration");
+    let states = [
+        "9.9.9.9 offline",
+        "8.8.8.8 offline",
+        "192.168.42.1 online",
+        "198.18.0.80 offline",
+        "198.18.0.81 offline",
+    ];
+    assert_eq!(
+        lines,
+        states.map(|s| format!("[t] Secondary IP {s}")),
+        "in the order of the configuration"
+    );
     // All were asked at once.
-    let asked: Vec<u64> = internet.requests().iter().filter(|r| r.replied_ns.is_none()).map(|r| r.at_ns).collect();
-    let spread = asked.iter().max().zip(asked.iter().min()).map(|(last, first)| Duration::from_nanos(last - first));
+    let asked: Vec<u64> =
+        internet.requests().iter().filter(|r| r.replied_ns.is_none()).map(|r| r.at_ns).collect();
+    let spread = asked
+        .iter()
+        .max()
+        .zip(asked.iter().min())
+        .map(|(last, first)| Duration::from_nanos(last - first));
     assert!(asked.len() == 4 && spread < Some(Duration::from_secs(1)), "{asked:?}");
 }
 
@@ -262,7 +298,8 @@ fn issue3_a_change_during_the_outage_is_said() {
     let lab = lab();
     let internet = lab.responder("inet");
     internet.set("1.1.1.1", &Behaviour::silent());
-    let imon = lab.imon("router").instance("t", &addping("192.168.42.1, 9.9.9.9")).nosyslog().spawn();
+    let imon =
+        lab.imon("router").instance("t", &addping("192.168.42.1, 9.9.9.9")).nosyslog().spawn();
     wait_lines(&lab, &imon, "the fault lies", 1);
     lab.fault(Fault::GatewaySilent(Wan::One));
     wait_lines(&lab, &imon, "the fault lies", 2);
@@ -278,7 +315,12 @@ fn issue3_a_change_during_the_outage_is_said() {
         "Secondary IP 192.168.42.1 online",
         "192.168.42.1, 9.9.9.9 answer: the fault lies beyond them, or in 1.1.1.1",
     ];
-    assert_eq!(after_start(&said(&imon)), expected.map(|l| format!("[t] {l}")), "{}", lab.timeline());
+    assert_eq!(
+        after_start(&said(&imon)),
+        expected.map(|l| format!("[t] {l}")),
+        "{}",
+        lab.timeline()
+    );
 }
 
 /// An updown monitor of 1.1.1.1 with short times and additional addresses.
@@ -297,7 +339,8 @@ fn after_start(lines: &[String]) -> Vec<String> {
 fn issue6_with_the_cable_pulled_the_conclusion_says_so() {
     let lab = lab();
     let _internet = lab.responder("inet");
-    let imon = lab.imon("router").instance("t", &addping("192.168.42.1,9.9.9.9")).nosyslog().spawn();
+    let imon =
+        lab.imon("router").instance("t", &addping("192.168.42.1,9.9.9.9")).nosyslog().spawn();
     wait_lines(&lab, &imon, "Secondary IP", 2);
     lab.fault(Fault::Carrier(Wan::One));
     imon.wait_line(
@@ -318,10 +361,17 @@ fn issue6_with_the_cable_pulled_the_conclusion_says_so() {
 fn addping_on_the_command_line_goes_first() {
     let lab = lab();
     let config = addping("9.9.9.9");
-    let imon =
-        lab.imon("router").instance("t", &config).nosyslog().args(["--addping", "192.168.42.1,192.168.92.10"]).spawn();
+    let imon = lab
+        .imon("router")
+        .instance("t", &config)
+        .nosyslog()
+        .args(["--addping", "192.168.42.1,192.168.92.10"])
+        .spawn();
     let lines = wait_lines(&lab, &imon, "Secondary IP", 2);
-    assert_eq!(lines, ["[t] Secondary IP 192.168.42.1 online", "[t] Secondary IP 192.168.92.10 online"]);
+    assert_eq!(
+        lines,
+        ["[t] Secondary IP 192.168.42.1 online", "[t] Secondary IP 192.168.92.10 online"]
+    );
 }
 
 fn fall_and_rise_want_so_many_checks_in_a_row() {
@@ -340,7 +390,8 @@ fn fall_and_rise_want_so_many_checks_in_a_row() {
     let (offline, online) = (instant_ns(offline.at), instant_ns(online.at));
     let lost = requests.iter().filter(|r| r.replied_ns.is_none() && r.at_ns < offline).count();
     assert!((3..9).contains(&lost), "{lost} lost probes before it was offline\n{}", lab.timeline());
-    let last_lost = requests.iter().filter(|r| r.replied_ns.is_none()).map(|r| r.at_ns).max().unwrap();
+    let last_lost =
+        requests.iter().filter(|r| r.replied_ns.is_none()).map(|r| r.at_ns).max().unwrap();
     let good = requests.iter().filter(|r| r.at_ns > last_lost && r.at_ns < online).count();
     assert!((4..10).contains(&good), "{good} replies before it was online\n{}", lab.timeline());
 }
@@ -348,7 +399,8 @@ fn fall_and_rise_want_so_many_checks_in_a_row() {
 fn sigusr1_checks_now() {
     let lab = lab();
     let internet = lab.responder("inet");
-    let config = r#"{"updown": {"enable": true, "interval": 3600, "pingcount": 1, "monitorip": "1.1.1.1"}}"#;
+    let config =
+        r#"{"updown": {"enable": true, "interval": 3600, "pingcount": 1, "monitorip": "1.1.1.1"}}"#;
     let imon = lab.imon("router").instance("t", config).nosyslog().spawn();
     imon.wait_line(|l| l.ends_with("Monitored IP 1.1.1.1 online"), SOON);
     internet.set("1.1.1.1", &Behaviour::silent());

@@ -1,9 +1,11 @@
-//! Endurance on real sockets: the static binary sends a million probes, and switches ten thousand times between two
-//! networks whose cables are pulled in turn, each switch with three calls of the action script. Its memory, descriptors,
-//! routes and rules are at the end as they were after the first minute. Takes about a quarter of an hour:
-//! `.ci/long endurance`, or `cargo test --test endurance` with the x86_64 binary in dist.
+//! Endurance on real sockets: the static binary sends a million probes, and switches ten thousand
+//! times between two networks whose cables are pulled in turn, each switch with three calls of the
+//! action script. Its memory, descriptors, routes and rules are at the end as they were after the
+//! first minute. Takes about a quarter of an hour: `.ci/long endurance`, or `cargo test --test
+//! endurance` with the x86_64 binary in dist.
 //!
-//! `ENDURANCE_PROBES`, `ENDURANCE_SWITCHES`: fewer of them, for who works on this. `ENDURANCE_IMON`: another program.
+//! `ENDURANCE_PROBES`, `ENDURANCE_SWITCHES`: fewer of them, for who works on this.
+//! `ENDURANCE_IMON`: another program.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -28,12 +30,14 @@ const WARM_UP: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(60);
 /// For all of it. Ten minutes on an idle machine.
 const LIMIT: Duration = Duration::from_secs(25 * 60);
-/// By how much memory may have grown at the end, in KiB, of who switches: seven bytes for each switch,
+/// By how much memory may have grown at the end, in KiB, of who switches: seven bytes for each
+/// switch,
 const SWITCHER_GROWTH: u64 = 64;
-/// and of who pings: half a byte for each probe. Its status has 290 KiB, and is there twice while one is written.
+/// and of who pings: half a byte for each probe. Its status has 290 KiB, and is there twice while
+/// one is written.
 const PINGER_GROWTH: u64 = 512;
-/// What the calls of a script that wait may take, in KiB: 64 of 2.5 KiB each. It is what grows in imon at all when it
-/// switches often, until that many wait; older ones are dropped then.
+/// What the calls of a script that wait may take, in KiB: 64 of 2.5 KiB each. It is what grows in
+/// imon at all when it switches often, until that many wait; older ones are dropped then.
 const WAITING: u64 = 160;
 
 /// Of the lab's internet, all of which answer.
@@ -44,8 +48,9 @@ const FAILOVER: &str = r#"{"global": {"action": "/run/lab/action", "events": ["f
         "primary-if": "wan1", "primary-name": "net42", "primary-gw": "192.168.42.1",
         "standby-if": "wan2", "standby-name": "net62", "standby-gw": "192.168.62.1"}}"#;
 
-/// Notes each call, and pulls the cables: of the network in use as soon as the other one is online again, which is put
-/// back in as soon as the traffic has left it. While there is a file `pause` both stay in.
+/// Notes each call, and pulls the cables: of the network in use as soon as the other one is online
+/// again, which is put back in as soon as the traffic has left it. While there is a file `pause`
+/// both stay in.
 const SCRIPT: &str = "#!/bin/sh
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 echo \"$3\" >>/run/lab/calls
@@ -87,13 +92,15 @@ fn main() {
 }
 
 fn endure() {
-    let (probes, switches) = (number("ENDURANCE_PROBES", 1_000_000), number("ENDURANCE_SWITCHES", 10_000));
+    let (probes, switches) =
+        (number("ENDURANCE_PROBES", 1_000_000), number("ENDURANCE_SWITCHES", 10_000));
     let lab = lab();
     lab.sh("inet", "ip route add local 198.19.0.0/22 dev lo");
     lab.script("/run/lab/action", SCRIPT);
     lab.write("/run/lab/calls", "");
     lab.write("/run/lab/pause", "");
-    let targets: Vec<String> = (0..TARGETS).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
+    let targets: Vec<String> =
+        (0..TARGETS).map(|n| format!("198.19.{}.{}", n / 250, n % 250 + 1)).collect();
     let ping = format!(
         r#"{{"ping": {{"enable": true, "interval": 0.25, "pingcount": 1, "pingwait": 0.2, "monitorip": "{}"}}}}"#,
         targets.join(",")
@@ -123,8 +130,14 @@ fn endure() {
         ("switching", &before.switcher, &after.switcher, SWITCHER_GROWTH),
         ("pinging", &before.pinger, &after.pinger, PINGER_GROWTH),
     ] {
-        assert!(after.anonymous_kib <= before.anonymous_kib + growth, "{what} takes memory: {before:?}, {after:?}");
-        assert!(after.rss_kib <= before.rss_kib + growth, "{what} takes memory: {before:?}, {after:?}");
+        assert!(
+            after.anonymous_kib <= before.anonymous_kib + growth,
+            "{what} takes memory: {before:?}, {after:?}"
+        );
+        assert!(
+            after.rss_kib <= before.rss_kib + growth,
+            "{what} takes memory: {before:?}, {after:?}"
+        );
         assert_eq!(after.descriptors, before.descriptors, "{what}: descriptors");
         assert_eq!((after.threads, &after.children), (1, &vec![]), "{what}: threads and children");
     }
@@ -140,19 +153,24 @@ fn wait_for_script() {
     let lab = lab();
     lab.script("/run/lab/action", SLOW_SCRIPT);
     let imon = imon(&lab, "slow", FAILOVER);
-    let status = || serde_json::from_str::<Value>(&lab.read("/run/imon/slow.json")).unwrap_or_default();
+    let status =
+        || serde_json::from_str::<Value>(&lab.read("/run/imon/slow.json")).unwrap_or_default();
     lab.wait_until("both networks are up", STALL, || {
         let failover = &status()["monitors"]["failover"];
         (0..2).all(|wan| failover["wans"][wan]["state"] == "up")
     });
     let few = imon.usage().anonymous_kib;
     // It is written at changes, of which there are many.
-    lab.wait_until("many calls wait", 2 * WARM_UP, || status()["actions"]["waiting"].as_u64() >= Some(60));
+    lab.wait_until("many calls wait", 2 * WARM_UP, || {
+        status()["actions"]["waiting"].as_u64() >= Some(60)
+    });
     sleep(WARM_UP / 2);
     let many = imon.usage().anonymous_kib;
     sleep(WARM_UP);
     let last = imon.usage().anonymous_kib;
-    println!("anonymous memory with few calls that wait {few} KiB, with many {many} KiB, a minute later {last} KiB");
+    println!(
+        "anonymous memory with few calls that wait {few} KiB, with many {many} KiB, a minute later {last} KiB"
+    );
     assert!(last <= few + WAITING, "{few} KiB, {many} KiB, {last} KiB");
     assert!(last <= many + 16, "it goes on growing: {few} KiB, {many} KiB, {last} KiB");
 }
@@ -168,11 +186,17 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
-/// imon with its log on a terminal that nobody reads: a hundred bytes for each of a million probes are much to keep.
+/// imon with its log on a terminal that nobody reads: a hundred bytes for each of a million probes
+/// are much to keep.
 fn imon(lab: &Lab, instance: &str, config: &str) -> Proc {
     lab.write(&format!("/etc/default/imon-{instance}"), config);
     let program = lab.imon_program();
-    let words = ["-c", "exec \"$0\" --instance \"$1\" --nosyslog >/dev/null", program.to_str().unwrap(), instance];
+    let words = [
+        "-c",
+        "exec \"$0\" --instance \"$1\" --nosyslog >/dev/null",
+        program.to_str().unwrap(),
+        instance,
+    ];
     let mut command = lab.command("router", "sh", words);
     lab.start(instance, &mut command)
 }
@@ -221,7 +245,11 @@ impl Run<'_> {
             if now.1 > last.1 && (now.0 > last.0 || paused) {
                 (last, at) = (now, Instant::now());
             }
-            assert!(at.elapsed() < STALL, "{what}: nothing happens any more, {now:?}\n{}", self.lab.timeline());
+            assert!(
+                at.elapsed() < STALL,
+                "{what}: nothing happens any more, {now:?}\n{}",
+                self.lab.timeline()
+            );
             assert!(self.began.elapsed() < LIMIT, "{what}: it takes too long, {now:?}");
             sleep(Duration::from_secs(1));
         }
@@ -257,7 +285,8 @@ impl Run<'_> {
         assert!(self.uses("wan1"), "{}", self.lab.timeline());
         let rest = |imon: &Proc| {
             let mut usage = imon.usage();
-            // Without the child that writes the status, its descriptors, and the memory it takes to start it.
+            // Without the child that writes the status, its descriptors, and the memory it takes to
+            // start it.
             self.lab.wait_until("a moment without children", STALL, || {
                 usage = imon.usage();
                 usage.children.is_empty()

@@ -1,9 +1,10 @@
-//! Hostile input, ten seconds of it for each target on stable Rust: `cargo test --test hostile`. A failure prints its input
-//! and how to run it again. See docs/development/testing.md.
+//! Hostile input, ten seconds of it for each target on stable Rust: `cargo test --test hostile`. A
+//! failure prints its input and how to run it again. See docs/development/testing.md.
 //!
-//! `HOSTILE_SECONDS`: how long each target is tried, in place of 10 s. `HOSTILE_SEED`: another seed than 1.
-//! `HOSTILE_INPUT=TARGET:HEX`: this input alone, and `HOSTILE_FILE=TARGET:PATH` that of a file, as cargo-fuzz leaves them.
-//! `HOSTILE_TRACE=DIR`: each input is written into a file there before it is tried, for what ends the process at once.
+//! `HOSTILE_SECONDS`: how long each target is tried, in place of 10 s. `HOSTILE_SEED`: another seed
+//! than 1. `HOSTILE_INPUT=TARGET:HEX`: this input alone, and `HOSTILE_FILE=TARGET:PATH` that of a
+//! file, as cargo-fuzz leaves them. `HOSTILE_TRACE=DIR`: each input is written into a file there
+//! before it is tried, for what ends the process at once.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -36,7 +37,8 @@ const SLOW: Duration = Duration::from_secs(2);
 fn main() {
     let arguments = Arguments::from_args();
     let trials = TARGETS.iter().map(|target| Trial::test(target.name, move || attack(target)));
-    let trials = trials.chain([Trial::test("every_target_has_seeds_and_a_program", complete)]).collect();
+    let trials =
+        trials.chain([Trial::test("every_target_has_seeds_and_a_program", complete)]).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -103,8 +105,10 @@ fn given(name: &str) -> Option<Option<Vec<u8>>> {
     }
     let input = of("HOSTILE_INPUT")?;
     Some(input.map(|hex| {
-        let digits: Vec<u8> =
-            hex.bytes().map(|b| char::from(b).to_digit(16).expect("hexadecimal digits") as u8).collect();
+        let digits: Vec<u8> = hex
+            .bytes()
+            .map(|b| char::from(b).to_digit(16).expect("hexadecimal digits") as u8)
+            .collect();
         digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
     }))
 }
@@ -126,12 +130,15 @@ fn complete() -> Result<(), Failed> {
     let names: BTreeSet<String> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
     let list = |dir: &str| -> BTreeSet<String> {
         let dir = format!("{}/fuzz/{dir}", env!("CARGO_MANIFEST_DIR"));
-        let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.map(|name| name.trim_end_matches(".rs").to_owned()).collect()
     };
     assert_eq!(list("seeds"), names);
     assert_eq!(list("fuzz_targets"), names);
-    let manifest = std::fs::read_to_string(format!("{}/fuzz/Cargo.toml", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let manifest =
+        std::fs::read_to_string(format!("{}/fuzz/Cargo.toml", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let missing = names.iter().find(|name| !manifest.contains(&format!("\nname = \"{name}\"\n")));
     assert_eq!(missing, None, "fuzz/Cargo.toml lacks a program");
     assert_eq!(target("icmp").name, "icmp");

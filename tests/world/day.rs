@@ -27,13 +27,22 @@ pub fn tests() -> Vec<Trial> {
     vec![
         trial("a_day_with_one_outage_tells_it_once", a_day_with_one_outage_tells_it_once),
         trial("a_day_from_one_seed_is_always_the_same", a_day_from_one_seed_is_always_the_same),
-        trial("an_outage_goes_on_over_reloads_good_and_bad", an_outage_goes_on_over_reloads_good_and_bad),
-        trial("replies_of_very_many_targets_are_collected", replies_of_very_many_targets_are_collected),
+        trial(
+            "an_outage_goes_on_over_reloads_good_and_bad",
+            an_outage_goes_on_over_reloads_good_and_bad,
+        ),
+        trial(
+            "replies_of_very_many_targets_are_collected",
+            replies_of_very_many_targets_are_collected,
+        ),
         trial(
             "the_end_waits_for_a_script_no_longer_than_its_bound",
             the_end_waits_for_a_script_no_longer_than_its_bound,
         ),
-        trial("a_wait_that_fails_ends_the_program_as_it_is", a_wait_that_fails_ends_the_program_as_it_is),
+        trial(
+            "a_wait_that_fails_ends_the_program_as_it_is",
+            a_wait_that_fails_ends_the_program_as_it_is,
+        ),
     ]
 }
 
@@ -45,7 +54,8 @@ fn at(seconds: u64) -> Instant {
     Instant::ZERO + Duration::from_secs(seconds)
 }
 
-/// 192.0.2.1 does not answer from three to half past three, 203.0.113.9 always does. The program is stopped after a day.
+/// 192.0.2.1 does not answer from three to half past three, 203.0.113.9 always does. The program is
+/// stopped after a day.
 fn world() -> SimWorld {
     let mut world = SimWorld::new(1);
     world.weather = Box::new(|now, to| {
@@ -86,7 +96,8 @@ fn a_day_with_one_outage_tells_it_once() {
     assert_eq!((results.len(), lost), (2 * 24 * 60, 30));
     assert_eq!(world.notified, ["READY=1", "STOPPING=1"]);
     assert_eq!(world.status(), None, "the status file goes at the end");
-    // A probe's time, its reply, and for a result of four probes the start and the end of the script.
+    // A probe's time, its reply, and for a result of four probes the start and the end of the
+    // script.
     let most = 2 * world.pings + 3 * world.calls.len() as u64 + DAY / 20;
     assert!(world.waits <= most, "{} waits for {} pings", world.waits, world.pings);
 }
@@ -99,7 +110,9 @@ fn a_day_from_one_seed_is_always_the_same() {
 
 fn an_outage_goes_on_over_reloads_good_and_bad() {
     let mut world = world();
-    let ping = CONFIG.replace("203.0.113.9", "203.0.113.10").replace("\"pingcount\": 4", "\"pingcount\": 5");
+    let ping = CONFIG
+        .replace("203.0.113.9", "203.0.113.10")
+        .replace("\"pingcount\": 4", "\"pingcount\": 5");
     for (minute, config) in [(5, CONFIG), (10, "nonsense"), (15, &ping)] {
         world.configure(at(3 * HOUR + minute * 60), config);
         world.signal(at(3 * HOUR + minute * 60 + 1), RELOAD);
@@ -107,15 +120,21 @@ fn an_outage_goes_on_over_reloads_good_and_bad() {
     let world = world.run(CONFIG);
     assert!(world.is_over());
     let said = |text: &str| world.lines.iter().filter(|line| line.text.contains(text)).count();
-    assert_eq!((said("Reloaded "), said("Nothing has changed"), said("the old configuration goes on")), (2, 1, 1));
+    assert_eq!(
+        (said("Reloaded "), said("Nothing has changed"), said("the old configuration goes on")),
+        (2, 1, 1)
+    );
     assert_eq!(called(&world, "updown-offline").len(), 1);
     assert_eq!(called(&world, "updown-online"), [["updown-online", "192.0.2.1", "0:0:30:0"]]);
-    let results = |host: &str| called(&world, "ping-result").iter().filter(|words| words[1].starts_with(host)).count();
+    let results = |host: &str| {
+        called(&world, "ping-result").iter().filter(|words| words[1].starts_with(host)).count()
+    };
     assert!(results("203.0.113.9:") < 200 && results("203.0.113.10:") > 1200);
 }
 
 fn replies_of_very_many_targets_are_collected() {
-    let targets: Vec<String> = (0..1000).map(|n| format!("10.0.{}.{}", n / 250, n % 250 + 1)).collect();
+    let targets: Vec<String> =
+        (0..1000).map(|n| format!("10.0.{}.{}", n / 250, n % 250 + 1)).collect();
     let config = format!(
         r#"{{"ping": {{"enable": true, "interval": 2, "pingcount": 2, "monitorip": "{}"}}}}"#,
         targets.join(",")

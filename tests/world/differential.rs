@@ -1,6 +1,7 @@
-//! Holds the kernel in memory against the real one: random changes of links, addresses, routes and rules are made in
-//! both, and after each of them the error, the lists, the ways of some packets and the news must be the same. A failure is
-//! made as short as it gets, and names its seed: `SEED=n cargo test --test world differential` runs that one again.
+//! Holds the kernel in memory against the real one: random changes of links, addresses, routes and
+//! rules are made in both, and after each of them the error, the lists, the ways of some packets
+//! and the news must be the same. A failure is made as short as it gets, and names its seed:
+//! `SEED=n cargo test --test world differential` runs that one again.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +16,8 @@ use imon_lab::Lab;
 use libtest_mimic::Trial;
 
 use crate::kernel::{
-    self, Action, Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, MAIN, Mode, Neighbour, News, Route, Rule,
-    Settings, Way, scope, state,
+    self, Action, Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, MAIN, Mode, Neighbour,
+    News, Route, Rule, Settings, Way, scope, state,
 };
 use crate::random::Random;
 use crate::real::{Real, sysctl};
@@ -105,7 +106,8 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// What has to come about in the sequences of a test, at least so often: else they would be no proof.
+/// What has to come about in the sequences of a test, at least so often: else they would be no
+/// proof.
 const LEAST: u64 = 5;
 const OFTEN: [&str; 48] = [
     "add link: fine",
@@ -191,7 +193,10 @@ fn run(sequence: &Sequence, tally: &mut Tally) -> Result<(), (usize, String)> {
         sysctl("ipv6/conf/all/disable_ipv6", "1");
     }
     let settings = sequence.settings;
-    sysctl("ipv4/conf/all/promote_secondaries", if settings.promote_secondaries { "1" } else { "0" });
+    sysctl(
+        "ipv4/conf/all/promote_secondaries",
+        if settings.promote_secondaries { "1" } else { "0" },
+    );
     sysctl("ipv4/ip_forward", if settings.forwarding { "1" } else { "0" });
     sysctl("ipv4/conf/all/rp_filter", &settings.rp_filter.to_string());
     kernel.settings = sequence.settings;
@@ -212,7 +217,11 @@ fn run(sequence: &Sequence, tally: &mut Tally) -> Result<(), (usize, String)> {
         let told = kernel.peek_news().to_vec();
         loop {
             heard.extend(real.take_news());
-            let Err(e) = compare(&kernel, &mut real, sequence.v6).and_then(|()| news(&told, &heard)) else { break };
+            let Err(e) =
+                compare(&kernel, &mut real, sequence.v6).and_then(|()| news(&told, &heard))
+            else {
+                break;
+            };
             if Instant::now() >= deadline {
                 return Err((at, e));
             }
@@ -258,8 +267,8 @@ fn compare(kernel: &Kernel, real: &mut Real, v6: bool) -> Result<(), String> {
     if !v6 {
         return Ok(());
     }
-    // Where one network is part of another, the smaller one comes first, and that is no order to rely on.
-    // When a link gets its route for multicast is the kernel's affair.
+    // Where one network is part of another, the smaller one comes first, and that is no order to
+    // rely on. When a link gets its route for multicast is the kernel's affair.
     let index = |r: &Route| if r.kind == Kind::Multicast { r.hops[0].index } else { 0 };
     let place = |r: &Route| (r.table, r.destination, r.prefix, index(r));
     let (mut routes, mut real_routes) = (kernel.routes6(), real.routes(true));
@@ -269,8 +278,8 @@ fn compare(kernel: &Kernel, real: &mut Real, v6: bool) -> Result<(), String> {
     same("rules of IPv6", kernel.rules(true), &real.rules(true))
 }
 
-/// Whether the same was told. The kernel may tell more than once how a link is, and when it tells of a carrier is its
-/// own affair.
+/// Whether the same was told. The kernel may tell more than once how a link is, and when it tells
+/// of a carrier is its own affair.
 fn news(told: &[News], heard: &[News]) -> Result<(), String> {
     let others = |all: &[News]| -> Vec<News> {
         let news = |one: &News| match one {
@@ -282,8 +291,10 @@ fn news(told: &[News], heard: &[News]) -> Result<(), String> {
         all.iter().filter_map(news).collect()
     };
     let links = |all: &[News]| -> Vec<net::Link> {
-        let mut links: Vec<_> =
-            all.iter().filter_map(|n| if let News::Link(l) = n { Some(l.clone()) } else { None }).collect();
+        let mut links: Vec<_> = all
+            .iter()
+            .filter_map(|n| if let News::Link(l) = n { Some(l.clone()) } else { None })
+            .collect();
         links.sort_by_key(|l| l.index);
         links.dedup();
         links
@@ -325,7 +336,8 @@ fn imons(kernel: &mut Kernel, requests: &mut Requests, events: &mut Events) -> R
     assert_eq!(kernel.hear(|m| told.push(m)), kernel::Heard::Fine);
     while !matches!(read(events, &mut heard), 0) {}
     let sorted = |all: Vec<Message>| {
-        let mut all: Vec<String> = all.iter().map(|m| format!("{:?} {}", m.news, m.replaces)).collect();
+        let mut all: Vec<String> =
+            all.iter().map(|m| format!("{:?} {}", m.news, m.replaces)).collect();
         all.sort();
         // How a link is may be told more than once.
         all.dedup_by(|a, b| a == b && a.starts_with("Link("));
@@ -338,7 +350,11 @@ fn imons_way(kernel: &Kernel, requests: &mut Requests, to: IpAddr) -> Result<(),
     let IpAddr::V4(ip) = to else { return Ok(()) };
     let (ours, theirs) = (kernel.way_to(ip), requests.way(ip).map_err(|e| e.errno));
     let several = kernel.ways(&Flow { protocol: net::UDP, ..Flow::to(to) }).len() > 1;
-    if ours == theirs || several { Ok(()) } else { Err(format!("imon's way to {ip}: {ours:?}, really {theirs:?}")) }
+    if ours == theirs || several {
+        Ok(())
+    } else {
+        Err(format!("imon's way to {ip}: {ours:?}, really {theirs:?}"))
+    }
 }
 
 /// Takes what has arrived, and says how much that was.
@@ -396,12 +412,15 @@ fn lookup(kernel: &Kernel, real: &mut Real, flow: &Flow, tally: &mut Tally) -> R
         Ok(way) => format!("{:?}", way.kind),
         Err(errno) => words(Err(*errno)),
     };
-    let (direction, family) = (if flow.incoming == 1 { "sent" } else { "received" }, family(flow.to));
+    let (direction, family) =
+        (if flow.incoming == 1 { "sent" } else { "received" }, family(flow.to));
     *tally.entry(format!("packet {direction}{family}: {what}")).or_default() += 1;
     if fits {
         Ok(())
     } else {
-        Err(format!("the way of {flow:?}\n  simulated: {ours:?}\n  real:      {way:?}\n  by {route:?}"))
+        Err(format!(
+            "the way of {flow:?}\n  simulated: {ours:?}\n  real:      {way:?}\n  by {route:?}"
+        ))
     }
 }
 
@@ -415,7 +434,9 @@ impl Op {
             Self::RemoveAddress(address) => kernel.remove_address(address),
             Self::AddRoute(route, mode) => kernel.add_route(route, *mode),
             Self::RemoveRoute(route, exact) => kernel.remove_route(route, *exact),
-            Self::AddRule(rule, priority, exclusive) => kernel.add_rule(rule, *priority, *exclusive),
+            Self::AddRule(rule, priority, exclusive) => {
+                kernel.add_rule(rule, *priority, *exclusive)
+            }
             Self::RemoveRule(rule, priority) => kernel.remove_rule(rule, *priority),
             Self::Change(change) => kernel.request(change),
             Self::SetNeighbour(neighbour) => kernel.set_neighbour(*neighbour),
@@ -536,8 +557,11 @@ fn draw(seed: u64) -> Sequence {
     // Mostly something to work with.
     let mut ops = PAIRS.map(Op::AddPair).to_vec();
     ops.extend(INDEXES.map(|index| Op::SetUp(index, true)));
-    let addresses = [(10, "10.0.0.1", 24), (20, "10.0.1.1", 24), (10, "fd00::1", 64), (20, "fd00:1::1", 64)];
-    for (index, address, prefix) in addresses.into_iter().filter(|(_, address, _)| v6 || !address.contains(':')) {
+    let addresses =
+        [(10, "10.0.0.1", 24), (20, "10.0.1.1", 24), (10, "fd00::1", 64), (20, "fd00:1::1", 64)];
+    for (index, address, prefix) in
+        addresses.into_iter().filter(|(_, address, _)| v6 || !address.contains(':'))
+    {
         ops.push(Op::AddAddress(plain(index, address, prefix)));
     }
     for destination in ["0.0.0.0", "::"].into_iter().filter(|d| v6 || !d.contains(':')) {
@@ -591,7 +615,9 @@ impl Draw {
             4..5 => Op::RemoveLink(self.index()),
             5..11 => Op::SetUp(self.index(), true),
             // Without `lo` there is no IPv6 at all.
-            11..15 => Op::SetUp(if self.v6 { *self.random.pick(&INDEXES) } else { self.index() }, false),
+            11..15 => {
+                Op::SetUp(if self.v6 { *self.random.pick(&INDEXES) } else { self.index() }, false)
+            }
             15..26 => self.add_address(),
             26..33 => self.remove_address(),
             33..57 => self.add_route(),
@@ -605,9 +631,19 @@ impl Draw {
 
     fn neighbour(&mut self) -> Op {
         let v6 = self.is_v6();
-        let all = if v6 { ["fd00::fe", "fd00:1::fe", "fe80::fe"] } else { ["10.0.0.254", "10.0.1.254", "10.0.0.77"] };
+        let all = if v6 {
+            ["fd00::fe", "fd00:1::fe", "fe80::fe"]
+        } else {
+            ["10.0.0.254", "10.0.1.254", "10.0.0.77"]
+        };
         let (mut index, mut address) = (*self.random.pick(&INDEXES), self.host(&all));
-        let known: Vec<_> = self.kernel.neighbours().iter().filter(|n| n.address.is_ipv6() == v6).copied().collect();
+        let known: Vec<_> = self
+            .kernel
+            .neighbours()
+            .iter()
+            .filter(|n| n.address.is_ipv6() == v6)
+            .copied()
+            .collect();
         let there = !known.is_empty() && self.random.percent(80);
         if there {
             let one = self.random.pick(&known);
@@ -712,13 +748,35 @@ impl Draw {
 
     fn hop6(&mut self) -> Hop {
         if self.random.percent(85) {
-            return self.fair_hop(&[(10, "fd00::2"), (10, "fd00::fe"), (20, "fd00:1::fe"), (20, "fd00:1::2")]);
+            return self.fair_hop(&[
+                (10, "fd00::2"),
+                (10, "fd00::fe"),
+                (20, "fd00:1::fe"),
+                (20, "fd00:1::2"),
+            ]);
         }
-        let gateways =
-            ["fd00::2", "fd00::fe", "fd00:1::fe", "2001:db8::fe", "fd99::1", "fd00::1", "fe80::fe", "fe80::1"];
+        let gateways = [
+            "fd00::2",
+            "fd00::fe",
+            "fd00:1::fe",
+            "2001:db8::fe",
+            "fd99::1",
+            "fd00::1",
+            "fe80::fe",
+            "fe80::1",
+        ];
         let gateway = self.random.percent(75).then(|| self.host(&gateways));
-        let index = if gateway.is_none() || self.random.percent(60) { *self.random.pick(&INDEXES) } else { 0 };
-        Hop { index, gateway, onlink: gateway.is_some() && index != 0 && self.random.percent(25), ..Hop::default() }
+        let index = if gateway.is_none() || self.random.percent(60) {
+            *self.random.pick(&INDEXES)
+        } else {
+            0
+        };
+        Hop {
+            index,
+            gateway,
+            onlink: gateway.is_some() && index != 0 && self.random.percent(25),
+            ..Hop::default()
+        }
     }
 
     fn route6(&mut self) -> Route {
@@ -768,7 +826,8 @@ impl Draw {
     }
 
     fn remove_address(&mut self) -> Op {
-        let all: Vec<Address> = self.kernel.addresses().iter().filter(|a| a.index != 1).cloned().collect();
+        let all: Vec<Address> =
+            self.kernel.addresses().iter().filter(|a| a.index != 1).cloned().collect();
         if all.is_empty() || self.random.percent(10) {
             return Op::RemoveAddress(self.address());
         }
@@ -779,17 +838,33 @@ impl Draw {
     fn fair_hop(&mut self, of: &[(u32, &str)]) -> Hop {
         let (index, gateway) = of[self.random.below(of.len())];
         let index = if self.random.percent(70) { index } else { 0 };
-        Hop { index, gateway: Some(ip(gateway)), onlink: index != 0 && self.random.percent(15), ..Hop::default() }
+        Hop {
+            index,
+            gateway: Some(ip(gateway)),
+            onlink: index != 0 && self.random.percent(15),
+            ..Hop::default()
+        }
     }
 
     fn hop(&mut self) -> Hop {
         if self.random.percent(85) {
-            return self.fair_hop(&[(10, "10.0.0.2"), (10, "10.0.0.254"), (20, "10.0.1.254"), (20, "10.0.1.2")]);
+            return self.fair_hop(&[
+                (10, "10.0.0.2"),
+                (10, "10.0.0.254"),
+                (20, "10.0.1.254"),
+                (20, "10.0.1.2"),
+            ]);
         }
-        let gateways = ["10.0.0.2", "10.0.0.254", "10.0.1.254", "192.0.2.2", "203.0.113.1", "10.0.0.1"];
+        let gateways =
+            ["10.0.0.2", "10.0.0.254", "10.0.1.254", "192.0.2.2", "203.0.113.1", "10.0.0.1"];
         let gateway = self.random.percent(75).then(|| self.host(&gateways));
         let index = if gateway.is_none() || self.random.percent(60) { self.index() } else { 0 };
-        Hop { index, gateway, onlink: gateway.is_some() && index != 0 && self.random.percent(25), ..Hop::default() }
+        Hop {
+            index,
+            gateway,
+            onlink: gateway.is_some() && index != 0 && self.random.percent(25),
+            ..Hop::default()
+        }
     }
 
     fn route(&mut self) -> Route {
@@ -840,7 +915,8 @@ impl Draw {
                 _ => scope::UNIVERSE,
             },
             protocol: *self.random.pick(&[3, 4, 16, 171]),
-            source: (kind.error().is_none() && self.random.percent(20)).then(|| self.host(&sources)),
+            source: (kind.error().is_none() && self.random.percent(20))
+                .then(|| self.host(&sources)),
             hops,
         }
     }
@@ -874,7 +950,15 @@ impl Draw {
             4 => route.source = other.source.filter(|_| route.kind.error().is_none()),
             _ => {}
         }
-        let modes = [Mode::ADD, Mode::ADD, Mode::REPLACE, Mode::REPLACE, Mode::CHANGE, Mode::APPEND, Mode::PREPEND];
+        let modes = [
+            Mode::ADD,
+            Mode::ADD,
+            Mode::REPLACE,
+            Mode::REPLACE,
+            Mode::CHANGE,
+            Mode::APPEND,
+            Mode::PREPEND,
+        ];
         Op::AddRoute(route, *self.random.pick(&modes))
     }
 
@@ -903,7 +987,8 @@ impl Draw {
             ("203.0.113.0", 24),
             ("203.0.113.5", 32),
         ];
-        let (address, prefix) = if v6 { *self.random.pick(&all6) } else { *self.random.pick(&all4) };
+        let (address, prefix) =
+            if v6 { *self.random.pick(&all6) } else { *self.random.pick(&all4) };
         self.random.percent(30).then(|| (ip(address), prefix))
     }
 
@@ -933,13 +1018,26 @@ impl Draw {
             mask: if marked { *self.random.pick(&[u32::MAX, 3]) } else { 0 },
             incoming: self.random.percent(10).then(|| (*self.random.pick(&NAMES)).into()),
             device: self.random.percent(15).then(|| (*self.random.pick(&NAMES)).into()),
-            ip_protocol: if self.random.percent(20) { *self.random.pick(&[if v6 { 58 } else { 1 }, 6, 17]) } else { 0 },
+            ip_protocol: if self.random.percent(20) {
+                *self.random.pick(&[if v6 { 58 } else { 1 }, 6, 17])
+            } else {
+                0
+            },
             source_port: self.random.percent(5).then_some(1000..=2000),
             port: self.random.percent(10).then(|| self.random.pick(&[53..=53, 1..=1023]).clone()),
             suppress: (matches!(action, Action::Table(_)) && self.random.percent(25))
                 .then(|| *self.random.pick(&[0, 1, 24])),
         };
-        let priorities = [None, Some(1), Some(100), Some(100), Some(22_011), Some(32_765), Some(32_766), Some(40_000)];
+        let priorities = [
+            None,
+            Some(1),
+            Some(100),
+            Some(100),
+            Some(22_011),
+            Some(32_765),
+            Some(32_766),
+            Some(40_000),
+        ];
         (rule, *self.random.pick(&priorities))
     }
 
@@ -976,9 +1074,11 @@ impl Draw {
 
     /// What imon asks for.
     fn change(&mut self) -> Change {
-        let v4 = |address: IpAddr| if let IpAddr::V4(ip) = address { ip } else { Ipv4Addr::UNSPECIFIED };
+        let v4 =
+            |address: IpAddr| if let IpAddr::V4(ip) = address { ip } else { Ipv4Addr::UNSPECIFIED };
         if self.random.percent(60) {
-            let ours: Vec<Route> = self.kernel.routes4().iter().filter(|r| r.protocol == 171).cloned().collect();
+            let ours: Vec<Route> =
+                self.kernel.routes4().iter().filter(|r| r.protocol == 171).cloned().collect();
             let remove = !ours.is_empty() && self.random.percent(40);
             let mut route = if remove { self.random.pick(&ours).clone() } else { self.route4() };
             // imon makes hardly any others.
@@ -986,7 +1086,12 @@ impl Draw {
             if self.random.percent(90) {
                 route.hops.truncate(1);
             }
-            let hop = |h: &Hop| net::Hop { index: h.index, gateway: h.gateway.map(v4), onlink: h.onlink, dead: false };
+            let hop = |h: &Hop| net::Hop {
+                index: h.index,
+                gateway: h.gateway.map(v4),
+                onlink: h.onlink,
+                dead: false,
+            };
             let route = net::Route {
                 table: route.table,
                 destination: v4(route.destination),
@@ -1000,7 +1105,8 @@ impl Draw {
             };
             return if remove { Change::RemoveRoute(route) } else { Change::Replace(route) };
         }
-        let ours: Vec<Rule> = self.kernel.rules(false).iter().filter(|r| r.protocol == 171).cloned().collect();
+        let ours: Vec<Rule> =
+            self.kernel.rules(false).iter().filter(|r| r.protocol == 171).cloned().collect();
         let remove = !ours.is_empty() && self.random.percent(40);
         let (rule, priority) = if remove || (!ours.is_empty() && self.random.percent(20)) {
             let rule = self.random.pick(&ours).clone();
@@ -1044,7 +1150,11 @@ impl Draw {
             "2001:db8::fe",
         ];
         let sources = ["fd00::1", "fd00::2", "fd00:1::1", "2001:db8::1"];
-        Flow { to: self.host(&hosts), from: self.random.percent(40).then(|| self.host(&sources)), ..self.packet(58) }
+        Flow {
+            to: self.host(&hosts),
+            from: self.random.percent(40).then(|| self.host(&sources)),
+            ..self.packet(58)
+        }
     }
 
     fn flow(&mut self) -> Flow {
@@ -1065,11 +1175,23 @@ impl Draw {
         ];
         let sources = ["10.0.0.1", "10.0.0.2", "10.0.1.1", "192.0.2.1", "127.0.0.1"];
         if self.random.percent(25) {
-            let others = ["10.0.0.2", "10.0.0.77", "10.0.1.7", "198.51.100.9", "203.0.113.5", "192.0.2.2", "10.0.0.1"];
+            let others = [
+                "10.0.0.2",
+                "10.0.0.77",
+                "10.0.1.7",
+                "198.51.100.9",
+                "203.0.113.5",
+                "192.0.2.2",
+                "10.0.0.1",
+            ];
             let (incoming, from) = (*self.random.pick(&INDEXES), Some(self.host(&others)));
             return Flow { to: self.host(&hosts), from, incoming, device: 0, ..self.packet(1) };
         }
-        Flow { to: self.host(&hosts), from: self.random.percent(40).then(|| self.host(&sources)), ..self.packet(1) }
+        Flow {
+            to: self.host(&hosts),
+            from: self.random.percent(40).then(|| self.host(&sources)),
+            ..self.packet(1)
+        }
     }
 
     /// What else a packet has.

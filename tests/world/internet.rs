@@ -1,5 +1,6 @@
-//! What is in the internet: names and who answers for them, ports, pages that tell the asker's address, and providers of
-//! dynamic DNS. Each does what it is told to: the truth, or one of the many other things that happen.
+//! What is in the internet: names and who answers for them, ports, pages that tell the asker's
+//! address, and providers of dynamic DNS. Each does what it is told to: the truth, or one of the
+//! many other things that happen.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -140,7 +141,12 @@ impl Internet {
     }
 
     /// What becomes of a question to a server. `made_up`: somebody on the way answers in its place.
-    pub fn ask(&self, server: IpAddr, made_up: Option<Ipv4Addr>, packet: &[u8]) -> (Option<Said>, Answers) {
+    pub fn ask(
+        &self,
+        server: IpAddr,
+        made_up: Option<Ipv4Addr>,
+        packet: &[u8],
+    ) -> (Option<Said>, Answers) {
         let Some((name, kind)) = question(packet) else { return (None, Vec::new()) };
         let manner = match made_up {
             Some(address) => Server::Everything(address),
@@ -153,7 +159,12 @@ impl Internet {
                 AAAA => known.iter().flat_map(|name| &name.v6).map(|a| (*a).into()).collect(),
                 _ => Vec::new(),
             };
-            answer(packet, if known.is_some() { 0 } else { 3 }, &addresses, known.map_or(0, |name| name.ttl))
+            answer(
+                packet,
+                if known.is_some() { 0 } else { 3 },
+                &addresses,
+                known.map_or(0, |name| name.ttl),
+            )
         };
         let lie = |address: Ipv4Addr| {
             let addresses: Vec<IpAddr> = if kind == A { vec![address.into()] } else { Vec::new() };
@@ -163,9 +174,13 @@ impl Internet {
         match manner {
             Server::Truth => (Some(Said::Truth), vec![(soon, Ok(truth()))]),
             Server::Silent => (None, Vec::new()),
-            Server::Verdict(code) => (Some(Said::Nothing), vec![(soon, Ok(answer(packet, code, &[], 0)))]),
+            Server::Verdict(code) => {
+                (Some(Said::Nothing), vec![(soon, Ok(answer(packet, code, &[], 0)))])
+            }
             Server::Wrong(_) if known.is_none() => (Some(Said::Truth), vec![(soon, Ok(truth()))]),
-            Server::Everything(address) | Server::Wrong(address) => (Some(Said::Lie), vec![(soon, Ok(lie(address)))]),
+            Server::Everything(address) | Server::Wrong(address) => {
+                (Some(Said::Lie), vec![(soon, Ok(lie(address)))])
+            }
             Server::Truncated => {
                 let mut message = answer(packet, 0, &[], 0);
                 message[2] |= 0x02;

@@ -1,20 +1,25 @@
-//! Linux's network in memory: links, addresses, routes and rules with what the kernel makes of them, the lookup of
-//! routes, and the news of every change. There are no sockets and no time in it. `differential.rs` holds it against the
-//! real kernel.
+//! Linux's network in memory: links, addresses, routes and rules with what the kernel makes of
+//! them, the lookup of routes, and the news of every change. There are no sockets and no time in
+//! it. `differential.rs` holds it against the real kernel.
 //!
-//! Errors are the kernel's `errno`. What is said here is what Linux 6.18 does; a kernel of another age may differ in
-//! details that were mended since. Not modelled, and not drawn by the differential test:
-//! - one table for `local` and `main`, which the kernel has until the first rule is added ([`Kernel::new`] is behind that),
-//!   and that there is no table `local` before `lo` was up;
-//! - the kernel's choice among the hops of a multipath route, and among several defaults of the same metric, which it
-//!   makes by hashes and by what it knows of neighbours: a lookup gives all that it may be;
-//! - links but veth pairs, and those whose other end is elsewhere, which only the simulation has (bridges, bonds, VLANs
-//!   and tunnels are such links with a flag); changes of names;
-//! - IPv6 addresses that the kernel makes itself (link-local, router advertisements), duplicate address detection,
-//!   anycast (`forwarding` of IPv6), other ends of addresses, `lo` being set down, and packets of IPv6 that come in;
-//! - next-hop objects, encapsulations, VRF, realms, users, route metrics as `mtu`, routes by source of IPv6, expiry;
+//! Errors are the kernel's `errno`. What is said here is what Linux 6.18 does; a kernel of another
+//! age may differ in details that were mended since. Not modelled, and not drawn by the
+//! differential test:
+//! - one table for `local` and `main`, which the kernel has until the first rule is added
+//!   ([`Kernel::new`] is behind that), and that there is no table `local` before `lo` was up;
+//! - the kernel's choice among the hops of a multipath route, and among several defaults of the
+//!   same metric, which it makes by hashes and by what it knows of neighbours: a lookup gives all
+//!   that it may be;
+//! - links but veth pairs, and those whose other end is elsewhere, which only the simulation has
+//!   (bridges, bonds, VLANs and tunnels are such links with a flag); changes of names;
+//! - IPv6 addresses that the kernel makes itself (link-local, router advertisements), duplicate
+//!   address detection, anycast (`forwarding` of IPv6), other ends of addresses, `lo` being set
+//!   down, and packets of IPv6 that come in;
+//! - next-hop objects, encapsulations, VRF, realms, users, route metrics as `mtu`, routes by source
+//!   of IPv6, expiry;
 //! - `goto` rules, and limits of interface groups;
-//! - what neighbours do by themselves: who answers, and when one that does not is given up, the world sets;
+//! - what neighbours do by themselves: who answers, and when one that does not is given up, the
+//!   world sets;
 //! - sysctls, but for those of [`Settings`].
 
 mod ip4;
@@ -185,8 +190,9 @@ impl Route {
     }
 
     fn alike(&self, other: &Self) -> bool {
-        let hops =
-            |r: &Self| -> Vec<_> { r.hops.iter().map(|h| (h.index, h.gateway, h.weight, h.onlink, h.reach)).collect() };
+        let hops = |r: &Self| -> Vec<_> {
+            r.hops.iter().map(|h| (h.index, h.gateway, h.weight, h.onlink, h.reach)).collect()
+        };
         self.place() == other.place()
             && (self.kind, self.scope, self.protocol, self.source)
                 == (other.kind, other.scope, other.protocol, other.source)
@@ -198,7 +204,8 @@ impl Route {
     }
 }
 
-/// How a route is put in (`ip route add`, `replace`, `change`, `append`, `prepend`): flags of the request.
+/// How a route is put in (`ip route add`, `replace`, `change`, `append`, `prepend`): flags of the
+/// request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mode {
     pub create: bool,
@@ -212,7 +219,8 @@ impl Mode {
     pub const REPLACE: Self = Self { create: true, exclusive: false, replace: true, append: false };
     pub const CHANGE: Self = Self { create: false, exclusive: false, replace: true, append: false };
     pub const APPEND: Self = Self { create: true, exclusive: false, replace: false, append: true };
-    pub const PREPEND: Self = Self { create: true, exclusive: false, replace: false, append: false };
+    pub const PREPEND: Self =
+        Self { create: true, exclusive: false, replace: false, append: false };
 }
 
 /// What a packet is like, for the lookup of its route.
@@ -233,14 +241,25 @@ pub struct Flow {
 
 impl Flow {
     pub fn to(to: IpAddr) -> Self {
-        Self { to, from: None, device: 0, incoming: LOOPBACK, mark: 0, protocol: 0, source_port: 0, port: 0, tos: 0 }
+        Self {
+            to,
+            from: None,
+            device: 0,
+            incoming: LOOPBACK,
+            mark: 0,
+            protocol: 0,
+            source_port: 0,
+            port: 0,
+            tos: 0,
+        }
     }
 }
 
 /// Which way a packet takes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Way {
-    /// The route that was found. `None`: the packet is taken to be for a neighbour of the interface it is bound to.
+    /// The route that was found. `None`: the packet is taken to be for a neighbour of the interface
+    /// it is bound to.
     pub route: Option<Route>,
     /// The table it is in; 0: none.
     pub table: u32,
@@ -268,11 +287,13 @@ pub enum News {
 /// The sysctls that matter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Settings {
-    /// `promote_secondaries`: the next address of a network takes the place of the first, and does not go with it.
+    /// `promote_secondaries`: the next address of a network takes the place of the first, and does
+    /// not go with it.
     pub promote_secondaries: bool,
     /// `ip_forward`.
     pub forwarding: bool,
-    /// `conf/all/rp_filter`: 1 takes only what would be answered by the interface it came in by, 2 what would be answered.
+    /// `conf/all/rp_filter`: 1 takes only what would be answered by the interface it came in by, 2
+    /// what would be answered.
     pub rp_filter: u8,
 }
 
@@ -304,7 +325,8 @@ impl Default for Kernel {
 }
 
 impl Kernel {
-    /// A network namespace in which `lo` is up, and in which there was another rule for a moment, and nothing else.
+    /// A network namespace in which `lo` is up, and in which there was another rule for a moment,
+    /// and nothing else.
     pub fn new() -> Self {
         let link = kernel::Link { index: LOOPBACK, name: "lo".into(), ..kernel::Link::default() };
         let table = |v6, priority, table| {
@@ -318,7 +340,11 @@ impl Kernel {
             routes4: Vec::new(),
             routes6: Vec::new(),
             tables6: [LOCAL, MAIN].into(),
-            rules4: vec![table(false, 0, LOCAL), table(false, 32_766, MAIN), table(false, 32_767, DEFAULT)],
+            rules4: vec![
+                table(false, 0, LOCAL),
+                table(false, 32_766, MAIN),
+                table(false, 32_767, DEFAULT),
+            ],
             rules6: vec![table(true, 0, LOCAL), table(true, 32_766, MAIN)],
             no_ipv6: false,
             neighbours: Vec::new(),
@@ -350,7 +376,8 @@ impl Kernel {
         &self.addresses
     }
 
-    /// Those of IPv4, ordered by table, destination, longest prefix, largest type of service, lowest metric.
+    /// Those of IPv4, ordered by table, destination, longest prefix, largest type of service,
+    /// lowest metric.
     pub fn routes4(&self) -> &[Route] {
         &self.routes4
     }
@@ -392,13 +419,16 @@ impl Kernel {
 
 /// What imon asks for.
 impl Kernel {
-    /// Makes a change as the kernel does it with the request that imon writes for it, with the bare `errno`.
+    /// Makes a change as the kernel does it with the request that imon writes for it, with the bare
+    /// `errno`.
     pub fn request(&mut self, change: &Change) -> Result<(), Errno> {
         match change {
             Change::Replace(route) => self.add_route4(&Route::asked(route), Mode::REPLACE),
             Change::RemoveRoute(route) => self.remove_route4(&Route::asked(route), true),
             Change::AddRule(rule) => self.add_rule(&Rule::asked(rule), Some(rule.priority), true),
-            Change::AppendRule(rule) => self.add_rule(&Rule::asked(rule), Some(rule.priority), false),
+            Change::AppendRule(rule) => {
+                self.add_rule(&Rule::asked(rule), Some(rule.priority), false)
+            }
             Change::RemoveRule(rule) => self.remove_rule(&Rule::asked(rule), Some(rule.priority)),
         }
     }
@@ -461,19 +491,28 @@ impl Kernel {
     }
 
     pub fn add_route(&mut self, new: &Route, mode: Mode) -> Result<(), Errno> {
-        if new.destination.is_ipv6() { self.add_route6(new, mode) } else { self.add_route4(new, mode) }
+        if new.destination.is_ipv6() {
+            self.add_route6(new, mode)
+        } else {
+            self.add_route4(new, mode)
+        }
     }
 
-    /// Takes the first route away that has what is named. What is not given may be any: a metric, a protocol, a source, a
-    /// hop. Of IPv4 the kind and the scope count if it is to be `exact`.
+    /// Takes the first route away that has what is named. What is not given may be any: a metric, a
+    /// protocol, a source, a hop. Of IPv4 the kind and the scope count if it is to be `exact`.
     pub fn remove_route(&mut self, old: &Route, exact: bool) -> Result<(), Errno> {
-        if old.destination.is_ipv6() { self.remove_route6(old) } else { self.remove_route4(old, exact) }
+        if old.destination.is_ipv6() {
+            self.remove_route6(old)
+        } else {
+            self.remove_route4(old, exact)
+        }
     }
 }
 
 /// Lookups.
 impl Kernel {
-    /// What may become of a packet, of this machine or received; one thing, unless the kernel chooses among several hops.
+    /// What may become of a packet, of this machine or received; one thing, unless the kernel
+    /// chooses among several hops.
     pub fn ways(&self, flow: &Flow) -> Vec<Result<Way, Errno>> {
         let ways = if flow.to.is_ipv6() { self.lookup6(flow) } else { self.lookup4(flow) };
         ways.unwrap_or_else(|errno| vec![Err(errno)])
@@ -489,7 +528,10 @@ impl Kernel {
 impl Kernel {
     /// A pair of virtual links that are each other's cable.
     pub fn add_pair(&mut self, ends: [(u32, &str); 2]) -> Result<(), Errno> {
-        if ends.iter().any(|(index, name)| self.link(*index).is_some() || self.index_of(name).is_some()) {
+        if ends
+            .iter()
+            .any(|(index, name)| self.link(*index).is_some() || self.index_of(name).is_some())
+        {
             return Err(libc::EEXIST);
         }
         let [(one, _), (other, _)] = ends;
@@ -561,7 +603,10 @@ impl Kernel {
     fn open(&mut self, index: u32) {
         self.devices.iter_mut().filter(|d| d.link.index == index).for_each(|d| d.link.up = true);
         let carrier = self.carrier_of(index);
-        self.devices.iter_mut().filter(|d| d.link.index == index).for_each(|d| d.link.carrier = carrier);
+        self.devices
+            .iter_mut()
+            .filter(|d| d.link.index == index)
+            .for_each(|d| d.link.carrier = carrier);
         self.tell_link(index);
         self.device_up4(index);
         self.device_up6(index);
@@ -587,7 +632,8 @@ impl Kernel {
     }
 
     fn carrier_of(&self, index: u32) -> bool {
-        self.device(index).is_some_and(|d| d.link.up && d.peer.map_or(d.plugged, |peer| self.is_up(peer)))
+        self.device(index)
+            .is_some_and(|d| d.link.up && d.peer.map_or(d.plugged, |peer| self.is_up(peer)))
     }
 
     /// The kernel notices a change of the carrier, a moment later.

@@ -57,7 +57,11 @@ fn follow(kernel: &mut Kernel, policy: &Policy, chosen: usize) {
         kernel.make(&change).unwrap();
     }
     let picture = look(kernel);
-    assert_eq!(policy.changes(Some(chosen), &RoutingView::from(&picture)), [], "there is an end to it");
+    assert_eq!(
+        policy.changes(Some(chosen), &RoutingView::from(&picture)),
+        [],
+        "there is an end to it"
+    );
 }
 
 fn planned() {
@@ -68,7 +72,10 @@ fn planned() {
     for chosen in [0, 1, 0] {
         follow(&mut kernel, &policy, chosen);
         let way = kernel.way_to(OUT_THERE).unwrap();
-        assert_eq!((way.table, way.hop().unwrap().gateway), (policy.table(), Some(GATEWAYS[chosen])));
+        assert_eq!(
+            (way.table, way.hop().unwrap().gateway),
+            (policy.table(), Some(GATEWAYS[chosen]))
+        );
         // A client in the LAN takes the same way.
         let client = Flow { incoming: 2, ..from([192, 168, 92, 77]) };
         assert_eq!(kernel.way(&client).unwrap_err(), libc::EHOSTUNREACH, "this is no router yet");
@@ -77,7 +84,10 @@ fn planned() {
         kernel.settings.forwarding = false;
         assert_eq!(kernel.way_to(Ipv4Addr::new(192, 168, 92, 10)).unwrap().hop().unwrap().index, 2);
     }
-    assert!(kernel.routes4().iter().any(|r| r.metric == 5 && r.protocol == 16), "what belongs to others stays");
+    assert!(
+        kernel.routes4().iter().any(|r| r.metric == 5 && r.protocol == 16),
+        "what belongs to others stays"
+    );
     // A cable that is out keeps the route, a link that is set down does not.
     kernel.set_plugged(3, false);
     assert_eq!(kernel.way_to(OUT_THERE).unwrap().hop().unwrap().index, 3);
@@ -85,7 +95,8 @@ fn planned() {
     assert_eq!(policy.state(0, &RoutingView::from(&picture)), Some(LinkState::NoCarrier));
     kernel.set_up(3, false).unwrap();
     assert_eq!(kernel.way_to(OUT_THERE).unwrap().hop().unwrap().index, 2);
-    let Some(Change::Replace(again)) = policy.changes(Some(1), &RoutingView::from(&look(&mut kernel))).first().cloned()
+    let Some(Change::Replace(again)) =
+        policy.changes(Some(1), &RoutingView::from(&look(&mut kernel))).first().cloned()
     else {
         panic!("the default is set again");
     };
@@ -117,7 +128,10 @@ fn followed() {
     for chosen in [0, 1, 1, 0] {
         follow(&mut kernel, &policy, chosen);
         assert_eq!(kernel.has_news(), picture != look(&mut kernel));
-        assert_eq!(kernel.hear(|message| assert!(!picture.note(message), "nothing was lost on the way")), Heard::Fine);
+        assert_eq!(
+            kernel.hear(|message| assert!(!picture.note(message), "nothing was lost on the way")),
+            Heard::Fine
+        );
         let mut now = look(&mut kernel);
         for picture in [&mut picture, &mut now] {
             picture.routes.sort_by_key(|r| (r.table, r.metric));

@@ -8,7 +8,11 @@
     clippy::indexing_slicing,
     reason = "test code, not imon's core"
 )]
-#![allow(unreachable_pub, missing_docs, reason = "a test program has no readers but its own modules")]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "a test program has no readers but its own modules"
+)]
 
 mod complaints;
 mod day;

@@ -18,20 +18,39 @@ pub fn tests() -> Vec<Trial> {
         })
     };
     vec![
-        trial("an_address_is_followed_when_its_lifetime_ends", an_address_is_followed_when_its_lifetime_ends),
-        trial("one_that_does_not_answer_is_looked_up_at_once", one_that_does_not_answer_is_looked_up_at_once),
+        trial(
+            "an_address_is_followed_when_its_lifetime_ends",
+            an_address_is_followed_when_its_lifetime_ends,
+        ),
+        trial(
+            "one_that_does_not_answer_is_looked_up_at_once",
+            one_that_does_not_answer_is_looked_up_at_once,
+        ),
         trial("without_servers_the_last_address_stays", without_servers_the_last_address_stays),
-        trial("a_new_resolv_conf_is_taken_within_seconds", a_new_resolv_conf_is_taken_within_seconds),
+        trial(
+            "a_new_resolv_conf_is_taken_within_seconds",
+            a_new_resolv_conf_is_taken_within_seconds,
+        ),
         trial("what_proves_nothing_is_not_taken", what_proves_nothing_is_not_taken),
         trial("a_dead_server_is_asked_last", a_dead_server_is_asked_last),
-        trial("an_honest_second_opinion_refutes_an_outage", an_honest_second_opinion_refutes_an_outage),
+        trial(
+            "an_honest_second_opinion_refutes_an_outage",
+            an_honest_second_opinion_refutes_an_outage,
+        ),
         trial("ipv6_can_be_out_alone", ipv6_can_be_out_alone),
-        trial("a_network_is_judged_by_ports_and_name_servers", a_network_is_judged_by_ports_and_name_servers),
-        trial("a_name_that_is_a_target_needs_no_route_of_its_own", a_name_that_is_a_target_needs_no_route_of_its_own),
+        trial(
+            "a_network_is_judged_by_ports_and_name_servers",
+            a_network_is_judged_by_ports_and_name_servers,
+        ),
+        trial(
+            "a_name_that_is_a_target_needs_no_route_of_its_own",
+            a_name_that_is_a_target_needs_no_route_of_its_own,
+        ),
     ]
 }
 
-const PING: &str = r#"{"ping": {"enable": true, "interval": 5, "pingcount": 1, "monitorip": "host.example"}}"#;
+const PING: &str =
+    r#"{"ping": {"enable": true, "interval": 5, "pingcount": 1, "monitorip": "host.example"}}"#;
 const OLD: [u8; 4] = [203, 0, 113, 1];
 const NEW: [u8; 4] = [203, 0, 113, 2];
 
@@ -76,7 +95,8 @@ fn without_servers_the_last_address_stays() {
     let world = world.run(PING);
     let after = moved(&world);
     assert!((840.0..910.0).contains(&after), "{after}");
-    // Each lookup asks two servers twice. It begins 1, 2, 4 … and at last 60 s after the one before.
+    // Each lookup asks two servers twice. It begins 1, 2, 4 … and at last 60 s after the one
+    // before.
     let out = |at: Instant| (541.0..1440.0).contains(&seconds(at));
     let asked = world.asked.iter().filter(|asked| out(asked.at)).count();
     assert!((40..=100).contains(&asked), "{asked}");
@@ -93,12 +113,20 @@ fn a_new_resolv_conf_is_taken_within_seconds() {
     let other = IpAddr::from([198, 51, 100, 99]);
     world.internet.servers.insert(other, Server::Truth);
     let conf = format!("nameserver {other}\n");
-    world.when(at(10 * MINUTE), move |world| _ = world.files.insert("/etc/resolv.conf".into(), conf.into()));
+    world.when(at(10 * MINUTE), move |world| {
+        _ = world.files.insert("/etc/resolv.conf".into(), conf.into())
+    });
     world.signal(at(20 * MINUTE), STOP);
     let world = world.run(PING);
     let all = pinged(&world);
     assert!(all.len() == 1 && all[0].0.since(at(10 * MINUTE)) < Duration::from_secs(11), "{all:?}");
-    assert!(world.asked.iter().filter(|asked| asked.at > at(10 * MINUTE + 6)).all(|asked| asked.to == other));
+    assert!(
+        world
+            .asked
+            .iter()
+            .filter(|asked| asked.at > at(10 * MINUTE + 6))
+            .all(|asked| asked.to == other)
+    );
 }
 
 fn what_proves_nothing_is_not_taken() {
@@ -139,7 +167,8 @@ fn a_dead_server_is_asked_last() {
 const UPDOWN: &str = r#"{"updown": {"enable": true, "interval": 10, "pingcount": 2, "pingwait": 1,
     "monitorip": "203.0.113.1", "dnsserver": "198.51.100.53", "dnslookup": "example.com"}}"#;
 
-/// What updown says of a host that does not answer from the first minute to the second, with such a name server.
+/// What updown says of a host that does not answer from the first minute to the second, with such a
+/// name server.
 fn with(manner: Server, change: &dyn Fn(&mut SimWorld)) -> (usize, usize) {
     let mut world = router(1);
     set(&mut world, manner);
@@ -187,7 +216,10 @@ fn ipv6_can_be_out_alone() {
     world.signal(at(10 * MINUTE), STOP);
     let world = world.run(config);
     assert_eq!(said(&world, "2001:db8:f00::1 offline"), 1);
-    assert_eq!(said(&world, "203.0.113.1 answers: the fault lies beyond it, or in 2001:db8:f00::1"), 1);
+    assert_eq!(
+        said(&world, "203.0.113.1 answers: the fault lies beyond it, or in 2001:db8:f00::1"),
+        1
+    );
     let lost = |target: &str| said(&world, &format!("IP:{target} State:False"));
     assert_eq!((lost("2001:db8:f00::1"), lost("203.0.113.1")), (18, 0));
 }
@@ -220,7 +252,11 @@ fn a_network_is_judged_by_ports_and_name_servers() {
     let checked = |(offline, online, world): (Vec<f64>, Vec<f64>, SimWorld), why: &str| {
         assert!(offline.len() == 1 && (300.0..314.0).contains(&offline[0]), "{why} {offline:?}");
         assert!(online.len() == 1 && (420.0..435.0).contains(&online[0]), "{why} {online:?}");
-        assert!(said(&world, why) >= 1, "{why}: {:?}", world.lines.iter().map(|l| &l.text).collect::<Vec<_>>());
+        assert!(
+            said(&world, why) >= 1,
+            "{why}: {:?}",
+            world.lines.iter().map(|l| &l.text).collect::<Vec<_>>()
+        );
     };
     checked(
         run(
@@ -254,7 +290,8 @@ fn a_network_is_judged_by_ports_and_name_servers() {
     assert!(world.open_sockets() == 0 && world.sent > 100, "{}", world.sent);
 }
 
-/// Without a route the name server cannot be asked, and without the name there is no route: the gateway stands in.
+/// Without a route the name server cannot be asked, and without the name there is no route: the
+/// gateway stands in.
 fn a_name_that_is_a_target_needs_no_route_of_its_own() {
     let mut world = router(2);
     name(&mut world, "host.example", OLD, 60);
@@ -267,7 +304,12 @@ fn a_name_that_is_a_target_needs_no_route_of_its_own() {
     assert_eq!(said(&world, "a (wan0) is now offline"), 1);
     assert_eq!(said(&world, "a (wan0) is now online"), 1);
     assert_eq!(said(&world, "b (wan1) is now offline"), 0);
-    let by = |to: IpAddr| world.probes.iter().flatten().filter(move |probe| probe.to == to).map(|probe| probe.at);
+    let by = |to: IpAddr| {
+        world.probes.iter().flatten().filter(move |probe| probe.to == to).map(|probe| probe.at)
+    };
     assert!(by(OLD.into()).all(|at_| at_ >= at(5 * MINUTE)), "not before its name is known");
-    assert!(by([192, 168, 42, 1].into()).all(|at_| at_ < at(6 * MINUTE + 5)), "the gateway only until then");
+    assert!(
+        by([192, 168, 42, 1].into()).all(|at_| at_ < at(6 * MINUTE + 5)),
+        "the gateway only until then"
+    );
 }

@@ -1,4 +1,5 @@
-//! What is behind the links of the simulated router: gateways, the internet beyond them, and their weather.
+//! What is behind the links of the simulated router: gateways, the internet beyond them, and their
+//! weather.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -69,15 +70,18 @@ impl Network {
         }
     }
 
-    /// What becomes of a packet that the router sends to this gateway, or to a neighbour. `stopped`: the gateway answers it
-    /// itself, whomever it is for.
+    /// What becomes of a packet that the router sends to this gateway, or to a neighbour.
+    /// `stopped`: the gateway answers it itself, whomever it is for.
     pub fn fate(&self, gateway: Option<IpAddr>, to: IpAddr, stopped: bool, luck: u64) -> Fate {
         let next = gateway.unwrap_or(to);
-        let its = |address: IpAddr| address == self.gateway || self.gateway6.is_some_and(|v6| address == v6);
+        let its = |address: IpAddr| {
+            address == self.gateway || self.gateway6.is_some_and(|v6| address == v6)
+        };
         if !self.has_gateway || !its(next) || luck % 100 < self.loss {
             return Fate::Silent;
         }
-        let upstream = if to.is_ipv6() { self.has_upstream6 } else { self.has_upstream && !self.portal };
+        let upstream =
+            if to.is_ipv6() { self.has_upstream6 } else { self.has_upstream && !self.portal };
         match (its(to) || upstream, self.rejects) {
             _ if stopped => Fate::Arrives(NEAR),
             (true, _) => Fate::Arrives(self.delay),

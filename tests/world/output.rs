@@ -37,8 +37,13 @@ fn each_line_is_logged_once_and_in_order() {
     world.prints = Box::new(move |_| {
         calls += 1;
         let ms = Duration::from_millis;
-        let parts = [format!("call {calls}\n\nhal"), "f a line\r\n".to_owned(), format!("end {calls}")];
-        parts.into_iter().zip([1, 5, 15]).map(|(text, after)| (ms(after), text.into_bytes())).collect()
+        let parts =
+            [format!("call {calls}\n\nhal"), "f a line\r\n".to_owned(), format!("end {calls}")];
+        parts
+            .into_iter()
+            .zip([1, 5, 15])
+            .map(|(text, after)| (ms(after), text.into_bytes()))
+            .collect()
     });
     world.signal(at(600), STOP);
     let world = world.run(CONFIG);
@@ -57,11 +62,17 @@ fn flood() -> Vec<u8> {
 
 fn a_flood_keeps_no_probe_waiting() {
     let mut world = router(1);
-    world.prints = Box::new(|call| if call.at < at(6) { vec![(Duration::ZERO, flood())] } else { Vec::new() });
+    world.prints =
+        Box::new(|call| if call.at < at(6) { vec![(Duration::ZERO, flood())] } else { Vec::new() });
     world.signal(at(60), STOP);
     let world = world.run(CONFIG);
-    let times: Vec<f64> =
-        world.probes.iter().flatten().filter(|p| p.to.to_string() == "203.0.113.1").map(|p| seconds(p.at)).collect();
+    let times: Vec<f64> = world
+        .probes
+        .iter()
+        .flatten()
+        .filter(|p| p.to.to_string() == "203.0.113.1")
+        .map(|p| seconds(p.at))
+        .collect();
     assert!(
         times.len() == 24
             && times.iter().enumerate().all(|(n, at)| {

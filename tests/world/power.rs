@@ -26,7 +26,8 @@ const CONFIG: &str = r#"{"global": {"action": "/script"}, "ddns": {"enable": tru
     "sources": ["http://a.example/", "http://b.example/"],
     "update": [{"type": "url", "url": "http://duck.example/?ip={ip}", "ok": "OK", "insecure": true}]}}"#;
 
-/// The address changes after ten minutes, and the power fails so much later. The disk takes its time.
+/// The address changes after ten minutes, and the power fails so much later. The disk takes its
+/// time.
 fn failed(seed: u64, after: Duration, stall: Duration) -> SimWorld {
     let mut world = router(1);
     world.files.remove(std::path::Path::new("/etc/resolv.conf"));
@@ -45,13 +46,24 @@ fn failed(seed: u64, after: Duration, stall: Duration) -> SimWorld {
 fn what_was_told_is_not_told_again() {
     let mut twice = 0;
     for step in 0..600 {
-        let world = failed(step + 1, Duration::from_millis(step * 150), Duration::from_millis(step * 37 % 900));
-        let called: Vec<_> = world.calls.iter().filter(|call| call.words[1] == "81.2.70.1").collect();
+        let world = failed(
+            step + 1,
+            Duration::from_millis(step * 150),
+            Duration::from_millis(step * 37 % 900),
+        );
+        let called: Vec<_> =
+            world.calls.iter().filter(|call| call.words[1] == "81.2.70.1").collect();
         assert!(!called.is_empty() && called.last().unwrap().done.is_some());
         let done = called.iter().filter(|call| call.done.is_some()).count();
-        assert_eq!(done, 1, "{step}: {:?}", called.iter().map(|call| (call.at, call.done)).collect::<Vec<_>>());
+        assert_eq!(
+            done,
+            1,
+            "{step}: {:?}",
+            called.iter().map(|call| (call.at, call.done)).collect::<Vec<_>>()
+        );
         twice += usize::from(called.len() > 1);
-        let taken: Vec<_> = world.internet.taken.iter().filter(|t| t.address.to_string() == "81.2.70.1").collect();
+        let taken: Vec<_> =
+            world.internet.taken.iter().filter(|t| t.address.to_string() == "81.2.70.1").collect();
         assert_eq!(taken.iter().filter(|taken| taken.heard).count(), 1, "{step}: {taken:?}");
     }
     assert!(twice >= 1, "the power never failed while the script ran");
@@ -60,8 +72,13 @@ fn what_was_told_is_not_told_again() {
 fn what_was_not_told_is_told() {
     // With the disk not even the note of it is to be had in time.
     for step in 0..60 {
-        let world = failed(step + 1, Duration::from_millis(500 + step * 2000), Duration::from_secs(40));
-        let done = world.calls.iter().filter(|call| call.words[1] == "81.2.70.1" && call.done.is_some()).count();
+        let world =
+            failed(step + 1, Duration::from_millis(500 + step * 2000), Duration::from_secs(40));
+        let done = world
+            .calls
+            .iter()
+            .filter(|call| call.words[1] == "81.2.70.1" && call.done.is_some())
+            .count();
         assert!(done >= 1, "{step}");
     }
 }

@@ -1,4 +1,5 @@
-//! The external address by pages and name servers that tell the truth, lie or are not there, and those who are told it.
+//! The external address by pages and name servers that tell the truth, lie or are not there, and
+//! those who are told it.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -21,15 +22,24 @@ pub fn tests() -> Vec<Trial> {
     vec![
         trial("a_new_address_is_told_to_all_once", a_new_address_is_told_to_all_once),
         trial("liars_of_one_kind_are_not_believed", liars_of_one_kind_are_not_believed),
-        trial("sources_that_do_not_answer_are_passed_over", sources_that_do_not_answer_are_passed_over),
+        trial(
+            "sources_that_do_not_answer_are_passed_over",
+            sources_that_do_not_answer_are_passed_over,
+        ),
         trial("a_login_page_is_no_address", a_login_page_is_no_address),
         trial("the_network_in_use_is_what_counts", the_network_in_use_is_what_counts),
         trial("each_network_has_its_own_address", each_network_has_its_own_address),
         trial("what_a_provider_says_is_done", what_a_provider_says_is_done),
         trial("whoever_is_not_heard_is_told_again", whoever_is_not_heard_is_told_again),
         trial("an_address_that_comes_back_is_told_again", an_address_that_comes_back_is_told_again),
-        trial("a_kill_while_a_provider_is_told_repeats_nothing", a_kill_while_a_provider_is_told_repeats_nothing),
-        trial("the_external_ipv6_address_is_that_of_the_router", the_external_ipv6_address_is_that_of_the_router),
+        trial(
+            "a_kill_while_a_provider_is_told_repeats_nothing",
+            a_kill_while_a_provider_is_told_repeats_nothing,
+        ),
+        trial(
+            "the_external_ipv6_address_is_that_of_the_router",
+            the_external_ipv6_address_is_that_of_the_router,
+        ),
     ]
 }
 
@@ -78,7 +88,8 @@ fn set(world: &mut SimWorld, name: &str, manner: Manner) {
 /// Who was told what, and when.
 fn told(world: &SimWorld) -> Vec<(String, String, f64)> {
     let taken = world.internet.taken.iter().filter(|taken| taken.reached);
-    let mut all: Vec<_> = taken.map(|t| (t.provider.clone(), t.address.to_string(), seconds(t.at))).collect();
+    let mut all: Vec<_> =
+        taken.map(|t| (t.provider.clone(), t.address.to_string(), seconds(t.at))).collect();
     let calls = world.calls.iter().filter(|call| call.words[0] == "ddns-ip-update");
     all.extend(calls.map(|call| ("script".to_owned(), call.words[1].clone(), seconds(call.at))));
     all.sort_by(|a, b| a.2.total_cmp(&b.2).then_with(|| a.0.cmp(&b.0)));
@@ -89,7 +100,8 @@ fn told(world: &SimWorld) -> Vec<(String, String, f64)> {
 fn assert_told(world: &SimWorld, addresses: &[Ipv4Addr]) {
     let told = told(world);
     for who in ["script", "dyn.example", "duck.example"] {
-        let mine: Vec<_> = told.iter().filter(|(whom, ..)| whom == who).map(|(_, what, _)| what.clone()).collect();
+        let mine: Vec<_> =
+            told.iter().filter(|(whom, ..)| whom == who).map(|(_, what, _)| what.clone()).collect();
         let all: Vec<_> = addresses.iter().map(Ipv4Addr::to_string).collect();
         assert_eq!(mine, all, "{who}: {told:?}");
     }
@@ -101,7 +113,8 @@ fn a_new_address_is_told_to_all_once() {
     let last = told(&world).last().unwrap().2;
     assert!((1800.0..1800.0 + 3.0 * 60.0).contains(&last), "{last}");
     assert_eq!(said(&world, "another router translates in front of it"), 1);
-    // No operator more than once in five minutes, but for the surveys at the start and at the change.
+    // No operator more than once in five minutes, but for the surveys at the start and at the
+    // change.
     for name in SOURCES {
         let looks = world.internet.looks.iter().filter(|look| look.source == source(name)).count();
         assert!(looks <= 3600 / 300 + 3, "{name}: {looks}");
@@ -112,10 +125,17 @@ fn liars_of_one_kind_are_not_believed() {
     // All that is not secured passes by somebody.
     let mut some = world(1);
     some.when(at(10 * MINUTE), |world| world.networks[0].proxy = Some(LIE));
-    assert_told(&some.run(&config("")), if cfg!(feature = "tls") { &[FIRST, SECOND] } else { &[FIRST] });
-    for liars in [&["dns:opendns", "dns:google"][..], &["a.example"], &["plain.example"], &["dns:google"]] {
+    assert_told(
+        &some.run(&config("")),
+        if cfg!(feature = "tls") { &[FIRST, SECOND] } else { &[FIRST] },
+    );
+    for liars in
+        [&["dns:opendns", "dns:google"][..], &["a.example"], &["plain.example"], &["dns:google"]]
+    {
         let mut some = world(1);
-        some.when(at(10 * MINUTE), move |world| liars.iter().for_each(|name| set(world, name, Manner::Says(LIE))));
+        some.when(at(10 * MINUTE), move |world| {
+            liars.iter().for_each(|name| set(world, name, Manner::Says(LIE)))
+        });
         let some = some.run(&config(""));
         let what: Vec<_> = told(&some).into_iter().map(|(_, address, _)| address).collect();
         assert!(!what.contains(&LIE.to_string()), "{liars:?}: {what:?}");
@@ -149,7 +169,12 @@ fn sources_that_do_not_answer_are_passed_over() {
         // Each takes as long as a lookup may, and a moment more where its worker must be ended.
         assert!(first < 15.0, "{manner:?}: {first}");
         if manner == Manner::Status(429, "slower") {
-            let looks = world.internet.looks.iter().filter(|look| look.source == source("a.example")).count();
+            let looks = world
+                .internet
+                .looks
+                .iter()
+                .filter(|look| look.source == source("a.example"))
+                .count();
             assert!(looks <= 2, "it does not want to be asked: {looks}");
         }
     }
@@ -161,7 +186,11 @@ fn a_login_page_is_no_address() {
     world.when(at(10 * MINUTE), |world| world.networks[0].portal = false);
     let world = world.run(&config(""));
     assert_told(&world, &[FIRST, SECOND]);
-    assert!(told(&world)[0].2 > 600.0 && told(&world)[0].2 < 600.0 + 5.5 * 60.0, "{:?}", told(&world));
+    assert!(
+        told(&world)[0].2 > 600.0 && told(&world)[0].2 < 600.0 + 5.5 * 60.0,
+        "{:?}",
+        told(&world)
+    );
 }
 
 const FAILOVER: &str = r#", "failover": {"enable": true, "interval": 10,
@@ -178,15 +207,20 @@ fn the_network_in_use_is_what_counts() {
 }
 
 fn each_network_has_its_own_address() {
-    let config = config(FAILOVER).replacen("\"enable\": true,", "\"enable\": true, \"per-wan\": true,", 1);
+    let config =
+        config(FAILOVER).replacen("\"enable\": true,", "\"enable\": true, \"per-wan\": true,", 1);
     let mut world = world(2);
     world.when(at(10 * MINUTE), |world| world.networks[0].has_upstream = false);
     world.when(at(20 * MINUTE), |world| world.networks[0].has_upstream = true);
     let world = world.run(&config);
-    let mut script: Vec<_> = world.calls.iter().filter(|call| call.words[0] == "ddns-ip-update").collect();
+    let mut script: Vec<_> =
+        world.calls.iter().filter(|call| call.words[0] == "ddns-ip-update").collect();
     script.sort_by_key(|call| (call.at, call.words[1].clone()));
-    let wan = |call: &crate::sim::Call| call.env.iter().find(|(key, _)| *key == "IMON_WAN").map(|(_, wan)| wan.clone());
-    let all: Vec<_> = script.iter().map(|call| (call.words[1].as_str(), wan(call).unwrap())).collect();
+    let wan = |call: &crate::sim::Call| {
+        call.env.iter().find(|(key, _)| *key == "IMON_WAN").map(|(_, wan)| wan.clone())
+    };
+    let all: Vec<_> =
+        script.iter().map(|call| (call.words[1].as_str(), wan(call).unwrap())).collect();
     let expected = [("81.2.69.3", "wan0"), ("81.2.69.4", "wan1"), ("81.2.70.1", "wan0")];
     assert_eq!(all, expected.map(|(address, wan)| (address, wan.to_owned())));
 }
@@ -199,7 +233,9 @@ fn what_a_provider_says_is_done() {
         world.signal(at(90 * MINUTE), STOP);
         world.run(&config(""))
     };
-    let first = |world: &SimWorld| told(world).iter().find(|(who, ..)| who == "dyn.example").map(|(.., at)| *at);
+    let first = |world: &SimWorld| {
+        told(world).iter().find(|(who, ..)| who == "dyn.example").map(|(.., at)| *at)
+    };
     // 911: not before half an hour is over.
     let world = run(Manner::Status(200, "911"), 5 * MINUTE);
     assert!(first(&world).is_some_and(|at| at >= 1800.0), "{:?}", first(&world));
@@ -215,29 +251,37 @@ fn what_a_provider_says_is_done() {
 }
 
 fn whoever_is_not_heard_is_told_again() {
-    for manner in [Manner::Unheard, Manner::Hangs, Manner::Dies, Manner::Late(Duration::from_secs(20))] {
+    for manner in
+        [Manner::Unheard, Manner::Hangs, Manner::Dies, Manner::Late(Duration::from_secs(20))]
+    {
         let mut world = world(1);
         world.internet.providers.insert("dyn.example".to_owned(), manner.clone());
         world.when(at(MINUTE / 2), |world| world.internet.providers.clear());
         let world = world.run(&config(""));
-        let mine: Vec<_> = told(&world).into_iter().filter(|(who, ..)| who == "dyn.example").collect();
+        let mine: Vec<_> =
+            told(&world).into_iter().filter(|(who, ..)| who == "dyn.example").collect();
         let what: Vec<_> = mine.iter().map(|(_, what, _)| what.as_str()).collect();
         assert_eq!(what, ["81.2.69.3", "81.2.69.3", "81.2.70.1"], "{manner:?}");
         assert!(mine[1].2 < 90.0, "{manner:?}: {mine:?}");
     }
 }
 
-/// A provider has taken an address, and was not heard. It has that one still when the old one is back.
+/// A provider has taken an address, and was not heard. It has that one still when the old one is
+/// back.
 fn an_address_that_comes_back_is_told_again() {
     let mut world = world(1);
-    world.when(at(29 * MINUTE), |world| _ = world.internet.providers.insert("dyn.example".into(), Manner::Unheard));
+    world.when(at(29 * MINUTE), |world| {
+        _ = world.internet.providers.insert("dyn.example".into(), Manner::Unheard)
+    });
     world.when(at(34 * MINUTE), |world| {
         world.networks[0].external = FIRST;
         world.internet.providers.clear();
         world.signal(at(34 * MINUTE + 1), CHECK_NOW);
     });
     let world = world.run(&config(""));
-    let last = |who: &str| told(&world).into_iter().rfind(|(whom, ..)| whom == who).map(|(_, what, _)| what);
+    let last = |who: &str| {
+        told(&world).into_iter().rfind(|(whom, ..)| whom == who).map(|(_, what, _)| what)
+    };
     for who in ["script", "dyn.example", "duck.example"] {
         assert_eq!(last(who), Some(FIRST.to_string()), "{who}: {:?}", told(&world));
     }
@@ -248,7 +292,10 @@ fn a_kill_while_a_provider_is_told_repeats_nothing() {
         let mut world = world(1);
         world.script = Box::new(|_| (Duration::from_millis(300), Ending::Status(0)));
         for host in ["dyn.example", "duck.example"] {
-            world.internet.providers.insert(host.to_owned(), Manner::Late(Duration::from_millis(400)));
+            world
+                .internet
+                .providers
+                .insert(host.to_owned(), Manner::Late(Duration::from_millis(400)));
         }
         let kill = at(30 * MINUTE) + Duration::from_millis(milliseconds);
         world.when(kill, |world| world.killed = true);
@@ -266,7 +313,11 @@ fn a_kill_while_a_provider_is_told_repeats_nothing() {
 }
 
 fn the_external_ipv6_address_is_that_of_the_router() {
-    let config = config("").replacen("\"enable\": true,", "\"enable\": true, \"families\": [\"4\", \"6\"],", 1);
+    let config = config("").replacen(
+        "\"enable\": true,",
+        "\"enable\": true, \"families\": [\"4\", \"6\"],",
+        1,
+    );
     let mut world = world(1);
     for host in ["a.example", "b.example", "plain.example", "dyn.example", "duck.example"] {
         world.internet.zone.get_mut(host).unwrap().v6 = vec!["2001:db8:f00::80".parse().unwrap()];
@@ -276,5 +327,8 @@ fn the_external_ipv6_address_is_that_of_the_router() {
     what.retain(|(_, what)| what.contains(':'));
     what.sort();
     let own = "2001:db8:42::2".to_owned();
-    assert_eq!(what, ["duck.example", "dyn.example", "script"].map(|who| (who.to_owned(), own.clone())));
+    assert_eq!(
+        what,
+        ["duck.example", "dyn.example", "script"].map(|who| (who.to_owned(), own.clone()))
+    );
 }

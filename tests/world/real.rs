@@ -1,5 +1,5 @@
-//! The real kernel's network, in a namespace of this process's own, by netlink: the same requests, lists, lookups and news
-//! as [`Kernel`](crate::kernel::Kernel) has, in its types.
+//! The real kernel's network, in a namespace of this process's own, by netlink: the same requests,
+//! lists, lookups and news as [`Kernel`](crate::kernel::Kernel) has, in its types.
 
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,7 +10,9 @@ use imon::kernel as net;
 use imon::kernel::Change;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::kernel::{Action, Address, Errno, Flow, Hop, Kind, LOOPBACK, Mode, Neighbour, News, Route, Rule, Way};
+use crate::kernel::{
+    Action, Address, Errno, Flow, Hop, Kind, LOOPBACK, Mode, Neighbour, News, Route, Rule, Way,
+};
 
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
@@ -19,7 +21,8 @@ const REPLACE: u16 = 0x100;
 const EXCL: u16 = 0x200;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
-/// Groups of news, by their numbers: links, addresses, routes, rules of IPv4; addresses, routes, rules of IPv6.
+/// Groups of news, by their numbers: links, addresses, routes, rules of IPv4; addresses, routes,
+/// rules of IPv6.
 const GROUPS: [libc::c_int; 7] = [1, 5, 7, 8, 9, 11, 19];
 const NETLINK_ADD_MEMBERSHIP: libc::c_int = 1;
 const NETLINK_GET_STRICT_CHK: libc::c_int = 12;
@@ -52,13 +55,16 @@ fn unshare() {
 fn set(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) {
     let length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the value lives through the call and its length is given.
-    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+    let done = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length)
+    };
     assert_eq!(done, 0, "option {option}: {}", std::io::Error::last_os_error());
 }
 
 fn socket() -> Socket {
     let netlink = Domain::from(libc::AF_NETLINK);
-    let socket = Socket::new(netlink, Type::RAW, Some(Protocol::from(libc::NETLINK_ROUTE))).unwrap();
+    let socket =
+        Socket::new(netlink, Type::RAW, Some(Protocol::from(libc::NETLINK_ROUTE))).unwrap();
     set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 1 << 22);
     socket
 }
@@ -70,7 +76,8 @@ pub fn sysctl(name: &str, value: &str) {
 }
 
 impl Real {
-    /// A new namespace with `lo` up, in which another rule of each family has been there for a moment.
+    /// A new namespace with `lo` up, in which another rule of each family has been there for a
+    /// moment.
     pub fn new() -> Self {
         unshare();
         let (requests, news) = (socket(), socket());
@@ -80,7 +87,8 @@ impl Real {
             set(&news, libc::SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
         }
         news.set_nonblocking(true).unwrap();
-        // Whoever has sent nothing has no address, and hears nothing. This message does nothing (NLMSG_NOOP).
+        // Whoever has sent nothing has no address, and hears nothing. This message does nothing
+        // (NLMSG_NOOP).
         let nothing = [16_u32.to_ne_bytes(), [1, 0, 0, 0], [0; 4], [0; 4]].concat();
         news.send(&nothing).unwrap();
         let mut real = Self { requests, news, sequence: 0, buffer: vec![0; 1 << 16] };
@@ -94,7 +102,8 @@ impl Real {
         real
     }
 
-    /// Sends a request and takes its answers up to the end: messages with their type, flags and body, or `errno`.
+    /// Sends a request and takes its answers up to the end: messages with their type, flags and
+    /// body, or `errno`.
     fn ask(&mut self, mut request: Vec<u8>) -> Result<Vec<Raw>, Errno> {
         self.sequence += 1;
         let length = request.len() as u32;
@@ -141,7 +150,8 @@ impl Real {
 
     pub fn set_up(&mut self, index: u32, up: bool) -> Result<(), Errno> {
         let (flags, mask) = (u32::from(up), 1_u32);
-        let body = [&[0; 4][..], &index.to_ne_bytes(), &flags.to_ne_bytes(), &mask.to_ne_bytes()].concat();
+        let body =
+            [&[0; 4][..], &index.to_ne_bytes(), &flags.to_ne_bytes(), &mask.to_ne_bytes()].concat();
         self.ask(request(16, ACK, &body)).map(drop)
     }
 
@@ -159,7 +169,8 @@ impl Real {
             | flag(mode.exclusive, EXCL)
             | flag(mode.replace, REPLACE)
             | flag(mode.append, APPEND);
-        self.ask(request(24, ACK | flags, &route_body(route, route.kind as u8, route.scope))).map(drop)
+        self.ask(request(24, ACK | flags, &route_body(route, route.kind as u8, route.scope)))
+            .map(drop)
     }
 
     pub fn remove_route(&mut self, route: &Route, exact: bool) -> Result<(), Errno> {
@@ -167,7 +178,12 @@ impl Real {
         self.ask(request(25, ACK, &route_body(route, kind, scope))).map(drop)
     }
 
-    pub fn add_rule(&mut self, rule: &Rule, priority: Option<u32>, exclusive: bool) -> Result<(), Errno> {
+    pub fn add_rule(
+        &mut self,
+        rule: &Rule,
+        priority: Option<u32>,
+        exclusive: bool,
+    ) -> Result<(), Errno> {
         let flags = if exclusive { CREATE | EXCL } else { CREATE };
         self.ask(request(32, ACK | flags, &rule_body(rule, priority))).map(drop)
     }
@@ -207,8 +223,8 @@ impl Real {
         answers.iter().filter_map(|raw| link(&raw.body)).collect()
     }
 
-    /// Has the kernel do now what it does a moment after a change of links: a question about a single one makes it look
-    /// (since Linux 6.8).
+    /// Has the kernel do now what it does a moment after a change of links: a question about a
+    /// single one makes it look (since Linux 6.8).
     pub fn settle(&mut self) {
         for link in self.links() {
             let body = [&[0; 4][..], &link.index.to_ne_bytes(), &[0; 8]].concat();
@@ -372,7 +388,8 @@ fn neighbour_body(index: u32, address: IpAddr, state: u16) -> Vec<u8> {
 }
 
 fn neighbour(body: &[u8]) -> Option<Neighbour> {
-    let address = attributes(&body[12..]).iter().find(|(kind, _)| *kind == 1).map(|(_, value)| ip(value))?;
+    let address =
+        attributes(&body[12..]).iter().find(|(kind, _)| *kind == 1).map(|(_, value)| ip(value))?;
     let state = u16_at(body, 8);
     (state & NO_ARP == 0).then_some(Neighbour { index: u32_at(body, 4), address, state })
 }
@@ -381,7 +398,8 @@ fn route_body(r: &Route, kind: u8, scope: u8) -> Vec<u8> {
     let single = if let [hop] = r.hops.as_slice() { Some(hop) } else { None };
     let flags: u32 = if single.is_some_and(|h| h.onlink) { 4 } else { 0 };
     let v6 = r.destination.is_ipv6();
-    let mut out = vec![family(v6), r.prefix, 0, r.tos, small_table(r.table), r.protocol, scope, kind];
+    let mut out =
+        vec![family(v6), r.prefix, 0, r.tos, small_table(r.table), r.protocol, scope, kind];
     out.extend(flags.to_ne_bytes());
     out.extend(attribute(15, &r.table.to_ne_bytes()));
     if r.prefix > 0 {
@@ -433,7 +451,16 @@ fn rule_body(r: &Rule, priority: Option<u32>) -> Vec<u8> {
         Action::Prohibit => (0, 8),
     };
     let flags: u32 = if r.inverted { 2 } else { 0 };
-    let mut out = vec![family(r.v6), length(r.destination), length(r.source), r.tos, small_table(table), 0, 0, action];
+    let mut out = vec![
+        family(r.v6),
+        length(r.destination),
+        length(r.source),
+        r.tos,
+        small_table(table),
+        0,
+        0,
+        action,
+    ];
     out.extend(flags.to_ne_bytes());
     let mut add = |kind, value: &[u8]| out.extend(attribute(kind, value));
     if table != 0 {
@@ -476,7 +503,8 @@ fn rule_body(r: &Rule, priority: Option<u32>) -> Vec<u8> {
 fn flow_body(flow: &Flow, flags: u32) -> Vec<u8> {
     let v6 = flow.to.is_ipv6();
     let bits = if v6 { 128 } else { 32 };
-    let mut out = vec![family(v6), bits, if flow.from.is_some() { bits } else { 0 }, flow.tos, 0, 0, 0, 0];
+    let mut out =
+        vec![family(v6), bits, if flow.from.is_some() { bits } else { 0 }, flow.tos, 0, 0, 0, 0];
     out.extend(flags.to_ne_bytes());
     out.extend(attribute(1, &octets(flow.to)));
     if let Some(from) = flow.from {
@@ -507,8 +535,12 @@ fn link(body: &[u8]) -> Option<net::Link> {
         return None;
     }
     let flags = u32_at(body, 8);
-    let mut link =
-        net::Link { index: u32_at(body, 4), up: flags & 1 != 0, carrier: flags & 0x10000 != 0, ..net::Link::default() };
+    let mut link = net::Link {
+        index: u32_at(body, 4),
+        up: flags & 1 != 0,
+        carrier: flags & 0x10000 != 0,
+        ..net::Link::default()
+    };
     for (kind, value) in attributes(&body[16..]) {
         match kind {
             3 => link.name = text(value),
@@ -551,7 +583,12 @@ fn address(body: &[u8]) -> Option<Address> {
 }
 
 fn hop(flags: u8) -> Hop {
-    Hop { onlink: flags & 4 != 0, dead: flags & 1 != 0, linkdown: flags & 16 != 0, ..Hop::default() }
+    Hop {
+        onlink: flags & 4 != 0,
+        dead: flags & 1 != 0,
+        linkdown: flags & 16 != 0,
+        ..Hop::default()
+    }
 }
 
 fn route(body: &[u8]) -> Option<Route> {
@@ -595,7 +632,10 @@ fn hops(mut bytes: &[u8]) -> Vec<Hop> {
     let mut all = Vec::new();
     while bytes.len() >= 8 {
         let length = usize::from(u16_at(bytes, 0));
-        let gateway = attributes(&bytes[8..length]).iter().find(|(kind, _)| *kind == 5).map(|(_, value)| ip(value));
+        let gateway = attributes(&bytes[8..length])
+            .iter()
+            .find(|(kind, _)| *kind == 5)
+            .map(|(_, value)| ip(value));
         all.push(Hop { index: u32_at(bytes, 4), weight: bytes[3], gateway, ..hop(bytes[2]) });
         bytes = bytes.get((length + 3) & !3..).unwrap_or_default();
     }
@@ -604,8 +644,12 @@ fn hops(mut bytes: &[u8]) -> Vec<Hop> {
 
 fn rule(body: &[u8]) -> Option<Rule> {
     let mut table = u32::from(body[4]);
-    let mut rule =
-        Rule { v6: body[0] == family(true), inverted: u32_at(body, 8) & 2 != 0, tos: body[3], ..Rule::default() };
+    let mut rule = Rule {
+        v6: body[0] == family(true),
+        inverted: u32_at(body, 8) & 2 != 0,
+        tos: body[3],
+        ..Rule::default()
+    };
     let range = |value: &[u8]| Some(u16_at(value, 0)..=u16_at(value, 2));
     for (kind, value) in attributes(&body[12..]) {
         match kind {

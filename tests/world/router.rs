@@ -1,5 +1,6 @@
-//! A router with a LAN and two networks to the internet in the simulated kernel, for tests of what imon plans: links,
-//! addresses, and what others set up are changed by hand, and the picture follows as imon's own does.
+//! A router with a LAN and two networks to the internet in the simulated kernel, for tests of what
+//! imon plans: links, addresses, and what others set up are changed by hand, and the picture
+//! follows as imon's own does.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
@@ -10,7 +11,9 @@ use imon::kernel::{Change, Link, MAIN, PROTOCOL, Picture};
 use imon::routing::{Policy, RoutingView};
 use imon::wire::rtnetlink::Query;
 
-use super::kernel::{Action, Address, Errno, Flow, Heard, Hop, Kernel, Kind, Mode, Route, Rule, scope};
+use super::kernel::{
+    Action, Address, Errno, Flow, Heard, Hop, Kernel, Kind, Mode, Route, Rule, scope,
+};
 
 /// Its links.
 pub const LAN: u32 = 2;
@@ -89,7 +92,8 @@ impl Router {
             let rule = |message: imon::kernel::news::Message| {
                 if let News::Rule(rule) = message.news { Some(rule) } else { None }
             };
-            self.picture.rules = self.kernel.list(Query::Rules).into_iter().filter_map(rule).collect();
+            self.picture.rules =
+                self.kernel.list(Query::Rules).into_iter().filter_map(rule).collect();
         }
     }
 
@@ -105,15 +109,18 @@ impl Router {
         result
     }
 
-    /// Makes the changes that the choice needs, and returns how many there were. At no point may the choice be without a
-    /// road once it had one.
+    /// Makes the changes that the choice needs, and returns how many there were. At no point may
+    /// the choice be without a road once it had one.
     pub fn follow(&mut self, policy: &Policy, chosen: Option<usize>) -> usize {
         let changes = policy.changes(chosen, &self.view());
         let mut had = [policy.table(), MAIN].map(|table| self.ours(table));
         for change in &changes {
             assert_eq!(self.make(change), Ok(()), "{change}: {:#?}", self.kernel);
             let have = [policy.table(), MAIN].map(|table| self.ours(table));
-            assert!(have.iter().zip(&had).all(|(now, before)| *before == 0 || *now > 0), "a gap after {change}");
+            assert!(
+                have.iter().zip(&had).all(|(now, before)| *before == 0 || *now > 0),
+                "a gap after {change}"
+            );
             had = have;
         }
         assert_eq!(policy.changes(chosen, &self.view()), [], "nothing is left to do");
@@ -221,7 +228,8 @@ impl Router {
     /// A link goes and comes back as another, with its addresses.
     pub fn change_link(&mut self, index: u32, change: impl FnOnce(&mut Link)) {
         let mut link = self.links.iter().find(|l| l.index == index).cloned().unwrap();
-        let addresses: Vec<_> = self.kernel.addresses().iter().filter(|a| a.index == index).cloned().collect();
+        let addresses: Vec<_> =
+            self.kernel.addresses().iter().filter(|a| a.index == index).cloned().collect();
         self.change(|kernel| kernel.remove_link(index).unwrap());
         change(&mut link);
         let index = link.index;
@@ -245,7 +253,14 @@ impl Router {
         let to = packet.to.unwrap_or(Ipv4Addr::new(1, 1, 1, 1));
         let base = Flow::to(to.into());
         let incoming = if own { base.incoming } else { LAN };
-        let flow = Flow { from, incoming, protocol: packet.protocol, port: packet.port, mark: packet.mark, ..base };
+        let flow = Flow {
+            from,
+            incoming,
+            protocol: packet.protocol,
+            port: packet.port,
+            mark: packet.mark,
+            ..base
+        };
         self.kernel.way(&flow).ok().map(|way| way.index)
     }
 }

@@ -1,5 +1,6 @@
-//! A world in memory, for the whole loop: waiting makes the clock jump to whatever comes next. What a host does is a
-//! function of the time, so a test knows the truth that the program has to find out.
+//! A world in memory, for the whole loop: waiting makes the clock jump to whatever comes next. What
+//! a host does is a function of the time, so a test knows the truth that the program has to find
+//! out.
 
 mod dialer;
 mod disk;
@@ -27,7 +28,8 @@ use imon::engine::world::ChangeRefused;
 use imon::engine::world::FileStamp;
 use imon::engine::world::OpenError;
 use imon::engine::world::{
-    Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Store, WaitSource, Waited, World,
+    Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Store, WaitSource,
+    Waited, World,
 };
 use imon::engine::{Daemon, Start};
 use imon::event::{Monitor, Severity};
@@ -272,7 +274,8 @@ pub struct SimWorld {
 }
 
 impl SimWorld {
-    /// A world in which every host answers after 10 ms and every script succeeds after 20. The seed must not be 0.
+    /// A world in which every host answers after 10 ms and every script succeeds after 20. The seed
+    /// must not be 0.
     pub fn new(seed: u64) -> Self {
         Self {
             now: Instant::ZERO,
@@ -337,7 +340,13 @@ impl SimWorld {
 
     /// Somebody writes the configuration file at that moment.
     pub fn configure(&mut self, at: Instant, config: &str) {
-        self.arrive(at, Arrival::File(source::ConfigSource::instance(INSTANCE, None).file.into(), config.to_owned()));
+        self.arrive(
+            at,
+            Arrival::File(
+                source::ConfigSource::instance(INSTANCE, None).file.into(),
+                config.to_owned(),
+            ),
+        );
     }
 
     /// Somebody does something at that moment.
@@ -345,8 +354,8 @@ impl SimWorld {
         self.arrive(at, Arrival::Deed(Box::new(deed)));
     }
 
-    /// Runs the program with a configuration in this world until it ends or waiting fails as it is to, and gives the world
-    /// back.
+    /// Runs the program with a configuration in this world until it ends or waiting fails as it is
+    /// to, and gives the world back.
     pub fn run(mut self, config: &str) -> Self {
         let source = source::ConfigSource::instance(INSTANCE, None);
         self.files.insert(source.file.into(), config.into());
@@ -368,7 +377,8 @@ impl SimWorld {
         assert!(loaded.errors.is_empty(), "{:?}", loaded.errors);
         let (config, print) = (loaded.config.unwrap(), loaded.print);
         let start = Start { world: self, source, config, print, instance: instance.to_owned() };
-        let mut daemon = Daemon::new(start).unwrap_or_else(|refused| panic!("{}", refused.0.in_words::<Self>()));
+        let mut daemon =
+            Daemon::new(start).unwrap_or_else(|refused| panic!("{}", refused.0.in_words::<Self>()));
         let result = daemon.run();
         let world = daemon.into_world();
         let broken = world.killed || world.broken.is_some_and(|at| at <= world.now);
@@ -413,7 +423,9 @@ impl SimWorld {
             Arrival::Over(index, number, lane, message, after) => {
                 if self.kernel.links().any(|l| l.index == index && l.carrier) {
                     self.heard.push_back((lane, message, after));
-                } else if let Some(probe) = self.probes.as_mut().and_then(|probes| probes.get_mut(number)) {
+                } else if let Some(probe) =
+                    self.probes.as_mut().and_then(|probes| probes.get_mut(number))
+                {
                     probe.answered = None;
                 }
             }
@@ -425,7 +437,9 @@ impl SimWorld {
             Arrival::Request(socket, nth) => self.request_connection(socket, nth),
             Arrival::Ended(script, _) if script < self.first_process => {}
             Arrival::Ended(script, ending) => {
-                if let Some(later) = self.delays_end(script).filter(|_| !matches!(ending, Ending::Signal(_))) {
+                if let Some(later) =
+                    self.delays_end(script).filter(|_| !matches!(ending, Ending::Signal(_)))
+                {
                     return self.arrive(later, Arrival::Ended(script, ending));
                 }
                 self.end_printing(script, ending);
@@ -434,16 +448,23 @@ impl SimWorld {
                     call.done = Some(self.now);
                 }
                 // Whether or not the program is there to see it.
-                if let Some((path, success)) = self.records.remove(&script).filter(|_| ending.is_success()) {
+                if let Some((path, success)) =
+                    self.records.remove(&script).filter(|_| ending.is_success())
+                {
                     self.write(path, success);
                 }
                 // Whoever is ended has one end.
-                let Some(place) = self.scripts.get_mut(&script).filter(|place| place.is_none()) else { return };
+                let Some(place) = self.scripts.get_mut(&script).filter(|place| place.is_none())
+                else {
+                    return;
+                };
                 *place = Some(ending);
                 self.add_signal(Arrived { child: true, ..Arrived::default() });
             }
             Arrival::File(path, content) => drop(self.files.insert(path, content.into())),
-            Arrival::Reported(writer, report) => self.writers.entry(writer).or_default().push_back(report),
+            Arrival::Reported(writer, report) => {
+                self.writers.entry(writer).or_default().push_back(report)
+            }
         }
     }
 
@@ -460,11 +481,19 @@ impl SimWorld {
         match watch {
             Watch::Signals => self.signals != Arrived::default(),
             Watch::Pings => !self.heard.is_empty(),
-            Watch::Writer(writer) => self.writers.get(&writer).is_some_and(|reports| !reports.is_empty()),
+            Watch::Writer(writer) => {
+                self.writers.get(&writer).is_some_and(|reports| !reports.is_empty())
+            }
             Watch::Output(script) => self.has_printed(script),
-            Watch::Worker(worker) => self.workers.get(&worker).is_some_and(|worker| worker.line.is_some()),
-            Watch::Socket(socket) => self.sockets.get(&socket).is_some_and(|inbox| !inbox.came.is_empty()),
-            Watch::News(ear) => self.ears.iter().any(|e| e.number == ear && (e.lost || !e.waiting.is_empty())),
+            Watch::Worker(worker) => {
+                self.workers.get(&worker).is_some_and(|worker| worker.line.is_some())
+            }
+            Watch::Socket(socket) => {
+                self.sockets.get(&socket).is_some_and(|inbox| !inbox.came.is_empty())
+            }
+            Watch::News(ear) => {
+                self.ears.iter().any(|e| e.number == ear && (e.lost || !e.waiting.is_empty()))
+            }
             Watch::Collected | Watch::Silent => false,
         }
     }
@@ -477,8 +506,12 @@ impl SimWorld {
             let lost = self.kernel.hear(|message| news.push(message)) == kernel::Heard::Overrun;
             for ear in &mut self.ears {
                 ear.lost |= lost;
-                let about =
-                    |m: &&Message| !matches!(m.news, News::Link(_) | News::NoLink(_) | News::Rule(_) | News::NoRule(_));
+                let about = |m: &&Message| {
+                    !matches!(
+                        m.news,
+                        News::Link(_) | News::NoLink(_) | News::Rule(_) | News::NoRule(_)
+                    )
+                };
                 ear.waiting.extend(news.iter().filter(|m| !ear.addresses || about(m)).cloned());
             }
         }
@@ -489,7 +522,13 @@ impl SimWorld {
         self.pass_on_news();
         let (number, open) = (self.number(), Rc::new(()));
         let open_here = Rc::downgrade(&open);
-        self.ears.push(Ear { number, open: open_here, addresses, waiting: VecDeque::new(), lost: false });
+        self.ears.push(Ear {
+            number,
+            open: open_here,
+            addresses,
+            waiting: VecDeque::new(),
+            lost: false,
+        });
         Ok(Events { number, _open: open })
     }
 
@@ -514,8 +553,8 @@ impl SimWorld {
         }
     }
 
-    /// Does a job of a writer at once, and says what comes of it. For a power failure it is begun and done at these
-    /// moments.
+    /// Does a job of a writer at once, and says what comes of it. For a power failure it is begun
+    /// and done at these moments.
     fn perform(&mut self, place: usize, job: &FileJob, times: (Instant, Instant)) -> Done<PathBuf> {
         let mut record = None;
         self.bury_workers();
@@ -591,8 +630,9 @@ impl Store for SimWorld {
             return imon::sys::configuration::unreadable(source, &io::ErrorKind::NotFound.into());
         };
         let parsed = config::parse(&source.file, text, &Overrides::default());
-        let lines =
-            |problems: &[config::ConfigProblem]| problems.iter().map(config::ConfigProblem::to_string).collect();
+        let lines = |problems: &[config::ConfigProblem]| {
+            problems.iter().map(config::ConfigProblem::to_string).collect()
+        };
         Loaded {
             errors: lines(&parsed.errors),
             warnings: lines(&parsed.warnings),
@@ -614,7 +654,8 @@ impl Store for SimWorld {
     }
 
     fn stamp(&mut self, path: &str) -> FileStamp {
-        let print = |bytes: &Vec<u8>| BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes);
+        let print =
+            |bytes: &Vec<u8>| BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes);
         self.files.get(Path::new(path)).map(|bytes| (print(bytes), 0, 0, bytes.len() as u64))
     }
 
@@ -699,7 +740,8 @@ impl Processes for SimWorld {
         self.calls.push(call);
         self.scripts.insert(script, None);
         self.begin_printing(script, words);
-        self.records.extend(record.map(|record| (script, (record.path.clone(), record.success.to_vec()))));
+        self.records
+            .extend(record.map(|record| (script, (record.path.clone(), record.success.to_vec()))));
         self.arrive(self.now + takes, Arrival::Ended(script, ending));
         Ok((script, script))
     }
@@ -741,7 +783,8 @@ impl SimWorld {
         let way = self.kernel.way(&Flow::to(OUT_THERE.into())).ok()?;
         let link = self.kernel.links().find(|l| l.index == way.index)?;
         let network = self.networks.iter().find(|n| n.index == way.index)?;
-        (link.carrier && network.works() && way.gateway == Some(network.gateway.into())).then_some(network.external)
+        (link.carrier && network.works() && way.gateway == Some(network.gateway.into()))
+            .then_some(network.external)
     }
 }
 
@@ -752,11 +795,18 @@ impl Pings for SimWorld {
         let refused = self.no_pings.map_or(Ok(()), errno);
         match refused.and_then(|()| self.may_fail()) {
             Ok(()) => Ok(Vec::new()),
-            Err(raw) => Err(OpenError { raw, datagram: io::Error::from_raw_os_error(libc::EACCES) }),
+            Err(raw) => {
+                Err(OpenError { raw, datagram: io::Error::from_raw_os_error(libc::EACCES) })
+            }
         }
     }
 
-    fn set_lane(&mut self, pinger: &mut Self::Pinger, wan: usize, via: Option<&Via>) -> io::Result<bool> {
+    fn set_lane(
+        &mut self,
+        pinger: &mut Self::Pinger,
+        wan: usize,
+        via: Option<&Via>,
+    ) -> io::Result<bool> {
         if pinger.len() <= wan {
             pinger.resize_with(wan + 1, || None);
         }
@@ -783,7 +833,13 @@ impl Pings for SimWorld {
         }
     }
 
-    fn ping(&mut self, pinger: &mut Self::Pinger, wan: Option<usize>, to: IpAddr, token: &Token) -> io::Result<()> {
+    fn ping(
+        &mut self,
+        pinger: &mut Self::Pinger,
+        wan: Option<usize>,
+        to: IpAddr,
+        token: &Token,
+    ) -> io::Result<()> {
         let lane = match wan {
             Some(wan) => match pinger.get(wan).cloned().flatten() {
                 Some(lane) => Some(lane),
@@ -818,7 +874,11 @@ impl Pings for SimWorld {
     ) {
         let most = if many { self.heard.len() } else { 1 };
         for (lane, message, rtt) in self.heard.drain(..most.min(self.heard.len())) {
-            let of = |number| pinger.iter().position(|lane| lane.as_ref().is_some_and(|lane| lane.number == number));
+            let of = |number| {
+                pinger
+                    .iter()
+                    .position(|lane| lane.as_ref().is_some_and(|lane| lane.number == number))
+            };
             match lane.map(of) {
                 None => heard(None, message, rtt),
                 Some(Some(wan)) => heard(Some(wan), message, rtt),
@@ -840,7 +900,10 @@ impl SimWorld {
         probe: &mut Probe,
     ) -> io::Result<()> {
         self.may_fail()?;
-        let lead = Lead { from: via.map(|via| via.address.into()), device: via.map_or(0, |via| via.index) };
+        let lead = Lead {
+            from: via.map(|via| via.address.into()),
+            device: via.map_or(0, |via| via.index),
+        };
         let protocol = if to.is_ipv6() { ICMP6 } else { ICMP };
         let Trip { way, fate } = self.travel(lead, SocketAddr::new(to, 0), protocol)?;
         let (now, index) = (self.now, way.index);
@@ -849,11 +912,17 @@ impl SimWorld {
         match fate {
             Fate::Arrives(after) if !dead => {
                 probe.answered = Some(now + after);
-                self.arrive(now + after, Arrival::Over(index, number, lane, Received::Reply(*token), after));
+                self.arrive(
+                    now + after,
+                    Arrival::Over(index, number, lane, Received::Reply(*token), after),
+                );
             }
             Fate::Rejected(by, after) => {
                 let error = IcmpError { what: "network unreachable", from: by };
-                self.arrive(now + after, Arrival::Over(index, number, lane, Received::Failed(*token, error), after));
+                self.arrive(
+                    now + after,
+                    Arrival::Over(index, number, lane, Received::Failed(*token, error), after),
+                );
             }
             _ => {}
         }
@@ -914,7 +983,8 @@ impl Kernel for SimWorld {
 
     fn rules(&mut self, _requests: &mut ()) -> Result<Vec<Rule>, ChangeRefused> {
         self.may_fail()?;
-        let rule = |message: Message| if let News::Rule(rule) = message.news { Some(rule) } else { None };
+        let rule =
+            |message: Message| if let News::Rule(rule) = message.news { Some(rule) } else { None };
         Ok(self.kernel.list(Query::Rules).into_iter().filter_map(rule).collect())
     }
 
@@ -926,10 +996,13 @@ impl Kernel for SimWorld {
         most: usize,
     ) -> Result<(Vec<Route>, usize), ChangeRefused> {
         self.may_fail()?;
-        let route = |message: Message| if let News::Route(route) = message.news { Some(route) } else { None };
+        let route = |message: Message| {
+            if let News::Route(route) = message.news { Some(route) } else { None }
+        };
         let by = |r: &Route| r.hops.iter().all(|h| h.index == link.index && h.gateway.is_some());
         let all = self.kernel.list(Query::RoutesOver(link.index)).into_iter().filter_map(route);
-        let found: Vec<_> = all.filter(|r| r.table == MAIN && r.prefix > BROAD && !r.is_ours() && by(r)).collect();
+        let found: Vec<_> =
+            all.filter(|r| r.table == MAIN && r.prefix > BROAD && !r.is_ours() && by(r)).collect();
         let count = found.len();
         Ok((found.into_iter().take(most).collect(), count))
     }
@@ -944,7 +1017,12 @@ impl Kernel for SimWorld {
         self.kernel.way_to(to).map_err(refused)
     }
 
-    fn forget_neighbour(&mut self, _requests: &mut (), index: u32, neighbour: Ipv4Addr) -> Result<(), ChangeRefused> {
+    fn forget_neighbour(
+        &mut self,
+        _requests: &mut (),
+        index: u32,
+        neighbour: Ipv4Addr,
+    ) -> Result<(), ChangeRefused> {
         match self.kernel.forget(index, neighbour.into()) {
             Ok(()) | Err(libc::ENOENT) => Ok(()),
             Err(errno) => Err(refused(errno)),
@@ -1002,7 +1080,9 @@ impl World for SimWorld {
             WaitSource::News(events) => Watch::News(events.number),
             WaitSource::Log => Watch::Silent,
             WaitSource::Worker(worker) => Watch::Worker(worker.number),
-            WaitSource::Question(socket) | WaitSource::Opening(socket) => Watch::Socket(socket.number),
+            WaitSource::Question(socket) | WaitSource::Opening(socket) => {
+                Watch::Socket(socket.number)
+            }
             WaitSource::Flush(never) => match *never {},
         };
         self.watched.push((name, watch));
@@ -1012,14 +1092,16 @@ impl World for SimWorld {
         let began = self.now;
         self.waits += 1;
         let collects = self.watched.iter().any(|(_, watch)| *watch == Watch::Collected);
-        let until = until.map(|until| if collects { until.max(began + COLLECTING) } else { until.max(began) });
+        let until = until
+            .map(|until| if collects { until.max(began + COLLECTING) } else { until.max(began) });
         loop {
             if self.killed {
                 self.orphan_workers();
                 return errno(libc::EINTR);
             }
             self.pass_on_news();
-            let ready = self.watched.iter().filter(|(_, watch)| self.has(*watch)).map(|(name, _)| *name);
+            let ready =
+                self.watched.iter().filter(|(_, watch)| self.has(*watch)).map(|(name, _)| *name);
             self.ready = ready.collect();
             if !self.ready.is_empty() {
                 break;

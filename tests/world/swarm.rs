@@ -1,5 +1,5 @@
-//! The whole loop through days of weather, from seeds. Each seed draws some kinds of faults; what is true is known here,
-//! and what the program said and did is held against it.
+//! The whole loop through days of weather, from seeds. Each seed draws some kinds of faults; what
+//! is true is known here, and what the program said and did is held against it.
 //!
 //! `SEED=n cargo test --test world swarm` runs one seed and prints its timeline.
 
@@ -83,7 +83,8 @@ kinds! {
     Watched,
     /// SIGHUP with the same file, each second of an outage.
     SameFile,
-    /// With another file, with one that is not to be read, and with another while no socket is to be had.
+    /// With another file, with one that is not to be read, and with another while no socket is to
+    /// be had.
     OtherFile,
     BadFile,
     RefusedFile,
@@ -206,7 +207,8 @@ impl Scenario {
             (interval.to_string(), pingcount, "")
         };
         let prefer = self.seed.is_multiple_of(2);
-        let services::Settings { ddns, updown, ping, failover, targets } = services::settings(self.seed, interval);
+        let services::Settings { ddns, updown, ping, failover, targets } =
+            services::settings(self.seed, interval);
         let more = if self.floods { more } else { ping.as_str() };
         format!(
             r#"{{"global": {{"action": "/script"}},
@@ -254,7 +256,13 @@ impl Scenario {
                 break;
             }
             starts += 1;
-            if known.borrow().timeline.iter().rev().any(|(at, what)| *at == world.time() && what.contains("Replaced")) {
+            if known
+                .borrow()
+                .timeline
+                .iter()
+                .rev()
+                .any(|(at, what)| *at == world.time() && what.contains("Replaced"))
+            {
                 instance = if instance == INSTANCE { ANOTHER } else { INSTANCE };
             }
         }
@@ -291,18 +299,35 @@ impl Scenario {
             // Sometimes another comes meanwhile.
             if random.percent(30) {
                 let (later, other) = (random.below(80) as u64, *random.pick(&kinds));
-                self.fault(world, known, other, second + later, 60 + random.below(1200) as u64, random);
+                self.fault(
+                    world,
+                    known,
+                    other,
+                    second + later,
+                    60 + random.below(1200) as u64,
+                    random,
+                );
             }
             second += length + 600 + random.below(self.length as usize / 60) as u64;
         }
     }
 
-    fn fault(&self, world: &mut SimWorld, known: &Known, kind: Kind, second: u64, length: u64, random: &mut Random) {
+    fn fault(
+        &self,
+        world: &mut SimWorld,
+        known: &Known,
+        kind: Kind,
+        second: u64,
+        length: u64,
+        random: &mut Random,
+    ) {
         let wan = random.below(2);
         let from = at(second) + Duration::from_millis(random.below(1000) as u64);
         let to = from + SECOND * u32::try_from(length).unwrap();
         *known.borrow_mut().drawn.entry(kind).or_default() += 1;
-        let vague = |until: Instant| known.borrow_mut().vague.push((from, until + self.bound() + SECOND * 5));
+        let vague = |until: Instant| {
+            known.borrow_mut().vague.push((from, until + self.bound() + SECOND * 5))
+        };
         let (index, seed) = (3 + wan as u32, self.seed);
         let mut deed = |at: Instant, what: &str, deed: Box<dyn FnOnce(&mut SimWorld)>| {
             let (known, what) = (Rc::clone(known), format!("{kind:?} wan{wan}: {what}"));
@@ -344,14 +369,24 @@ impl Scenario {
             Upstream | Rejection => {
                 let rejects = kind == Rejection;
                 let set = move |has| {
-                    move |w: &mut SimWorld| (w.networks[wan].has_upstream, w.networks[wan].rejects) = (has, rejects)
+                    move |w: &mut SimWorld| {
+                        (w.networks[wan].has_upstream, w.networks[wan].rejects) = (has, rejects)
+                    }
                 };
                 deed(from, "dead", Box::new(set(false)));
                 deed(to, "alive", Box::new(set(true)));
             }
             Delay => {
-                deed(from, "slow", Box::new(move |w| w.networks[wan].delay = Duration::from_millis(700)));
-                deed(to, "fast", Box::new(move |w| w.networks[wan].delay = Duration::from_millis(20)));
+                deed(
+                    from,
+                    "slow",
+                    Box::new(move |w| w.networks[wan].delay = Duration::from_millis(700)),
+                );
+                deed(
+                    to,
+                    "fast",
+                    Box::new(move |w| w.networks[wan].delay = Duration::from_millis(20)),
+                );
             }
             Loss => {
                 // What changes often is damped for a while.
@@ -360,16 +395,36 @@ impl Scenario {
                 deed(to, "none", Box::new(move |w| w.networks[wan].loss = 0));
             }
             Watched => {
-                deed(from, "silent", Box::new(|w| w.networks.iter_mut().for_each(|n| n.dead = vec![WATCHED.into()])));
-                deed(to, "answers", Box::new(|w| w.networks.iter_mut().for_each(|n| n.dead.clear())));
+                deed(
+                    from,
+                    "silent",
+                    Box::new(|w| w.networks.iter_mut().for_each(|n| n.dead = vec![WATCHED.into()])),
+                );
+                deed(
+                    to,
+                    "answers",
+                    Box::new(|w| w.networks.iter_mut().for_each(|n| n.dead.clear())),
+                );
             }
             SameFile => {
                 deed(from, "dead", Box::new(move |w| w.networks[wan].has_upstream = false));
-                deed(from, "HUP", Box::new(|w| (0..80).for_each(|n| w.signal(w.time() + SECOND * n, HUP))));
-                deed(from + SECOND * 80, "alive", Box::new(move |w| w.networks[wan].has_upstream = true));
+                deed(
+                    from,
+                    "HUP",
+                    Box::new(|w| (0..80).for_each(|n| w.signal(w.time() + SECOND * n, HUP))),
+                );
+                deed(
+                    from + SECOND * 80,
+                    "alive",
+                    Box::new(move |w| w.networks[wan].has_upstream = true),
+                );
             }
             OtherFile | BadFile | RefusedFile => {
-                let text = if kind == BadFile { "{".to_owned() } else { self.config(3 + random.below(3) as u32) };
+                let text = if kind == BadFile {
+                    "{".to_owned()
+                } else {
+                    self.config(3 + random.below(3) as u32)
+                };
                 let old = self.config(2);
                 let set = |text: String| {
                     move |w: &mut SimWorld| {
@@ -408,7 +463,8 @@ impl Scenario {
                 deed(to, "writes", Box::new(|w| w.stall = Duration::ZERO));
             }
             ScriptFails | ScriptHangs => {
-                let (begin, end) = (Rc::clone(&known.borrow().script), Rc::clone(&known.borrow().script));
+                let (begin, end) =
+                    (Rc::clone(&known.borrow().script), Rc::clone(&known.borrow().script));
                 deed(from, "from now on", Box::new(move |_| begin.set(Some(kind))));
                 deed(to, "no more", Box::new(move |_| end.set(None)));
             }
@@ -434,13 +490,17 @@ impl Scenario {
                 deed(
                     from,
                     "another",
-                    Box::new(move |w| w.networks[wan].external = [81, 2, 70 + wan as u8, last].into()),
+                    Box::new(move |w| {
+                        w.networks[wan].external = [81, 2, 70 + wan as u8, last].into()
+                    }),
                 );
             }
             Errno => {
                 vague(to);
-                let (after, errno) =
-                    (random.below(300) as u64, *random.pick(&[libc::ENOMEM, libc::ENOBUFS, libc::EMFILE, libc::EIO]));
+                let (after, errno) = (
+                    random.below(300) as u64,
+                    *random.pick(&[libc::ENOMEM, libc::ENOBUFS, libc::EMFILE, libc::EIO]),
+                );
                 deed(from, "armed", Box::new(move |w| w.failing = Some((after, errno))));
                 deed(to, "disarmed", Box::new(|w| w.failing = None));
             }
@@ -450,7 +510,9 @@ impl Scenario {
                     let text = self.config(2);
                     deed(from, "the file", Box::new(move |w| reset_files(w, &text)));
                 }
-                for (at, what, what_happens) in services::deeds(other, wan, (from, to), known, random) {
+                for (at, what, what_happens) in
+                    services::deeds(other, wan, (from, to), known, random)
+                {
                     deed(at, what, what_happens);
                 }
             }
@@ -479,8 +541,10 @@ impl Scenario {
         // The default route stays, so that there is internet without the program as well.
         let stays = |r: &&Route| r.table == MAIN && r.prefix == 0;
         let mine = |r: &&Route| r.protocol == PROTOCOL;
-        let routes: Vec<_> = world.kernel.routes4().iter().filter(mine).filter(|r| !stays(r)).collect();
-        let rules: Vec<_> = world.kernel.rules(false).iter().filter(|r| r.protocol == PROTOCOL).collect();
+        let routes: Vec<_> =
+            world.kernel.routes4().iter().filter(mine).filter(|r| !stays(r)).collect();
+        let rules: Vec<_> =
+            world.kernel.rules(false).iter().filter(|r| r.protocol == PROTOCOL).collect();
         if !routes.is_empty() || !rules.is_empty() {
             wrong.push((end, format!("it has left {routes:?} {rules:?}")));
         }
@@ -492,13 +556,23 @@ impl Scenario {
     }
 
     /// Every outage of a network is told once, and nothing else is.
-    fn judge_wan(&self, world: &SimWorld, known: &Truth, wan: usize, end: Instant, wrong: &mut Vec<(Instant, String)>) {
+    fn judge_wan(
+        &self,
+        world: &SimWorld,
+        known: &Truth,
+        wan: usize,
+        end: Instant,
+        wrong: &mut Vec<(Instant, String)>,
+    ) {
         let bound = self.bound();
         let said = |what: &str| -> Vec<Instant> {
             // Of changes that come often only some have a line of their own.
-            let (text, often) = (format!("(wan{wan}) is now {what}"), format!("(wan{wan}) changed "));
-            let often = |text: &str| text.contains(&often) && text.contains(&format!(", now {what}"));
-            let told = world.lines.iter().filter(|line| line.text.ends_with(&text) || often(&line.text));
+            let (text, often) =
+                (format!("(wan{wan}) is now {what}"), format!("(wan{wan}) changed "));
+            let often =
+                |text: &str| text.contains(&often) && text.contains(&format!(", now {what}"));
+            let told =
+                world.lines.iter().filter(|line| line.text.ends_with(&text) || often(&line.text));
             told.map(|line| line.at).collect()
         };
         let (offline, online) = (said("offline"), said("online"));
@@ -506,27 +580,41 @@ impl Scenario {
         for (begin, over) in &outages {
             // Beside another outage it is one with that.
             let near = |a: Instant, b: Instant| a.max(b).since(a.min(b)) <= bound;
-            let beside = outages.iter().any(|(b, o)| (b, o) != (begin, over) && (near(*b, *over) || near(*o, *begin)));
-            if over.since(*begin) <= bound || beside || known.is_vague(*begin, *over + bound) || *over + bound >= end {
+            let beside = outages
+                .iter()
+                .any(|(b, o)| (b, o) != (begin, over) && (near(*b, *over) || near(*o, *begin)));
+            if over.since(*begin) <= bound
+                || beside
+                || known.is_vague(*begin, *over + bound)
+                || *over + bound >= end
+            {
                 continue;
             }
             let times = |all: &[Instant], from: Instant, to: Instant| {
                 all.iter().filter(|at| **at >= from && **at <= to).count()
             };
-            let (in_time, in_all) = (times(&offline, *begin, *begin + bound), times(&offline, *begin, *over + bound));
+            let (in_time, in_all) =
+                (times(&offline, *begin, *begin + bound), times(&offline, *begin, *over + bound));
             if (in_time, in_all) != (1, 1) {
                 wrong.push((
                     *begin,
                     format!("wan{wan} fails and is said to be offline {in_time} times in time, {in_all} in all"),
                 ));
             }
-            let told = known.links.contains(&(*begin, wan)) && times(&offline, *begin, *begin + PROMPT) == 0;
+            let told = known.links.contains(&(*begin, wan))
+                && times(&offline, *begin, *begin + PROMPT) == 0;
             if told {
-                wrong.push((*begin, format!("wan{wan} has lost its link, which is not said at once")));
+                wrong.push((
+                    *begin,
+                    format!("wan{wan} has lost its link, which is not said at once"),
+                ));
             }
             let back = times(&online, *over, *over + bound);
             if back != 1 {
-                wrong.push((*over, format!("wan{wan} works again and is said to be online {back} times")));
+                wrong.push((
+                    *over,
+                    format!("wan{wan} works again and is said to be online {back} times"),
+                ));
             }
         }
         for at in &offline {
@@ -539,9 +627,16 @@ impl Scenario {
     }
 
     /// The monitored address, by what became of each of its probes.
-    fn judge_updown(&self, world: &SimWorld, known: &Truth, end: Instant, wrong: &mut Vec<(Instant, String)>) {
+    fn judge_updown(
+        &self,
+        world: &SimWorld,
+        known: &Truth,
+        end: Instant,
+        wrong: &mut Vec<(Instant, String)>,
+    ) {
         let to = IpAddr::V4(WATCHED);
-        let probes = world.probes.iter().flatten().filter(|probe| probe.wan.is_none() && probe.to == to);
+        let probes =
+            world.probes.iter().flatten().filter(|probe| probe.wan.is_none() && probe.to == to);
         let probes = services::believed(world, probes);
         let mut runs: Vec<(Instant, Instant, usize)> = Vec::new();
         let mut run: Option<(Instant, usize)> = None;
@@ -557,25 +652,47 @@ impl Scenario {
             }
         }
         runs.extend(run.map(|(began, n)| (began, end, n)));
-        let lines: Vec<_> = world.lines.iter().filter(|line| line.monitor == Some(Monitor::Updown)).collect();
+        let lines: Vec<_> =
+            world.lines.iter().filter(|line| line.monitor == Some(Monitor::Updown)).collect();
         let said = |what: &str, from: Instant, to: Instant| {
             let text = format!("Monitored IP {WATCHED} {what}");
-            lines.iter().filter(|line| line.text == text && line.at >= from && line.at <= to).count()
+            lines
+                .iter()
+                .filter(|line| line.text == text && line.at >= from && line.at <= to)
+                .count()
         };
         for (began, over, n) in &runs {
             if *n < 4 || known.is_vague(*began, *over + SECOND) || *over >= end {
                 continue;
             }
-            let (offline, online) = (said("offline", *began, *over), said("online", *over, *over + SECOND * 2));
+            let (offline, online) =
+                (said("offline", *began, *over), said("online", *over, *over + SECOND * 2));
             if (offline, online) != (1, 1) {
-                wrong.push((*began, format!("{WATCHED} is said to be offline {offline} times, online {online} times")));
+                wrong.push((
+                    *began,
+                    format!(
+                        "{WATCHED} is said to be offline {offline} times, online {online} times"
+                    ),
+                ));
             }
             let lasted = over.since(*began).as_secs();
-            let words = format!("{}:{}:{}:{}", lasted / DAY, lasted / 3600 % 24, lasted / 60 % 60, lasted % 60);
-            let told = world.calls.iter().find(|call| call.words[0] == "updown-online" && call.at >= *over);
-            let told = told.filter(|call| call.at.since(*over) < SECOND).map(|call| call.words[2].clone());
+            let words = format!(
+                "{}:{}:{}:{}",
+                lasted / DAY,
+                lasted / 3600 % 24,
+                lasted / 60 % 60,
+                lasted % 60
+            );
+            let told = world
+                .calls
+                .iter()
+                .find(|call| call.words[0] == "updown-online" && call.at >= *over);
+            let told =
+                told.filter(|call| call.at.since(*over) < SECOND).map(|call| call.words[2].clone());
             // Checks that overlap are judged in the order of their start.
-            let overlap = |(at, what): &(Instant, String)| what.starts_with("CheckNow") && over.since(*at) < SECOND * 5;
+            let overlap = |(at, what): &(Instant, String)| {
+                what.starts_with("CheckNow") && over.since(*at) < SECOND * 5
+            };
             let overlaps = known.timeline.iter().rev().any(overlap);
             if told.as_ref().is_some_and(|told| *told != words) && !overlaps {
                 wrong.push((*over, format!("the outage lasted {words}, it is said {told:?}")));
@@ -583,7 +700,8 @@ impl Scenario {
         }
         let text = format!("Monitored IP {WATCHED} offline");
         for line in lines.iter().filter(|line| line.text == text) {
-            let true_ = runs.iter().any(|(b, o, n)| *n >= 2 && *b <= line.at && line.at <= *o + SECOND);
+            let true_ =
+                runs.iter().any(|(b, o, n)| *n >= 2 && *b <= line.at && line.at <= *o + SECOND);
             if !true_ && !known.is_vague(line.at, line.at) {
                 wrong.push((line.at, format!("{WATCHED} is said to be offline and answers")));
             }
@@ -600,7 +718,9 @@ impl Scenario {
         for line in &world.lines {
             if line.text == format!("Monitored IP {WATCHED} offline") {
                 told.push("updown-offline");
-            } else if line.monitor == Some(Monitor::Updown) && line.text.starts_with("Outage Duration") {
+            } else if line.monitor == Some(Monitor::Updown)
+                && line.text.starts_with("Outage Duration")
+            {
                 told.push("updown-online");
             } else if line.text.starts_with("Network Failover to Primary") {
                 told.push("failover-primary");
@@ -612,12 +732,21 @@ impl Scenario {
         for kind in ["updown", "failover"] {
             let told: Vec<_> = told.iter().copied().filter(|name| name.starts_with(kind)).collect();
             let names = world.calls.iter().map(|call| call.words[0].as_str());
-            let called: Vec<_> = names.filter(|name| all.contains(name) && name.starts_with(kind)).collect();
+            let called: Vec<_> =
+                names.filter(|name| all.contains(name) && name.starts_with(kind)).collect();
             if told != called {
-                let at = told.iter().zip(&called).position(|(a, b)| a != b).unwrap_or(told.len().min(called.len()));
+                let at = told
+                    .iter()
+                    .zip(&called)
+                    .position(|(a, b)| a != b)
+                    .unwrap_or(told.len().min(called.len()));
                 wrong.push((
                     Instant::ZERO,
-                    format!("{kind}: {} lines and {} calls differ from the {at}th on", told.len(), called.len()),
+                    format!(
+                        "{kind}: {} lines and {} calls differ from the {at}th on",
+                        told.len(),
+                        called.len()
+                    ),
                 ));
             }
         }
@@ -663,21 +792,34 @@ fn watch_published(world: &SimWorld, known: &Truth, say: &mut dyn FnMut(String))
         let mut lately = known.timeline.iter().rev().take_while(|(at, _)| *at > past(secs));
         calm(0) && calm(1) && lately.next().is_none() && !known.is_vague(past(secs), now)
     };
-    let works = services::can_be_found(world) && world.disk_error.is_none() && known.script.get().is_none();
+    let works =
+        services::can_be_found(world) && world.disk_error.is_none() && known.script.get().is_none();
     if !works || !quiet(300) {
         return;
     }
     // Each instance knows only what it has published itself.
-    let by_it =
-        |call: &Call| call.env.iter().any(|(name, value)| *name == "IMON_INSTANCE" && value == world.instance());
-    let published =
-        world.calls.iter().rev().find(|call| call.words[0] == "ddns-ip-update" && call.succeeds && by_it(call));
+    let by_it = |call: &Call| {
+        call.env.iter().any(|(name, value)| *name == "IMON_INSTANCE" && value == world.instance())
+    };
+    let published = world
+        .calls
+        .iter()
+        .rev()
+        .find(|call| call.words[0] == "ddns-ip-update" && call.succeeds && by_it(call));
     if quiet(900)
-        && published.is_some_and(|call| Some(call.words[1].clone()) != world.external().map(|a| a.to_string()))
+        && published.is_some_and(|call| {
+            Some(call.words[1].clone()) != world.external().map(|a| a.to_string())
+        })
     {
-        say(format!("{:?} is published, {:?} is true", published.map(|call| &call.words[1]), world.external()));
+        say(format!(
+            "{:?} is published, {:?} is true",
+            published.map(|call| &call.words[1]),
+            world.external()
+        ));
     }
-    let file = |instance: &str| world.files.get(std::path::Path::new(&format!("/var/lib/imon/{instance}.ddns.json")));
+    let file = |instance: &str| {
+        world.files.get(std::path::Path::new(&format!("/var/lib/imon/{instance}.ddns.json")))
+    };
     let noted = |address: &str| {
         let mut files = [INSTANCE, ANOTHER].into_iter().filter_map(file);
         files.any(|bytes| String::from_utf8_lossy(bytes).contains(address))
@@ -704,11 +846,13 @@ fn reset_files(world: &mut SimWorld, text: &str) {
 
 /// Takes away what the program has made.
 fn flush(world: &mut SimWorld) {
-    let rules: Vec<_> = world.kernel.rules(false).iter().filter(|r| r.protocol == PROTOCOL).cloned().collect();
+    let rules: Vec<_> =
+        world.kernel.rules(false).iter().filter(|r| r.protocol == PROTOCOL).cloned().collect();
     for rule in rules {
         world.kernel.remove_rule(&rule, Some(rule.priority)).unwrap();
     }
-    let routes: Vec<_> = world.kernel.routes4().iter().filter(|r| r.protocol == PROTOCOL).cloned().collect();
+    let routes: Vec<_> =
+        world.kernel.routes4().iter().filter(|r| r.protocol == PROTOCOL).cloned().collect();
     for route in routes {
         world.kernel.remove_route(&route, true).unwrap();
     }
@@ -761,7 +905,8 @@ fn router(seed: u64) -> SimWorld {
     }
     world.kernel.add_address(&Address::of(2, [192, 168, 92, 1])).unwrap();
     world.kernel.set_up(2, true).unwrap();
-    let neighbour = Hop { index: 2, gateway: Some(IpAddr::from([192, 168, 92, 7])), ..Hop::default() };
+    let neighbour =
+        Hop { index: 2, gateway: Some(IpAddr::from([192, 168, 92, 7])), ..Hop::default() };
     world.kernel.add_route(&route([10, 9, 0, 0], 16, neighbour), Mode::ADD).unwrap();
     for (wan, gateway) in GATEWAYS.into_iter().enumerate() {
         manage(&mut world, wan);
@@ -794,12 +939,15 @@ fn story(world: &SimWorld, known: &Truth, wrong: &[(Instant, String)]) -> String
     all.extend(wrong.iter().map(|(at, what)| (*at, format!("WRONG {what}"))));
     all.sort_by_key(|(at, _)| *at);
     let near = |at: Instant| {
-        std::env::var("SEED").is_ok() || wrong.iter().any(|(w, _)| w.max(&at).since(*w.min(&at)) < SECOND * 150)
+        std::env::var("SEED").is_ok()
+            || wrong.iter().any(|(w, _)| w.max(&at).since(*w.min(&at)) < SECOND * 150)
     };
     let mut text = String::new();
     for (at, what) in all
         .iter()
-        .filter(|(at, what)| near(*at) && !what.contains("Reloaded") && !what.contains("Nothing has"))
+        .filter(|(at, what)| {
+            near(*at) && !what.contains("Reloaded") && !what.contains("Nothing has")
+        })
         .take(if std::env::var("SEED").is_ok() { 9999 } else { 80 })
     {
         let _ = writeln!(text, "{:10.3} {what}", seconds(*at));
@@ -822,7 +970,8 @@ pub fn tests() -> Vec<Trial> {
             drawn.into_iter().for_each(|(kind, n)| *all.0.entry(kind).or_default() += n);
             all.1 += 1;
             // Whoever is last knows all; with a filter nobody is.
-            let rare = |kind: &Kind| all.0.get(kind).copied().unwrap_or_default() < FEWEST_OF_A_KIND;
+            let rare =
+                |kind: &Kind| all.0.get(kind).copied().unwrap_or_default() < FEWEST_OF_A_KIND;
             match KINDS.iter().find(|kind| all.1 == PARTS && rare(kind)) {
                 Some(kind) => Err(format!("{kind:?} was drawn too rarely: {:?}", all.0).into()),
                 None => Ok(()),
@@ -830,8 +979,14 @@ pub fn tests() -> Vec<Trial> {
         })
     };
     let long = [
-        ("swarm::a_year_at_interval_60", Scenario { seed: 1, interval: 60, length: 365 * DAY, floods: false }),
-        ("swarm::a_week_at_interval_1", Scenario { seed: 2, interval: 1, length: 7 * DAY, floods: false }),
+        (
+            "swarm::a_year_at_interval_60",
+            Scenario { seed: 1, interval: 60, length: 365 * DAY, floods: false },
+        ),
+        (
+            "swarm::a_week_at_interval_1",
+            Scenario { seed: 2, interval: 1, length: 7 * DAY, floods: false },
+        ),
     ];
     let long = long.into_iter().map(|(name, scenario)| {
         Trial::test(name, move || {

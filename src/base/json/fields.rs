@@ -1,5 +1,5 @@
-//! Small JSON objects, read and written field by field: what goes between this program's processes, and into its state.
-//! By way of what reads the configuration, which is in the program anyway.
+//! Small JSON objects, read and written field by field: what goes between this program's processes,
+//! and into its state. By way of what reads the configuration, which is in the program anyway.
 
 use std::fmt::Write as _;
 
@@ -67,7 +67,8 @@ impl<'a> Fields<'a> {
 
 /// The texts of a list; those that are none are left out.
 pub fn texts(list: &[&RawValue]) -> Vec<String> {
-    let text = |raw: &&RawValue| if let Value::Text(text) = decode(raw) { Some(text) } else { None };
+    let text =
+        |raw: &&RawValue| if let Value::Text(text) = decode(raw) { Some(text) } else { None };
     list.iter().filter_map(text).collect()
 }
 
@@ -130,7 +131,10 @@ mod tests {
         assert!(fields.is_null("b") && !fields.is_null("a") && !fields.is_null("nosuch"));
         assert_eq!((fields.number("c"), fields.flag("d")), (Some(-5), Some(true)));
         assert_eq!(texts(&fields.list("e").unwrap()), ["z"]);
-        assert_eq!((fields.text("c"), fields.number("a"), fields.list("d").is_none()), (None, None, true));
+        assert_eq!(
+            (fields.text("c"), fields.number("a"), fields.list("d").is_none()),
+            (None, None, true)
+        );
     }
 
     #[test]

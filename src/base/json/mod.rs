@@ -1,6 +1,6 @@
-//! JSON that remembers where it came from: every key and value knows its line, and keys keep their order and their
-//! duplicates. `serde_json` checks the syntax and hands back slices of the text, so a line number is the position of a
-//! slice in the whole.
+//! JSON that remembers where it came from: every key and value knows its line, and keys keep their
+//! order and their duplicates. `serde_json` checks the syntax and hands back slices of the text, so
+//! a line number is the position of a slice in the whole.
 
 pub mod fields;
 
@@ -9,7 +9,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Larger files are refused before they are looked at: a configuration with 1,000 long names is a quarter of this.
+/// Larger files are refused before they are looked at: a configuration with 1,000 long names is a
+/// quarter of this.
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// More keys than this in one object are no configuration of ours (the largest section has 20).
@@ -51,7 +52,8 @@ pub(crate) enum Value<'a> {
     Text(String),
     List(Vec<&'a RawValue>),
     Object(Vec<(String, &'a RawValue)>),
-    /// Correct JSON that stands for no text (half of a surrogate pair), or an object with far too many keys.
+    /// Correct JSON that stands for no text (half of a surrogate pair), or an object with far too
+    /// many keys.
     Unreadable(String),
 }
 
@@ -63,14 +65,20 @@ impl Document {
     pub(crate) fn new(bytes: &[u8]) -> Result<Self, Fault> {
         let fault = |line, message: String| Err(Fault { line, key: String::new(), message });
         if bytes.len() > MAX_BYTES {
-            return fault(1, format!("This is not an imon configuration: it is larger than {MAX_BYTES} bytes"));
+            return fault(
+                1,
+                format!("This is not an imon configuration: it is larger than {MAX_BYTES} bytes"),
+            );
         }
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => without_comments(text),
             Err(e) => {
                 let before = bytes.iter().take(e.valid_up_to()).filter(|b| **b == b'\n').count();
-                return fault(before + 1, "The text is not UTF-8: save the file in that encoding".to_owned());
+                return fault(
+                    before + 1,
+                    "The text is not UTF-8: save the file in that encoding".to_owned(),
+                );
             }
         };
         if text.trim_ascii().is_empty() {
@@ -89,7 +97,9 @@ impl Document {
     pub(crate) fn root(&self) -> Result<Vec<JsonEntry<'_>>, Fault> {
         if !self.text.trim_ascii_start().starts_with('{') {
             let line = self.line_at(self.text.len() - self.text.trim_ascii_start().len());
-            let message = "The file must be one object in braces { }, with a section for each monitor".to_owned();
+            let message =
+                "The file must be one object in braces { }, with a section for each monitor"
+                    .to_owned();
             return Err(Fault { line, key: String::new(), message });
         }
         match serde_json::from_str::<Pairs<'_>>(&self.text) {
@@ -102,13 +112,20 @@ impl Document {
     ///
     /// # Errors
     /// More keys than any configuration has.
-    pub(crate) fn entries<'a>(&'a self, value: &'a RawValue) -> Result<Option<Vec<JsonEntry<'a>>>, Fault> {
+    pub(crate) fn entries<'a>(
+        &'a self,
+        value: &'a RawValue,
+    ) -> Result<Option<Vec<JsonEntry<'a>>>, Fault> {
         if !value.get().starts_with('{') {
             return Ok(None);
         }
         match serde_json::from_str::<Pairs<'_>>(value.get()) {
             Ok(pairs) => self.named(pairs).map(Some),
-            Err(e) => Err(Fault { line: self.line_of(value), key: String::new(), message: plain_words(&e) }),
+            Err(e) => Err(Fault {
+                line: self.line_of(value),
+                key: String::new(),
+                message: plain_words(&e),
+            }),
         }
     }
 
@@ -123,20 +140,23 @@ impl Document {
         pairs.0.into_iter().map(named).collect()
     }
 
-    /// The line a value begins on. A value that is not part of this document is given the first one.
+    /// The line a value begins on. A value that is not part of this document is given the first
+    /// one.
     fn line_of(&self, value: &RawValue) -> usize {
         let offset = (value.get().as_ptr().addr()).checked_sub(self.text.as_ptr().addr());
         offset.filter(|at| *at < self.text.len()).map_or(1, |at| self.line_at(at))
     }
 
-    /// Where a value of this document stands in its text, comments and all, but without a byte order mark.
+    /// Where a value of this document stands in its text, comments and all, but without a byte
+    /// order mark.
     pub(crate) fn range(&self, value: &RawValue) -> Option<std::ops::Range<usize>> {
         let start = (value.get().as_ptr().addr()).checked_sub(self.text.as_ptr().addr())?;
         let end = start.checked_add(value.get().len()).filter(|end| *end <= self.text.len())?;
         Some(start..end)
     }
 
-    /// The text, with blanks for its comments: what stands in it stands at the same place of the file.
+    /// The text, with blanks for its comments: what stands in it stands at the same place of the
+    /// file.
     pub(crate) fn plain(&self) -> &str {
         &self.text
     }
@@ -174,7 +194,8 @@ pub(crate) fn decode(raw: &RawValue) -> Value<'_> {
         Some(b'"') => serde_json::from_str(text).map(Value::Text),
         Some(b'[') => serde_json::from_str(text).map(Value::List),
         Some(b'{') => serde_json::from_str::<Pairs<'_>>(text).and_then(|pairs| {
-            let named = |(key, value): (&RawValue, _)| Ok((serde_json::from_str(key.get())?, value));
+            let named =
+                |(key, value): (&RawValue, _)| Ok((serde_json::from_str(key.get())?, value));
             pairs.0.into_iter().map(named).collect::<Result<_, _>>().map(Value::Object)
         }),
         _ => Ok(Value::Number(text)),
@@ -199,7 +220,9 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
                 let mut pairs = Vec::new();
                 while let Some(pair) = map.next_entry::<&RawValue, &RawValue>()? {
                     if pairs.len() == MAX_KEYS {
-                        return Err(A::Error::custom(format!("There are more than {MAX_KEYS} keys in one object")));
+                        return Err(A::Error::custom(format!(
+                            "There are more than {MAX_KEYS} keys in one object"
+                        )));
                     }
                     pairs.push(pair);
                 }
@@ -210,8 +233,9 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
     }
 }
 
-/// Blanks lines whose first visible character is `#`. A JSON string cannot span lines, so such a line is never inside
-/// one. What is behind it stays where it is: lines are counted, and values are replaced at their place.
+/// Blanks lines whose first visible character is `#`. A JSON string cannot span lines, so such a
+/// line is never inside one. What is behind it stays where it is: lines are counted, and values are
+/// replaced at their place.
 fn without_comments(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
@@ -224,16 +248,20 @@ fn without_comments(text: &str) -> String {
     plain
 }
 
-/// A `serde_json` message as a sentence, without the position (ours is in the file, its is in the slice) and never
-/// with a value in it.
+/// A `serde_json` message as a sentence, without the position (ours is in the file, its is in the
+/// slice) and never with a value in it.
 fn plain_words(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.split_once(" at line ").map_or(text.as_str(), |(what, _)| what);
     match what {
-        "key must be a string" => "A key in double quotes is expected here (a comma too many?)".to_owned(),
+        "key must be a string" => {
+            "A key in double quotes is expected here (a comma too many?)".to_owned()
+        }
         "expected value" => "A value is expected here (is text in double quotes?)".to_owned(),
         "expected ident" => "Only true, false and null may stand without quotes".to_owned(),
-        "expected `,` or `}`" | "expected `,` or `]`" => format!("Invalid syntax: {what} (a comma missing before?)"),
+        "expected `,` or `}`" | "expected `,` or `]`" => {
+            format!("Invalid syntax: {what} (a comma missing before?)")
+        }
         "trailing characters" => "The file goes on after its closing brace".to_owned(),
         "lone leading surrogate in hex escape" | "unexpected end of hex escape" => {
             "Half of a \\u surrogate pair stands for no character".to_owned()
@@ -249,8 +277,8 @@ fn not_json_number(text: &str) -> Option<&'static str> {
     ["NaN", "Infinity"].into_iter().find(|word| text.starts_with(word))
 }
 
-/// `section.key` at the end of a text that is correct so far: the names of what is open there, without the outermost
-/// object, which has none.
+/// `section.key` at the end of a text that is correct so far: the names of what is open there,
+/// without the outermost object, which has none.
 fn path_at_end(text: &str) -> String {
     let (mut open, mut name, mut word) = (Vec::new(), "", "");
     let mut rest = text;
@@ -296,7 +324,8 @@ mod tests {
 
     #[test]
     fn keys_keep_order_duplicates_and_lines() {
-        let text = "\u{feff}# one\n{\n \"b\": 1,\r\n\t# \"x\": 2,\n \"a\": [\n 2], \"b\": \"\\u0041#\"\n}";
+        let text =
+            "\u{feff}# one\n{\n \"b\": 1,\r\n\t# \"x\": 2,\n \"a\": [\n 2], \"b\": \"\\u0041#\"\n}";
         let document = Document::new(text.as_bytes()).unwrap();
         let root = document.root().unwrap();
         let seen: Vec<_> = root.iter().map(|e| (e.key.as_str(), e.line, e.value.get())).collect();
@@ -309,15 +338,30 @@ mod tests {
         for (text, line, key, message) in [
             ("", 1, "", "The file is empty: an object in braces { } is expected"),
             ("\n# only this\n", 1, "", "The file is empty: an object in braces { } is expected"),
-            ("\n\n[1]", 3, "", "The file must be one object in braces { }, with a section for each monitor"),
+            (
+                "\n\n[1]",
+                3,
+                "",
+                "The file must be one object in braces { }, with a section for each monitor",
+            ),
             ("{\n\"a\": {\n\"b\": NaN}}", 3, "a.b", "NaN is no number that JSON knows"),
             ("{\n\"b\" : -Infinity}", 2, "b", "Infinity is no number that JSON knows"),
             ("{\n\"b\": Infinity}", 2, "b", "Infinity is no number that JSON knows"),
             ("{\"a\": 1 # no\n}", 1, "a", "A comment begins with # and has a line of its own"),
             ("{\"a\":\n // no\n1}", 2, "a", "A comment begins with # and has a line of its own"),
             ("{\"a\": 1,\n}", 2, "", "Invalid syntax: trailing comma"),
-            ("{\"a\": {\"b\": 1,\n}}", 2, "a", "A key in double quotes is expected here (a comma too many?)"),
-            ("{\n\n\"a\": 1\n\"b\": 2}", 4, "a", "Invalid syntax: expected `,` or `}` (a comma missing before?)"),
+            (
+                "{\"a\": {\"b\": 1,\n}}",
+                2,
+                "a",
+                "A key in double quotes is expected here (a comma too many?)",
+            ),
+            (
+                "{\n\n\"a\": 1\n\"b\": 2}",
+                4,
+                "a",
+                "Invalid syntax: expected `,` or `}` (a comma missing before?)",
+            ),
             ("{\"a\": True}", 1, "a", "A value is expected here (is text in double quotes?)"),
             ("{\"a\": 1}\n}", 2, "", "The file goes on after its closing brace"),
             (
@@ -329,7 +373,11 @@ mod tests {
             ("{\"\\ud800\": 1}", 1, "", "Half of a \\u surrogate pair stands for no character"),
         ] {
             let seen = fault(text);
-            assert_eq!((seen.line, seen.key.as_str(), seen.message.as_str()), (line, key, message), "{text}");
+            assert_eq!(
+                (seen.line, seen.key.as_str(), seen.message.as_str()),
+                (line, key, message),
+                "{text}"
+            );
         }
     }
 

@@ -1,10 +1,12 @@
-//! Local dates in the notation of strftime(3), in the language C. The C library's own brings printf with it, 11 KB.
+//! Local dates in the notation of strftime(3), in the language C. The C library's own brings printf
+//! with it, 11 KB.
 
 use std::fmt::Write;
 
 use super::Wall;
 
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const DAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -48,9 +50,9 @@ pub struct Local<'a> {
 }
 
 impl Local<'_> {
-    /// Appends the date. Conversions are those of POSIX, without widths, and `%f` (microseconds, as Python's), `%k`,
-    /// `%l`, `%P` and the flags `-`, `_`, `0` of the GNU C library. Of a format with any other nothing is written, and
-    /// the answer is false.
+    /// Appends the date. Conversions are those of POSIX, without widths, and `%f` (microseconds, as
+    /// Python's), `%k`, `%l`, `%P` and the flags `-`, `_`, `0` of the GNU C library. Of a format
+    /// with any other nothing is written, and the answer is false.
     pub fn write(&self, format: &str, out: &mut String) -> bool {
         let before = out.len();
         let good = self.append(format, out).is_some();
@@ -150,9 +152,11 @@ impl Local<'_> {
         Some(())
     }
 
-    /// Year and number of the week by ISO 8601: weeks begin on Monday and belong to the year of their Thursday.
+    /// Year and number of the week by ISO 8601: weeks begin on Monday and belong to the year of
+    /// their Thursday.
     fn iso(&self) -> (i64, i64) {
-        let length = |year: i64| 365 + i64::from(year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+        let length =
+            |year: i64| 365 + i64::from(year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
         let thursday = self.yearday - (self.weekday + 6) % 7 + 3;
         let (year, day) = match thursday {
             _ if thursday < 0 => (self.year - 1, thursday + length(self.year - 1)),

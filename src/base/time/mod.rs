@@ -5,13 +5,13 @@ pub mod date;
 use std::fmt;
 use std::time::Duration;
 
-/// The day this version was released, in seconds since 1970: a clock before it is wrong. A test compares it with the
-/// changelog and the Debian package.
+/// The day this version was released, in seconds since 1970: a clock before it is wrong. A test
+/// compares it with the changelog and the Debian package.
 pub const RELEASED: i64 = 1_795_478_400;
 
-/// A moment of the monotonic clock, in nanoseconds since an arbitrary origin (`CLOCK_MONOTONIC`: since boot, without
-/// the time spent suspended). Intervals and outage durations are differences of these, so a stepped wall clock or the
-/// end of daylight saving time cannot bend them.
+/// A moment of the monotonic clock, in nanoseconds since an arbitrary origin (`CLOCK_MONOTONIC`:
+/// since boot, without the time spent suspended). Intervals and outage durations are differences of
+/// these, so a stepped wall clock or the end of daylight saving time cannot bend them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Instant(u64);
 
@@ -54,8 +54,9 @@ impl std::ops::Sub<Duration> for Instant {
     }
 }
 
-/// A wall-clock time (UTC): seconds since 1970-01-01 and nanoseconds. 64 bits on every platform, so 2038 is a year
-/// like any other. Only for people to read; nothing is ever computed from two of them.
+/// A wall-clock time (UTC): seconds since 1970-01-01 and nanoseconds. 64 bits on every platform, so
+/// 2038 is a year like any other. Only for people to read; nothing is ever computed from two of
+/// them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Wall {
     /// Seconds since 1970-01-01T00:00:00Z, negative before.
@@ -120,8 +121,9 @@ impl serde::Serialize for Wall {
     }
 }
 
-/// Year, month and day of a day number (0 = 1970-01-01) in the proleptic Gregorian calendar. The method is Howard
-/// Hinnant's `civil_from_days`: years begin in March, so that the leap day comes last.
+/// Year, month and day of a day number (0 = 1970-01-01) in the proleptic Gregorian calendar. The
+/// method is Howard Hinnant's `civil_from_days`: years begin in March, so that the leap day comes
+/// last.
 fn civil(days: i64) -> (i64, i64, i64) {
     let z = days.saturating_add(719_468);
     let (era, doe) = (z.div_euclid(146_097), z.rem_euclid(146_097));
@@ -132,16 +134,20 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (yoe + era * 400 + i64::from(m <= 2), m, d)
 }
 
-/// A date as HTTP servers write it, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7), in seconds since 1970. `None`: it
-/// is none, or in one of the two forms that are obsolete.
+/// A date as HTTP servers write it, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7), in seconds
+/// since 1970. `None`: it is none, or in one of the two forms that are obsolete.
 #[must_use]
 pub fn http_date(text: &str) -> Option<i64> {
     let mut words = text.split_once(", ")?.1.split(' ');
     let day: i64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
     let month = words.next()?;
-    let month = i64::try_from(date::MONTHS.iter().position(|name| name.get(..3) == Some(month))?).ok()? + 1;
+    let month =
+        i64::try_from(date::MONTHS.iter().position(|name| name.get(..3) == Some(month))?).ok()? + 1;
     let year: i64 = words.next()?.parse().ok().filter(|year| (1970..=9999).contains(year))?;
-    let mut clock = words.next()?.splitn(3, ':').map(|n| n.parse::<i64>().ok().filter(|n| (0..=60).contains(n)));
+    let mut clock = words
+        .next()?
+        .splitn(3, ':')
+        .map(|n| n.parse::<i64>().ok().filter(|n| (0..=60).contains(n)));
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
     if words.next() != Some("GMT") {
         return None;
@@ -158,17 +164,20 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468
 }
 
-/// A time as this program writes it, `2026-11-22T06:48:27.123Z`, in seconds since 1970. `None`: it is something else.
+/// A time as this program writes it, `2026-11-22T06:48:27.123Z`, in seconds since 1970. `None`: it
+/// is something else.
 #[must_use]
 pub fn read_time(text: &str) -> Option<i64> {
-    let number = |at: usize, length: usize| text.get(at..at + length)?.parse::<u16>().ok().map(i64::from);
+    let number =
+        |at: usize, length: usize| text.get(at..at + length)?.parse::<u16>().ok().map(i64::from);
     let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
     let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
     let is_time = (1..=12).contains(&month) && (1..=31).contains(&day) && text.ends_with('Z');
     is_time.then(|| days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
-/// A duration as V2.99 logs it: `0 days 0 hours, 0 minutes 13 seconds`. Whole seconds, cut off, not rounded.
+/// A duration as V2.99 logs it: `0 days 0 hours, 0 minutes 13 seconds`. Whole seconds, cut off, not
+/// rounded.
 #[must_use]
 pub fn in_words(d: Duration) -> String {
     let (days, h, m, s) = split(d);
@@ -206,7 +215,13 @@ mod tests {
         for secs in [0, 951_827_696, 1_795_330_107, 4_102_444_800] {
             assert_eq!(read_time(&Wall { secs, nanos: 5_000_000 }.to_string()), Some(secs));
         }
-        for bad in ["", "2026-11-22", "2026-13-22T06:48:27.123Z", "2026-11-22T06:48:27.123", "+026-1--22T06:48:27Z"] {
+        for bad in [
+            "",
+            "2026-11-22",
+            "2026-13-22T06:48:27.123Z",
+            "2026-11-22T06:48:27.123",
+            "+026-1--22T06:48:27Z",
+        ] {
             assert_eq!(read_time(bad), None, "{bad}");
         }
     }
@@ -218,10 +233,16 @@ mod tests {
         assert_eq!(http_date("Tue, 29 Feb 2000 12:34:56 GMT"), Some(951_827_696));
         for secs in [0, 951_827_696, 1_795_478_400, 4_102_444_800, 253_402_300_799_i64] {
             let (y, m, d) = civil(secs.div_euclid(86_400));
-            let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+            let month = [
+                "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+            ];
             let s = secs % 86_400;
             let (hour, minute) = (s / 3600, s % 3600 / 60);
-            let text = format!("Xxx, {d:02} {} {y} {hour:02}:{minute:02}:{:02} GMT", month[m as usize - 1], s % 60);
+            let text = format!(
+                "Xxx, {d:02} {} {y} {hour:02}:{minute:02}:{:02} GMT",
+                month[m as usize - 1],
+                s % 60
+            );
             assert_eq!(http_date(&text), Some(secs), "{text}");
         }
         for bad in [

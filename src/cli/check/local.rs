@@ -1,4 +1,5 @@
-//! What this machine knows by itself: interfaces, addresses, routes, and what stands in imon's way. Nothing is sent.
+//! What this machine knows by itself: interfaces, addresses, routes, and what stands in imon's way.
+//! Nothing is sent.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,8 +10,8 @@ use crate::config::Config;
 use crate::diagnose::others::Detours;
 use crate::diagnose::own::Own;
 use crate::diagnose::{
-    ConfigEvidence, GatewayEvidence, Instead, LinkEvidence, NeighbourState, PathEvidence, TargetEvidence, TestReply,
-    WanEvidence,
+    ConfigEvidence, GatewayEvidence, Instead, LinkEvidence, NeighbourState, PathEvidence,
+    TargetEvidence, TestReply, WanEvidence,
 };
 use crate::kernel::path::Bound;
 use crate::kernel::{MAIN, Picture, Route, protocol_name};
@@ -48,22 +49,37 @@ pub(super) fn asks_nobody(device: &str) -> bool {
 
 /// Transmission errors of an interface, where there are many.
 fn errors(device: &str) -> Option<String> {
-    let count = |name: &str| number(&format!("/sys/class/net/{device}/statistics/{name}")).unwrap_or(0);
+    let count =
+        |name: &str| number(&format!("/sys/class/net/{device}/statistics/{name}")).unwrap_or(0);
     ["rx", "tx"].into_iter().find_map(|side| {
         let (wrong, all) = (count(&format!("{side}_errors")), count(&format!("{side}_packets")));
         let many = wrong >= ERRORS && wrong.saturating_mul(ERRORS_OF) > all;
-        many.then(|| format!("{wrong} of {all} packets had errors ({side}_errors): try another cable"))
+        many.then(|| {
+            format!("{wrong} of {all} packets had errors ({side}_errors): try another cable")
+        })
     })
 }
 
-/// The way that packets to the first of `to` that there is a way to take now, or, where there is none, as far as it goes:
-/// probably by one of the interfaces `likely`, if there are any.
-pub(super) fn main_way(picture: &Picture, requests: &mut Requests, to: &[IpAddr], likely: &[&str]) -> PathEvidence {
+/// The way that packets to the first of `to` that there is a way to take now, or, where there is
+/// none, as far as it goes: probably by one of the interfaces `likely`, if there are any.
+pub(super) fn main_way(
+    picture: &Picture,
+    requests: &mut Requests,
+    to: &[IpAddr],
+    likely: &[&str],
+) -> PathEvidence {
     let mut v4 = to.iter().filter_map(|to| if let IpAddr::V4(to) = to { Some(*to) } else { None });
     let route = v4.find_map(|to| way(picture, requests, to));
     let index = route.as_ref().and_then(|r| r.hops.first()).map(|h| h.index);
-    let named = || likely.iter().find_map(|name| picture.links.iter().find(|l| l.name == *name)).map(|l| l.index);
-    let Some(index) = index.or_else(named).or_else(|| candidate(picture)) else { return PathEvidence::unknown() };
+    let named = || {
+        likely
+            .iter()
+            .find_map(|name| picture.links.iter().find(|l| l.name == *name))
+            .map(|l| l.index)
+    };
+    let Some(index) = index.or_else(named).or_else(|| candidate(picture)) else {
+        return PathEvidence::unknown();
+    };
     let mut way = of_device(picture, index);
     if let Some(route) = route {
         let hop = route.hops.first();
@@ -80,30 +96,43 @@ pub(super) fn way(picture: &Picture, requests: &mut Requests, to: Ipv4Addr) -> O
     Some(route)
 }
 
-/// A router's default route may be gone because of what is wrong with its interface: the one that looks most like it.
+/// A router's default route may be gone because of what is wrong with its interface: the one that
+/// looks most like it.
 fn candidate(picture: &Picture) -> Option<u32> {
     let has_address = |index: u32| picture.addresses.iter().any(|a| a.index == index && !a.local);
-    let real = || picture.links.iter().filter(|l| l.name != "lo" && !l.point_to_point && is_hardware(&l.name));
-    // One that asks in vain for an address, one that gave itself one, and one without a carrier are likely ones; one
-    // with an address is probably somebody's LAN.
-    let asks = real().find(|l| l.up && l.carrier && (!has_address(l.index) || own_making(picture, l.index)));
-    let other = asks.or_else(|| real().find(|l| l.up && !l.carrier)).or_else(|| real().find(|l| !l.up));
+    let real = || {
+        picture.links.iter().filter(|l| l.name != "lo" && !l.point_to_point && is_hardware(&l.name))
+    };
+    // One that asks in vain for an address, one that gave itself one, and one without a carrier are
+    // likely ones; one with an address is probably somebody's LAN.
+    let asks = real()
+        .find(|l| l.up && l.carrier && (!has_address(l.index) || own_making(picture, l.index)));
+    let other =
+        asks.or_else(|| real().find(|l| l.up && !l.carrier)).or_else(|| real().find(|l| !l.up));
     other.map(|l| l.index)
 }
 
-/// Not a bridge or a port of one, a tunnel, or another thing made of software. (A veth pair is how containers and our tests
-/// get a cable.)
+/// Not a bridge or a port of one, a tunnel, or another thing made of software. (A veth pair is how
+/// containers and our tests get a cable.)
 fn is_hardware(device: &str) -> bool {
     let path = format!("/sys/class/net/{device}");
     let kind = files::read_start(format!("{path}/uevent"), 512).unwrap_or_default();
     let kind = String::from_utf8_lossy(&kind);
     !files::exists(&format!("{path}/master"))
-        && !["bridge", "bond", "vlan", "wireguard", "vxlan"].iter().any(|k| kind.contains(&format!("DEVTYPE={k}")))
-        && !["sit", "gre", "erspan", "ip6", "tunl", "ifb", "dummy", "teql"].iter().any(|k| device.starts_with(k))
+        && !["bridge", "bond", "vlan", "wireguard", "vxlan"]
+            .iter()
+            .any(|k| kind.contains(&format!("DEVTYPE={k}")))
+        && !["sit", "gre", "erspan", "ip6", "tunl", "ifb", "dummy", "teql"]
+            .iter()
+            .any(|k| device.starts_with(k))
 }
 
 fn own_making(picture: &Picture, index: u32) -> bool {
-    let mut of = picture.addresses.iter().filter(|a| a.index == index && !a.address.is_loopback()).peekable();
+    let mut of = picture
+        .addresses
+        .iter()
+        .filter(|a| a.index == index && !a.address.is_loopback())
+        .peekable();
     of.peek().is_some() && of.all(|a| a.address.is_link_local())
 }
 
@@ -143,7 +172,8 @@ pub(super) fn in_words(picture: &Picture, route: &Route) -> String {
         let name = device(picture, hop.index);
         text = text.replace(&format!("dev #{} ", hop.index), &format!("dev {name} "));
     }
-    // What the kernel answers for one address is a route to that; what it is part of is of interest.
+    // What the kernel answers for one address is a route to that; what it is part of is of
+    // interest.
     match text.strip_prefix(&format!("{}/32", route.destination)) {
         Some(rest) if route.prefix == 32 => format!("default{rest}"),
         _ => text,
@@ -156,11 +186,14 @@ fn device(picture: &Picture, index: u32) -> &str {
 
 /// The default routes of the table main that are not taken now.
 pub(super) fn other_routes(picture: &Picture, main: &PathEvidence) -> Vec<String> {
-    let mut all: Vec<&Route> = picture.routes.iter().filter(|r| r.table == MAIN && r.is_default()).collect();
+    let mut all: Vec<&Route> =
+        picture.routes.iter().filter(|r| r.table == MAIN && r.is_default()).collect();
     all.sort_by_key(|r| r.metric);
     let gateway = main.gateway.as_ref().map(|g| g.address);
     let is_taken = |r: &&Route| {
-        r.hops.first().is_some_and(|h| device(picture, h.index) == main.device && h.gateway.map(IpAddr::V4) == gateway)
+        r.hops.first().is_some_and(|h| {
+            device(picture, h.index) == main.device && h.gateway.map(IpAddr::V4) == gateway
+        })
     };
     if let Some(taken) = all.iter().position(is_taken) {
         all.remove(taken);
@@ -176,8 +209,10 @@ pub(super) fn has_route_v6(picture: &Picture) -> bool {
 /// The way of IPv6, if this system has one.
 pub(super) fn way_v6(picture: &Picture, to: Ipv6Addr) -> Option<PathEvidence> {
     let route = picture.defaults6.iter().filter(|d| d.table == MAIN).min_by_key(|d| d.metric)?;
-    let local = http::local_towards(&Bound::default(), to.into()).filter(|a| scope(*a) == Scope::Public)?;
-    // Of several ways out the kernel chooses one for each destination: the one that has the address it would send from.
+    let local =
+        http::local_towards(&Bound::default(), to.into()).filter(|a| scope(*a) == Scope::Public)?;
+    // Of several ways out the kernel chooses one for each destination: the one that has the address
+    // it would send from.
     let sends_from = |hop: &&(u32, Option<Ipv6Addr>)| {
         let device = Some(device(picture, hop.0).to_owned());
         http::local_towards(&Bound { device, from: None }, to.into()) == Some(local)
@@ -187,7 +222,8 @@ pub(super) fn way_v6(picture: &Picture, to: Ipv6Addr) -> Option<PathEvidence> {
     let name = way.device.clone();
     let gateway_text = via.map_or_else(String::new, |g| format!(" via {g}"));
     let protocol = protocol_name(route.protocol).unwrap_or("?");
-    way.route = Some(format!("default{gateway_text} dev {name} metric {} proto {protocol}", route.metric));
+    way.route =
+        Some(format!("default{gateway_text} dev {name} metric {} proto {protocol}", route.metric));
     way.address = Some(local.to_string());
     way.own_making = false;
     way.gateway = via.map(gateway);
@@ -208,9 +244,14 @@ pub(super) fn targets(addresses: &[IpAddr], family: Family) -> Vec<TargetEvidenc
 }
 
 /// The failover monitor's networks, with the road of each that has one.
-pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(WanEvidence, Option<WanPath>)> {
+pub(super) fn wans(
+    config: &Config,
+    picture: &Picture,
+    policy: &Policy,
+) -> Vec<(WanEvidence, Option<WanPath>)> {
     let view: RoutingView<'_> = picture.into();
-    let settings: Vec<&crate::config::WanSettings> = config.failover.iter().flat_map(|f| &f.wans).collect();
+    let settings: Vec<&crate::config::WanSettings> =
+        config.failover.iter().flat_map(|f| &f.wans).collect();
     let roles = ["primary", "standby"].into_iter();
     let one = |(place, (wan, role)): (usize, (&crate::config::WanSettings, &'static str))| {
         let index = picture.links.iter().find(|l| l.name == wan.device).map_or(0, |l| l.index);
@@ -220,7 +261,9 @@ pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(
         match policy.state(place, &view) {
             Some(LinkState::Ready(ready)) => {
                 way.gateway = ready.gateway.map(gateway);
-                if let (Some(gateway), routing::GatewaySource::Fixed(address)) = (&mut way.gateway, wan.gateway) {
+                if let (Some(gateway), routing::GatewaySource::Fixed(address)) =
+                    (&mut way.gateway, wan.gateway)
+                {
                     gateway.misplaced = !is_within(picture, index, address);
                 }
                 way.route = Some("its own".to_owned());
@@ -254,23 +297,43 @@ pub(super) fn wans(config: &Config, picture: &Picture, policy: &Policy) -> Vec<(
             }
             _ => None,
         };
-        (WanEvidence { role, label, way, barred: None, fixed, instead, detours: Detours::default(), cure }, road)
+        (
+            WanEvidence {
+                role,
+                label,
+                way,
+                barred: None,
+                fixed,
+                instead,
+                detours: Detours::default(),
+                cure,
+            },
+            road,
+        )
     };
     settings.iter().copied().zip(roles).enumerate().map(one).collect()
 }
 
-/// Gateways that a network may have in place of the configured one: those that others have set routes by, and the first
-/// and the last host of its subnet, which is where gateways are.
-fn instead(picture: &Picture, index: u32, configured: &[&crate::config::WanSettings]) -> Vec<Instead> {
+/// Gateways that a network may have in place of the configured one: those that others have set
+/// routes by, and the first and the last host of its subnet, which is where gateways are.
+fn instead(
+    picture: &Picture,
+    index: u32,
+    configured: &[&crate::config::WanSettings],
+) -> Vec<Instead> {
     let hops = picture.routes.iter().filter(|r| !r.is_ours()).flat_map(|r| &r.hops);
     let set = hops.filter(|h| h.index == index).filter_map(|h| h.gateway);
-    let of = picture.addresses.iter().filter(|a| a.index == index && !a.local && (8..31).contains(&a.prefix));
+    let of = picture
+        .addresses
+        .iter()
+        .filter(|a| a.index == index && !a.local && (8..31).contains(&a.prefix));
     let ends = of.flat_map(|a| {
         let network = u32::from(a.peer.unwrap_or(a.address)) & a.mask();
         [network + 1, (network | !a.mask()) - 1].map(Ipv4Addr::from)
     });
     let is_own = |host: Ipv4Addr| picture.addresses.iter().any(|a| a.address == host);
-    let is_configured = |host| configured.iter().any(|wan| wan.gateway == routing::GatewaySource::Fixed(host));
+    let is_configured =
+        |host| configured.iter().any(|wan| wan.gateway == routing::GatewaySource::Fixed(host));
     let mut found: Vec<Instead> = Vec::new();
     for gateway in set.chain(ends).filter(|host| !is_own(*host) && !is_configured(*host)) {
         if found.len() < MOST_INSTEAD && !found.iter().any(|other| other.gateway == gateway) {
@@ -313,23 +376,28 @@ pub(super) fn check_setup(
     let view: RoutingView<'_> = picture.into();
     // What is configured already is no typo of something else.
     let is_configured = |name: &str| failover.wans.iter().any(|w| w.device == name);
-    let names = || picture.links.iter().map(|l| l.name.as_str()).filter(|name| !is_configured(name));
+    let names =
+        || picture.links.iter().map(|l| l.name.as_str()).filter(|name| !is_configured(name));
     for (place, (wan, role)) in failover.wans.iter().zip(["primary", "standby"]).enumerate() {
         let device = &wan.device;
         let Some(link) = picture.links.iter().find(|l| l.name == *device) else {
             match nearest(device, names()) {
-                Some(near) => setup.errors.push(format!("{role}-if '{device}': no such interface (is it '{near}'?)")),
+                Some(near) => setup
+                    .errors
+                    .push(format!("{role}-if '{device}': no such interface (is it '{near}'?)")),
                 // A modem that is not plugged in: imon waits for it, and the other network works.
-                None => setup.warnings.push(format!("{role}-if '{device}': there is no such interface now")),
+                None => setup
+                    .warnings
+                    .push(format!("{role}-if '{device}': there is no such interface now")),
             }
             continue;
         };
         if let routing::GatewaySource::Fixed(gateway) = wan.gateway {
             let has_own = picture.addresses.iter().any(|a| a.index == link.index && !a.local);
             if has_own && !is_within(picture, link.index, gateway) {
-                setup
-                    .warnings
-                    .push(format!("{role}-gw {gateway} is not in the network of {device}: is it the right one?"));
+                setup.warnings.push(format!(
+                    "{role}-gw {gateway} is not in the network of {device}: is it the right one?"
+                ));
             }
         }
         if let (Some(LinkState::Port), Some(bridge)) =
@@ -340,9 +408,12 @@ pub(super) fn check_setup(
                 bridge.name
             ));
         }
-        let filter = |name: &str| number(&format!("/proc/sys/net/ipv4/conf/{name}/rp_filter")).unwrap_or(0);
+        let filter =
+            |name: &str| number(&format!("/proc/sys/net/ipv4/conf/{name}/rp_filter")).unwrap_or(0);
         if filter("all").max(filter(device)) == 1 {
-            setup.notes.push(format!("rp_filter of {device} is strict, which imon's rules take care of"));
+            setup
+                .notes
+                .push(format!("rp_filter of {device} is strict, which imon's rules take care of"));
         }
         setup.warnings.extend(managers(device, link.index));
     }
@@ -352,9 +423,13 @@ pub(super) fn check_setup(
     {
         let route = in_words(picture, rival);
         if picture.no_policy_routing {
-            setup.errors.push(format!("the route '{route}' wins over imon's, and this kernel has no rules: remove it"));
+            setup.errors.push(format!(
+                "the route '{route}' wins over imon's, and this kernel has no rules: remove it"
+            ));
         } else {
-            setup.notes.push(format!("the route '{route}' has a lower metric than imon's, whose rules go first"));
+            setup.notes.push(format!(
+                "the route '{route}' has a lower metric than imon's, whose rules go first"
+            ));
         }
     }
     if running
@@ -378,14 +453,19 @@ fn managers(device: &str, index: u32) -> Vec<String> {
     if has(format!("/run/systemd/netif/links/{index}"), "ADMIN_STATE=configured") {
         // networkd.conf(5): the file, then the drop-ins, of whatever directory, by their names.
         let directories = ["/usr/lib/systemd", "/run/systemd", "/etc/systemd"];
-        let mut lines: String = directories.iter().map(|d| text(&format!("{d}/networkd.conf")) + "\n").collect();
+        let mut lines: String =
+            directories.iter().map(|d| text(&format!("{d}/networkd.conf")) + "\n").collect();
         for directory in directories.map(|d| format!("{d}/networkd.conf.d")) {
             let names = files::names(&directory);
             lines.extend(names.iter().map(|name| text(&format!("{directory}/{name}")) + "\n"));
         }
         let left_alone = |key: &str| {
-            let mut values = lines.lines().filter_map(|l| l.trim().strip_prefix(key)?.trim_start().strip_prefix('='));
-            values.next_back().is_some_and(|v| matches!(v.trim(), "no" | "false" | "off" | "0" | "n" | "f"))
+            let mut values = lines
+                .lines()
+                .filter_map(|l| l.trim().strip_prefix(key)?.trim_start().strip_prefix('='));
+            values
+                .next_back()
+                .is_some_and(|v| matches!(v.trim(), "no" | "false" | "off" | "0" | "n" | "f"))
         };
         if !left_alone("ManageForeignRoutes") || !left_alone("ManageForeignRoutingPolicyRules") {
             found.push(format!(
@@ -404,7 +484,11 @@ fn managers(device: &str, index: u32) -> Vec<String> {
 }
 
 /// What the kernel thinks of the gateways.
-pub(super) fn note_neighbours(requests: &mut Requests, picture: &Picture, ways: &mut [&mut PathEvidence]) {
+pub(super) fn note_neighbours(
+    requests: &mut Requests,
+    picture: &Picture,
+    ways: &mut [&mut PathEvidence],
+) {
     let Ok(neighbours) = requests.neighbours() else { return };
     for way in ways {
         let Some(gateway) = &mut way.gateway else { continue };

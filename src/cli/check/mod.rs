@@ -17,7 +17,8 @@ use crate::config::source::ConfigSource;
 use crate::diagnose::judge::judge;
 use crate::diagnose::report::Style;
 use crate::diagnose::{
-    ConfigEvidence, Evidence, GatewayEvidence, Mtu, NeighbourState, PathEvidence, Stage, TestReply, WanEvidence,
+    ConfigEvidence, Evidence, GatewayEvidence, Mtu, NeighbourState, PathEvidence, Stage, TestReply,
+    WanEvidence,
 };
 use crate::dns::resolver;
 use crate::kernel::Picture;
@@ -32,7 +33,8 @@ use probes::{RunningTests, Which};
 
 /// Everything is known by then, or not at all.
 const LIMIT: Duration = Duration::from_secs(9);
-/// Addresses that many networks announce: whoever has internet reaches them. Cloudflare's and Google's.
+/// Addresses that many networks announce: whoever has internet reaches them. Cloudflare's and
+/// Google's.
 const ANYCAST: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)),
     IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)),
@@ -40,8 +42,10 @@ const ANYCAST: [IpAddr; 4] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888)),
 ];
 /// Empty pages by which telephones and computers look for captive portals. Two operators.
-const PAGES: [&str; 2] = ["http://cp.cloudflare.com/generate_204", "http://connectivitycheck.gstatic.com/generate_204"];
-/// The external address by two paths, of two operators. Without TLS: somebody on the way is to be noticed.
+const PAGES: [&str; 2] =
+    ["http://cp.cloudflare.com/generate_204", "http://connectivitycheck.gstatic.com/generate_204"];
+/// The external address by two paths, of two operators. Without TLS: somebody on the way is to be
+/// noticed.
 const SOURCES: [&str; 2] = ["http://icanhazip.com/", "dns:opendns"];
 /// How often the kernel is asked what it has found out.
 const NEIGHBOUR_GAP: Duration = Duration::from_millis(250);
@@ -69,7 +73,12 @@ pub(super) fn run(ask: &CheckRequest, mut signals: Signals) -> u8 {
     }
     let mut requests = match Requests::open() {
         Ok(requests) => requests,
-        Err(e) => return cannot(&format!("The kernel cannot be asked about the network: {}", error_text(&e))),
+        Err(e) => {
+            return cannot(&format!(
+                "The kernel cannot be asked about the network: {}",
+                error_text(&e)
+            ));
+        }
     };
     let mut picture = Picture::default();
     if let Err(e) = requests.look(&mut picture) {
@@ -82,8 +91,12 @@ pub(super) fn run(ask: &CheckRequest, mut signals: Signals) -> u8 {
     let addresses = if ask.targets.is_empty() { ANYCAST.to_vec() } else { ask.targets.clone() };
     let first = |family: Family| addresses.iter().copied().find(|a| family.has(*a));
     let to6 = if let Some(IpAddr::V6(to6)) = first(Family::V6) { Some(to6) } else { None };
-    let likely: Vec<&str> =
-        config.iter().flat_map(|(c, _)| &c.failover).flat_map(|f| &f.wans).map(|w| w.device.as_str()).collect();
+    let likely: Vec<&str> = config
+        .iter()
+        .flat_map(|(c, _)| &c.failover)
+        .flat_map(|f| &f.wans)
+        .map(|w| w.device.as_str())
+        .collect();
     let to4 = if first(Family::V4).is_some() { addresses.as_slice() } else { &ANYCAST };
     let mut main = local::main_way(&picture, &mut requests, to4, &likely);
     main.targets = local::targets(&addresses, Family::V4);
@@ -133,7 +146,15 @@ pub(super) fn run(ask: &CheckRequest, mut signals: Signals) -> u8 {
     if !ask.offline {
         let mut probes = RunningTests::new(pinger.ok());
         begin(&mut probes, &mut seen, &ways, &mut requests, &picture);
-        if !watch(&mut probes, &mut seen, began + LIMIT, &mut signals, screen, &mut requests, &picture) {
+        if !watch(
+            &mut probes,
+            &mut seen,
+            began + LIMIT,
+            &mut signals,
+            screen,
+            &mut requests,
+            &picture,
+        ) {
             return 128 + 2;
         }
         conclude(&mut seen, &mut requests, &picture);
@@ -154,7 +175,8 @@ fn cannot(why: &str) -> u8 {
     FAILURE
 }
 
-/// The configuration that is meant, and its instance's name. Without options the only one there is, or main.
+/// The configuration that is meant, and its instance's name. Without options the only one there is,
+/// or main.
 fn setup(selection: &Selection) -> (ConfigEvidence, Option<(Config, String)>) {
     let mut setup = ConfigEvidence::default();
     let source = match (&selection.config, &selection.instance) {
@@ -187,10 +209,13 @@ fn setup(selection: &Selection) -> (ConfigEvidence, Option<(Config, String)>) {
         },
     };
     setup.file = Some(source.file.clone());
-    let forbidden = files::read_start(&source.file, 1).is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied);
+    let forbidden = files::read_start(&source.file, 1)
+        .is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied);
     if forbidden && selection.config.is_none() && selection.instance.is_none() {
         // Nobody has asked about it.
-        setup.notes.push(format!("{} may be read by root only, so it was not looked at", source.file));
+        setup
+            .notes
+            .push(format!("{} may be read by root only, so it was not looked at", source.file));
         setup.file = None;
         return (setup, None);
     }
@@ -210,7 +235,8 @@ fn begin(
     requests: &mut Requests,
     picture: &Picture,
 ) {
-    // A gateway that has answered a while ago may be dead by now: the kernel finds out meanwhile, where we may ask it to.
+    // A gateway that has answered a while ago may be dead by now: the kernel finds out meanwhile,
+    // where we may ask it to.
     if let Some(IpAddr::V4(gateway)) = seen.main.gateway.as_ref().map(|g| g.address)
         && let Some(link) = picture.links.iter().find(|l| l.name == seen.main.device)
     {
@@ -236,7 +262,9 @@ fn begin(
             Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
                 wan.barred = Some("to ask it by its own link takes root".to_owned());
             }
-            Err(e) => wan.barred = Some(format!("it cannot be asked by its own link: {}", error_text(&e))),
+            Err(e) => {
+                wan.barred = Some(format!("it cannot be asked by its own link: {}", error_text(&e)))
+            }
         }
     }
     if let Some(v6) = &mut seen.v6 {
@@ -259,13 +287,17 @@ fn watch(
         let settled = |way: &PathEvidence| way.is_settled();
         for (place, wan) in seen.wans.iter_mut().enumerate().filter(|(_, wan)| wan.is_lost()) {
             if wan.instead.iter().all(|other| other.reply == TestReply::NotAsked) {
-                let targets: Vec<IpAddr> = wan.way.targets.iter().map(|target| target.address).collect();
+                let targets: Vec<IpAddr> =
+                    wan.way.targets.iter().map(|target| target.address).collect();
                 probes.ask_instead(place, &mut wan.instead, &targets);
             }
         }
-        let is_open =
-            |wan: &WanEvidence| !settled(&wan.way) || wan.instead.iter().any(|other| other.reply == TestReply::Waiting);
-        let all_ways = settled(&seen.main) && !seen.wans.iter().any(is_open) && seen.v6.as_ref().is_none_or(settled);
+        let is_open = |wan: &WanEvidence| {
+            !settled(&wan.way) || wan.instead.iter().any(|other| other.reply == TestReply::Waiting)
+        };
+        let all_ways = settled(&seen.main)
+            && !seen.wans.iter().any(is_open)
+            && seen.v6.as_ref().is_none_or(settled);
         let now = clock::monotonic();
         // Nobody waits for pages of an internet that is not there.
         let mut over = probes.is_done(seen) || (all_ways && !seen.main.is_reached());
@@ -284,16 +316,20 @@ fn watch(
     }
 }
 
-/// Who may not ping learns whether the gateway is there from the kernel, which verifies an old entry 5 s after it was used,
-/// for 3 s (delay_first_probe_time, mcast_solicit in arp(7)).
+/// Who may not ping learns whether the gateway is there from the kernel, which verifies an old
+/// entry 5 s after it was used, for 3 s (delay_first_probe_time, mcast_solicit in arp(7)).
 fn is_gateway_open(way: &PathEvidence) -> bool {
-    let open = |g: &GatewayEvidence| g.ping == TestReply::NotAsked && g.neighbour == NeighbourState::Unknown;
+    let open = |g: &GatewayEvidence| {
+        g.ping == TestReply::NotAsked && g.neighbour == NeighbourState::Unknown
+    };
     way.fault() == Some(Stage::Internet) && way.gateway.as_ref().is_some_and(open)
 }
 
 fn note_neighbours(seen: &mut Evidence, requests: &mut Requests, picture: &Picture) {
     // Those that were asked by their own links have told themselves.
-    let is_asked = |wan: &&mut WanEvidence| wan.way.gateway.as_ref().is_some_and(|g| g.ping != TestReply::NotAsked);
+    let is_asked = |wan: &&mut WanEvidence| {
+        wan.way.gateway.as_ref().is_some_and(|g| g.ping != TestReply::NotAsked)
+    };
     let mut ways: Vec<&mut PathEvidence> =
         seen.wans.iter_mut().filter(|wan| !is_asked(wan)).map(|w| &mut w.way).collect();
     ways.push(&mut seen.main);
@@ -305,21 +341,31 @@ fn note_neighbours(seen: &mut Evidence, requests: &mut Requests, picture: &Pictu
 fn conclude(seen: &mut Evidence, requests: &mut Requests, picture: &Picture) {
     note_neighbours(seen, requests, picture);
     let file = seen.setup.file.as_deref().unwrap_or_default();
-    let mistakes: Vec<String> = seen.wans.iter().filter_map(|wan| wan.mistake(&seen.main, file)).collect();
+    let mistakes: Vec<String> =
+        seen.wans.iter().filter_map(|wan| wan.mistake(&seen.main, file)).collect();
     seen.setup.errors.extend(mistakes);
     let conf = files::read_start("/etc/resolv.conf", 1 << 16).unwrap_or_default();
     let lost = |way: &PathEvidence| way.fault().is_some();
-    let dead: Vec<(String, String)> =
-        seen.wans.iter().filter(|w| lost(&w.way)).map(|w| (w.way.device.clone(), w.label.clone())).collect();
+    let dead: Vec<(String, String)> = seen
+        .wans
+        .iter()
+        .filter(|w| lost(&w.way))
+        .map(|w| (w.way.device.clone(), w.label.clone()))
+        .collect();
     for resolver in seen.resolvers.iter_mut().filter(|r| r.reply.is_bad()) {
         let Ok(address) = resolver.server.parse::<Ipv4Addr>() else { continue };
-        let by = local::way(picture, requests, address).and_then(|r| r.hops.first().map(|h| h.index));
+        let by =
+            local::way(picture, requests, address).and_then(|r| r.hops.first().map(|h| h.index));
         let link = picture.links.iter().find(|l| Some(l.index) == by);
-        resolver.lost_with =
-            dead.iter().find(|(d, _)| link.is_some_and(|l| l.name == *d)).map(|(_, label)| label.clone());
+        resolver.lost_with = dead
+            .iter()
+            .find(|(d, _)| link.is_some_and(|l| l.name == *d))
+            .map(|(_, label)| label.clone());
     }
     // Nothing is configured, and nothing is where libraries look then.
-    if resolver::is_assumed(&String::from_utf8_lossy(&conf)) && seen.resolvers.iter().all(|r| r.reply.is_bad()) {
+    if resolver::is_assumed(&String::from_utf8_lossy(&conf))
+        && seen.resolvers.iter().all(|r| r.reply.is_bad())
+    {
         seen.resolvers.clear();
     }
     seen.mtu.waiting = false;
@@ -338,7 +384,8 @@ struct Screen {
 
 impl Screen {
     fn new(json: bool) -> Self {
-        let (columns, rows) = terminal::size().map_or((None, ROWS), |(columns, rows)| (Some(columns), rows));
+        let (columns, rows) =
+            terminal::size().map_or((None, ROWS), |(columns, rows)| (Some(columns), rows));
         // A serial console does not know its size: 80 columns is what they have.
         let width = if terminal::is_output() { columns.or(Some(80)) } else { None };
         let style = Style { width, colour: terminal::has_colours() };
@@ -352,8 +399,9 @@ impl Screen {
             return;
         }
         let text = judge(seen, RELEASED).live(self.style, self.rows);
-        let hash =
-            text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+            (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
+        });
         if hash != self.last {
             self.clear();
             terminal::print(&text);
@@ -363,7 +411,8 @@ impl Screen {
 
     fn clear(&mut self) {
         if self.shown > 0 {
-            // Up to the first line, and everything from there on away (ECMA-48: CPL would do, terminals know CUU).
+            // Up to the first line, and everything from there on away (ECMA-48: CPL would do,
+            // terminals know CUU).
             terminal::print(&format!("\r\x1b[{}A\x1b[J", self.shown));
             self.shown = 0;
         }

@@ -8,7 +8,8 @@ use crate::addr::family::Family;
 use crate::base::time::Instant;
 use crate::diagnose::names::{Answers, KNOWN, NEAR, NameReply, OTHER};
 use crate::diagnose::{
-    Evidence, External, Instead, Mtu, NeighbourState, PathEvidence, Portal, ResolverEvidence, TestReply,
+    Evidence, External, Instead, Mtu, NeighbourState, PathEvidence, Portal, ResolverEvidence,
+    TestReply,
 };
 use crate::dns::plausible;
 use crate::dns::resolver::NameServer;
@@ -48,18 +49,19 @@ const ARP_LOOK: Duration = Duration::from_millis(20);
 const DNS_GAP: Duration = Duration::from_millis(900);
 /// and given up after this.
 const DNS_LIMIT: Duration = Duration::from_millis(3000);
-/// A name that cannot exist takes a resolver longer; nobody waits for that one when all else is known.
+/// A name that cannot exist takes a resolver longer; nobody waits for that one when all else is
+/// known.
 const INVALID_LIMIT: Duration = Duration::from_millis(2000);
 /// Packets of full size are tried for this long before smaller ones are,
 const FULL: Duration = Duration::from_millis(1600);
 /// and these for this long.
 const LADDER: Duration = Duration::from_millis(1600);
 const SIZED_GAP: Duration = Duration::from_millis(500);
-/// Sizes of packets that ways are known for: Ethernet behind larger ones, PPPoE, tunnels, mobile networks, IPv6's least, the
-/// old least of IPv4.
+/// Sizes of packets that ways are known for: Ethernet behind larger ones, PPPoE, tunnels, mobile
+/// networks, IPv6's least, the old least of IPv4.
 const SIZES: [u16; 20] = [
-    1500, 1492, 1480, 1472, 1464, 1460, 1452, 1440, 1430, 1420, 1412, 1400, 1380, 1360, 1340, 1300, 1280, 1200, 1000,
-    576,
+    1500, 1492, 1480, 1472, 1464, 1460, 1452, 1440, 1430, 1420, 1412, 1400, 1380, 1360, 1340, 1300,
+    1280, 1200, 1000, 576,
 ];
 
 /// Which way a question goes.
@@ -164,14 +166,29 @@ impl RunningTests {
         let sized = pinger.as_ref().and_then(|_| Sized::open().ok());
         let began = clock::monotonic();
         let (open, names, poll) = (Vec::new(), Vec::new(), Poll::default());
-        Self { pinger, lanes: Vec::new(), sized, open, names, began, sized_again: None, ladder: None, poll }
+        Self {
+            pinger,
+            lanes: Vec::new(),
+            sized,
+            open,
+            names,
+            began,
+            sized_again: None,
+            ladder: None,
+            poll,
+        }
     }
 
     /// From now on the questions of this network leave by it; see [`PacketSocket::open`].
     ///
     /// # Errors
     /// As [`PacketSocket::open`].
-    pub(super) fn set_lane(&mut self, wan: usize, road: &WanPath, alone: bool) -> std::io::Result<()> {
+    pub(super) fn set_lane(
+        &mut self,
+        wan: usize,
+        road: &WanPath,
+        alone: bool,
+    ) -> std::io::Result<()> {
         let mut lane = PacketSocket::open(road.index, road.address, alone)?;
         lane.add_gateway(road.gateway.or(road.peer));
         self.lanes.push((wan, GatewaySearch { lane, again: clock::monotonic(), sent: 0 }));
@@ -187,12 +204,19 @@ impl RunningTests {
         if let Some(gateway) = &mut way.gateway {
             // A link-local address needs its zone; what the kernel thinks of it tells enough.
             let near = matches!(scope::scope(gateway.address), scope::Scope::LinkLocal);
-            gateway.ping =
-                if near { TestReply::NotAsked } else { self.ping(TestSubject::Gateway(which), which, gateway.address) };
+            gateway.ping = if near {
+                TestReply::NotAsked
+            } else {
+                self.ping(TestSubject::Gateway(which), which, gateway.address)
+            };
         }
         for (place, target) in way.targets.iter_mut().enumerate() {
             target.ping = self.ping(TestSubject::Ping(which, place), which, target.address);
-            target.tcp = self.tcp(TestSubject::Tcp(which, place), which, SocketAddr::new(target.address, PORT));
+            target.tcp = self.tcp(
+                TestSubject::Tcp(which, place),
+                which,
+                SocketAddr::new(target.address, PORT),
+            );
         }
     }
 
@@ -205,12 +229,23 @@ impl RunningTests {
             for to in targets {
                 let IpAddr::V4(to) = *to else { continue };
                 let means = TestMeans::LanePing { wan, gateway, to, sent: 0 };
-                other.reply = self.push(TestSubject::Instead(wan, place), means, PING_LIMIT, Some(Duration::ZERO));
+                other.reply = self.push(
+                    TestSubject::Instead(wan, place),
+                    means,
+                    PING_LIMIT,
+                    Some(Duration::ZERO),
+                );
             }
         }
     }
 
-    fn push(&mut self, about: TestSubject, means: TestMeans, limit: Duration, gap: Option<Duration>) -> TestReply {
+    fn push(
+        &mut self,
+        about: TestSubject,
+        means: TestMeans,
+        limit: Duration,
+        gap: Option<Duration>,
+    ) -> TestReply {
         let began = clock::monotonic();
         let again = gap.map(|gap| began + gap);
         self.open.push(Some(Open { about, means, began, until: began + limit, again }));
@@ -219,7 +254,9 @@ impl RunningTests {
 
     fn ping(&mut self, about: TestSubject, which: Which, to: IpAddr) -> TestReply {
         let means = match (which, to) {
-            (Which::Wan(wan), IpAddr::V4(to)) => TestMeans::LanePing { wan, gateway: 0, to, sent: 0 },
+            (Which::Wan(wan), IpAddr::V4(to)) => {
+                TestMeans::LanePing { wan, gateway: 0, to, sent: 0 }
+            }
             _ if self.pinger.is_none() => return TestReply::NotAsked,
             _ => TestMeans::Ping { to, sent: 0 },
         };
@@ -233,13 +270,19 @@ impl RunningTests {
                 let Some(knock) = self.lane(wan).map(|asking| asking.lane.knock(to)) else {
                     return TestReply::NotAsked;
                 };
-                self.push(about, TestMeans::Knock { wan, knock, sent: 0 }, TCP_LIMIT, Some(Duration::ZERO))
+                self.push(
+                    about,
+                    TestMeans::Knock { wan, knock, sent: 0 },
+                    TCP_LIMIT,
+                    Some(Duration::ZERO),
+                )
             }
             _ => match tcp::TcpOpening::begin(None, to) {
                 Ok(opening) => self.push(about, TestMeans::Tcp(opening), TCP_LIMIT, None),
-                Err(e) => {
-                    TestReply::Failed(format!("port {PORT}: {}", error_text(&e)).into(), clock::monotonic().since(now))
-                }
+                Err(e) => TestReply::Failed(
+                    format!("port {PORT}: {}", error_text(&e)).into(),
+                    clock::monotonic().since(now),
+                ),
             },
         }
     }
@@ -255,11 +298,16 @@ impl RunningTests {
             if crate::diagnose::judge::is_off_limits(private, to.ip()) {
                 continue;
             }
-            let all = [(PendingTest::Known, KNOWN), (PendingTest::Other, OTHER), (PendingTest::Invalid, &invalid)];
+            let all = [
+                (PendingTest::Known, KNOWN),
+                (PendingTest::Other, OTHER),
+                (PendingTest::Invalid, &invalid),
+            ];
             let near = [(PendingTest::Near, NEAR)];
             for (asked, name) in if private { near.iter() } else { all.iter() } {
                 let Ok(name) = Name::parse(name) else { continue };
-                let question = Box::new(DnsQuestion { name, kind: RecordType::A, class: Class::In });
+                let question =
+                    Box::new(DnsQuestion { name, kind: RecordType::A, class: Class::In });
                 let means = TestMeans::Dns { to, question, sockets: Vec::new() };
                 let limit = if *asked == PendingTest::Invalid { INVALID_LIMIT } else { DNS_LIMIT };
                 self.push(TestSubject::Name(at, *asked), means, limit, Some(Duration::ZERO));
@@ -295,7 +343,12 @@ impl RunningTests {
                 Ok(source) => self.web(TestSubject::External(at), TaskJob::Lookup(source)),
                 Err(_) => TestReply::NotAsked,
             };
-            seen.externals.push(External { source: (*text).to_owned(), reply, address: None, local: None });
+            seen.externals.push(External {
+                source: (*text).to_owned(),
+                reply,
+                address: None,
+                local: None,
+            });
         }
     }
 
@@ -313,8 +366,8 @@ impl RunningTests {
         self.sized_again = self.sized.as_ref().map(|_| clock::monotonic());
     }
 
-    /// Does what is due, and waits for answers, at most until `end`. Returns whether a signal or the like wants the end:
-    /// the descriptor `other` is ready.
+    /// Does what is due, and waits for answers, at most until `end`. Returns whether a signal or
+    /// the like wants the end: the descriptor `other` is ready.
     pub(super) fn turn(&mut self, seen: &mut Evidence, end: Instant, other: i32) -> bool {
         let now = clock::monotonic();
         self.look_for_gateways(now);
@@ -332,7 +385,9 @@ impl RunningTests {
             next = next.min(open.until).min(open.again.unwrap_or(open.until));
             match &open.means {
                 TestMeans::Ping { .. } | TestMeans::LanePing { .. } | TestMeans::Knock { .. } => {}
-                TestMeans::Tcp(opening) => self.poll.add_write(ProbeSource::Open(at, 0), opening.fd()),
+                TestMeans::Tcp(opening) => {
+                    self.poll.add_write(ProbeSource::Open(at, 0), opening.fd())
+                }
                 TestMeans::Web(worker) => self.poll.add(ProbeSource::Open(at, 0), worker.fd()),
                 TestMeans::Dns { sockets, .. } => {
                     for (n, (socket, _)) in sockets.iter().enumerate() {
@@ -366,13 +421,18 @@ impl RunningTests {
 
     fn send(&mut self, seen: &mut Evidence, now: Instant) {
         let lanes = &self.lanes;
-        let lane = |wan: usize| lanes.iter().find(|(of, _)| *of == wan).map(|(_, asking)| &asking.lane);
+        let lane =
+            |wan: usize| lanes.iter().find(|(of, _)| *of == wan).map(|(_, asking)| &asking.lane);
         for (at, slot) in self.open.iter_mut().enumerate() {
-            let Some(open) = slot.as_mut().filter(|open| open.again.is_some_and(|again| again <= now)) else {
+            let Some(open) =
+                slot.as_mut().filter(|open| open.again.is_some_and(|again| again <= now))
+            else {
                 continue;
             };
             let failed = match &mut open.means {
-                TestMeans::LanePing { wan, gateway, .. } if !lane(*wan).is_some_and(|l| l.is_there(*gateway)) => {
+                TestMeans::LanePing { wan, gateway, .. }
+                    if !lane(*wan).is_some_and(|l| l.is_there(*gateway)) =>
+                {
                     open.again = Some(now + ARP_LOOK);
                     None
                 }
@@ -382,7 +442,10 @@ impl RunningTests {
                 }
                 TestMeans::Ping { to, sent } => {
                     let token = token(at, *sent, now);
-                    let result = self.pinger.as_mut().map_or(Ok(()), |pinger| pinger.send(None, *to, &token));
+                    let result = self
+                        .pinger
+                        .as_mut()
+                        .map_or(Ok(()), |pinger| pinger.send(None, *to, &token));
                     *sent += 1;
                     open.again = Some(now + PING_GAP).filter(|_| *sent < PINGS);
                     result.err()
@@ -405,7 +468,9 @@ impl RunningTests {
                     let mut packet = Vec::new();
                     // What is near is to answer by itself, and to ask nobody in the internet.
                     match open.about {
-                        TestSubject::Name(_, PendingTest::Near) => dns::query_of_its_own(id, question, &mut packet),
+                        TestSubject::Name(_, PendingTest::Near) => {
+                            dns::query_of_its_own(id, question, &mut packet)
+                        }
                         _ => dns::query(id, question, &mut packet),
                     }
                     open.again = Some(now + DNS_GAP).filter(|_| sockets.len() < 2);
@@ -422,7 +487,13 @@ impl RunningTests {
             if let Some(e) = failed
                 && let Some(open) = slot.take()
             {
-                put(seen, &mut self.names, open.about, QueryOutcome::Failed(error_text(&e)), now.since(open.began));
+                put(
+                    seen,
+                    &mut self.names,
+                    open.about,
+                    QueryOutcome::Failed(error_text(&e)),
+                    now.since(open.began),
+                );
             }
         }
     }
@@ -434,7 +505,13 @@ impl RunningTests {
             if let Some(open) = slot.take_if(|open| open.until <= now) {
                 let is_tcp = matches!(open.means, TestMeans::Tcp(_) | TestMeans::Knock { .. });
                 let why = if is_tcp { "port 443: no answer" } else { "no answer" };
-                put(seen, &mut self.names, open.about, QueryOutcome::Failed(why.to_owned()), now.since(open.began));
+                put(
+                    seen,
+                    &mut self.names,
+                    open.about,
+                    QueryOutcome::Failed(why.to_owned()),
+                    now.since(open.began),
+                );
                 any = true;
             }
         }
@@ -449,7 +526,9 @@ impl RunningTests {
             pinger.receive(true, |_, heard, rtt| {
                 let (token, outcome) = match heard {
                     Received::Reply(token) => (token, QueryOutcome::Good(rtt)),
-                    Received::Failed(token, error) => (token, QueryOutcome::Rejected(error.to_string())),
+                    Received::Failed(token, error) => {
+                        (token, QueryOutcome::Rejected(error.to_string()))
+                    }
                     Received::Hint(..) => return,
                 };
                 let slot = usize::try_from(token.owner).ok().and_then(|at| open.get_mut(at));
@@ -460,21 +539,27 @@ impl RunningTests {
             });
         }
         for (wan, asking) in lanes {
-            hear_lane(*wan, &mut asking.lane, open, now, |about, outcome, took| put(seen, names, about, outcome, took));
+            hear_lane(*wan, &mut asking.lane, open, now, |about, outcome, took| {
+                put(seen, names, about, outcome, took)
+            });
         }
         for (at, slot) in open.iter_mut().enumerate() {
             let Some(Open { about, means, began, .. }) = slot else { continue };
             let ready = |n| poll.ready(ProbeSource::Open(at, n));
             let outcome = match means {
-                TestMeans::Ping { .. } | TestMeans::LanePing { .. } | TestMeans::Knock { .. } => None,
+                TestMeans::Ping { .. } | TestMeans::LanePing { .. } | TestMeans::Knock { .. } => {
+                    None
+                }
                 TestMeans::Tcp(opening) if ready(0) => Some(match opening.result() {
                     Ok(()) => QueryOutcome::Good(now.since(*began)),
-                    Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => QueryOutcome::Refused,
+                    Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
+                        QueryOutcome::Refused
+                    }
                     Err(e) => QueryOutcome::Failed(format!("port 443: {}", error_text(&e))),
                 }),
-                TestMeans::Web(worker) if ready(0) => {
-                    worker.read().map(|line| QueryOutcome::Web(TaskReport::read(&line).map(|report| report.said)))
-                }
+                TestMeans::Web(worker) if ready(0) => worker.read().map(|line| {
+                    QueryOutcome::Web(TaskReport::read(&line).map(|report| report.said))
+                }),
                 TestMeans::Tcp(_) | TestMeans::Web(_) => None,
                 TestMeans::Dns { question, sockets, .. } => answer(sockets, question, ready),
             };
@@ -490,7 +575,9 @@ impl RunningTests {
 
     /// From the answers to the servers and gateways.
     fn sum_up(&mut self, seen: &mut Evidence) {
-        for (wan, GatewaySearch { lane, .. }) in self.lanes.iter().filter(|(_, asking)| asking.lane.has_neighbours()) {
+        for (wan, GatewaySearch { lane, .. }) in
+            self.lanes.iter().filter(|(_, asking)| asking.lane.has_neighbours())
+        {
             let gateway = seen.wans.get_mut(*wan).and_then(|wan| wan.way.gateway.as_mut());
             if let Some(gateway) = gateway {
                 gateway.neighbour = match gateway.ping {
@@ -525,16 +612,22 @@ impl RunningTests {
         if !seen.mtu.waiting || self.sized_again.is_none_or(|again| again > now) {
             return;
         }
-        let pingable = |t: &&crate::diagnose::TargetEvidence| self.ladder.is_none() || t.ping.is_good();
+        let pingable =
+            |t: &&crate::diagnose::TargetEvidence| self.ladder.is_none() || t.ping.is_good();
         for target in seen.main.targets.iter().filter(pingable) {
             let IpAddr::V4(to) = target.address else { continue };
             let link = u16::try_from(seen.mtu.link).unwrap_or(u16::MAX);
             let full = [link];
             let smaller = SIZES.iter().filter(|size| **size < link);
-            let sizes: Vec<u16> = if self.ladder.is_some() { smaller.copied().collect() } else { full.to_vec() };
+            let sizes: Vec<u16> =
+                if self.ladder.is_some() { smaller.copied().collect() } else { full.to_vec() };
             for index in sizes {
                 // No answer says the same as an error here: too large.
-                let _ = sized.send(to, &Token { owner: 0, check: 0, index, sent: now }, usize::from(index));
+                let _ = sized.send(
+                    to,
+                    &Token { owner: 0, check: 0, index, sent: now },
+                    usize::from(index),
+                );
             }
         }
         self.sized_again = Some(now + SIZED_GAP);
@@ -597,8 +690,12 @@ fn hear_lane(
     let mut opened = Vec::new();
     lane.receive(&knocks, |came| {
         let (at, outcome) = match came {
-            Came::Echo(Received::Reply(token)) => (place(token), QueryOutcome::Good(now.since(token.sent))),
-            Came::Echo(Received::Failed(token, error)) => (place(token), QueryOutcome::Rejected(error.to_string())),
+            Came::Echo(Received::Reply(token)) => {
+                (place(token), QueryOutcome::Good(now.since(token.sent)))
+            }
+            Came::Echo(Received::Failed(token, error)) => {
+                (place(token), QueryOutcome::Rejected(error.to_string()))
+            }
             Came::Echo(Received::Hint(..)) => return,
             Came::Knock(at, Answered::Open) => (Some(at), QueryOutcome::Opened),
             Came::Knock(at, Answered::Closed) => (Some(at), QueryOutcome::Refused),
@@ -606,9 +703,14 @@ fn hear_lane(
                 (Some(at), QueryOutcome::Failed(format!("port {PORT}: {error}")))
             }
         };
-        let is_lane = |open: &mut Open| matches!(open.means, TestMeans::LanePing { .. } | TestMeans::Knock { .. });
-        if let Some(open) = at.and_then(|at| open.get_mut(at)).and_then(|slot| slot.take_if(is_lane)) {
-            if let (TestMeans::Knock { knock, .. }, QueryOutcome::Opened) = (&open.means, &outcome) {
+        let is_lane = |open: &mut Open| {
+            matches!(open.means, TestMeans::LanePing { .. } | TestMeans::Knock { .. })
+        };
+        if let Some(open) =
+            at.and_then(|at| open.get_mut(at)).and_then(|slot| slot.take_if(is_lane))
+        {
+            if let (TestMeans::Knock { knock, .. }, QueryOutcome::Opened) = (&open.means, &outcome)
+            {
                 opened.push(*knock);
             }
             put(open.about, outcome, now.since(open.began));
@@ -646,7 +748,9 @@ fn answer(
             Ok(None) => {}
             Ok(Some(bytes)) => match dns::response(bytes, *id, question) {
                 Ok(answer) => return Some(QueryOutcome::Answer(answer)),
-                Err(Reject::Malformed(why)) => return Some(QueryOutcome::Failed(format!("broken answer: {why}"))),
+                Err(Reject::Malformed(why)) => {
+                    return Some(QueryOutcome::Failed(format!("broken answer: {why}")));
+                }
                 Err(Reject::Mismatch(_)) => {}
             },
             Err(e) => return Some(QueryOutcome::Failed(error_text(&e))),
@@ -656,12 +760,24 @@ fn answer(
 }
 
 /// Puts it where it belongs.
-fn put(seen: &mut Evidence, names: &mut [Answers], about: TestSubject, outcome: QueryOutcome, took: Duration) {
+fn put(
+    seen: &mut Evidence,
+    names: &mut [Answers],
+    about: TestSubject,
+    outcome: QueryOutcome,
+    took: Duration,
+) {
     let reply = |outcome: &QueryOutcome| match outcome {
         QueryOutcome::Good(rtt) => TestReply::Got(*rtt),
-        QueryOutcome::Failed(why) | QueryOutcome::Rejected(why) => TestReply::Failed(why.as_str().into(), took),
-        QueryOutcome::Refused => TestReply::Failed("port 443 is closed, which is an answer".into(), took),
-        QueryOutcome::Opened | QueryOutcome::Answer(_) | QueryOutcome::Web(_) => TestReply::Got(took),
+        QueryOutcome::Failed(why) | QueryOutcome::Rejected(why) => {
+            TestReply::Failed(why.as_str().into(), took)
+        }
+        QueryOutcome::Refused => {
+            TestReply::Failed("port 443 is closed, which is an answer".into(), took)
+        }
+        QueryOutcome::Opened | QueryOutcome::Answer(_) | QueryOutcome::Web(_) => {
+            TestReply::Got(took)
+        }
     };
     match about {
         TestSubject::Gateway(which) => {
@@ -716,7 +832,9 @@ fn put(seen: &mut Evidence, names: &mut [Answers], about: TestSubject, outcome: 
                     (external.address, external.local) = (Some(found.address), found.local);
                     seen.main.page |= external.source.starts_with("http");
                 }
-                QueryOutcome::Web(Some(TaskResult::Lookup(Err(e)))) => external.reply = TestReply::Failed(e.why, took),
+                QueryOutcome::Web(Some(TaskResult::Lookup(Err(e)))) => {
+                    external.reply = TestReply::Failed(e.why, took)
+                }
                 QueryOutcome::Failed(why) => external.reply = TestReply::Failed(why.into(), took),
                 _ => external.reply = TestReply::Failed("no answer".into(), took),
             }
@@ -728,7 +846,9 @@ fn put(seen: &mut Evidence, names: &mut [Answers], about: TestSubject, outcome: 
 fn page(outcome: QueryOutcome, took: Duration) -> (TestReply, Option<String>, Option<i64>) {
     let page = match outcome {
         QueryOutcome::Web(Some(TaskResult::Page(Ok(page)))) => page,
-        QueryOutcome::Web(Some(TaskResult::Page(Err(why)))) => return (TestReply::Failed(why, took), None, None),
+        QueryOutcome::Web(Some(TaskResult::Page(Err(why)))) => {
+            return (TestReply::Failed(why, took), None, None);
+        }
         QueryOutcome::Failed(why) => return (TestReply::Failed(why.into(), took), None, None),
         _ => return (TestReply::Failed("no answer".into(), took), None, None),
     };

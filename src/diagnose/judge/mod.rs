@@ -1,5 +1,5 @@
-//! From what was seen to a verdict. Of several faults the one nearest to the user is named: what is behind it may be
-//! fine, and could not be reached anyway.
+//! From what was seen to a verdict. Of several faults the one nearest to the user is named: what is
+//! behind it may be fine, and could not be reached anyway.
 
 mod verdict;
 
@@ -8,7 +8,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::report::{CheckReport, Test, TestState};
-use super::{Evidence, GatewayEvidence, LinkEvidence, NeighbourState, PathEvidence, Stage, TargetEvidence, TestReply};
+use super::{
+    Evidence, GatewayEvidence, LinkEvidence, NeighbourState, PathEvidence, Stage, TargetEvidence,
+    TestReply,
+};
 use crate::addr::scope::Scope;
 use crate::monitor::ddns::answer::Nat;
 use crate::probe::stats::Millis;
@@ -28,7 +31,8 @@ pub fn judge(seen: &Evidence, released: i64) -> CheckReport {
     if seen.is_v4() {
         way(seen, &seen.main, &mut rows);
     }
-    let all_other = if seen.other_routes.is_empty() { None } else { Some(seen.other_routes.join("; ")) };
+    let all_other =
+        if seen.other_routes.is_empty() { None } else { Some(seen.other_routes.join("; ")) };
     if let Some(others) = all_other {
         rows.put("other-routes", TestState::Info, None, format!("also there: {others}"));
     }
@@ -40,12 +44,19 @@ pub fn judge(seen: &Evidence, released: i64) -> CheckReport {
             // One cause for both.
             Some(v6) if rows.fault.is_some() && v6.device == seen.main.device && main.is_some() => {
                 let needs = main.map_or("", Stage::id);
-                rows.put("internet", TestState::Untested, None, format!("not tested (needs: {needs})"));
+                rows.put(
+                    "internet",
+                    TestState::Untested,
+                    None,
+                    format!("not tested (needs: {needs})"),
+                );
             }
             Some(v6) => way(seen, v6, &mut rows),
             None => {
                 let detail = match seen.v6_unused {
-                    true => "this system has an IPv6 default route and no public address, so it does not use IPv6",
+                    true => {
+                        "this system has an IPv6 default route and no public address, so it does not use IPv6"
+                    }
                     false => "this system has no IPv6 default route, which is fine",
                 };
                 rows.put("route", TestState::Info, None, detail.to_owned());
@@ -82,11 +93,19 @@ impl Rows<'_> {
     }
 
     /// A row that says how long an answer took, or why there is none.
-    fn reply(&mut self, id: &str, reply: &TestReply, bad: TestState, good: impl FnOnce(&str) -> String) {
+    fn reply(
+        &mut self,
+        id: &str,
+        reply: &TestReply,
+        bad: TestState,
+        good: impl FnOnce(&str) -> String,
+    ) {
         match reply {
             TestReply::NotAsked => {}
             TestReply::Waiting => self.put(id, TestState::Waiting, None, String::new()),
-            TestReply::Got(took) => self.put(id, TestState::Ok, Some(*took), good(&milliseconds(*took))),
+            TestReply::Got(took) => {
+                self.put(id, TestState::Ok, Some(*took), good(&milliseconds(*took)))
+            }
             TestReply::Failed(why, took) => self.put(id, bad, Some(*took), why.to_string()),
         }
     }
@@ -107,14 +126,20 @@ fn setup(seen: &Evidence, rows: &mut Rows<'_>) {
     } else if setup.errors.is_empty() {
         facts.push((TestState::Ok, format!("{file} is valid")));
     }
-    let all = |state: TestState, texts: &[String]| texts.iter().map(|t| (state, t.clone())).collect::<Vec<_>>();
+    let all = |state: TestState, texts: &[String]| {
+        texts.iter().map(|t| (state, t.clone())).collect::<Vec<_>>()
+    };
     if !setup.forbidden {
         facts.extend(all(TestState::Fail, &setup.errors));
     }
     facts.extend(all(TestState::Warn, &setup.warnings));
     facts.extend(all(TestState::Info, &setup.notes));
     for (number, (state, detail)) in (1..).zip(facts) {
-        let id = if number == 1 { "configuration".to_owned() } else { format!("configuration:{number}") };
+        let id = if number == 1 {
+            "configuration".to_owned()
+        } else {
+            format!("configuration:{number}")
+        };
         rows.put(&id, state, None, detail);
     }
     match &seen.no_ping {
@@ -144,7 +169,8 @@ fn in_words(seconds: u64) -> String {
 
 fn clock(seen: &Evidence, released: i64, rows: &mut Rows<'_>) {
     let (state, detail) = match wrong_clock(seen, released) {
-        // A system without a battery for its clock wakes up in the past, and gets the time from the internet, by name.
+        // A system without a battery for its clock wakes up in the past, and gets the time from the
+        // internet, by name.
         Some(why) if rows.fault.is_some() || blames_names(seen) => (TestState::Warn, why),
         Some(why) => (TestState::Fail, why),
         None => (TestState::Ok, seen.now.to_string()),
@@ -159,12 +185,18 @@ fn way(seen: &Evidence, way: &PathEvidence, rows: &mut Rows<'_>) {
     if !v6 {
         match (way.link, &way.errors) {
             _ if device.is_empty() => {}
-            (LinkEvidence::Up, Some(errors)) => {
-                rows.put("link", TestState::Warn, None, format!("{device} has a carrier, but {errors}"))
-            }
-            (LinkEvidence::Up, None) => {
-                rows.put("link", rows.at(Stage::Link), None, format!("{device} has a carrier, no errors"))
-            }
+            (LinkEvidence::Up, Some(errors)) => rows.put(
+                "link",
+                TestState::Warn,
+                None,
+                format!("{device} has a carrier, but {errors}"),
+            ),
+            (LinkEvidence::Up, None) => rows.put(
+                "link",
+                rows.at(Stage::Link),
+                None,
+                format!("{device} has a carrier, no errors"),
+            ),
             (link, _) => rows.put("link", rows.at(Stage::Link), None, link_words(device, link)),
         }
     }
@@ -229,13 +261,17 @@ fn gateway(way: &PathEvidence, rows: &mut Rows<'_>) {
         return;
     };
     let detail = match (ping, neighbour) {
-        (TestReply::Waiting, _) => return rows.put("gateway", TestState::Waiting, None, address.to_string()),
+        (TestReply::Waiting, _) => {
+            return rows.put("gateway", TestState::Waiting, None, address.to_string());
+        }
         (TestReply::Got(took), _) => format!("{address} answers in {}", milliseconds(*took)),
         (_, NeighbourState::Answers) if ping.is_bad() => {
             format!("{address} is there, and does not answer ping, which is no fault")
         }
         (_, NeighbourState::Answers) => format!("{address} is there"),
-        (_, NeighbourState::Silent) => format!("{address} is not there: it does not even tell its hardware address"),
+        (_, NeighbourState::Silent) => {
+            format!("{address} is not there: it does not even tell its hardware address")
+        }
         (TestReply::Failed(why, _), _) => format!("{address}: {why}"),
         (TestReply::NotAsked, _) => format!("{address}, not asked"),
     };
@@ -252,7 +288,9 @@ fn beyond(seen: &Evidence, rows: &mut Rows<'_>) {
     for resolver in &seen.resolvers {
         let id = format!("resolver:{}", resolver.server);
         match (&resolver.reply, &resolver.lie, &resolver.lost_with) {
-            (reply, Some(lie), _) => rows.put(&id, TestState::Fail, reply.took(), format!("makes answers up: {lie}")),
+            (reply, Some(lie), _) => {
+                rows.put(&id, TestState::Fail, reply.took(), format!("makes answers up: {lie}"))
+            }
             (TestReply::Failed(why, took), None, Some(wan)) => {
                 rows.put(
                     &id,
@@ -262,9 +300,16 @@ fn beyond(seen: &Evidence, rows: &mut Rows<'_>) {
                 );
             }
             (TestReply::NotAsked, ..) if seen.private => {
-                rows.put(&id, TestState::Skipped, None, "a public server, not asked with --target".to_owned());
+                rows.put(
+                    &id,
+                    TestState::Skipped,
+                    None,
+                    "a public server, not asked with --target".to_owned(),
+                );
             }
-            (reply, ..) => rows.reply(&id, reply, TestState::Fail, |took| format!("answers in {took}")),
+            (reply, ..) => {
+                rows.reply(&id, reply, TestState::Fail, |took| format!("answers in {took}"))
+            }
         }
     }
     if seen.resolvers.is_empty() {
@@ -296,23 +341,36 @@ impl Rows<'_> {
 fn pages(seen: &Evidence, dns: Option<NameFault>, rows: &mut Rows<'_>) {
     let names_fail = matches!(dns, Some(NameFault::None | NameFault::Dead | NameFault::Blocked));
     if names_fail && !seen.portals.is_empty() {
-        return rows.put("portal", TestState::Untested, None, "not tested (needs: resolver)".to_owned());
+        return rows.put(
+            "portal",
+            TestState::Untested,
+            None,
+            "not tested (needs: resolver)".to_owned(),
+        );
     }
     let instead = seen.portals.iter().find_map(|p| p.instead.as_ref());
     let waits = seen.portals.iter().any(|p| p.reply == TestReply::Waiting);
     match seen.portals.iter().find(|p| p.reply.is_good()).or(seen.portals.first()) {
         None => {}
         Some(_) if portal(seen).is_some() => {
-            let detail = format!("another page came instead: {}", instead.map_or("", String::as_str));
+            let detail =
+                format!("another page came instead: {}", instead.map_or("", String::as_str));
             rows.put("portal", TestState::Fail, None, detail);
         }
-        Some(page) if waits && !page.reply.is_good() => rows.put("portal", TestState::Waiting, None, String::new()),
+        Some(page) if waits && !page.reply.is_good() => {
+            rows.put("portal", TestState::Waiting, None, String::new())
+        }
         Some(page) => rows.reply("portal", &page.reply, TestState::Warn, |took| {
             format!("none: {} came as it should, in {took}", page.url)
         }),
     }
     if portal(seen).is_some() {
-        return rows.put("external", TestState::Untested, None, "not tested (needs: portal)".to_owned());
+        return rows.put(
+            "external",
+            TestState::Untested,
+            None,
+            "not tested (needs: portal)".to_owned(),
+        );
     }
     let mut known: Option<(IpAddr, Option<IpAddr>)> = None;
     for e in &seen.externals {
@@ -334,10 +392,14 @@ fn pages(seen: &Evidence, dns: Option<NameFault>, rows: &mut Rows<'_>) {
         let detail = match Nat::of(local, address) {
             Nat::None => "none: this system has the external address itself".to_owned(),
             Nat::CarrierGrade => {
-                format!("the provider translates {local} (carrier-grade NAT): nothing gets in from outside")
+                format!(
+                    "the provider translates {local} (carrier-grade NAT): nothing gets in from outside"
+                )
             }
             Nat::Double => {
-                format!("another router translates {local}: to be reached from outside, it must forward ports")
+                format!(
+                    "another router translates {local}: to be reached from outside, it must forward ports"
+                )
             }
             Nat::Other => format!("{local} is translated on the way"),
         };
@@ -350,7 +412,9 @@ fn mtu(seen: &Evidence, rows: &mut Rows<'_>) {
     let took = Some(mtu.took);
     match mtu.path {
         _ if mtu.waiting => rows.put("mtu", TestState::Waiting, None, String::new()),
-        _ if seen.no_ping.is_some() => rows.put("mtu", TestState::Skipped, None, "not tested (needs ping)".to_owned()),
+        _ if seen.no_ping.is_some() => {
+            rows.put("mtu", TestState::Skipped, None, "not tested (needs ping)".to_owned())
+        }
         None => rows.put("mtu", TestState::Info, took, "not known: no ping comes back".to_owned()),
         Some(path) if path >= mtu.link => {
             rows.put("mtu", TestState::Ok, took, format!("{path} bytes, as the interface"))
@@ -376,22 +440,30 @@ fn wans(seen: &Evidence, main: Option<Stage>, tests: &mut Vec<Test>) {
         let id = format!("wan:{}", wan.role);
         let label = &wan.label;
         let used = if wan.way.device == seen.main.device { ", in use" } else { "" };
-        let mut row = |state, detail| tests.push(Test { id: id.clone(), state, took: None, detail });
+        let mut row =
+            |state, detail| tests.push(Test { id: id.clone(), state, took: None, detail });
         match (&wan.barred, wan.way.fault()) {
-            (_, Some(Stage::Link)) if wan.way.link == LinkEvidence::Missing && !seen.setup.errors.is_empty() => {
+            (_, Some(Stage::Link))
+                if wan.way.link == LinkEvidence::Missing && !seen.setup.errors.is_empty() =>
+            {
                 row(TestState::Untested, "not tested (needs: configuration)".to_owned());
             }
             (_, Some(stage)) if main.is_some() && wan.way.device == seen.main.device => {
                 row(TestState::Untested, format!("not tested (needs: {})", stage.id()));
             }
-            (_, Some(stage)) => row(TestState::Fail, format!("{label}: {}", short(&wan.way, stage))),
+            (_, Some(stage)) => {
+                row(TestState::Fail, format!("{label}: {}", short(&wan.way, stage)))
+            }
             (Some(why), None) => row(TestState::Skipped, format!("{label}: {why}")),
-            (None, None) if wan.way.is_reached() => row(TestState::Ok, format!("{label} works{used}")),
+            (None, None) if wan.way.is_reached() => {
+                row(TestState::Ok, format!("{label} works{used}"))
+            }
             (None, None) if !wan.way.is_settled() => row(TestState::Waiting, label.clone()),
             (None, None) => row(TestState::Info, format!("{label}: not tested")),
         }
         if let Some(own) = seen.own.as_ref().and_then(|own| own.of(wan)) {
-            let said = format!("imon itself takes {label} for {}", own.words(seen.now.secs, in_words));
+            let said =
+                format!("imon itself takes {label} for {}", own.words(seen.now.secs, in_words));
             let (state, detail) = match own.differs(wan) {
                 true => (TestState::Warn, format!("{said}; {}", own.cure(wan))),
                 false => (TestState::Info, said),
@@ -417,7 +489,9 @@ fn short(way: &PathEvidence, stage: Stage) -> String {
             format!("its gateway {gateway} does not answer, and is in no network of {}", way.device)
         }
         Stage::Gateway => format!("its gateway {gateway} does not answer"),
-        Stage::Internet if is_there => format!("its gateway {gateway} answers, nothing beyond it does"),
+        Stage::Internet if is_there => {
+            format!("its gateway {gateway} answers, nothing beyond it does")
+        }
         Stage::Internet => "nothing out there answers".to_owned(),
     }
 }

@@ -58,7 +58,10 @@ fn well_seen() -> Evidence {
     Evidence {
         offline: false,
         private: false,
-        setup: ConfigEvidence { file: Some("/etc/default/imon-main".to_owned()), ..ConfigEvidence::default() },
+        setup: ConfigEvidence {
+            file: Some("/etc/default/imon-main".to_owned()),
+            ..ConfigEvidence::default()
+        },
         no_ping: None,
         now: Wall { secs: RELEASED + 1000, nanos: 0 },
         ahead: Some(0),
@@ -67,7 +70,12 @@ fn well_seen() -> Evidence {
         wans: vec![wan("primary", "wan1"), wan("standby", "wan2")],
         own: None,
         others: Vec::new(),
-        resolvers: vec![ResolverEvidence { server: "8.8.8.8".to_owned(), reply: got(), lie: None, lost_with: None }],
+        resolvers: vec![ResolverEvidence {
+            server: "8.8.8.8".to_owned(),
+            reply: got(),
+            lie: None,
+            lost_with: None,
+        }],
         direct: got(),
         direct_lie: None,
         portals: vec![Portal { url: "http://x/".to_owned(), reply: got(), instead: None }],
@@ -77,7 +85,13 @@ fn well_seen() -> Evidence {
             address: Some("203.0.113.1".parse().unwrap()),
             local: Some("192.168.42.2".parse().unwrap()),
         }],
-        mtu: Mtu { link: 1500, path: Some(1500), told: false, waiting: false, took: Duration::ZERO },
+        mtu: Mtu {
+            link: 1500,
+            path: Some(1500),
+            told: false,
+            waiting: false,
+            took: Duration::ZERO,
+        },
         v6: Some(good_way("wan1")),
         v6_unused: false,
     }
@@ -133,13 +147,18 @@ const FAULTS: &[Break] = &[
     ("dns-hijacked", |s| s.direct_lie = Some("it says that x is y".to_owned())),
     ("clock-wrong", |s| s.now.secs = 0),
     ("resolver-partly-dead", |s| {
-        let dead =
-            ResolverEvidence { server: "9.9.9.9".to_owned(), reply: failed("no answer"), lie: None, lost_with: None };
+        let dead = ResolverEvidence {
+            server: "9.9.9.9".to_owned(),
+            reply: failed("no answer"),
+            lie: None,
+            lost_with: None,
+        };
         s.resolvers.push(dead);
     }),
     ("mtu-black-hole", |s| s.mtu.path = Some(1400)),
     ("imon-differs", |s| {
-        let wan = OwnWan { device: "wan1".to_owned(), state: "down".to_owned(), ..OwnWan::default() };
+        let wan =
+            OwnWan { device: "wan1".to_owned(), state: "down".to_owned(), ..OwnWan::default() };
         s.own = Some(Own { wans: vec![wan], ..Own::default() });
     }),
     ("standby-unusable", |s| {
@@ -167,11 +186,17 @@ fn each_fault_has_a_verdict_and_a_sentence_of_its_own() {
         assert_eq!(report.verdict.id, *id, "{report:#?}");
         assert!(report.verdict.exit > 0);
         assert!(is_documented(&report.verdict), "{report:#?}");
-        assert!(report.tests.iter().any(|t| matches!(t.state, TestState::Fail | TestState::Warn)), "{report:#?}");
+        assert!(
+            report.tests.iter().any(|t| matches!(t.state, TestState::Fail | TestState::Warn)),
+            "{report:#?}"
+        );
         said.push(report.verdict);
     }
     for (at, one) in said.iter().enumerate() {
-        assert!(said.iter().skip(at + 1).all(|other| other.id != one.id && other.text != one.text), "{one:?}");
+        assert!(
+            said.iter().skip(at + 1).all(|other| other.id != one.id && other.text != one.text),
+            "{one:?}"
+        );
     }
 }
 
@@ -180,7 +205,9 @@ fn of_two_faults_the_nearer_one_is_named() {
     for (at, (near, make_near)) in FAULTS.iter().enumerate() {
         for (far, make_far) in FAULTS.iter().skip(at + 1) {
             // There is no way to tell the one from the other two at once.
-            if *near == "no-resolver" && ["dns-blocked", "resolver-dead", "resolver-partly-dead"].contains(far) {
+            if *near == "no-resolver"
+                && ["dns-blocked", "resolver-dead", "resolver-partly-dead"].contains(far)
+            {
                 continue;
             }
             let mut seen = well_seen();
@@ -201,11 +228,19 @@ fn what_depends_on_the_root_cause_is_not_tested() {
     let mut seen = well_seen();
     FAULTS[4].1(&mut seen);
     let report = judge(&seen, RELEASED);
-    let failed: Vec<&str> = report.tests.iter().filter(|t| t.state == TestState::Fail).map(|t| t.id.as_str()).collect();
+    let failed: Vec<&str> =
+        report.tests.iter().filter(|t| t.state == TestState::Fail).map(|t| t.id.as_str()).collect();
     assert_eq!(failed, ["gateway"]);
-    let untested: Vec<&str> =
-        report.tests.iter().filter(|t| t.state == TestState::Untested).map(|t| t.detail.as_str()).collect();
-    assert!(untested.iter().all(|t| *t == "not tested (needs: gateway)") && untested.len() == 2, "{untested:?}");
+    let untested: Vec<&str> = report
+        .tests
+        .iter()
+        .filter(|t| t.state == TestState::Untested)
+        .map(|t| t.detail.as_str())
+        .collect();
+    assert!(
+        untested.iter().all(|t| *t == "not tested (needs: gateway)") && untested.len() == 2,
+        "{untested:?}"
+    );
     assert!(report.verdict.text.ends_with("IPv6 works meanwhile."), "{}", report.verdict.text);
 }
 
@@ -254,15 +289,21 @@ fn d11_what_imon_says_is_told_and_where_it_differs_all_is_not_well() {
     seen.own = Some(Own { wans: vec![own("wan1", "up"), own("wan2", "up")], ..Own::default() });
     let report = judge(&seen, RELEASED);
     assert_eq!(report.verdict.id, "well");
-    let row = |report: &CheckReport, id: &str| report.tests.iter().find(|t| t.id == id).unwrap().clone();
-    assert_eq!(row(&report, "imon:primary").detail, "imon itself takes net (wan1) for online since 3 hours");
+    let row =
+        |report: &CheckReport, id: &str| report.tests.iter().find(|t| t.id == id).unwrap().clone();
+    assert_eq!(
+        row(&report, "imon:primary").detail,
+        "imon itself takes net (wan1) for online since 3 hours"
+    );
     let wans = &mut seen.own.as_mut().unwrap().wans;
     (wans[0].state, wans[0].silent) = ("down".to_owned(), vec!["192.168.42.1".to_owned()]);
     let report = judge(&seen, RELEASED);
     assert_eq!((report.verdict.id, report.verdict.exit), ("imon-differs", 1));
-    for words in
-        ["offline since 3 hours: 192.168.42.1 does not answer its probes", "works", "set primary-ping to 1.1.1.1"]
-    {
+    for words in [
+        "offline since 3 hours: 192.168.42.1 does not answer its probes",
+        "works",
+        "set primary-ping to 1.1.1.1",
+    ] {
         assert!(report.verdict.text.contains(words), "{words}: {}", report.verdict.text);
     }
     assert_eq!(row(&report, "imon:primary").state, TestState::Warn);
@@ -278,17 +319,36 @@ fn d11_what_imon_says_is_told_and_where_it_differs_all_is_not_well() {
 #[test]
 fn v5_v7_what_keeps_traffic_on_a_dead_network_is_named() {
     let mut seen = well_seen();
-    let other = |kind, what: &str, wan, via_main| Beside { kind, what: what.to_owned(), wan, via_main };
+    let other =
+        |kind, what: &str, wan, via_main| Beside { kind, what: what.to_owned(), wan, via_main };
     seen.others = vec![
-        other(BesideKind::Yielded, "ip rule pref 32765 not fwmark 0xca6c lookup 51820", None, false),
-        other(BesideKind::Narrow, "ip rule pref 5210 fwmark 0x80000/0xff0000 lookup main", Some(0), true),
+        other(
+            BesideKind::Yielded,
+            "ip rule pref 32765 not fwmark 0xca6c lookup 51820",
+            None,
+            false,
+        ),
+        other(
+            BesideKind::Narrow,
+            "ip rule pref 5210 fwmark 0x80000/0xff0000 lookup main",
+            Some(0),
+            true,
+        ),
     ];
-    seen.wans[0].detours = Detours { first: vec!["8.8.8.8/32 via 192.168.42.1 dev wan1".to_owned()], count: 3 };
-    let text =
-        |seen: &Evidence| judge(seen, RELEASED).text(crate::diagnose::report::Style { width: None, colour: false });
+    seen.wans[0].detours =
+        Detours { first: vec!["8.8.8.8/32 via 192.168.42.1 dev wan1".to_owned()], count: 3 };
+    let text = |seen: &Evidence| {
+        judge(seen, RELEASED).text(crate::diagnose::report::Style { width: None, colour: false })
+    };
     let well = text(&seen);
-    assert!(well.starts_with("All is well") && well.contains("as a VPN does, and goes first"), "{well}");
-    assert!(well.contains("keeps its traffic over net (wan1), whatever imon chooses") && !well.contains("8.8.8.8/32"));
+    assert!(
+        well.starts_with("All is well") && well.contains("as a VPN does, and goes first"),
+        "{well}"
+    );
+    assert!(
+        well.contains("keeps its traffic over net (wan1), whatever imon chooses")
+            && !well.contains("8.8.8.8/32")
+    );
     seen.main = good_way("wan2");
     silent(&mut seen.wans[0].way);
     let dead = text(&seen);
@@ -299,7 +359,11 @@ fn v5_v7_what_keeps_traffic_on_a_dead_network_is_named() {
         assert!(dead.contains(words), "{words}: {dead}");
     }
     let verdict = judge(&seen, RELEASED).verdict;
-    assert!(verdict.id == "wan-dead" && verdict.text.contains("set metric below"), "{}", verdict.text);
+    assert!(
+        verdict.id == "wan-dead" && verdict.text.contains("set metric below"),
+        "{}",
+        verdict.text
+    );
 }
 
 #[test]
@@ -320,13 +384,19 @@ fn without_sending_anything_the_links_of_both_networks_are_looked_at() {
     let mut seen = well_seen();
     seen.offline = true;
     for way in seen.wans.iter_mut().map(|w| &mut w.way).chain([&mut seen.main]) {
-        way.targets.iter_mut().for_each(|t| (t.ping, t.tcp) = (TestReply::NotAsked, TestReply::NotAsked));
+        way.targets
+            .iter_mut()
+            .for_each(|t| (t.ping, t.tcp) = (TestReply::NotAsked, TestReply::NotAsked));
     }
     assert_eq!(judge(&seen, RELEASED).verdict.id, "well-offline");
     seen.wans[1].way.link = LinkEvidence::NoCarrier;
     let verdict = judge(&seen, RELEASED).verdict;
     assert_eq!((verdict.id, verdict.exit), ("standby-unusable", 1));
-    assert!(verdict.text.starts_with("net (wan2) could not take over: wan2 has no carrier."), "{}", verdict.text);
+    assert!(
+        verdict.text.starts_with("net (wan2) could not take over: wan2 has no carrier."),
+        "{}",
+        verdict.text
+    );
 }
 
 #[test]
@@ -338,9 +408,11 @@ fn a_clock_in_the_past_during_an_outage_is_no_root_cause() {
     let report = judge(&seen, RELEASED);
     assert_eq!(report.verdict.id, "provider-dead");
     assert!(report.tests.iter().any(|t| t.id == "clock" && t.state == TestState::Warn));
-    for (ahead, words) in
-        [(CLOCK_OFF + 60, "6 minutes ahead"), (-7200, "2 hours behind"), (400 * 86_400, "400 days ahead")]
-    {
+    for (ahead, words) in [
+        (CLOCK_OFF + 60, "6 minutes ahead"),
+        (-7200, "2 hours behind"),
+        (400 * 86_400, "400 days ahead"),
+    ] {
         let mut seen = well_seen();
         seen.ahead = Some(ahead);
         let text = judge(&seen, RELEASED).verdict.text;
@@ -407,8 +479,16 @@ fn of_two_dead_networks_both_are_named_the_nearer_fault_first() {
     seen.wans[0].way.link = LinkEvidence::NoCarrier;
     let verdict = judge(&seen, RELEASED).verdict;
     assert_eq!((verdict.id, verdict.exit), ("no-carrier", 2));
-    assert!(verdict.text.starts_with("No network works. net (wan1): wan1 has no carrier"), "{}", verdict.text);
-    assert!(verdict.text.contains("net (wan2): its gateway 192.168.42.1 answers, nothing beyond"), "{}", verdict.text);
+    assert!(
+        verdict.text.starts_with("No network works. net (wan1): wan1 has no carrier"),
+        "{}",
+        verdict.text
+    );
+    assert!(
+        verdict.text.contains("net (wan2): its gateway 192.168.42.1 answers, nothing beyond"),
+        "{}",
+        verdict.text
+    );
     // One of them works: that is another matter.
     seen.wans[0] = WanEvidence { way: good_way("wan1"), ..seen.wans[0].clone() };
     assert_eq!(judge(&seen, RELEASED).verdict.id, "wan-dead");
@@ -420,7 +500,8 @@ fn a_mistyped_gateway_is_called_that() {
     let way = &mut seen.wans[1].way;
     silent(way);
     let gateway = way.gateway.as_mut().unwrap();
-    (gateway.ping, gateway.neighbour, gateway.misplaced) = (failed("no answer"), NeighbourState::Silent, true);
+    (gateway.ping, gateway.neighbour, gateway.misplaced) =
+        (failed("no answer"), NeighbourState::Silent, true);
     let verdict = judge(&seen, RELEASED).verdict;
     assert_eq!(verdict.id, "standby-unusable");
     assert!(verdict.text.contains("in no network of wan2"), "{}", verdict.text);
@@ -449,9 +530,18 @@ fn the_clock_is_named_unless_names_are_why_it_is_wrong() {
     let report = judge(&seen, RELEASED);
     assert_eq!(report.verdict.id, "resolver-dead");
     assert!(report.tests.iter().any(|t| t.id == "clock" && t.state == TestState::Warn));
-    assert!(report.verdict.text.contains("The clock is wrong, too (it is 1970-"), "{}", report.verdict.text);
+    assert!(
+        report.verdict.text.contains("The clock is wrong, too (it is 1970-"),
+        "{}",
+        report.verdict.text
+    );
     // One of several that is dead explains nothing.
-    seen.resolvers.push(ResolverEvidence { server: "9.9.9.9".to_owned(), reply: got(), lie: None, lost_with: None });
+    seen.resolvers.push(ResolverEvidence {
+        server: "9.9.9.9".to_owned(),
+        reply: got(),
+        lie: None,
+        lost_with: None,
+    });
     assert_eq!(judge(&seen, RELEASED).verdict.id, "clock-wrong");
 }
 
@@ -466,7 +556,8 @@ fn what_was_asked_for_is_what_counts() {
     };
     // An address of IPv6 alone: what IPv4 is like does not matter.
     let mut seen = well_seen();
-    (seen.private, seen.resolvers, seen.portals, seen.externals) = (true, Vec::new(), Vec::new(), Vec::new());
+    (seen.private, seen.resolvers, seen.portals, seen.externals) =
+        (true, Vec::new(), Vec::new(), Vec::new());
     seen.resolvers.push(ResolverEvidence {
         server: "9.9.9.9".to_owned(),
         reply: TestReply::NotAsked,
@@ -490,7 +581,11 @@ fn what_was_asked_for_is_what_counts() {
     seen.main.targets = vec![target("192.168.92.10", failed("no answer"))];
     let verdict = judge(&seen, RELEASED).verdict;
     assert_eq!((verdict.id, verdict.exit), ("target-dead", 2));
-    assert!(verdict.text.starts_with("192.168.92.10 does not answer. It is in your own network"), "{}", verdict.text);
+    assert!(
+        verdict.text.starts_with("192.168.92.10 does not answer. It is in your own network"),
+        "{}",
+        verdict.text
+    );
 }
 
 #[test]
@@ -531,7 +626,10 @@ fn a_network_of_the_failover_monitor_has_a_row_that_says_what_is_wrong_with_it()
     let beyond = "net (wan2): its gateway 192.168.42.1 answers, nothing beyond it does";
     assert_eq!(standby(&|_| {}), said(TestState::Fail, beyond));
     let no_gateway = |seen: &mut Evidence| seen.wans[1].way.gateway = None;
-    assert_eq!(standby(&no_gateway), said(TestState::Fail, "net (wan2): nothing out there answers"));
+    assert_eq!(
+        standby(&no_gateway),
+        said(TestState::Fail, "net (wan2): nothing out there answers")
+    );
     let unknown = |seen: &mut Evidence| {
         let gateway = seen.wans[1].way.gateway.as_mut().unwrap();
         (gateway.ping, gateway.neighbour) = (TestReply::NotAsked, NeighbourState::Unknown);
@@ -540,11 +638,23 @@ fn a_network_of_the_failover_monitor_has_a_row_that_says_what_is_wrong_with_it()
     let no_route = |seen: &mut Evidence| seen.wans[1].way.route = None;
     assert_eq!(standby(&no_route), said(TestState::Fail, "net (wan2): it has no default route"));
     let no_address = |seen: &mut Evidence| seen.wans[1].way.address = None;
-    assert_eq!(standby(&no_address), said(TestState::Fail, "net (wan2): wan2 has no address, no DHCP server answered"));
-    // An interface that is missing is explained by a name that is wrong in the configuration, a cable that is out not.
+    assert_eq!(
+        standby(&no_address),
+        said(TestState::Fail, "net (wan2): wan2 has no address, no DHCP server answered")
+    );
+    // An interface that is missing is explained by a name that is wrong in the configuration, a
+    // cable that is out not.
     for (link, error, expected) in [
-        (LinkEvidence::Missing, true, said(TestState::Untested, "not tested (needs: configuration)")),
-        (LinkEvidence::Missing, false, said(TestState::Fail, "net (wan2): there is no interface wan2")),
+        (
+            LinkEvidence::Missing,
+            true,
+            said(TestState::Untested, "not tested (needs: configuration)"),
+        ),
+        (
+            LinkEvidence::Missing,
+            false,
+            said(TestState::Fail, "net (wan2): there is no interface wan2"),
+        ),
         (LinkEvidence::Down, true, said(TestState::Fail, "net (wan2): wan2 is switched off")),
         (LinkEvidence::NoCarrier, true, said(TestState::Fail, "net (wan2): wan2 has no carrier")),
         (LinkEvidence::NoCarrier, false, said(TestState::Fail, "net (wan2): wan2 has no carrier")),
@@ -555,7 +665,8 @@ fn a_network_of_the_failover_monitor_has_a_row_that_says_what_is_wrong_with_it()
         };
         assert_eq!(standby(&change), expected, "{link:?} {error}");
     }
-    // What is already told of the way in use is not told again; what is wrong with the other one is.
+    // What is already told of the way in use is not told again; what is wrong with the other one
+    // is.
     let both = |seen: &mut Evidence| {
         silent(&mut seen.main);
         silent(&mut seen.wans[0].way);
@@ -563,11 +674,18 @@ fn a_network_of_the_failover_monitor_has_a_row_that_says_what_is_wrong_with_it()
     assert_eq!(standby(&both), said(TestState::Fail, beyond));
     let mut seen = well_seen();
     both(&mut seen);
-    assert_eq!(row(&seen, "wan:primary"), said(TestState::Untested, "not tested (needs: internet)"));
+    assert_eq!(
+        row(&seen, "wan:primary"),
+        said(TestState::Untested, "not tested (needs: internet)")
+    );
     let mut seen = well_seen();
     silent(&mut seen.wans[0].way);
     let own = "net (wan1): its gateway 192.168.42.1 answers, nothing beyond it does";
-    assert_eq!(row(&seen, "wan:primary"), said(TestState::Fail, own), "the way in use works, its own does not");
+    assert_eq!(
+        row(&seen, "wan:primary"),
+        said(TestState::Fail, own),
+        "the way in use works, its own does not"
+    );
     // Where nothing is wrong as far as it was looked at.
     let mut seen = well_seen();
     seen.wans[1].barred = Some("needs root".to_owned());
@@ -598,9 +716,15 @@ fn what_the_configuration_is_like_has_a_row_for_each_fact() {
     };
     let fact = |id: &str, state, detail: &str| (id.to_owned(), state, detail.to_owned());
     let file = Some("/etc/default/imon-main".to_owned());
-    assert_eq!(setup(ConfigEvidence::default()), [fact("configuration", TestState::Info, "none: not needed for this")]);
+    assert_eq!(
+        setup(ConfigEvidence::default()),
+        [fact("configuration", TestState::Info, "none: not needed for this")]
+    );
     let valid = ConfigEvidence { file: file.clone(), ..ConfigEvidence::default() };
-    assert_eq!(setup(valid.clone()), [fact("configuration", TestState::Ok, "/etc/default/imon-main is valid")]);
+    assert_eq!(
+        setup(valid.clone()),
+        [fact("configuration", TestState::Ok, "/etc/default/imon-main is valid")]
+    );
     let words = |words: &str| vec![words.to_owned()];
     let odd = ConfigEvidence { warnings: words("odd"), notes: words("also"), ..valid };
     assert_eq!(
@@ -611,13 +735,22 @@ fn what_the_configuration_is_like_has_a_row_for_each_fact() {
             fact("configuration:3", TestState::Info, "also")
         ]
     );
-    let wrong = ConfigEvidence { file: file.clone(), errors: words("interval 0"), ..ConfigEvidence::default() };
+    let wrong = ConfigEvidence {
+        file: file.clone(),
+        errors: words("interval 0"),
+        ..ConfigEvidence::default()
+    };
     assert_eq!(setup(wrong), [fact("configuration", TestState::Fail, "interval 0")]);
     // Also where there is no file, because it was named.
-    let missing = ConfigEvidence { errors: words("there is no such file"), ..ConfigEvidence::default() };
+    let missing =
+        ConfigEvidence { errors: words("there is no such file"), ..ConfigEvidence::default() };
     assert_eq!(setup(missing), [fact("configuration", TestState::Fail, "there is no such file")]);
-    let forbidden =
-        ConfigEvidence { file, forbidden: true, errors: words("cannot be read"), ..ConfigEvidence::default() };
+    let forbidden = ConfigEvidence {
+        file,
+        forbidden: true,
+        errors: words("cannot be read"),
+        ..ConfigEvidence::default()
+    };
     assert_eq!(setup(forbidden), [fact("configuration", TestState::Skipped, "cannot be read")]);
 }
 
@@ -631,14 +764,23 @@ fn a_gateway_counts_as_there_only_if_it_has_shown_itself() {
     };
     let there = NeighbourState::Answers;
     assert_eq!(gateway(there, got()), said(TestState::Ok, "192.168.42.1 answers in 12.0 ms"));
-    assert_eq!(gateway(NeighbourState::Silent, got()), said(TestState::Ok, "192.168.42.1 answers in 12.0 ms"));
+    assert_eq!(
+        gateway(NeighbourState::Silent, got()),
+        said(TestState::Ok, "192.168.42.1 answers in 12.0 ms")
+    );
     assert_eq!(gateway(there, TestReply::Waiting), said(TestState::Waiting, "192.168.42.1"));
     assert_eq!(gateway(there, TestReply::NotAsked), said(TestState::Ok, "192.168.42.1 is there"));
     let mute = "192.168.42.1 is there, and does not answer ping, which is no fault";
     assert_eq!(gateway(there, failed("no answer")), said(TestState::Ok, mute));
     let unknown = NeighbourState::Unknown;
-    assert_eq!(gateway(unknown, failed("no answer")), said(TestState::Info, "192.168.42.1: no answer"));
-    assert_eq!(gateway(unknown, TestReply::NotAsked), said(TestState::Info, "192.168.42.1, not asked"));
+    assert_eq!(
+        gateway(unknown, failed("no answer")),
+        said(TestState::Info, "192.168.42.1: no answer")
+    );
+    assert_eq!(
+        gateway(unknown, TestReply::NotAsked),
+        said(TestState::Info, "192.168.42.1, not asked")
+    );
     let absent = "192.168.42.1 is not there: it does not even tell its hardware address";
     assert_eq!(gateway(NeighbourState::Silent, failed("no answer")), said(TestState::Info, absent));
     let mut seen = well_seen();
@@ -660,13 +802,15 @@ fn the_rows_of_the_way_say_what_was_found() {
     silent(&mut seen.main);
     let own = "wan1 has only 169.254.7.7/16, which it gave itself: no DHCP answer";
     assert_eq!(row(&seen, "address"), said(TestState::Fail, own));
-    // One host that does not answer is odd; where none answers pings, and something gets through, that is filtered.
+    // One host that does not answer is odd; where none answers pings, and something gets through,
+    // that is filtered.
     let mut seen = well_seen();
     seen.main.targets[0].ping = failed("no answer");
     assert_eq!(row(&seen, "ping:1.1.1.1"), said(TestState::Warn, "no answer"));
     seen.main.targets[1].ping = failed("no answer");
     assert_eq!(row(&seen, "ping:1.1.1.1"), said(TestState::Info, "no answer"));
-    // A host that refuses a connection is there; a router that rejects it in its place is not that host.
+    // A host that refuses a connection is there; a router that rejects it in its place is not that
+    // host.
     seen.main.targets[0].tcp = failed("refused");
     assert_eq!(row(&seen, "tcp:1.1.1.1").unwrap().0, TestState::Warn);
     seen.main.targets[0].refused = true;
@@ -681,7 +825,10 @@ fn the_rows_of_the_way_say_what_was_found() {
     assert_eq!(row(&seen, "ipv6-link"), None);
     assert_eq!(row(&seen, "ipv6-ping:1.1.1.1"), said(TestState::Ok, "answers in 12.0 ms"));
     let mut seen = Evidence { v6: None, ..seen };
-    assert_eq!(row(&seen, "ipv6-route"), said(TestState::Info, "this system has no IPv6 default route, which is fine"));
+    assert_eq!(
+        row(&seen, "ipv6-route"),
+        said(TestState::Info, "this system has no IPv6 default route, which is fine")
+    );
     seen.v6_unused = true;
     assert!(row(&seen, "ipv6-route").unwrap().1.contains("no public address"));
     assert_eq!(row(&seen, "other-routes"), None);
@@ -695,15 +842,20 @@ fn name_servers_have_a_row_each() {
     assert_eq!(row(&seen, "resolver:8.8.8.8"), said(TestState::Ok, "answers in 12.0 ms"));
     assert_eq!(row(&seen, "dns:1.1.1.1"), said(TestState::Ok, "answers in 12.0 ms"));
     // One that is dead costs a second or more each time, also beside another that works.
-    let dead =
-        ResolverEvidence { server: "9.9.9.9".to_owned(), reply: failed("no answer"), lie: None, lost_with: None };
+    let dead = ResolverEvidence {
+        server: "9.9.9.9".to_owned(),
+        reply: failed("no answer"),
+        lie: None,
+        lost_with: None,
+    };
     seen.resolvers.push(dead.clone());
     assert_eq!(row(&seen, "resolver:9.9.9.9"), said(TestState::Fail, "no answer"));
     seen.resolvers[1].lost_with = Some("net (wan2)".to_owned());
     let lost = "no answer: it is only reached through net (wan2), which is dead";
     assert_eq!(row(&seen, "resolver:9.9.9.9"), said(TestState::Fail, lost));
     seen.resolvers.remove(0);
-    seen.resolvers[0] = ResolverEvidence { lie: Some("x is y".to_owned()), reply: got(), ..dead.clone() };
+    seen.resolvers[0] =
+        ResolverEvidence { lie: Some("x is y".to_owned()), reply: got(), ..dead.clone() };
     assert_eq!(row(&seen, "resolver:9.9.9.9"), said(TestState::Fail, "makes answers up: x is y"));
     seen.resolvers[0] = ResolverEvidence { reply: TestReply::NotAsked, ..dead };
     assert_eq!(row(&seen, "resolver:9.9.9.9"), None);
@@ -717,7 +869,10 @@ fn name_servers_have_a_row_each() {
     seen.resolvers[0].reply = failed("no answer");
     assert_eq!(row(&seen, "dns:1.1.1.1"), said(TestState::Fail, "no answer"));
     seen.direct_lie = Some("x is y".to_owned());
-    assert_eq!(row(&seen, "dns:1.1.1.1"), said(TestState::Fail, "somebody answers in its place: x is y"));
+    assert_eq!(
+        row(&seen, "dns:1.1.1.1"),
+        said(TestState::Fail, "somebody answers in its place: x is y")
+    );
     seen.resolvers.clear();
     assert_eq!(row(&seen, "resolver"), said(TestState::Fail, "there is none in /etc/resolv.conf"));
 }
@@ -725,9 +880,13 @@ fn name_servers_have_a_row_each() {
 #[test]
 fn pages_and_the_external_address_have_rows() {
     let mut seen = well_seen();
-    assert_eq!(row(&seen, "portal"), said(TestState::Ok, "none: http://x/ came as it should, in 12.0 ms"));
+    assert_eq!(
+        row(&seen, "portal"),
+        said(TestState::Ok, "none: http://x/ came as it should, in 12.0 ms")
+    );
     assert_eq!(row(&seen, "external:dns"), said(TestState::Ok, "203.0.113.1, says dns:opendns"));
-    let translated = "another router translates 192.168.42.2: to be reached from outside, it must forward ports";
+    let translated =
+        "another router translates 192.168.42.2: to be reached from outside, it must forward ports";
     assert_eq!(row(&seen, "nat"), said(TestState::Info, translated));
     for (local, words) in [("203.0.113.1", "none: "), ("100.64.0.9", "carrier-grade NAT")] {
         seen.externals[0].local = Some(local.parse().unwrap());
@@ -743,7 +902,8 @@ fn pages_and_the_external_address_have_rows() {
     assert_eq!((row(&seen, "external"), row(&seen, "external:http").is_some()), (None, true));
     seen.externals[1] = other("203.0.113.9");
     assert!(row(&seen, "external").unwrap().1.starts_with("the two differ"));
-    // A page that has come says more than one that is waited for, and that more than one that failed.
+    // A page that has come says more than one that is waited for, and that more than one that
+    // failed.
     let portal = |reply| Portal { url: "http://y/".to_owned(), reply, instead: None };
     seen.portals.push(portal(TestReply::Waiting));
     assert_eq!(row(&seen, "portal").unwrap().0, TestState::Ok);
@@ -775,10 +935,19 @@ fn the_largest_packet_has_a_row() {
     let vanish = "packets above 1499 bytes vanish without a word";
     assert_eq!(mtu(&|seen| seen.mtu.path = Some(1499)), said(TestState::Fail, vanish));
     let told = |seen: &mut Evidence| (seen.mtu.path, seen.mtu.told) = (Some(1400), true);
-    assert_eq!(mtu(&told), said(TestState::Ok, "1400 bytes, and larger packets are answered with the reason"));
-    assert_eq!(mtu(&|seen| seen.mtu.path = None), said(TestState::Info, "not known: no ping comes back"));
+    assert_eq!(
+        mtu(&told),
+        said(TestState::Ok, "1400 bytes, and larger packets are answered with the reason")
+    );
+    assert_eq!(
+        mtu(&|seen| seen.mtu.path = None),
+        said(TestState::Info, "not known: no ping comes back")
+    );
     assert_eq!(mtu(&|seen| seen.mtu.waiting = true), said(TestState::Waiting, ""));
-    assert_eq!(mtu(&|seen| seen.no_ping = Some("x".to_owned())), said(TestState::Skipped, "not tested (needs ping)"));
+    assert_eq!(
+        mtu(&|seen| seen.no_ping = Some("x".to_owned())),
+        said(TestState::Skipped, "not tested (needs ping)")
+    );
 }
 
 #[test]
@@ -786,7 +955,8 @@ fn how_far_a_clock_is_off_is_told_in_words_of_its_size() {
     let words = [0, 119, 120, 7199, 7200, 172_799, 172_800].map(in_words);
     assert_eq!(
         words,
-        ["0 seconds", "119 seconds", "2 minutes", "119 minutes", "2 hours", "47 hours", "2 days"].map(str::to_owned)
+        ["0 seconds", "119 seconds", "2 minutes", "119 minutes", "2 hours", "47 hours", "2 days"]
+            .map(str::to_owned)
     );
     let clock = |ahead| {
         let mut seen = well_seen();

@@ -5,7 +5,9 @@ use crate::diagnose::report::Conclusion;
 use crate::routing::BesideKind;
 
 use super::{in_words, is_misplaced, short, wrong_clock};
-use crate::diagnose::{Evidence, LinkEvidence, PathEvidence, ResolverEvidence, Stage, TestReply, WanEvidence};
+use crate::diagnose::{
+    Evidence, LinkEvidence, PathEvidence, ResolverEvidence, Stage, TestReply, WanEvidence,
+};
 
 /// What helps against a provider's faults.
 const RESTART: &str = "Restart the modem; if that does not help, call them.";
@@ -120,15 +122,18 @@ pub(super) fn verdict(seen: &Evidence, released: i64) -> Conclusion {
     found
 }
 
-/// All networks are dead: the nearest fault is the one to begin with, if traffic does not take that network already.
+/// All networks are dead: the nearest fault is the one to begin with, if traffic does not take that
+/// network already.
 fn all_dead(seen: &Evidence, main: Stage) -> Option<Conclusion> {
-    let dead: Vec<(&WanEvidence, Stage)> = seen.wans.iter().filter_map(|wan| Some((wan, wan.way.fault()?))).collect();
+    let dead: Vec<(&WanEvidence, Stage)> =
+        seen.wans.iter().filter_map(|wan| Some((wan, wan.way.fault()?))).collect();
     if dead.len() < 2 || dead.len() < seen.wans.len() {
         return None;
     }
     let is_main = |wan: &WanEvidence| wan.way.device == seen.main.device;
     let (first, stage) = *dead.iter().min_by_key(|(wan, stage)| (*stage, !is_main(wan)))?;
-    let (id, text) = if is_main(first) { sentence(&seen.main, main) } else { sentence(&first.way, stage) };
+    let (id, text) =
+        if is_main(first) { sentence(&seen.main, main) } else { sentence(&first.way, stage) };
     let others = dead.iter().filter(|(wan, _)| wan.label != first.label);
     let others: Vec<String> =
         others.map(|(wan, stage)| format!("{}: {}", wan.label, short(&wan.way, *stage))).collect();
@@ -172,15 +177,24 @@ fn network(seen: &Evidence, released: i64) -> Conclusion {
         let other = seen.wans.iter().find(|w| w.way.device != main.device && w.way.is_reached());
         return match other {
             Some(wan @ WanEvidence { label, .. }) => {
-                let differs = seen.own.as_ref().and_then(|own| own.of(wan)).filter(|own| own.differs(wan));
+                let differs =
+                    seen.own.as_ref().and_then(|own| own.of(wan)).filter(|own| own.differs(wan));
                 let elsewhere = seen.others.iter().find(|other| other.kind == BesideKind::Yielded);
                 let why = match (differs, elsewhere) {
-                    (Some(own), _) => format!("imon itself takes it for offline: {}", own.cure(wan)),
+                    (Some(own), _) => {
+                        format!("imon itself takes it for offline: {}", own.cure(wan))
+                    }
                     (None, Some(other)) => format!("'{}' leads all traffic elsewhere", other.what),
-                    (None, None) if seen.own.is_some() => "imon has not led it there yet".to_owned(),
+                    (None, None) if seen.own.is_some() => {
+                        "imon has not led it there yet".to_owned()
+                    }
                     (None, None) => "see that imon's failover runs".to_owned(),
                 };
-                made("wan-dead", 2, format!("{text} {label} works, but traffic does not take it: {why}."))
+                made(
+                    "wan-dead",
+                    2,
+                    format!("{text} {label} works, but traffic does not take it: {why}."),
+                )
             }
             None => made(id, 2, text),
         };
@@ -194,12 +208,16 @@ fn network(seen: &Evidence, released: i64) -> Conclusion {
     }
     let clock = wrong_clock(seen, released);
     let clock_wrong = clock.as_ref().map(|why| {
-        let text = format!("This system's clock is wrong ({why}), so no certificate can be checked. Set it (NTP).");
+        let text = format!(
+            "This system's clock is wrong ({why}), so no certificate can be checked. Set it (NTP)."
+        );
         made("clock-wrong", 1, text)
     });
     if seen.offline {
         let text = "As far as this system can tell by itself, all is well; nothing was sent to find out more.";
-        return clock_wrong.or_else(|| degraded(seen)).unwrap_or_else(|| made("well-offline", 0, text.to_owned()));
+        return clock_wrong
+            .or_else(|| degraded(seen))
+            .unwrap_or_else(|| made("well-offline", 0, text.to_owned()));
     }
     // Names that do not resolve come before the clock, some that take their time after it.
     let (mut broken, partly) = match names(seen) {
@@ -209,16 +227,19 @@ fn network(seen: &Evidence, released: i64) -> Conclusion {
     if let Some(found) = broken.as_mut().filter(|_| blames_names(seen))
         && let Some(why) = clock
     {
-        // Either may be the cause of the other: NTP needs names, and signed names (DNSSEC) need the time.
-        found.text +=
-            &format!(" The clock is wrong, too ({why}): if setting it helps, your name server checks signatures.");
+        // Either may be the cause of the other: NTP needs names, and signed names (DNSSEC) need the
+        // time.
+        found.text += &format!(
+            " The clock is wrong, too ({why}): if setting it helps, your name server checks signatures."
+        );
     }
     broken.or(clock_wrong).or(partly).or_else(|| degraded(seen)).unwrap_or_else(|| well(seen))
 }
 
 /// Whether names do not resolve.
 pub(super) fn blames_names(seen: &Evidence) -> bool {
-    !seen.offline && matches!(dns_fault(seen), Some(NameFault::None | NameFault::Dead | NameFault::Blocked))
+    !seen.offline
+        && matches!(dns_fault(seen), Some(NameFault::None | NameFault::Dead | NameFault::Blocked))
 }
 
 /// Portals and name servers: the internet is there, and of no use to people.
@@ -232,7 +253,8 @@ fn names(seen: &Evidence) -> Option<Conclusion> {
         return made("captive-portal", 2, text);
     }
     let servers = |which: &dyn Fn(&ResolverEvidence) -> bool| {
-        let found: Vec<&str> = seen.resolvers.iter().filter(|r| which(r)).map(|r| r.server.as_str()).collect();
+        let found: Vec<&str> =
+            seen.resolvers.iter().filter(|r| which(r)).map(|r| r.server.as_str()).collect();
         found.join(" and ")
     };
     let dead = servers(&|r| r.reply.is_bad());
@@ -303,13 +325,17 @@ fn degraded(seen: &Evidence) -> Option<Conclusion> {
         );
         return made("mtu-black-hole", 1, text);
     }
-    let differs =
-        |wan: &&WanEvidence| seen.own.as_ref().and_then(|own| own.of(wan)).is_some_and(|own| own.differs(wan));
+    let differs = |wan: &&WanEvidence| {
+        seen.own.as_ref().and_then(|own| own.of(wan)).is_some_and(|own| own.differs(wan))
+    };
     if let Some(wan) = seen.wans.iter().find(differs)
         && let Some(own) = seen.own.as_ref().and_then(|own| own.of(wan))
     {
         let (label, said) = (&wan.label, own.words(seen.now.secs, in_words));
-        let text = format!("{label} works, but imon itself takes it for {said}. What to do: {}.", own.cure(wan));
+        let text = format!(
+            "{label} works, but imon itself takes it for {said}. What to do: {}.",
+            own.cure(wan)
+        );
         return made("imon-differs", 1, text);
     }
     let dead = || seen.wans.iter().filter_map(|wan| Some((wan, wan.way.fault()?)));
@@ -326,7 +352,8 @@ fn degraded(seen: &Evidence) -> Option<Conclusion> {
             );
             return made("standby-unusable", 1, text);
         }
-        let other = seen.wans.iter().find(|w| w.way.is_reached()).map_or(&seen.main.device, |w| &w.label);
+        let other =
+            seen.wans.iter().find(|w| w.way.is_reached()).map_or(&seen.main.device, |w| &w.label);
         let text = format!(
             "One network of two is dead: {label}, as {why}. The internet works through {other} meanwhile ({}).{kept}",
             todo(wan, stage)
@@ -354,8 +381,12 @@ fn todo(wan: &WanEvidence, stage: Stage) -> String {
     }
     let way = &wan.way;
     let what = match stage {
-        Stage::Link if way.link == LinkEvidence::Down => return format!("ip link set {} up", way.device),
-        Stage::Link if way.link == LinkEvidence::Missing => "plug it in, or correct the configuration",
+        Stage::Link if way.link == LinkEvidence::Down => {
+            return format!("ip link set {} up", way.device);
+        }
+        Stage::Link if way.link == LinkEvidence::Missing => {
+            "plug it in, or correct the configuration"
+        }
         Stage::Link => "check the cable and the modem's power",
         Stage::Address => "restart the modem, then the DHCP client",
         Stage::Route => "set its gateway",
@@ -380,8 +411,12 @@ fn well(seen: &Evidence) -> Conclusion {
     }
     if !seen.main.is_reached() && !seen.v6.as_ref().is_some_and(PathEvidence::is_reached) {
         let text = match seen.is_v4() || seen.v6.is_some() {
-            true => "Nothing could be tested: there is no permission to ping, and nothing else was to be asked.",
-            false => "Nothing could be tested: this system has no way of IPv6 to what was to be asked.",
+            true => {
+                "Nothing could be tested: there is no permission to ping, and nothing else was to be asked."
+            }
+            false => {
+                "Nothing could be tested: this system has no way of IPv6 to what was to be asked."
+            }
         };
         return Conclusion { id: "not-tested", exit: 3, text: text.to_owned() };
     }

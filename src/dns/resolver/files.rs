@@ -7,9 +7,11 @@ use std::time::Duration;
 
 /// Most name servers used; the rest is ignored, as by the C libraries (MAXNS).
 const MAX_SERVERS: usize = 3;
-/// Most search domains used (resolv.conf(5): six, up to glibc 2.25). Each costs a question per server and name.
+/// Most search domains used (resolv.conf(5): six, up to glibc 2.25). Each costs a question per
+/// server and name.
 const MAX_SEARCH: usize = 6;
-/// resolv.conf(5) says 5 s. A monitor wants to know sooner: an honest answer takes a few milliseconds, seldom a second.
+/// resolv.conf(5) says 5 s. A monitor wants to know sooner: an honest answer takes a few
+/// milliseconds, seldom a second.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A name server.
@@ -17,7 +19,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct NameServer {
     /// Its address; the port is 53.
     pub address: IpAddr,
-    /// What stood after the `%` of an IPv6 address: an interface's name or number, up to 15 printable characters.
+    /// What stood after the `%` of an IPv6 address: an interface's name or number, up to 15
+    /// printable characters.
     pub zone: Option<Rc<str>>,
 }
 
@@ -120,13 +123,15 @@ fn domain(text: &str) -> Option<Box<str>> {
     (!text.is_empty()).then(|| text.to_ascii_lowercase().into())
 }
 
-/// The lines of a hosts(5) file as pairs of an address and one of its names, in the file's order. Addresses with a zone
-/// are left out, and so are null addresses (0.0.0.0, `::`), with which blocklists say "nowhere".
+/// The lines of a hosts(5) file as pairs of an address and one of its names, in the file's order.
+/// Addresses with a zone are left out, and so are null addresses (0.0.0.0, `::`), with which
+/// blocklists say "nowhere".
 pub(super) fn hosts(text: &str) -> impl Iterator<Item = (IpAddr, &str)> {
     text.lines().flat_map(|line| {
         let line = line.split('#').next().unwrap_or("");
         let mut words = line.split_whitespace();
-        let address = words.next().and_then(|a| a.parse::<IpAddr>().ok()).filter(|a| !a.is_unspecified());
+        let address =
+            words.next().and_then(|a| a.parse::<IpAddr>().ok()).filter(|a| !a.is_unspecified());
         address.into_iter().flat_map(move |address| words.clone().map(move |name| (address, name)))
     })
 }
@@ -145,14 +150,25 @@ mod tests {
         assert_eq!(servers(text), ["8.8.8.8", "2001:db8::53", "fe80::1%eth0"]);
         assert!(!Conf::parse(text).assumed);
         assert_eq!(servers("nameserver 1.1.1.1 # fast\nnameserver 1.1.1.1"), ["1.1.1.1"]);
-        assert_eq!(servers("nameserver 1.1.1.1\nnameserver 1.0.0.1\nnameserver 8.8.8.8\nnameserver 9.9.9.9").len(), 3);
+        assert_eq!(
+            servers(
+                "nameserver 1.1.1.1\nnameserver 1.0.0.1\nnameserver 8.8.8.8\nnameserver 9.9.9.9"
+            )
+            .len(),
+            3
+        );
     }
 
     #[test]
     fn without_a_usable_server_it_is_the_local_one() {
-        for text in
-            ["", "nameserver", "nameserver dns.example", " nameserver 1.1.1.1", "#nameserver 1.1.1.1", "nameserver 1.1"]
-        {
+        for text in [
+            "",
+            "nameserver",
+            "nameserver dns.example",
+            " nameserver 1.1.1.1",
+            "#nameserver 1.1.1.1",
+            "nameserver 1.1",
+        ] {
             assert_eq!(servers(text), ["127.0.0.1"], "{text}");
             assert!(Conf::parse(text).assumed, "{text}");
         }
@@ -163,7 +179,9 @@ mod tests {
 
     #[test]
     fn search_list() {
-        let search = |text: &str| Conf::parse(text).search.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let search = |text: &str| {
+            Conf::parse(text).search.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
         assert_eq!(search("search LAN. home.example # two\n"), ["lan", "home.example"]);
         assert_eq!(search("search a b\ndomain c d\n"), ["c"]);
         assert_eq!(search("domain c\nsearch a b\n"), ["a", "b"]);
@@ -177,7 +195,10 @@ mod tests {
         let known = (conf.ndots, conf.timeout, conf.attempts, conf.rotate);
         assert_eq!(known, (1, Duration::from_secs(2), 2, false));
         let conf = Conf::parse("options ndots:5 timeout:3 edns0 rotate\noptions attempts:4 inet6");
-        assert_eq!((conf.ndots, conf.timeout, conf.attempts, conf.rotate), (5, Duration::from_secs(3), 4, true));
+        assert_eq!(
+            (conf.ndots, conf.timeout, conf.attempts, conf.rotate),
+            (5, Duration::from_secs(3), 4, true)
+        );
         let conf = Conf::parse("options ndots:99 timeout:99 attempts:99");
         assert_eq!((conf.ndots, conf.timeout, conf.attempts), (15, Duration::from_secs(30), 5));
         let conf = Conf::parse("options timeout:0 attempts:0 ndots:-1 ndots:x timeout: attempts");
@@ -189,8 +210,12 @@ mod tests {
         let text = "127.0.0.1 localhost\n\n# x\n 192.168.1.5\tnas nas.lan # the box\n::1 ip6-localhost\n0.0.0.0 ads.example\nfe80::1%lo0 z\nbroken line\n10.0.0.1\n";
         let found: Vec<(String, &str)> = hosts(text).map(|(a, n)| (a.to_string(), n)).collect();
         let found: Vec<(&str, &str)> = found.iter().map(|(a, n)| (a.as_str(), *n)).collect();
-        let expected =
-            [("127.0.0.1", "localhost"), ("192.168.1.5", "nas"), ("192.168.1.5", "nas.lan"), ("::1", "ip6-localhost")];
+        let expected = [
+            ("127.0.0.1", "localhost"),
+            ("192.168.1.5", "nas"),
+            ("192.168.1.5", "nas.lan"),
+            ("::1", "ip6-localhost"),
+        ];
         assert_eq!(found, expected);
     }
 }

@@ -1,9 +1,10 @@
-//! Names kept resolved: a stub resolver as a state machine. It sends nothing and waits for nothing itself; the shell
-//! asks what it wants asked ([`NameQuery`]) and brings back what came ([`Resolver::answer`]).
+//! Names kept resolved: a stub resolver as a state machine. It sends nothing and waits for nothing
+//! itself; the shell asks what it wants asked ([`NameQuery`]) and brings back what came
+//! ([`Resolver::answer`]).
 //!
-//! The C library's resolver blocks, and musl's knows nothing but the hosts file and DNS either, so nothing is lost by
-//! having our own. A name that once had an address keeps it: when a lookup fails, the last good address is what a
-//! monitor goes on with.
+//! The C library's resolver blocks, and musl's knows nothing but the hosts file and DNS either, so
+//! nothing is lost by having our own. A name that once had an address keeps it: when a lookup
+//! fails, the last good address is what a monitor goes on with.
 
 mod files;
 mod problem;
@@ -21,35 +22,38 @@ pub use files::NameServer;
 use files::{Conf, hosts};
 pub use problem::{AskError, Failure, NameProblem};
 
-/// Most questions under way at a time. The rest waits, so that a thousand names do not burst at a small router's DNS
-/// server (dnsmasq takes 150 at once).
+/// Most questions under way at a time. The rest waits, so that a thousand names do not burst at a
+/// small router's DNS server (dnsmasq takes 150 at once).
 pub const MAX_ASKING: usize = 64;
 /// An address is used this long even when its lifetime is shorter.
 const MIN_LIFETIME: Duration = Duration::from_secs(30);
 /// An address is looked up again after this even when its lifetime is longer.
 const MAX_LIFETIME: Duration = Duration::from_secs(3600);
-/// Least time between the beginnings of two lookups of a name, and between the end of a failed one and the next.
+/// Least time between the beginnings of two lookups of a name, and between the end of a failed one
+/// and the next.
 const MIN_GAP: Duration = Duration::from_secs(1);
 /// A failing name is looked up 1, 2, 4 … and then every 60 s.
 const MAX_GAP: Duration = Duration::from_secs(60);
-/// Questions about names that do not resolve, or whose address does not answer, are asked at this rate in all: a thousand
-/// such names are no reason to ask a thousand times a second. So the last of N of them is tried within N / 4 seconds,
+/// Questions about names that do not resolve, or whose address does not answer, are asked at this
+/// rate in all: a thousand such names are no reason to ask a thousand times a second. So the last
+/// of N of them is tried within N / 4 seconds,
 const PACE: Duration = Duration::from_millis(250);
 /// apart from so many at once,
 const BURST: u32 = 8;
 /// and what was asked beyond that is made up for during this time at most.
 const DEBT: Duration = Duration::from_secs(10);
-/// A server that was silent or not there is asked after the others this long, so that a dead first server does not
-/// cost every name its timeout.
+/// A server that was silent or not there is asked after the others this long, so that a dead first
+/// server does not cost every name its timeout.
 const AVOID: Duration = Duration::from_secs(30);
 
 /// A watched name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NameId(usize);
 
-/// A question for the shell to send. It chooses an unpredictable id and source port for each, accepts only what comes
-/// from the server's address and port 53 and passes [`crate::wire::dns::response`], and gives the result to
-/// [`Resolver::answer`]. Timeouts are the resolver's.
+/// A question for the shell to send. It chooses an unpredictable id and source port for each,
+/// accepts only what comes from the server's address and port 53 and passes
+/// [`crate::wire::dns::response`], and gives the result to [`Resolver::answer`]. Timeouts are the
+/// resolver's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NameQuery {
     /// Goes back with the answer.
@@ -66,7 +70,8 @@ pub struct NameQuery {
 pub struct Resolver {
     conf: Conf,
     names: Vec<Watched>,
-    /// Names whose lookup is due and waits for a place in `asking`; those no longer `Queued` are skipped.
+    /// Names whose lookup is due and waits for a place in `asking`; those no longer `Queued` are
+    /// skipped.
     queue: VecDeque<NameId>,
     /// One question each, at most `MAX_ASKING`.
     asking: Vec<Lookup>,
@@ -116,8 +121,9 @@ enum NameState {
     Due(Instant),
 }
 
-/// A lookup with a question under way: candidates (the name with and without search domains) in turn; for each first
-/// A, then AAAA; for each of these the servers in turn, all of them `attempts` times.
+/// A lookup with a question under way: candidates (the name with and without search domains) in
+/// turn; for each first A, then AAAA; for each of these the servers in turn, all of them `attempts`
+/// times.
 struct Lookup {
     id: NameId,
     token: u32,
@@ -134,7 +140,8 @@ struct Lookup {
 }
 
 impl Resolver {
-    /// A resolver without names. The `seed` decides the first token and with which server `rotate` begins.
+    /// A resolver without names. The `seed` decides the first token and with which server `rotate`
+    /// begins.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let conf = Conf::parse("");
@@ -156,19 +163,23 @@ impl Resolver {
         }
     }
 
-    /// Adds a name (or an address, which resolves to itself); the same name gets the same id. It is not looked up before
-    /// the next [`Resolver::set_files`]: the hosts file goes first, and can be too large to be kept for this.
+    /// Adds a name (or an address, which resolves to itself); the same name gets the same id. It is
+    /// not looked up before the next [`Resolver::set_files`]: the hosts file goes first, and can be
+    /// too large to be kept for this.
     pub fn watch(&mut self, name: &str) -> NameId {
         let absolute = name.ends_with('.');
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-        let same = |w: &Watched| w.state != NameState::Free && w.absolute == absolute && *w.name == *name;
+        let same =
+            |w: &Watched| w.state != NameState::Free && w.absolute == absolute && *w.name == *name;
         if let Some(at) = self.names.iter().position(same) {
             return NameId(at);
         }
         let address = itself(&name);
         let state = if address.is_some() { NameState::Known } else { NameState::Unread };
         let watched = Watched { name: name.into(), absolute, state, address, ..Watched::free() };
-        if let Some((at, place)) = self.names.iter_mut().enumerate().find(|(_, w)| w.state == NameState::Free) {
+        if let Some((at, place)) =
+            self.names.iter_mut().enumerate().find(|(_, w)| w.state == NameState::Free)
+        {
             *place = watched;
             return NameId(at);
         }
@@ -176,7 +187,8 @@ impl Resolver {
         NameId(self.names.len() - 1)
     }
 
-    /// Forgets every name that is not in `used`, after a new configuration. Their ids may be given out again.
+    /// Forgets every name that is not in `used`, after a new configuration. Their ids may be given
+    /// out again.
     pub fn keep_only(&mut self, used: &[NameId]) {
         for (at, watched) in self.names.iter_mut().enumerate() {
             if !used.contains(&NameId(at)) {
@@ -193,9 +205,10 @@ impl Resolver {
         self.names.iter().any(|w| w.state == NameState::Unread)
     }
 
-    /// Takes the text of the hosts file and of resolv.conf (empty for one that cannot be read). To be called after
-    /// names were added, and when one of the files has changed. Names whose last lookup failed are then tried again, when
-    /// the servers changed at once; what is under way is then asked anew. What says the same as before changes nothing.
+    /// Takes the text of the hosts file and of resolv.conf (empty for one that cannot be read). To
+    /// be called after names were added, and when one of the files has changed. Names whose last
+    /// lookup failed are then tried again, when the servers changed at once; what is under way is
+    /// then asked anew. What says the same as before changes nothing.
     pub fn set_files(&mut self, hosts_text: &str, resolv_conf: &str) {
         let conf = Conf::parse(resolv_conf);
         let anew = conf != self.conf;
@@ -215,7 +228,8 @@ impl Resolver {
                 NameState::Unread | NameState::Known => watched.state = NameState::Queued,
                 NameState::Asking if anew => watched.state = NameState::Queued,
                 NameState::Due(_) if watched.problem.is_some() && (anew || edited) => {
-                    watched.state = if anew { NameState::Queued } else { NameState::Due(Instant::ZERO) };
+                    watched.state =
+                        if anew { NameState::Queued } else { NameState::Due(Instant::ZERO) };
                     watched.failures = 0;
                 }
                 _ => {}
@@ -231,18 +245,20 @@ impl Resolver {
         self.names.get(id.0)?.address
     }
 
-    /// Why the last lookup of a name failed; `None` when it did not. With neither an address nor a problem the first
-    /// lookup is not over yet.
+    /// Why the last lookup of a name failed; `None` when it did not. With neither an address nor a
+    /// problem the first lookup is not over yet.
     #[must_use]
     pub fn problem(&self, id: NameId) -> Option<&NameProblem> {
         self.names.get(id.0)?.problem.as_ref()
     }
 
-    /// Has a name looked up before its time, because its address no longer answers; at most once a second, and at the
-    /// pace of all such lookups. The wait after a failed lookup is not cut short. For every bad check, not for every
-    /// lost probe.
+    /// Has a name looked up before its time, because its address no longer answers; at most once a
+    /// second, and at the pace of all such lookups. The wait after a failed lookup is not cut
+    /// short. For every bad check, not for every lost probe.
     pub fn refresh(&mut self, id: NameId, now: Instant) {
-        let Some(watched) = self.names.get_mut(id.0).filter(|w| w.problem.is_none()) else { return };
+        let Some(watched) = self.names.get_mut(id.0).filter(|w| w.problem.is_none()) else {
+            return;
+        };
         let NameState::Due(due) = watched.state else { return };
         let soonest = watched.started.map_or(now, |started| now.max(started + MIN_GAP));
         if soonest < due {
@@ -259,8 +275,8 @@ impl Resolver {
         self.next
     }
 
-    /// Begins the lookups that are due and gives up waiting for servers that take too long. The new questions are added
-    /// to `out`. Costs nothing before [`Resolver::poll_at`].
+    /// Begins the lookups that are due and gives up waiting for servers that take too long. The new
+    /// questions are added to `out`. Costs nothing before [`Resolver::poll_at`].
     pub fn wake(&mut self, now: Instant, out: &mut Vec<NameQuery>) {
         if self.next.is_none_or(|next| next > now) {
             return;
@@ -290,9 +306,15 @@ impl Resolver {
         self.schedule();
     }
 
-    /// Takes what came of the [`NameQuery`] with this token; a token that is no longer waited for is ignored. What is to be
-    /// asked next is added to `out`.
-    pub fn answer(&mut self, now: Instant, token: u32, result: Result<DnsAnswer, AskError>, out: &mut Vec<NameQuery>) {
+    /// Takes what came of the [`NameQuery`] with this token; a token that is no longer waited for
+    /// is ignored. What is to be asked next is added to `out`.
+    pub fn answer(
+        &mut self,
+        now: Instant,
+        token: u32,
+        result: Result<DnsAnswer, AskError>,
+        out: &mut Vec<NameQuery>,
+    ) {
         let Some(at) = self.asking.iter().position(|l| l.token == token) else { return };
         let lookup = self.asking.swap_remove(at);
         self.hear(now, lookup, result.map_err(Failure::Ask), out);
@@ -300,10 +322,12 @@ impl Resolver {
         self.schedule();
     }
 
-    /// The hosts file's address of each watched name: the first, but an IPv4 address rather than an IPv6 one.
+    /// The hosts file's address of each watched name: the first, but an IPv4 address rather than an
+    /// IPv6 one.
     fn listed(&self, hosts_text: &str) -> Vec<Option<IpAddr>> {
         let mut found = vec![None; self.names.len()];
-        let mut sorted: Vec<(&str, usize)> = self.names.iter().enumerate().map(|(at, w)| (&*w.name, at)).collect();
+        let mut sorted: Vec<(&str, usize)> =
+            self.names.iter().enumerate().map(|(at, w)| (&*w.name, at)).collect();
         sorted.sort_unstable();
         for (address, name) in hosts(hosts_text) {
             let lower = || name.bytes().map(|b| b.to_ascii_lowercase());
@@ -322,7 +346,8 @@ impl Resolver {
         found
     }
 
-    /// Drops the lookups of names that are no longer being looked up, and puts every waiting name into the queue.
+    /// Drops the lookups of names that are no longer being looked up, and puts every waiting name
+    /// into the queue.
     fn forget_stale(&mut self) {
         let names = &self.names;
         let is = |id: NameId, state| names.get(id.0).is_some_and(|w| w.state == state);
@@ -350,7 +375,10 @@ impl Resolver {
     fn begin(&mut self, now: Instant, out: &mut Vec<NameQuery>) {
         while self.asking.len() < MAX_ASKING {
             let Some(id) = self.queue.pop_front() else { return };
-            let Some(watched) = self.names.get_mut(id.0).filter(|w| w.state == NameState::Queued) else { continue };
+            let Some(watched) = self.names.get_mut(id.0).filter(|w| w.state == NameState::Queued)
+            else {
+                continue;
+            };
             watched.state = NameState::Asking;
             watched.started = Some(now);
             let order = self.order(now);
@@ -358,7 +386,8 @@ impl Resolver {
         }
     }
 
-    /// The servers in the order of the file, or with `rotate` beginning elsewhere, those to be avoided last.
+    /// The servers in the order of the file, or with `rotate` beginning elsewhere, those to be
+    /// avoided last.
     fn order(&mut self, now: Instant) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.conf.servers.len()).collect();
         if self.conf.rotate {
@@ -370,7 +399,8 @@ impl Resolver {
         order
     }
 
-    /// Asks for the first candidate from number `from` on that can be asked for; without one the lookup has failed.
+    /// Asks for the first candidate from number `from` on that can be asked for; without one the
+    /// lookup has failed.
     fn try_candidate(
         &mut self,
         now: Instant,
@@ -387,8 +417,17 @@ impl Resolver {
                 Ok(name) => {
                     let question = DnsQuestion { name, kind: RecordType::A, class: Class::In };
                     let (failures, deadline) = (Vec::new(), now);
-                    let lookup =
-                        Lookup { id, token: 0, deadline, candidate, question, order, step: 0, failures, problem };
+                    let lookup = Lookup {
+                        id,
+                        token: 0,
+                        deadline,
+                        candidate,
+                        question,
+                        order,
+                        step: 0,
+                        failures,
+                        problem,
+                    };
                     return self.ask(now, lookup, out);
                 }
                 Err(why) => problem = NameProblem::worse(problem, NameProblem::BadName(why)),
@@ -415,7 +454,13 @@ impl Resolver {
     }
 
     /// Goes on with a lookup after its question was answered, or was not.
-    fn hear(&mut self, now: Instant, mut lookup: Lookup, result: Result<DnsAnswer, Failure>, out: &mut Vec<NameQuery>) {
+    fn hear(
+        &mut self,
+        now: Instant,
+        mut lookup: Lookup,
+        result: Result<DnsAnswer, Failure>,
+        out: &mut Vec<NameQuery>,
+    ) {
         let Some(at) = lookup.server() else { return };
         let Some(server) = self.conf.servers.get(at).cloned() else { return };
         if let Some(until) = self.avoid.get_mut(at) {
@@ -436,8 +481,12 @@ impl Resolver {
                 lookup.step = 0;
                 self.ask(now, lookup, out);
             }
-            Ok(AnswerMeaning::Nothing) => self.next_candidate(now, lookup, NameProblem::NoAddress(server), out),
-            Ok(AnswerMeaning::NoSuchName) => self.next_candidate(now, lookup, NameProblem::NoSuchName(server), out),
+            Ok(AnswerMeaning::Nothing) => {
+                self.next_candidate(now, lookup, NameProblem::NoAddress(server), out)
+            }
+            Ok(AnswerMeaning::NoSuchName) => {
+                self.next_candidate(now, lookup, NameProblem::NoSuchName(server), out)
+            }
             Ok(AnswerMeaning::NotAHost(address)) => {
                 self.next_candidate(now, lookup, NameProblem::NotAHost(server, address), out);
             }
@@ -448,8 +497,8 @@ impl Resolver {
                 if lookup.step < lookup.order.len() * self.conf.attempts {
                     return self.ask(now, lookup, out);
                 }
-                // A server that says something may say something else about the next candidate; with silence all
-                // around, waiting for it again would only take time.
+                // A server that says something may say something else about the next candidate;
+                // with silence all around, waiting for it again would only take time.
                 let silence = lookup.failures.iter().all(|(_, f)| f.is_silence());
                 let failures = std::mem::take(&mut lookup.failures);
                 let problem = NameProblem::Servers { failures, assumed: self.conf.assumed };
@@ -462,7 +511,13 @@ impl Resolver {
         }
     }
 
-    fn next_candidate(&mut self, now: Instant, lookup: Lookup, problem: NameProblem, out: &mut Vec<NameQuery>) {
+    fn next_candidate(
+        &mut self,
+        now: Instant,
+        lookup: Lookup,
+        problem: NameProblem,
+        out: &mut Vec<NameQuery>,
+    ) {
         let problem = NameProblem::worse(lookup.problem, problem);
         self.try_candidate(now, lookup.id, lookup.candidate + 1, lookup.order, problem, out);
     }
@@ -518,16 +573,19 @@ pub fn is_assumed(conf: &str) -> bool {
     Conf::parse(conf).assumed
 }
 
-/// The address of this family that a name has without being asked for: by itself, or else by a hosts(5), as the daemon's
-/// [`Resolver`] has it.
+/// The address of this family that a name has without being asked for: by itself, or else by a
+/// hosts(5), as the daemon's [`Resolver`] has it.
 #[must_use]
 pub fn in_hosts(hosts: &str, name: &str, v6: bool) -> Option<IpAddr> {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-    let known = files::hosts(hosts).filter(|(_, alias)| alias.eq_ignore_ascii_case(&name)).map(|(address, _)| address);
+    let known = files::hosts(hosts)
+        .filter(|(_, alias)| alias.eq_ignore_ascii_case(&name))
+        .map(|(address, _)| address);
     itself(&name).into_iter().chain(known).find(|address| address.is_ipv6() == v6)
 }
 
-/// The address a name has without any lookup: one written as such, and `localhost` with all below it (RFC 6761, 6.3).
+/// The address a name has without any lookup: one written as such, and `localhost` with all below
+/// it (RFC 6761, 6.3).
 fn itself(name: &str) -> Option<IpAddr> {
     if name == "localhost" || name.ends_with(".localhost") {
         return Some(Ipv4Addr::LOCALHOST.into());
@@ -566,8 +624,8 @@ impl Watched {
         self.problem.is_some() || self.hurried
     }
 
-    /// The name to ask for in the given place of the list: the name itself, and before or after it the name within each
-    /// search domain (resolv.conf(5), `ndots`).
+    /// The name to ask for in the given place of the list: the name itself, and before or after it
+    /// the name within each search domain (resolv.conf(5), `ndots`).
     fn candidate(&self, conf: &Conf, place: usize) -> Option<Result<Name, NameError>> {
         let search = if self.absolute { &[] } else { conf.search.as_slice() };
         let dots = self.name.bytes().filter(|b| *b == b'.').count();
@@ -586,8 +644,8 @@ impl Watched {
         self.failures = 0;
     }
 
-    /// Takes the first address, unless the one in use is still among them: a round-robin name would otherwise wander
-    /// from host to host.
+    /// Takes the first address, unless the one in use is still among them: a round-robin name would
+    /// otherwise wander from host to host.
     fn resolved(&mut self, now: Instant, addresses: &[IpAddr], ttl: u32) {
         if !self.address.is_some_and(|current| addresses.contains(&current)) {
             self.address = addresses.first().copied();
@@ -598,8 +656,8 @@ impl Watched {
         self.state = NameState::Due(now + lifetime);
     }
 
-    /// Counts the time to the next lookup from the beginning of this one, so that slow servers do not add to it: a name
-    /// that resolves again is found within a minute of that.
+    /// Counts the time to the next lookup from the beginning of this one, so that slow servers do
+    /// not add to it: a name that resolves again is found within a minute of that.
     fn failed(&mut self, now: Instant, problem: NameProblem) {
         self.problem = Some(problem);
         self.hurried = false;

@@ -13,8 +13,8 @@ pub enum AskError {
     PortClosed,
     /// The question could not be sent, or somebody on the way said so; the reason, for a person.
     Unreachable(String),
-    /// The answer was broken ([`crate::wire::dns::Reject::Malformed`]). One that only does not match is no answer at
-    /// all: wait on.
+    /// The answer was broken ([`crate::wire::dns::Reject::Malformed`]). One that only does not
+    /// match is no answer at all: wait on.
     Malformed(&'static str),
 }
 
@@ -27,8 +27,8 @@ pub enum NameProblem {
     NoSuchName(NameServer),
     /// This server says that the name has no address of either family.
     NoAddress(NameServer),
-    /// This server gave an address that cannot be another host's: null, loopback or multicast. Resolvers that block
-    /// names do that, and a probe of it would reach ourselves.
+    /// This server gave an address that cannot be another host's: null, loopback or multicast.
+    /// Resolvers that block names do that, and a probe of it would reach ourselves.
     NotAHost(NameServer, IpAddr),
     /// No server gave a usable answer.
     Servers {
@@ -62,8 +62,9 @@ impl Failure {
 }
 
 impl NameProblem {
-    /// The one of two candidates' problems to tell: a server's failure before what could be the plain truth, and
-    /// anything before "no such name", which is what most candidates of a search list end with.
+    /// The one of two candidates' problems to tell: a server's failure before what could be the
+    /// plain truth, and anything before "no such name", which is what most candidates of a search
+    /// list end with.
     pub(super) fn worse(earlier: Option<Self>, later: Self) -> Option<Self> {
         let rank = |p: &Self| match p {
             Self::BadName(_) | Self::NoSuchName(_) => 0,
@@ -85,7 +86,10 @@ impl fmt::Display for NameProblem {
             Self::NoSuchName(server) => write!(f, "{} from {server}", Rcode::NXDOMAIN),
             Self::NoAddress(server) => write!(f, "no address of this name from {server}"),
             Self::NotAHost(server, address) => {
-                write!(f, "{address} from {server}, which is no other host's address (a blocked name?)")
+                write!(
+                    f,
+                    "{address} from {server}, which is no other host's address (a blocked name?)"
+                )
             }
             Self::Servers { failures, assumed } => {
                 if *assumed {
@@ -167,11 +171,20 @@ mod tests {
                 servers(vec![(server("127.0.0.1"), Failure::Ask(AskError::PortClosed))], true),
                 "no name server in /etc/resolv.conf, and DNS port closed at 127.0.0.1",
             ),
-            (servers(vec![(google(), unreachable)], false), "network is unreachable on the way to 8.8.8.8"),
+            (
+                servers(vec![(google(), unreachable)], false),
+                "network is unreachable on the way to 8.8.8.8",
+            ),
             (servers(vec![(google(), Failure::Truncated)], false), "answer cut short from 8.8.8.8"),
             (servers(vec![(google(), Failure::Referral)], false), "no recursion from 8.8.8.8"),
             (
-                servers(vec![(google(), Failure::Ask(AskError::Malformed("a record that is cut short")))], false),
+                servers(
+                    vec![(
+                        google(),
+                        Failure::Ask(AskError::Malformed("a record that is cut short")),
+                    )],
+                    false,
+                ),
                 "broken answer (a record that is cut short) from 8.8.8.8",
             ),
         ] {

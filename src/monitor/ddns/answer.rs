@@ -19,7 +19,8 @@ pub enum Refusal {
     Empty,
     /// More than this many bytes.
     TooLong(usize),
-    /// Something else than one address and nothing besides: a portal's page, two addresses, a zone id, a trick.
+    /// Something else than one address and nothing besides: a portal's page, two addresses, a zone
+    /// id, a trick.
     NotAnAddress,
     /// Not a page in Cloudflare's trace format with one address in it.
     NotATrace,
@@ -39,9 +40,15 @@ impl fmt::Display for Refusal {
             Self::Empty => f.write_str("the answer is empty"),
             Self::TooLong(most) => write!(f, "the answer is longer than {most} bytes"),
             Self::NotAnAddress => f.write_str("the answer is not one address and nothing else"),
-            Self::NotATrace => f.write_str("the answer is not in the trace format with one address"),
-            Self::OtherFamily(address) => write!(f, "the answer is {address}, which is of the other family"),
-            Self::NotPublic(address, scope) => write!(f, "the answer is {address}, {}", scope.in_words()),
+            Self::NotATrace => {
+                f.write_str("the answer is not in the trace format with one address")
+            }
+            Self::OtherFamily(address) => {
+                write!(f, "the answer is {address}, which is of the other family")
+            }
+            Self::NotPublic(address, scope) => {
+                write!(f, "the answer is {address}, {}", scope.in_words())
+            }
             Self::Verdict(rcode) => write!(f, "the answer is {rcode}"),
             Self::Records(0) => f.write_str("the answer has no address"),
             Self::Records(n) => write!(f, "the answer has {n} records instead of one"),
@@ -84,11 +91,13 @@ pub fn trace(page: &[u8], family: Family) -> Result<IpAddr, Refusal> {
             return Err(Refusal::NotATrace);
         }
     }
-    let address = found.and_then(|value| value.trim_ascii_end().parse().ok()).ok_or(Refusal::NotATrace)?;
+    let address =
+        found.and_then(|value| value.trim_ascii_end().parse().ok()).ok_or(Refusal::NotATrace)?;
     public(address, family)
 }
 
-/// Reads the answer to a question for our own address: one record, which is an address or a text that is one.
+/// Reads the answer to a question for our own address: one record, which is an address or a text
+/// that is one.
 ///
 /// # Errors
 /// Anything else.
@@ -124,13 +133,15 @@ fn is_global(v6: Ipv6Addr) -> bool {
     v6.segments()[0] >> 13 == 1
 }
 
-/// The IPv6 address of an interface that others should use: global, not temporary, deprecated, tentative or failed.
-/// `table` is `/proc/net/if_inet6`, `like` the one that the kernel uses by itself, which tells the interface.
+/// The IPv6 address of an interface that others should use: global, not temporary, deprecated,
+/// tentative or failed. `table` is `/proc/net/if_inet6`, `like` the one that the kernel uses by
+/// itself, which tells the interface.
 #[must_use]
 pub fn stable_v6(table: &str, like: Ipv6Addr) -> Option<Ipv6Addr> {
     // IFA_F_TEMPORARY, _DADFAILED, _DEPRECATED, _TENTATIVE (linux/if_addr.h).
     const UNFIT: u32 = 0x01 | 0x08 | 0x20 | 0x40;
-    // "20010db8000000000000000000000002 03 40 00 80     eth0": address, index, prefix, scope, flags, name.
+    // "20010db8000000000000000000000002 03 40 00 80     eth0": address, index, prefix, scope,
+    // flags, name.
     let rows = || {
         table.lines().filter_map(|line| {
             let mut words = line.split_ascii_whitespace();
@@ -141,11 +152,13 @@ pub fn stable_v6(table: &str, like: Ipv6Addr) -> Option<Ipv6Addr> {
         })
     };
     let (_, index, _) = rows().find(|(address, ..)| *address == like)?;
-    let fit = rows().filter(|(address, i, flags)| *i == index && is_global(*address) && flags & UNFIT == 0);
+    let fit = rows()
+        .filter(|(address, i, flags)| *i == index && is_global(*address) && flags & UNFIT == 0);
     fit.map(|(address, ..)| address).min()
 }
 
-/// What stands between this system and the internet, judged by the address of its WAN and the external one.
+/// What stands between this system and the internet, judged by the address of its WAN and the
+/// external one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Nat {
     /// Nothing: the address is its own.
@@ -184,7 +197,9 @@ impl Nat {
     /// The verdict of that name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::None, Self::CarrierGrade, Self::Double, Self::Other].into_iter().find(|nat| nat.word() == word)
+        [Self::None, Self::CarrierGrade, Self::Double, Self::Other]
+            .into_iter()
+            .find(|nat| nat.word() == word)
     }
 }
 
@@ -205,7 +220,10 @@ mod tests {
         assert_eq!(refused(b" \n"), Refusal::Empty);
         assert_eq!(refused(&[b' '; 257]), Refusal::TooLong(LONGEST));
         assert_eq!(refused(b"2001:db8::1"), Refusal::OtherFamily("2001:db8::1".parse().unwrap()));
-        assert_eq!(address(b"1.2.3.4", Family::V6), Err(Refusal::OtherFamily("1.2.3.4".parse().unwrap())));
+        assert_eq!(
+            address(b"1.2.3.4", Family::V6),
+            Err(Refusal::OtherFamily("1.2.3.4".parse().unwrap()))
+        );
         for page in [
             "fe80::1%x;touch${IFS}/tmp/x",
             "fe80::1%eth0",
@@ -241,12 +259,25 @@ mod tests {
             let refused = Refusal::NotPublic(page.parse().unwrap(), scope);
             assert_eq!(address(page.as_bytes(), Family::V4), Err(refused), "{page}");
         }
-        for page in ["fe80::1", "fd00::1", "::1", "::", "::ffff:1.2.3.4", "64:ff9b::102:304", "ff02::1", "4000::1"] {
-            assert!(matches!(address(page.as_bytes(), Family::V6), Err(Refusal::NotPublic(..))), "{page}");
+        for page in [
+            "fe80::1",
+            "fd00::1",
+            "::1",
+            "::",
+            "::ffff:1.2.3.4",
+            "64:ff9b::102:304",
+            "ff02::1",
+            "4000::1",
+        ] {
+            assert!(
+                matches!(address(page.as_bytes(), Family::V6), Err(Refusal::NotPublic(..))),
+                "{page}"
+            );
         }
     }
 
-    const TRACE: &str = "fl=1f1\nh=one.example\nip=203.0.113.1\nts=1.0\nvisit_scheme=https\nuag=imon/3\nwarp=off\n";
+    const TRACE: &str =
+        "fl=1f1\nh=one.example\nip=203.0.113.1\nts=1.0\nvisit_scheme=https\nuag=imon/3\nwarp=off\n";
 
     #[test]
     fn the_trace_format_has_one_ip_line() {
@@ -261,7 +292,10 @@ mod tests {
         assert_eq!(read("203.0.113.1"), Err(Refusal::NotATrace));
         assert_eq!(read(" "), Err(Refusal::Empty));
         assert_eq!(read(&"x=y\n".repeat(1000)), Err(Refusal::TooLong(LONGEST_TRACE)));
-        assert!(matches!(read(&TRACE.replace("203.0.113.1", "10.0.0.1")), Err(Refusal::NotPublic(..))));
+        assert!(matches!(
+            read(&TRACE.replace("203.0.113.1", "10.0.0.1")),
+            Err(Refusal::NotPublic(..))
+        ));
     }
 
     fn answer(addresses: &[&str], texts: &[&str]) -> DnsAnswer {
@@ -309,7 +343,9 @@ mod tests {
 
     #[test]
     fn nat_is_told_from_the_two_addresses() {
-        let nat = |local: &str, external: &str| Nat::of(local.parse().unwrap(), external.parse().unwrap());
+        let nat = |local: &str, external: &str| {
+            Nat::of(local.parse().unwrap(), external.parse().unwrap())
+        };
         assert_eq!(nat("203.0.113.1", "203.0.113.1"), Nat::None);
         assert_eq!(nat("100.64.3.4", "203.0.113.1"), Nat::CarrierGrade);
         assert_eq!(nat("100.128.3.4", "203.0.113.1"), Nat::Other);

@@ -1,7 +1,8 @@
-//! The ddns monitor: keeps track of the external address and tells whoever is to know it, the truth only.
+//! The ddns monitor: keeps track of the external address and tells whoever is to know it, the truth
+//! only.
 //!
-//! In steady state one source is asked at a time, in turn. An answer that differs from what is known begins a
-//! [`survey::Survey`]; only what that finds is acted upon.
+//! In steady state one source is asked at a time, in turn. An answer that differs from what is
+//! known begins a [`survey::Survey`]; only what that finds is acted upon.
 
 pub mod answer;
 pub mod sinks;
@@ -27,26 +28,31 @@ use survey::Survey;
 
 /// No operator is asked more often than this in steady state.
 pub const POLITE: Duration = Duration::from_secs(300);
-/// An operator that does not want to be asked (403, 429) rests for this long, and so does a source that was outvoted.
+/// An operator that does not want to be asked (403, 429) rests for this long, and so does a source
+/// that was outvoted.
 pub const REST: Duration = Duration::from_secs(3600);
 /// A name server that contradicts HTTPS is left out for this long.
 pub const HIJACKED: Duration = Duration::from_secs(86_400);
-/// News of the network is followed by a lookup after this time, in which the rest of the change arrives,
+/// News of the network is followed by a lookup after this time, in which the rest of the change
+/// arrives,
 const SETTLE: Duration = Duration::from_millis(500);
 /// and by no other for this long.
 const CALM: Duration = Duration::from_secs(10);
-/// A way that is gone is mostly followed by another: failover switches. So long that is not told as a fault.
+/// A way that is gone is mostly followed by another: failover switches. So long that is not told as
+/// a fault.
 const NO_WAY: Duration = Duration::from_secs(5);
 /// After a round without result.
 const AGAIN: [u64; 5] = [30, 60, 120, 240, 300];
-/// An address that was left less than this ago, without news of the network since, must be found twice.
+/// An address that was left less than this ago, without news of the network since, must be found
+/// twice.
 const RETURNS: Duration = Duration::from_secs(86_400);
-/// So many operators are heard before an address gives way to another, if there are as many. Two that agree suffice, but
-/// a third one may contradict them.
+/// So many operators are heard before an address gives way to another, if there are as many. Two
+/// that agree suffice, but a third one may contradict them.
 const WITNESSES: usize = 3;
 /// A disagreement is told once in this time.
 const TELL: Duration = Duration::from_secs(3600);
-/// While the address cannot be found that is told again after this, then after twice that, and so on.
+/// While the address cannot be found that is told again after this, then after twice that, and so
+/// on.
 const STILL: Duration = Duration::from_secs(3600);
 /// A lookup must have ended after this.
 const LOOKUP: Duration = Duration::from_secs(30);
@@ -86,7 +92,8 @@ pub enum LookupPath {
     Unknown,
     /// There is none, and why.
     None(Rc<str>),
-    /// There is. The text tells one from another; an address found by one says nothing about another's.
+    /// There is. The text tells one from another; an address found by one says nothing about
+    /// another's.
     Ready(Rc<str>),
 }
 
@@ -203,9 +210,18 @@ impl Ddns {
     /// Begins. Nothing is asked before [`Observation::Ways`] has told that there is a way.
     #[must_use]
     pub fn new(setup: DdnsSetup) -> Self {
-        let tracks = setup.tracks.iter().map(|track| Track::new(track, setup.sources.len())).collect();
+        let tracks =
+            setup.tracks.iter().map(|track| Track::new(track, setup.sources.len())).collect();
         let random = setup.seed | 1;
-        Self { tracks, asked: Vec::new(), serial: 0, random, changed: true, others: Vec::new(), setup }
+        Self {
+            tracks,
+            asked: Vec::new(),
+            serial: 0,
+            random,
+            changed: true,
+            others: Vec::new(),
+            setup,
+        }
     }
 
     /// Goes on from what was saved.
@@ -221,19 +237,24 @@ impl Ddns {
         }
     }
 
-    /// Takes over from the monitor of an older configuration what it has found out since it was started. Returns whether
-    /// the same is looked up by the same sources, so that lookups that are under way go on. Otherwise nobody is asked
-    /// sooner for that than he would have been.
+    /// Takes over from the monitor of an older configuration what it has found out since it was
+    /// started. Returns whether the same is looked up by the same sources, so that lookups that are
+    /// under way go on. Otherwise nobody is asked sooner for that than he would have been.
     pub fn inherit(&mut self, old: Self, clock: Clock) -> bool {
         let saved = old.saved(clock);
         self.restore(saved, clock);
-        let which = |tracks: &[Track]| tracks.iter().map(|t| (t.family, Rc::clone(&t.wan))).collect::<Vec<_>>();
-        let is_same = self.setup.sources == old.setup.sources && which(&self.tracks) == which(&old.tracks);
+        let which = |tracks: &[Track]| {
+            tracks.iter().map(|t| (t.family, Rc::clone(&t.wan))).collect::<Vec<_>>()
+        };
+        let is_same =
+            self.setup.sources == old.setup.sources && which(&self.tracks) == which(&old.tracks);
         self.serial = old.serial.wrapping_add(u32::from(!is_same));
         self.asked = old.asked;
         let soonest = clock.now + self.setup.interval;
         for mut before in old.tracks {
-            let Some(track) = self.tracks.iter_mut().find(|t| t.family == before.family && t.wan == before.wan) else {
+            let Some(track) =
+                self.tracks.iter_mut().find(|t| t.family == before.family && t.wan == before.wan)
+            else {
                 continue;
             };
             track.inherit_sinks(&before);
@@ -241,8 +262,10 @@ impl Ddns {
             if is_same {
                 before.due = before.due.map(|due| due.min(soonest));
             } else {
-                let place = |s: &Source| old.setup.sources.iter().position(|old| old.text == s.text);
-                let view = |s| place(s).and_then(|at| before.views.get(at)).cloned().unwrap_or_default();
+                let place =
+                    |s: &Source| old.setup.sources.iter().position(|old| old.text == s.text);
+                let view =
+                    |s| place(s).and_then(|at| before.views.get(at)).cloned().unwrap_or_default();
                 before.views = self.setup.sources.iter().map(view).collect();
                 (before.doing, before.survey, before.turn) = (None, None, 0);
                 before.failed.clear();
@@ -303,7 +326,9 @@ impl Ddns {
                     track.take_way(now, way);
                 }
             }
-            Observation::Moved | Observation::Resumed => self.tracks.iter_mut().for_each(|track| track.trigger(now)),
+            Observation::Moved | Observation::Resumed => {
+                self.tracks.iter_mut().for_each(|track| track.trigger(now))
+            }
             Observation::CheckNow => {
                 for track in &mut self.tracks {
                     track.triggered = None;
@@ -320,7 +345,11 @@ impl Ddns {
         for at in 0..self.tracks.len() {
             // A source that cannot be asked makes the next one due.
             for _ in 0..=self.setup.sources.len() {
-                if !self.tracks.get(at).is_some_and(|t| t.doing.is_none() && t.due.is_some_and(|due| due <= now)) {
+                if !self
+                    .tracks
+                    .get(at)
+                    .is_some_and(|t| t.doing.is_none() && t.due.is_some_and(|due| due <= now))
+                {
                     break;
                 }
                 self.begin(now, at, out);
@@ -369,7 +398,9 @@ impl Ddns {
             }
         };
         if let Some(source) = chosen {
-            let Some(operator) = setup.sources.get(source).map(|s| Rc::clone(&s.operator)) else { return };
+            let Some(operator) = setup.sources.get(source).map(|s| Rc::clone(&s.operator)) else {
+                return;
+            };
             asked.retain(|(who, _)| *who != operator);
             asked.push((operator, now));
             *serial = serial.wrapping_add(1);
@@ -387,28 +418,42 @@ impl Ddns {
             return self.conclude(now, at, out);
         }
         // Somebody may be asked later.
-        let open = || (0..).zip(&setup.sources).filter(|(at, _)| usable(*at) && !track.failed.contains(at));
+        let open = || {
+            (0..).zip(&setup.sources).filter(|(at, _)| usable(*at) && !track.failed.contains(at))
+        };
         if let Some(until) = open().filter_map(|(_, source)| polite(source)).min() {
             track.due = Some(jitter(now, until.since(now), random));
             return;
         }
         *changed = true;
-        let why =
-            if track.failed.is_empty() { "no source may be asked at the moment".into() } else { track.last_problem() };
+        let why = if track.failed.is_empty() {
+            "no source may be asked at the moment".into()
+        } else {
+            track.last_problem()
+        };
         track.failed.clear();
         track.fail(now, why, random, out);
     }
 
-    fn heard(&mut self, now: Instant, id: LookupId, result: &Result<Found, NotFound>, out: &mut Vec<Effect>) {
+    fn heard(
+        &mut self,
+        now: Instant,
+        id: LookupId,
+        result: &Result<Found, NotFound>,
+        out: &mut Vec<Effect>,
+    ) {
         let Self { setup, tracks, random, .. } = self;
-        let Some(track) = tracks.get_mut(id.track).filter(|t| t.doing.is_some_and(|(doing, _)| doing == id)) else {
+        let Some(track) =
+            tracks.get_mut(id.track).filter(|t| t.doing.is_some_and(|(doing, _)| doing == id))
+        else {
             return;
         };
         // Whoever found it may be under somebody's influence.
-        let checked = result.clone().and_then(|found| match answer::public(found.address, track.family) {
-            Ok(_) => Ok(found),
-            Err(refusal) => Err(NotFound::because(&refusal.to_string())),
-        });
+        let checked =
+            result.clone().and_then(|found| match answer::public(found.address, track.family) {
+                Ok(_) => Ok(found),
+                Err(refusal) => Err(NotFound::because(&refusal.to_string())),
+            });
         let result = &checked;
         self.changed = true;
         track.doing = None;
@@ -428,7 +473,9 @@ impl Ddns {
         }
         match result {
             Err(_) if track.survey.is_some() => {}
-            Err(e) if track.failing.is_some() => return track.fail(now, Rc::clone(&e.why), random, out),
+            Err(e) if track.failing.is_some() => {
+                return track.fail(now, Rc::clone(&e.why), random, out);
+            }
             Err(_) => {
                 // The next one at once.
                 track.failed.push(id.source);
@@ -442,7 +489,9 @@ impl Ddns {
                 if track.survey.is_none() && track.address == Some(found.address) {
                     return self.confirmed(now, id.track, found.address, out);
                 }
-                let survey = track.survey.get_or_insert_with(|| Survey { votes: Vec::new(), asked: vec![id.source] });
+                let survey = track
+                    .survey
+                    .get_or_insert_with(|| Survey { votes: Vec::new(), asked: vec![id.source] });
                 survey.votes.push((id.source, found.address));
             }
         }
@@ -452,7 +501,8 @@ impl Ddns {
             Some(address)
                 if track.address.is_none_or(|known| known == address)
                     || track.survey.as_ref().is_none_or(|s| {
-                        s.answered(&setup.sources) >= WITNESSES || s.next(&setup.sources, &usable).is_none()
+                        s.answered(&setup.sources) >= WITNESSES
+                            || s.next(&setup.sources, &usable).is_none()
                     }) =>
             {
                 self.decide(now, id.track, address, out);
@@ -484,8 +534,8 @@ impl Ddns {
         }
         // Somebody says something else, or those who could are silent.
         let witnesses = WITNESSES.min(survey::operators(setup.sources.iter()));
-        track.contested =
-            survey.votes.iter().any(|(_, said)| *said != address) || survey.answered(&setup.sources) < witnesses;
+        track.contested = survey.votes.iter().any(|(_, said)| *said != address)
+            || survey.answered(&setup.sources) < witnesses;
         self.confirmed(now, at, address, out);
     }
 
@@ -501,7 +551,11 @@ impl Ddns {
         }
         track.rounds = 0;
         if let Some(failing) = track.failing.take() {
-            let what = What::ExternalFound { lasted: now.since(failing.since), family: track.family, wan: track.wan() };
+            let what = What::ExternalFound {
+                lasted: now.since(failing.since),
+                family: track.family,
+                wan: track.wan(),
+            };
             out.push(event(what));
         }
         let first = !std::mem::replace(&mut track.met, true);
@@ -510,8 +564,11 @@ impl Ddns {
             track.returning = None;
             return;
         }
-        let left = track.previous.filter(|(before, left)| *before == address && now.since(*left) < RETURNS);
-        let doubtful = left.is_some() || track.contested || track.returning.is_some_and(|(a, _)| a == address);
+        let left = track
+            .previous
+            .filter(|(before, left)| *before == address && now.since(*left) < RETURNS);
+        let doubtful =
+            left.is_some() || track.contested || track.returning.is_some_and(|(a, _)| a == address);
         if doubtful && track.address.is_some_and(|known| known != address) {
             // Two ways out that take turns look like this.
             match track.returning.filter(|(a, _)| *a == address) {
@@ -535,7 +592,12 @@ impl Ddns {
         if announce {
             track.sinks.iter_mut().filter(|sink| sink.is_script()).for_each(Sink::forget);
         }
-        out.push(event(What::ExternalChanged { new: address, old, family: track.family, wan: track.wan() }));
+        out.push(event(What::ExternalChanged {
+            new: address,
+            old,
+            family: track.family,
+            wan: track.wan(),
+        }));
         out.push(Effect::Save);
         self.changed = true;
     }
@@ -557,7 +619,11 @@ impl Ddns {
         }
         track.told = Some(now);
         let mut text = String::from("The sources of the external address do not agree");
-        if survey.votes.iter().all(|(_, a)| survey.votes.first().is_some_and(|(_, first)| a == first)) {
+        if survey
+            .votes
+            .iter()
+            .all(|(_, a)| survey.votes.first().is_some_and(|(_, first)| a == first))
+        {
             text = "Too few sources tell the external address to believe it".to_owned();
         }
         let _ = match track.address {
@@ -565,7 +631,9 @@ impl Ddns {
             None => write!(text, "{}:", track.label()),
         };
         for at in survey.asked {
-            let (Some(source), Some(view)) = (setup.sources.get(at), track.views.get(at)) else { continue };
+            let (Some(source), Some(view)) = (setup.sources.get(at), track.views.get(at)) else {
+                continue;
+            };
             let _ = match &view.last {
                 Some((_, Ok(address))) => write!(text, " {source} says {address};"),
                 Some((_, Err(why))) => write!(text, " {source}: {why};"),
@@ -689,7 +757,8 @@ impl Track {
             Some((at, Err(why))) => Some((*at, why)),
             _ => None,
         });
-        last.max_by_key(|(at, _)| *at).map_or_else(|| "no source answers".into(), |(_, why)| Rc::clone(why))
+        last.max_by_key(|(at, _)| *at)
+            .map_or_else(|| "no source answers".into(), |(_, why)| Rc::clone(why))
     }
 
     /// No address was found.
@@ -703,14 +772,20 @@ impl Track {
             None => {
                 let (tell, gap) = (now + STILL, STILL);
                 self.failing = Some(Failing { since: now, why: Rc::clone(&why), tell, gap });
-                out.push(event(What::ExternalLost { again: false, why, family: self.family, wan: self.wan() }));
+                out.push(event(What::ExternalLost {
+                    again: false,
+                    why,
+                    family: self.family,
+                    wan: self.wan(),
+                }));
             }
         }
     }
 
     /// Waits after a round without result, longer each time.
     fn wait(&mut self, now: Instant, random: &mut u64) {
-        let wait = AGAIN.get(self.rounds.saturating_sub(1)).or(AGAIN.last()).copied().unwrap_or(300);
+        let wait =
+            AGAIN.get(self.rounds.saturating_sub(1)).or(AGAIN.last()).copied().unwrap_or(300);
         self.due = Some(jitter(now, Duration::from_secs(wait), random));
         self.urgent = true;
     }
@@ -718,10 +793,17 @@ impl Track {
     /// Tells that it still cannot be found: after 1 hour, 2 more, 4 more.
     fn tell_still(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let (family, wan) = (self.family, self.wan());
-        let Some(failing) = self.failing.as_mut().filter(|failing| failing.tell <= now) else { return };
+        let Some(failing) = self.failing.as_mut().filter(|failing| failing.tell <= now) else {
+            return;
+        };
         failing.gap *= 2;
         failing.tell = now + failing.gap;
-        out.push(event(What::ExternalLost { again: true, why: Rc::clone(&failing.why), family, wan }));
+        out.push(event(What::ExternalLost {
+            again: true,
+            why: Rc::clone(&failing.why),
+            family,
+            wan,
+        }));
     }
 
     fn judge_nat(&mut self, found: &Found, out: &mut Vec<Effect>) {
@@ -784,7 +866,9 @@ pub fn doubts(sources: &[Source]) -> Vec<String> {
         [only] => doubts.push(format!("sources has only {only}: whatever it says is believed")),
         [only, ..] if survey::operators(sources.iter()) == 1 => {
             let who = &only.operator;
-            doubts.push(format!("sources has only sources of {who}: whatever one of them says is believed"));
+            doubts.push(format!(
+                "sources has only sources of {who}: whatever one of them says is believed"
+            ));
         }
         _ => {}
     }

@@ -1,5 +1,5 @@
-//! Who is to be told of an address, and whether it was: the action script and the providers' updates. An address counts
-//! as published only when that has succeeded.
+//! Who is to be told of an address, and whether it was: the action script and the providers'
+//! updates. An address counts as published only when that has succeeded.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -87,7 +87,8 @@ pub struct Sink {
     update: Option<usize>,
     running: bool,
     due: Option<Instant>,
-    /// When it is to be told once more the address that it has. None while it is to be told another.
+    /// When it is to be told once more the address that it has. None while it is to be told
+    /// another.
     refresh: Option<Instant>,
 }
 
@@ -122,13 +123,21 @@ impl Sink {
     /// When it is tried next.
     #[must_use]
     pub fn next(&self, address: Option<IpAddr>) -> Option<Instant> {
-        self.due
-            .filter(|_| !self.running && self.stopped.is_none() && !self.has_given_up() && self.published != address)
+        self.due.filter(|_| {
+            !self.running
+                && self.stopped.is_none()
+                && !self.has_given_up()
+                && self.published != address
+        })
     }
 
     pub(super) fn poll_at(&self) -> Option<Instant> {
         let due = self.due.filter(|_| !self.has_given_up());
-        [due, self.refresh].into_iter().flatten().min().filter(|_| !self.running && self.stopped.is_none())
+        [due, self.refresh]
+            .into_iter()
+            .flatten()
+            .min()
+            .filter(|_| !self.running && self.stopped.is_none())
     }
 
     /// There is another address.
@@ -161,9 +170,11 @@ impl Sink {
         if known.print == self.print {
             self.tries = known.tries;
             self.stopped = known.stopped.as_deref().map(Rc::from);
-            // A restart does not shorten the wait, however often it comes. A clock that was set cannot make it longer
-            // than it ever is.
-            let left = u64::try_from(known.next.saturating_sub(clock.wall.secs)).unwrap_or(0).min(MOST_WAIT);
+            // A restart does not shorten the wait, however often it comes. A clock that was set
+            // cannot make it longer than it ever is.
+            let left = u64::try_from(known.next.saturating_sub(clock.wall.secs))
+                .unwrap_or(0)
+                .min(MOST_WAIT);
             self.due = Some(clock.now + Duration::from_secs(left));
         } else {
             self.due = Some(clock.now);
@@ -178,7 +189,10 @@ impl Sink {
             at: self.at.wall(clock),
             tries: self.tries,
             next: self.due.filter(|due| *due > clock.now).map_or(0, |due| {
-                clock.wall.secs.saturating_add(i64::try_from(due.since(clock.now).as_secs()).unwrap_or(0))
+                clock
+                    .wall
+                    .secs
+                    .saturating_add(i64::try_from(due.since(clock.now).as_secs()).unwrap_or(0))
             }),
             stopped: self.stopped.as_deref().map(str::to_owned),
         }
@@ -203,19 +217,26 @@ impl Track {
     }
 
     /// Tells those who are due. Returns whether there were any.
-    pub(super) fn publish(&mut self, now: Instant, refresh: Option<Duration>, out: &mut Vec<Effect>) -> bool {
+    pub(super) fn publish(
+        &mut self,
+        now: Instant,
+        refresh: Option<Duration>,
+        out: &mut Vec<Effect>,
+    ) -> bool {
         let Some(address) = self.address.filter(|_| self.met) else { return false };
         let mut any = false;
         let wan = self.wan();
         for sink in self.sinks.iter_mut().filter(|sink| !sink.running) {
             let stale = refresh.is_some() && sink.refresh.is_some_and(|at| at <= now);
             if stale && sink.published == Some(address) && sink.stopped.is_none() {
-                (sink.tries, sink.due, sink.refresh) = (0, Some(now), refresh.map(|every| now + every));
+                (sink.tries, sink.due, sink.refresh) =
+                    (0, Some(now), refresh.map(|every| now + every));
             } else if sink.published == Some(address) && sink.tries == 0 {
                 sink.due = None;
                 continue;
             }
-            if sink.stopped.is_some() || sink.has_given_up() || sink.due.is_none_or(|due| due > now) {
+            if sink.stopped.is_some() || sink.has_given_up() || sink.due.is_none_or(|due| due > now)
+            {
                 continue;
             }
             sink.tries += 1;
@@ -224,7 +245,8 @@ impl Track {
             any = true;
             let (old, family) = (sink.published, self.family);
             let what = What::ExternalChanged { new: address, old, family, wan: wan.clone() };
-            // First to the file: after a crash nobody knows whether it was told, and it is told again.
+            // First to the file: after a crash nobody knows whether it was told, and it is told
+            // again.
             out.push(Effect::Save);
             out.push(Effect::Publish(Box::new(Publication {
                 key: Rc::clone(&sink.key),
@@ -260,7 +282,8 @@ impl Track {
                 sink.at = SinceStamp::At(now);
                 sink.problem = None;
                 if current {
-                    (sink.tries, sink.due, sink.refresh) = (0, None, refresh.map(|every| now + every));
+                    (sink.tries, sink.due, sink.refresh) =
+                        (0, None, refresh.map(|every| now + every));
                 }
                 if !script {
                     tell(Severity::Notice, format!("Update of {name}: {address} is published"));
@@ -271,13 +294,18 @@ impl Track {
                 sink.stopped = Some(Rc::clone(why));
                 tell(
                     Severity::Error,
-                    format!("Update of {name} failed and is not tried again until its configuration changes: {why}"),
+                    format!(
+                        "Update of {name} failed and is not tried again until its configuration changes: {why}"
+                    ),
                 );
             }
             UpdateOutcome::Wait(wait, why) => {
                 if sink.problem.as_ref() != Some(why) {
                     let minutes = wait.as_secs() / 60;
-                    tell(Severity::Warning, format!("Update of {name} failed, tried again in {minutes} min: {why}"));
+                    tell(
+                        Severity::Warning,
+                        format!("Update of {name} failed, tried again in {minutes} min: {why}"),
+                    );
                 }
                 sink.problem = Some(Rc::clone(why));
                 if current {
@@ -294,12 +322,18 @@ impl Track {
                         sink.due = Some(now + Duration::from_secs(minutes * 60));
                         // A script's failure has been told with its status.
                         if !script {
-                            let text = format!("Update of {name} failed, tried again in {minutes} min: {why}");
+                            let text = format!(
+                                "Update of {name} failed, tried again in {minutes} min: {why}"
+                            );
                             tell(Severity::Warning, text);
                         }
                     }
                     None => {
-                        let what = if script { "Action script".to_owned() } else { format!("Update of {name}") };
+                        let what = if script {
+                            "Action script".to_owned()
+                        } else {
+                            format!("Update of {name}")
+                        };
                         tell(
                             Severity::Warning,
                             format!(
@@ -316,7 +350,9 @@ impl Track {
     /// What runs goes on after a reload.
     pub(super) fn inherit_sinks(&mut self, before: &Self) {
         for sink in &mut self.sinks {
-            if let Some(old) = before.sinks.iter().find(|old| old.key == sink.key && old.print == sink.print) {
+            if let Some(old) =
+                before.sinks.iter().find(|old| old.key == sink.key && old.print == sink.print)
+            {
                 sink.running = old.running;
                 sink.problem = old.problem.clone();
                 (sink.due, sink.refresh, sink.at) = (old.due, old.refresh, old.at);

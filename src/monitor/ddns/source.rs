@@ -81,15 +81,23 @@ impl Service {
         }
     }
 
-    /// Its own server: any other would tell that one's address. (For Google `ns1.google.com`, by address.)
+    /// Its own server: any other would tell that one's address. (For Google `ns1.google.com`, by
+    /// address.)
     #[must_use]
     pub fn server(self, family: Family) -> IpAddr {
         let (v4, v6) = match self {
-            Self::Cloudflare => (Ipv4Addr::new(1, 1, 1, 1), Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111)),
-            Self::OpenDns => (Ipv4Addr::new(208, 67, 222, 222), Ipv6Addr::new(0x2620, 0x119, 0x35, 0, 0, 0, 0, 0x35)),
-            Self::Google => {
-                (Ipv4Addr::new(216, 239, 32, 10), Ipv6Addr::new(0x2001, 0x4860, 0x4802, 0x32, 0, 0, 0, 0xa))
-            }
+            Self::Cloudflare => (
+                Ipv4Addr::new(1, 1, 1, 1),
+                Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111),
+            ),
+            Self::OpenDns => (
+                Ipv4Addr::new(208, 67, 222, 222),
+                Ipv6Addr::new(0x2620, 0x119, 0x35, 0, 0, 0, 0, 0x35),
+            ),
+            Self::Google => (
+                Ipv4Addr::new(216, 239, 32, 10),
+                Ipv6Addr::new(0x2001, 0x4860, 0x4802, 0x32, 0, 0, 0, 0xa),
+            ),
         };
         match family {
             Family::V4 => v4.into(),
@@ -105,15 +113,17 @@ impl Service {
         let (name, kind, class) = match (self, family) {
             (Self::Cloudflare, _) => ("whoami.cloudflare", dns::RecordType::Txt, dns::Class::Ch),
             (Self::OpenDns, Family::V4) => ("myip.opendns.com", dns::RecordType::A, dns::Class::In),
-            (Self::OpenDns, Family::V6) => ("myip.opendns.com", dns::RecordType::Aaaa, dns::Class::In),
+            (Self::OpenDns, Family::V6) => {
+                ("myip.opendns.com", dns::RecordType::Aaaa, dns::Class::In)
+            }
             (Self::Google, _) => ("o-o.myaddr.l.google.com", dns::RecordType::Txt, dns::Class::In),
         };
         Ok(DnsQuestion { name: Name::parse(name)?, kind, class })
     }
 }
 
-/// The sources of a configuration that names none: different operators, different paths, all of them for both families
-/// but one. In this order.
+/// The sources of a configuration that names none: different operators, different paths, all of
+/// them for both families but one. In this order.
 pub const DEFAULTS: &[&str] = if cfg!(feature = "tls") {
     &[
         "https://www.cloudflare.com/cdn-cgi/trace",
@@ -125,7 +135,13 @@ pub const DEFAULTS: &[&str] = if cfg!(feature = "tls") {
         "https://ifconfig.me/ip",
     ]
 } else {
-    &["http://checkip.amazonaws.com/", "dns:opendns", "http://icanhazip.com/", "dns:google", "dns:cloudflare"]
+    &[
+        "http://checkip.amazonaws.com/",
+        "dns:opendns",
+        "http://icanhazip.com/",
+        "dns:google",
+        "dns:cloudflare",
+    ]
 };
 
 impl Source {
@@ -137,16 +153,27 @@ impl Source {
         let text = text.trim();
         let lower = text.to_ascii_lowercase();
         if lower == "interface" {
-            return Ok(Self { text: "interface".into(), operator: "interface".into(), means: SourceMeans::Interface });
+            return Ok(Self {
+                text: "interface".into(),
+                operator: "interface".into(),
+                means: SourceMeans::Interface,
+            });
         }
         if let Some(word) = lower.strip_prefix("dns:") {
             let service = Service::ALL.into_iter().find(|s| s.word() == word.trim());
-            let service = service.ok_or("of name servers dns:cloudflare, dns:opendns and dns:google are known")?;
+            let service = service
+                .ok_or("of name servers dns:cloudflare, dns:opendns and dns:google are known")?;
             let text = format!("dns:{}", service.word()).into();
-            return Ok(Self { text, operator: service.operator().into(), means: SourceMeans::Dns(service) });
+            return Ok(Self {
+                text,
+                operator: service.operator().into(),
+                means: SourceMeans::Dns(service),
+            });
         }
         if !lower.contains("://") {
-            return Err("a source begins with https:// or http://, or is dns:NAME or interface".to_owned());
+            return Err(
+                "a source begins with https:// or http://, or is dns:NAME or interface".to_owned()
+            );
         }
         let url = url(text)?;
         let secure = url.scheme_str() == Some("https");
@@ -157,7 +184,11 @@ impl Source {
         }
         let host = url.host().unwrap_or_default();
         let trace = url.path().ends_with("/cdn-cgi/trace");
-        Ok(Self { text: text.into(), operator: operator(host).into(), means: SourceMeans::Page { secure, trace } })
+        Ok(Self {
+            text: text.into(),
+            operator: operator(host).into(),
+            means: SourceMeans::Page { secure, trace },
+        })
     }
 
     /// Its kind.
@@ -201,9 +232,12 @@ pub fn url(text: &str) -> Result<Uri, String> {
     }
     let host = url.host().unwrap_or_default();
     let bare = bare(host);
-    let good = !bare.is_empty() && (bare.parse::<IpAddr>().is_ok() || crate::addr::host::check_name(bare).is_ok());
+    let good = !bare.is_empty()
+        && (bare.parse::<IpAddr>().is_ok() || crate::addr::host::check_name(bare).is_ok());
     // A port that is none makes the whole authority's port vanish without an error.
-    let port = url.authority().is_some_and(|a| a.as_str().len() == host.len() || a.port_u16().is_some_and(|p| p > 0));
+    let port = url
+        .authority()
+        .is_some_and(|a| a.as_str().len() == host.len() || a.port_u16().is_some_and(|p| p > 0));
     if good && port { Ok(url) } else { Err("the URL has no good host and port".to_owned()) }
 }
 
@@ -213,13 +247,17 @@ pub fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// Who runs a host: its registrable domain, or itself when it is an address. Without the list of public suffixes (a
-/// quarter of a megabyte) the second level of a country's domain is told by the usual names below it.
+/// Who runs a host: its registrable domain, or itself when it is an address. Without the list of
+/// public suffixes (a quarter of a megabyte) the second level of a country's domain is told by the
+/// usual names below it.
 fn operator(host: &str) -> String {
     const SECOND: [&str; 9] = ["co", "com", "net", "org", "ac", "gov", "edu", "or", "ne"];
     const ALSO_CLOUDFLARE: [&str; 4] = ["1.1.1.1", "1.0.0.1", "one.one.one.one", "icanhazip.com"];
     let host = bare(host).trim_end_matches('.').to_ascii_lowercase();
-    if ALSO_CLOUDFLARE.iter().any(|name| host == *name || host.strip_suffix(name).is_some_and(|h| h.ends_with('.'))) {
+    if ALSO_CLOUDFLARE
+        .iter()
+        .any(|name| host == *name || host.strip_suffix(name).is_some_and(|h| h.ends_with('.')))
+    {
         return Service::Cloudflare.operator().to_owned();
     }
     if host.parse::<IpAddr>().is_ok() {
@@ -241,13 +279,19 @@ mod tests {
 
     #[test]
     fn every_default_is_a_source_and_there_are_two_kinds_and_three_operators() {
-        let sources: Vec<Source> = DEFAULTS.iter().map(|text| Source::parse(text).unwrap()).collect();
+        let sources: Vec<Source> =
+            DEFAULTS.iter().map(|text| Source::parse(text).unwrap()).collect();
         for kind in [SourceKind::Http, SourceKind::Dns] {
-            let mut operators: Vec<_> = sources.iter().filter(|s| s.kind() == kind).map(|s| &s.operator).collect();
+            let mut operators: Vec<_> =
+                sources.iter().filter(|s| s.kind() == kind).map(|s| &s.operator).collect();
             operators.dedup();
             assert!(operators.len() >= 2, "{kind:?}");
         }
-        assert!(Service::ALL.into_iter().all(|s| s.question(Family::V4).is_ok() && s.question(Family::V6).is_ok()));
+        assert!(
+            Service::ALL
+                .into_iter()
+                .all(|s| s.question(Family::V4).is_ok() && s.question(Family::V6).is_ok())
+        );
     }
 
     #[test]
@@ -275,8 +319,14 @@ mod tests {
         let read = |text: &str| Source::parse(text).unwrap();
         assert_eq!(read(" DNS:OpenDNS ").text.as_ref(), "dns:opendns");
         assert_eq!(read("Interface").means, SourceMeans::Interface);
-        assert_eq!(read("http://x.example/ip").means, SourceMeans::Page { secure: false, trace: false });
-        assert_eq!(read("http://x.example:8080/cdn-cgi/trace").means, SourceMeans::Page { secure: false, trace: true });
+        assert_eq!(
+            read("http://x.example/ip").means,
+            SourceMeans::Page { secure: false, trace: false }
+        );
+        assert_eq!(
+            read("http://x.example:8080/cdn-cgi/trace").means,
+            SourceMeans::Page { secure: false, trace: true }
+        );
         assert_eq!(Source::parse("https://x.example/").is_ok(), cfg!(feature = "tls"));
         for bad in [
             "",

@@ -1,5 +1,5 @@
-//! What outlives a restart: the address, and who has been told of it. One small file, written only when something in it
-//! changes, because it lies on flash.
+//! What outlives a restart: the address, and who has been told of it. One small file, written only
+//! when something in it changes, because it lies on flash.
 
 use std::net::IpAddr;
 
@@ -82,24 +82,34 @@ impl Saved {
     pub fn text(&self) -> String {
         let sink = |s: &SavedSink| {
             let mut w = JsonWriter::new();
-            w.text("name", Some(&s.name)).plain("print", s.print).text("published", shown(s.published).as_deref());
-            w.plain("at", s.at).plain("tries", s.tries).plain("next", s.next).text("stopped", s.stopped.as_deref());
+            w.text("name", Some(&s.name))
+                .plain("print", s.print)
+                .text("published", shown(s.published).as_deref());
+            w.plain("at", s.at)
+                .plain("tries", s.tries)
+                .plain("next", s.next)
+                .text("stopped", s.stopped.as_deref());
             w.end()
         };
         let track = |t: &SavedTrack| {
             let mut w = JsonWriter::new();
             w.text("family", Some(t.family.digit())).text("wan", Some(&t.wan));
-            w.text("address", shown(t.address).as_deref()).plain("since", t.since).text("nat", t.nat.map(Nat::word));
+            w.text("address", shown(t.address).as_deref())
+                .plain("since", t.since)
+                .text("nat", t.nat.map(Nat::word));
             w.list("sinks", t.sinks.iter().map(sink)).end()
         };
         let mut w = JsonWriter::new();
-        w.plain("schema", SCHEMA).plain("written", self.written).list("tracks", self.tracks.iter().map(track));
+        w.plain("schema", SCHEMA)
+            .plain("written", self.written)
+            .list("tracks", self.tracks.iter().map(track));
         format!("{}\n", w.end())
     }
 
-    /// Whether the file comes from the future, so that either it or the clock is wrong. A clock that is before `released`,
-    /// the day this program was made, says nothing: small systems start in 1970, and must not forget each time. A day is
-    /// granted to those that start with the time of their last shutdown.
+    /// Whether the file comes from the future, so that either it or the clock is wrong. A clock
+    /// that is before `released`, the day this program was made, says nothing: small systems start
+    /// in 1970, and must not forget each time. A day is granted to those that start with the time
+    /// of their last shutdown.
     #[must_use]
     pub fn is_of_the_future(&self, wall: Wall, released: i64) -> bool {
         wall.secs >= released && self.written > wall.secs.saturating_add(86_400)
@@ -196,7 +206,9 @@ mod tests {
             let _ = Saved::read(&bytes);
         }
         assert!(Saved::read(text.replace("\"schema\":1", "\"schema\":2").as_bytes()).is_err());
-        assert!(Saved::read(b"{}").is_err() && Saved::read(b"[]").is_err() && Saved::read(b"").is_err());
+        assert!(
+            Saved::read(b"{}").is_err() && Saved::read(b"[]").is_err() && Saved::read(b"").is_err()
+        );
     }
 
     #[test]
@@ -210,7 +222,10 @@ mod tests {
         let wall = |secs| Wall { secs, nanos: 0 };
         let at = saved().written;
         assert!(!saved().is_of_the_future(wall(at), at - 10));
-        assert!(!saved().is_of_the_future(wall(at - 3600), at - 7200), "an hour is a clock without a battery");
+        assert!(
+            !saved().is_of_the_future(wall(at - 3600), at - 7200),
+            "an hour is a clock without a battery"
+        );
         assert!(saved().is_of_the_future(wall(at - 90_000), at - 100_000));
         assert!(!saved().is_of_the_future(wall(0), at - 100_000), "1970");
     }

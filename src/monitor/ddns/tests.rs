@@ -1,4 +1,5 @@
-//! The monitor in simulated time, with sources that fail and lie, providers that refuse, and crashes.
+//! The monitor in simulated time, with sources that fail and lie, providers that refuse, and
+//! crashes.
 
 use super::*;
 use crate::base::random::Random;
@@ -12,7 +13,13 @@ const SECOND: Duration = Duration::from_secs(1);
 const EPOCH: i64 = 1_795_478_400;
 
 fn clock(now: Instant) -> Clock {
-    Clock { now, wall: Wall { secs: EPOCH + i64::try_from(now.as_nanos() / 1_000_000_000).unwrap(), nanos: 0 } }
+    Clock {
+        now,
+        wall: Wall {
+            secs: EPOCH + i64::try_from(now.as_nanos() / 1_000_000_000).unwrap(),
+            nanos: 0,
+        },
+    }
 }
 
 fn at(seconds: u64) -> Instant {
@@ -58,8 +65,8 @@ type Says = dyn FnMut(Instant, usize) -> Result<Found, NotFound>;
 /// What comes of a publication.
 type Takes = dyn FnMut(Instant, &Publication) -> UpdateOutcome;
 
-/// Drives one monitor through simulated time: what sources and providers say is scripted. How they behave together is the
-/// simulated world's, see `tests/world`.
+/// Drives one monitor through simulated time: what sources and providers say is scripted. How they
+/// behave together is the simulated world's, see `tests/world`.
 struct Driver {
     setup: DdnsSetup,
     monitor: Ddns,
@@ -75,7 +82,10 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(setup: DdnsSetup, says: impl FnMut(Instant, usize) -> Result<Found, NotFound> + 'static) -> Self {
+    fn new(
+        setup: DdnsSetup,
+        says: impl FnMut(Instant, usize) -> Result<Found, NotFound> + 'static,
+    ) -> Self {
         let mut driver = Self {
             monitor: Ddns::new(setup.clone()),
             setup,
@@ -102,8 +112,11 @@ impl Driver {
     }
 
     fn way(&mut self, name: &str) {
-        let way =
-            if name == "none" { LookupPath::None("no network works".into()) } else { LookupPath::Ready(name.into()) };
+        let way = if name == "none" {
+            LookupPath::None("no network works".into())
+        } else {
+            LookupPath::Ready(name.into())
+        };
         self.on(&Observation::Ways(&[way]));
     }
 
@@ -125,8 +138,13 @@ impl Driver {
                 self.published.push((self.now, publication.update, publication.address));
                 self.coming.push((self.now + SECOND, Coming::Publication(publication)));
             }
-            Effect::Emit(event) => event.log(true, &mut |_, line| self.log.push((self.now, line.to_string()))),
-            Effect::Save => self.file = Saved::read(self.monitor.saved(clock(self.now)).text().as_bytes()).unwrap(),
+            Effect::Emit(event) => {
+                event.log(true, &mut |_, line| self.log.push((self.now, line.to_string())))
+            }
+            Effect::Save => {
+                self.file =
+                    Saved::read(self.monitor.saved(clock(self.now)).text().as_bytes()).unwrap()
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -151,7 +169,11 @@ impl Driver {
                     }
                     Coming::Publication(p) => {
                         let outcome = (self.takes)(self.now, &p);
-                        self.on(&Observation::Published { key: &p.key, address: p.address, outcome: &outcome });
+                        self.on(&Observation::Published {
+                            key: &p.key,
+                            address: p.address,
+                            outcome: &outcome,
+                        });
                     }
                 },
                 None => self.on(&Observation::Tick),
@@ -240,7 +262,8 @@ fn no_operator_is_asked_twice_in_five_minutes() {
     driver.lookups.clear();
     driver.run(86_400 * SECOND);
     for source in 0..sources().len() {
-        let times: Vec<Instant> = driver.lookups.iter().filter(|(_, s)| *s == source).map(|(at, _)| *at).collect();
+        let times: Vec<Instant> =
+            driver.lookups.iter().filter(|(_, s)| *s == source).map(|(at, _)| *at).collect();
         assert!(times.len() > 200, "{source}: {}", times.len());
         let nearest = times.windows(2).map(|pair| pair[1].since(pair[0])).min().unwrap();
         assert!(nearest >= POLITE, "{source}: {nearest:?}");
@@ -265,7 +288,8 @@ fn alternating_answers_change_nothing() {
 #[test]
 fn two_sources_that_never_agree_are_told_of_once_an_hour() {
     let two = vec![page("a"), Source::parse("dns:opendns").unwrap()];
-    let mut driver = Driver::new(setup(two, false), |_, source| found(1 + u8::try_from(source).unwrap()));
+    let mut driver =
+        Driver::new(setup(two, false), |_, source| found(1 + u8::try_from(source).unwrap()));
     driver.run(Duration::from_secs(3 * 3600 - 60));
     assert!(driver.calls().is_empty());
     assert_eq!(driver.lines("do not agree"), 3);
@@ -274,8 +298,9 @@ fn two_sources_that_never_agree_are_told_of_once_an_hour() {
 
 #[test]
 fn hijacked_dns_is_left_out_for_a_day_and_publishes_nothing() {
-    let mut driver =
-        Driver::new(setup(sources(), false), |_, s| if s % 2 == 1 && s < 4 { found(66) } else { found(1) });
+    let mut driver = Driver::new(setup(sources(), false), |_, s| {
+        if s % 2 == 1 && s < 4 { found(66) } else { found(1) }
+    });
     driver.run(3600 * SECOND);
     assert_eq!(driver.calls(), [1]);
     let dns = |w: &Driver| w.lookups.iter().filter(|(_, s)| *s == 1 || *s == 3).count();
@@ -311,7 +336,13 @@ fn b25_nothing_is_found_told_once_then_after_1_2_4_hours() {
 fn who_does_not_want_to_be_asked_rests_for_an_hour() {
     let mut driver = Driver::simple(1);
     driver.run(10 * SECOND);
-    driver.says(|_, s| if s == 4 { Err(NotFound { why: "HTTP status 429".into(), unwanted: true }) } else { found(1) });
+    driver.says(|_, s| {
+        if s == 4 {
+            Err(NotFound { why: "HTTP status 429".into(), unwanted: true })
+        } else {
+            found(1)
+        }
+    });
     driver.lookups.clear();
     driver.run(Duration::from_secs(3 * 3600));
     let asked = driver.lookups.iter().filter(|(_, s)| *s == 4).count();
@@ -322,12 +353,16 @@ fn who_does_not_want_to_be_asked_rests_for_an_hour() {
 #[test]
 fn a_failed_action_is_tried_five_more_times_and_again_at_the_next_change() {
     let mut driver = Driver::simple(1);
-    driver.takes =
-        Box::new(
-            |_, p| if p.update.is_none() { UpdateOutcome::Failed("exit status 1".into()) } else { UpdateOutcome::Done },
-        );
+    driver.takes = Box::new(|_, p| {
+        if p.update.is_none() {
+            UpdateOutcome::Failed("exit status 1".into())
+        } else {
+            UpdateOutcome::Done
+        }
+    });
     driver.run(Duration::from_secs(3600));
-    let times: Vec<Instant> = driver.published.iter().filter(|(_, u, _)| u.is_none()).map(|(at, ..)| *at).collect();
+    let times: Vec<Instant> =
+        driver.published.iter().filter(|(_, u, _)| u.is_none()).map(|(at, ..)| *at).collect();
     let gaps: Vec<u64> = times.windows(2).map(|p| p[1].since(p[0]).as_secs() / 60).collect();
     assert_eq!(gaps, [1, 2, 4, 8, 16]);
     assert_eq!(driver.lines("Action script failed 6 times, 203.0.113.1 is not published"), 1);
@@ -395,7 +430,11 @@ fn lookups_go_on_where_another_configuration_asks_the_same_of_the_same() {
     assert_eq!(goes_on(&|other| other.tracks[0].sinks.clear()), (true, known), "for other readers");
     assert_eq!(goes_on(&|other| drop(other.sources.pop())), (false, known));
     assert_eq!(goes_on(&|other| other.sources.swap(0, 1)), (false, known));
-    assert_eq!(goes_on(&|other| other.tracks[0].wan = "wan1".into()), (false, None), "of another network");
+    assert_eq!(
+        goes_on(&|other| other.tracks[0].wan = "wan1".into()),
+        (false, None),
+        "of another network"
+    );
     let more = |other: &mut DdnsSetup| {
         let track = TrackSetup { family: Family::V6, ..other.tracks[0].clone() };
         other.tracks.push(track);
@@ -419,10 +458,15 @@ fn an_address_that_comes_back_soon_is_doubted_and_later_it_is_not() {
 
 #[test]
 fn a_source_that_speaks_alone_is_not_believed_and_that_is_said() {
-    let mut driver = Driver::new(setup(sources(), false), |_, source| if source == 0 { found(1) } else { silent() });
+    let mut driver =
+        Driver::new(
+            setup(sources(), false),
+            |_, source| if source == 0 { found(1) } else { silent() },
+        );
     driver.run(600 * SECOND);
     assert_eq!((driver.calls(), driver.lines("do not agree")), (Vec::new(), 0));
-    let text = "Too few sources tell the external address to believe it: https://a/ says 203.0.113.1; ";
+    let text =
+        "Too few sources tell the external address to believe it: https://a/ says 203.0.113.1; ";
     assert_eq!(driver.lines(text), 1, "{:?}", driver.log);
 }
 
@@ -439,7 +483,12 @@ fn a_problem_of_a_provider_is_told_when_it_is_another_one() {
     });
     driver.run(5400 * SECOND);
     assert_eq!(driver.published.iter().filter(|(_, update, _)| update.is_some()).count(), 3);
-    assert_eq!(driver.lines("Update of home at x failed, tried again in 30 min: 911"), 1, "{:?}", driver.log);
+    assert_eq!(
+        driver.lines("Update of home at x failed, tried again in 30 min: 911"),
+        1,
+        "{:?}",
+        driver.log
+    );
     driver.run(3600 * SECOND);
     assert_eq!((driver.lines("tried again in 30 min: dnserr"), driver.lines(": 911")), (1, 1));
 }
@@ -470,7 +519,11 @@ fn a_refresh_that_is_overdue_while_a_new_address_cannot_be_told_wakes_nobody() {
         for _ in 0..400 {
             driver.run(30 * SECOND);
             let next = driver.monitor.poll_at();
-            assert!(next.is_none_or(|next| next > driver.now), "{next:?} at {:?}, {restarts} restarts", driver.now);
+            assert!(
+                next.is_none_or(|next| next > driver.now),
+                "{next:?} at {:?}, {restarts} restarts",
+                driver.now
+            );
         }
         driver.restart();
     }
@@ -540,7 +593,8 @@ fn news_of_the_network_brings_a_lookup_at_once_but_no_storm() {
 #[test]
 fn an_address_that_is_none_is_refused_whoever_found_it() {
     let mut driver = Driver::new(setup(sources(), false), |_, s| {
-        let address = if s % 2 == 0 { [192, 168, 1, 1].into() } else { "2001:db8::1".parse().unwrap() };
+        let address =
+            if s % 2 == 0 { [192, 168, 1, 1].into() } else { "2001:db8::1".parse().unwrap() };
         Ok(Found { address, local: None })
     });
     driver.run(POLITE);
@@ -549,8 +603,9 @@ fn an_address_that_is_none_is_refused_whoever_found_it() {
 
 #[test]
 fn nat_is_told_once() {
-    let mut driver =
-        Driver::new(setup(sources(), false), |_, _| Ok(Found { address: ip(1), local: Some([100, 64, 1, 2].into()) }));
+    let mut driver = Driver::new(setup(sources(), false), |_, _| {
+        Ok(Found { address: ip(1), local: Some([100, 64, 1, 2].into()) })
+    });
     driver.run(POLITE * 3);
     driver.restart();
     driver.run(POLITE);
@@ -561,8 +616,9 @@ fn nat_is_told_once() {
     assert_eq!(driver.monitor.tracks()[0].nat, Some(Nat::Double));
 }
 
-/// A crash after each single effect, and a start from the file as it then was: the address is published in the end, and
-/// nobody is told another one. What was under way when it crashed may have come about (`done`) or not.
+/// A crash after each single effect, and a start from the file as it then was: the address is
+/// published in the end, and nobody is told another one. What was under way when it crashed may
+/// have come about (`done`) or not.
 #[test]
 fn a_crash_between_any_two_steps_loses_nothing() {
     for done in [false, true] {
@@ -576,7 +632,13 @@ fn a_crash_between_any_two_steps_loses_nothing() {
             let mut left: u32 = steps;
             // As `run`, but effect by effect.
             while left > 0 {
-                let next = driver.coming.iter().map(|(at, _)| *at).chain(driver.monitor.poll_at()).min().unwrap();
+                let next = driver
+                    .coming
+                    .iter()
+                    .map(|(at, _)| *at)
+                    .chain(driver.monitor.poll_at())
+                    .min()
+                    .unwrap();
                 if next > at(600) {
                     survived = true;
                     break;
@@ -585,9 +647,11 @@ fn a_crash_between_any_two_steps_loses_nothing() {
                 let mut out = Vec::new();
                 match driver.coming.iter().position(|(at, _)| *at <= driver.now) {
                     Some(place) => match driver.coming.remove(place).1 {
-                        Coming::Lookup(id) => {
-                            driver.monitor.on(driver.now, &Observation::Found(id, &found(2)), &mut out)
-                        }
+                        Coming::Lookup(id) => driver.monitor.on(
+                            driver.now,
+                            &Observation::Found(id, &found(2)),
+                            &mut out,
+                        ),
                         Coming::Publication(p) => {
                             heard.push((p.key.clone(), p.address));
                             let seen = Observation::Published {
@@ -609,19 +673,25 @@ fn a_crash_between_any_two_steps_loses_nothing() {
                 }
             }
             // The daemon's record of a try outlives it: who asks again finds that it is done.
-            let recorded: Vec<Rc<str>> = driver
-                .coming
-                .iter()
-                .filter_map(|(_, c)| if let Coming::Publication(p) = c { Some(p.key.clone()) } else { None })
-                .filter(|_| done)
-                .chain(heard.iter().map(|(key, _)| key.clone()))
-                .collect();
+            let recorded: Vec<Rc<str>> =
+                driver
+                    .coming
+                    .iter()
+                    .filter_map(|(_, c)| {
+                        if let Coming::Publication(p) = c { Some(p.key.clone()) } else { None }
+                    })
+                    .filter(|_| done)
+                    .chain(heard.iter().map(|(key, _)| key.clone()))
+                    .collect();
             let before = driver.published.len();
             driver.restart();
             driver.run(POLITE * 2);
             let track = &driver.monitor.tracks()[0];
             assert_eq!(track.address, Some(ip(2)), "{steps}");
-            assert!(track.sinks.iter().all(|s| s.published == Some(ip(2)) && s.tries == 0), "{steps}");
+            assert!(
+                track.sinks.iter().all(|s| s.published == Some(ip(2)) && s.tries == 0),
+                "{steps}"
+            );
             assert!(driver.published.iter().all(|(_, _, a)| *a == ip(2)), "{steps}");
             let again = driver.published.len() - before;
             assert!(again <= 2, "{steps}: told {again} times more, {recorded:?} were recorded");
@@ -635,15 +705,18 @@ fn a_crash_between_any_two_steps_loses_nothing() {
 fn an_address_that_comes_back_after_a_try_in_vain_is_told_again() {
     let mut driver = Driver::simple(1);
     driver.run(10 * SECOND);
-    driver.takes =
-        Box::new(|_, p| if p.update.is_some() { UpdateOutcome::Failed("x".into()) } else { UpdateOutcome::Done });
+    driver.takes = Box::new(|_, p| {
+        if p.update.is_some() { UpdateOutcome::Failed("x".into()) } else { UpdateOutcome::Done }
+    });
     driver.says(|_, _| found(2));
     driver.run(POLITE * 2);
     driver.takes = Box::new(|_, _| UpdateOutcome::Done);
     driver.says(|_, _| found(1));
     driver.on(&Observation::Moved);
     driver.run(POLITE * 2);
-    let last = |update: Option<usize>| driver.published.iter().rfind(|(_, whom, _)| *whom == update).map(|(.., a)| *a);
+    let last = |update: Option<usize>| {
+        driver.published.iter().rfind(|(_, whom, _)| *whom == update).map(|(.., a)| *a)
+    };
     assert_eq!((last(None), last(Some(0))), (Some(ip(1)), Some(ip(1))));
 }
 
@@ -663,13 +736,16 @@ fn a_thousand_routers_ask_at_a_thousand_times() {
         // Each tenth of the half minute has about a tenth of them.
         for tenth in 0..10 {
             let from = 300 * SECOND + 3 * SECOND * tenth;
-            let share = all.iter().filter(|gap| (from..from + 3 * SECOND).contains(*gap)).count() * 100 / all.len();
+            let share = all.iter().filter(|gap| (from..from + 3 * SECOND).contains(*gap)).count()
+                * 100
+                / all.len();
             assert!((6..=14).contains(&share), "{share} % in the {tenth}th of ten");
         }
     }
 }
 
-/// A year in which one answer in a hundred is a lie, some of them the same one, and one in fifty fails.
+/// A year in which one answer in a hundred is a lie, some of them the same one, and one in fifty
+/// fails.
 #[test]
 fn a_year_of_liars_publishes_no_wrong_address_and_misses_no_right_one() {
     (11..16).for_each(year_of_liars);
@@ -701,24 +777,36 @@ fn year_of_liars(seed: u64) {
         _ => found(truth(now)),
     });
     let mut fate = Random(23);
-    driver.takes =
-        Box::new(move |_, _| if fate.below(10) == 0 { UpdateOutcome::Failed("x".into()) } else { UpdateOutcome::Done });
+    driver.takes = Box::new(move |_, _| {
+        if fate.below(10) == 0 { UpdateOutcome::Failed("x".into()) } else { UpdateOutcome::Done }
+    });
     driver.run(YEAR);
     for (when, _, address) in &driver.published {
-        // What was true a moment ago may just have changed; a try that is repeated comes up to half an hour later.
-        let recently = [Duration::ZERO, 30 * SECOND].iter().any(|ago| ip(truth_at(*when - *ago)) == *address);
-        let retried = truths.iter().rev().take_while(|(from, _)| *from + Duration::from_secs(3600) > *when);
+        // What was true a moment ago may just have changed; a try that is repeated comes up to half
+        // an hour later.
+        let recently =
+            [Duration::ZERO, 30 * SECOND].iter().any(|ago| ip(truth_at(*when - *ago)) == *address);
+        let retried =
+            truths.iter().rev().take_while(|(from, _)| *from + Duration::from_secs(3600) > *when);
         assert!(recently || retried.count() > 0, "{address} at {when:?}");
         assert!(*address != ip(1) && ![ip(2), ip(3), ip(4)].contains(address), "a lie: {address}");
     }
     let mut worst = Duration::ZERO;
     for pair in truths.windows(2).skip(1) {
         let ((from, n), (until, _)) = (pair[0], pair[1]);
-        let told = driver.published.iter().find(|(at, u, a)| u.is_none() && *at >= from && *at <= until && *a == ip(n));
+        let told = driver
+            .published
+            .iter()
+            .find(|(at, u, a)| u.is_none() && *at >= from && *at <= until && *a == ip(n));
         let (when, ..) = told.unwrap_or_else(|| panic!("{n} of {from:?} was never told"));
         worst = worst.max(when.since(from));
     }
     println!("seed {seed}: of {} changes the slowest took {worst:?}", truths.len());
     assert!(worst < BOUND, "{worst:?}");
-    assert!(truths.len() > 80 && driver.lookups.len() > 300_000, "{} {}", truths.len(), driver.lookups.len());
+    assert!(
+        truths.len() > 80 && driver.lookups.len() > 300_000,
+        "{} {}",
+        truths.len(),
+        driver.lookups.len()
+    );
 }

@@ -1,8 +1,9 @@
-//! Updates of a dynamic DNS provider without a script: what is asked, and what the answer means. Nothing here talks to
-//! anybody.
+//! Updates of a dynamic DNS provider without a script: what is asked, and what the answer means.
+//! Nothing here talks to anybody.
 //!
-//! `dyndns2` is the protocol of Dyn's Remote Access Update API, which most providers speak; its return codes are from
-//! there (help.dyn.com, "Return Codes"). `url` is for those that want one URL to be called.
+//! `dyndns2` is the protocol of Dyn's Remote Access Update API, which most providers speak; its
+//! return codes are from there (help.dyn.com, "Return Codes"). `url` is for those that want one URL
+//! to be called.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -45,7 +46,8 @@ pub enum Protocol {
     Url {
         /// With `{ip}` and `{secret}` in it.
         url: String,
-        /// What the whole answer must be, any of these; none: every answer with a status of 2xx will do.
+        /// What the whole answer must be, any of these; none: every answer with a status of 2xx
+        /// will do.
         ok: Vec<String>,
     },
 }
@@ -125,7 +127,11 @@ impl Update {
     pub fn request(&self, address: IpAddr, secret: &str) -> Request {
         match &self.protocol {
             Protocol::DynDns2 { url, hostname, username } => Request {
-                url: format!("{url}?hostname={}&myip={}", encoded(hostname), encoded(&address.to_string())),
+                url: format!(
+                    "{url}?hostname={}&myip={}",
+                    encoded(hostname),
+                    encoded(&address.to_string())
+                ),
                 user: Some(username.clone()),
                 secret: secret.to_owned(),
                 reading: AnswerReading::DynDns2,
@@ -134,24 +140,37 @@ impl Update {
                 let ip = address.to_string();
                 let url = url.replace("{ip}", &encoded(&ip)).replace("{secret}", &encoded(secret));
                 let ok = ok.iter().map(|text| text.replace("{ip}", &ip)).collect();
-                Request { url, user: None, secret: secret.to_owned(), reading: AnswerReading::Whole(ok) }
+                Request {
+                    url,
+                    user: None,
+                    secret: secret.to_owned(),
+                    reading: AnswerReading::Whole(ok),
+                }
             }
         }
     }
 }
 
-/// What a provider's answer to a request for `address` means. `status` is that of HTTP. What is shown of it is without
-/// `secrets`.
+/// What a provider's answer to a request for `address` means. `status` is that of HTTP. What is
+/// shown of it is without `secrets`.
 #[must_use]
-pub fn outcome(reading: &AnswerReading, status: u16, body: &[u8], address: IpAddr, secrets: &Secrets) -> UpdateOutcome {
+pub fn outcome(
+    reading: &AnswerReading,
+    status: u16,
+    body: &[u8],
+    address: IpAddr,
+    secrets: &Secrets,
+) -> UpdateOutcome {
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
     match reading {
         AnswerReading::DynDns2 => dyndns2(status, text, address, secrets),
-        AnswerReading::Whole(_) if !(200..300).contains(&status) => {
-            UpdateOutcome::Failed(format!("the answer has HTTP status {status}{}", quoted(text, secrets)).into())
+        AnswerReading::Whole(_) if !(200..300).contains(&status) => UpdateOutcome::Failed(
+            format!("the answer has HTTP status {status}{}", quoted(text, secrets)).into(),
+        ),
+        AnswerReading::Whole(ok) if ok.is_empty() || ok.iter().any(|ok| ok == text) => {
+            UpdateOutcome::Done
         }
-        AnswerReading::Whole(ok) if ok.is_empty() || ok.iter().any(|ok| ok == text) => UpdateOutcome::Done,
         AnswerReading::Whole(_) => UpdateOutcome::Failed(
             format!("the answer is not the one that is configured{}", quoted(text, secrets)).into(),
         ),
@@ -173,7 +192,9 @@ fn dyndns2(status: u16, text: &str, address: IpAddr, secrets: &Secrets) -> Updat
             Some(told) if told != address => {
                 // A secret may look like an address.
                 let told = secrets.hide(&told.to_string());
-                UpdateOutcome::Failed(format!("{code}: the provider has {told} instead of {address}").into())
+                UpdateOutcome::Failed(
+                    format!("{code}: the provider has {told} instead of {address}").into(),
+                )
             }
             _ => UpdateOutcome::Done,
         },
@@ -186,14 +207,18 @@ fn dyndns2(status: u16, text: &str, address: IpAddr, secrets: &Secrets) -> Updat
         "badagent" => stop("the provider has blocked this updater"),
         "!yours" => stop("the hostname belongs to another account"),
         "badsys" => stop("the provider does not know this kind of update"),
-        "911" | "dnserr" => UpdateOutcome::Wait(WAIT, format!("{code}: the provider has a problem").into()),
+        "911" | "dnserr" => {
+            UpdateOutcome::Wait(WAIT, format!("{code}: the provider has a problem").into())
+        }
         _ => UpdateOutcome::Failed(
-            format!("no answer of the protocol (HTTP status {status}){}", quoted(text, secrets)).into(),
+            format!("no answer of the protocol (HTTP status {status}){}", quoted(text, secrets))
+                .into(),
         ),
     }
 }
 
-/// The beginning of an answer for a person. Secrets go first: of what is cut, half a secret could be left.
+/// The beginning of an answer for a person. Secrets go first: of what is cut, half a secret could
+/// be left.
 fn quoted(text: &str, secrets: &Secrets) -> String {
     const SHOWN: usize = 40;
     let text = secrets.hide(text);
@@ -205,7 +230,11 @@ fn quoted(text: &str, secrets: &Secrets) -> String {
         return String::new();
     }
     let cut: String = line.chars().take(SHOWN).collect();
-    format!(": '{}{}'", crate::base::text::Clean(&cut), if cut.len() < line.len() { "…" } else { "" })
+    format!(
+        ": '{}{}'",
+        crate::base::text::Clean(&cut),
+        if cut.len() < line.len() { "…" } else { "" }
+    )
 }
 
 /// The host of a URL, for logs.
@@ -235,19 +264,43 @@ mod tests {
 
     #[test]
     fn each_code_of_dyndns2_means_what_the_protocol_says() {
-        for body in ["good", "good 203.0.113.1", "nochg", "nochg 203.0.113.1\r\n", "good\n", "nochg 203.0.113.1 extra"]
-        {
+        for body in [
+            "good",
+            "good 203.0.113.1",
+            "nochg",
+            "nochg 203.0.113.1\r\n",
+            "good\n",
+            "nochg 203.0.113.1 extra",
+        ] {
             assert_eq!(answer(body), UpdateOutcome::Done, "{body}");
         }
-        for code in ["badauth", "!donator", "notfqdn", "nohost", "numhost", "abuse", "badagent", "!yours", "badsys"] {
-            assert!(matches!(answer(code), UpdateOutcome::Stop(why) if why.starts_with(code)), "{code}");
+        for code in [
+            "badauth", "!donator", "notfqdn", "nohost", "numhost", "abuse", "badagent", "!yours",
+            "badsys",
+        ] {
+            assert!(
+                matches!(answer(code), UpdateOutcome::Stop(why) if why.starts_with(code)),
+                "{code}"
+            );
         }
         for code in ["911", "dnserr"] {
-            assert!(matches!(answer(code), UpdateOutcome::Wait(for_so_long, _) if for_so_long == WAIT), "{code}");
+            assert!(
+                matches!(answer(code), UpdateOutcome::Wait(for_so_long, _) if for_so_long == WAIT),
+                "{code}"
+            );
         }
         assert!(matches!(answer("good 127.0.0.1"), UpdateOutcome::Stop(_)));
         assert!(matches!(answer("good 198.51.100.9"), UpdateOutcome::Failed(_)));
-        for body in ["", "goodness", "GOOD", "ok", "<html>good</html>", "badauthx", "good203.0.113.1", "\u{0}good"] {
+        for body in [
+            "",
+            "goodness",
+            "GOOD",
+            "ok",
+            "<html>good</html>",
+            "badauthx",
+            "good203.0.113.1",
+            "\u{0}good",
+        ] {
             assert!(matches!(answer(body), UpdateOutcome::Failed(_)), "{body:?}");
         }
         assert_eq!(
@@ -266,10 +319,15 @@ mod tests {
     fn a_url_is_done_when_its_whole_answer_is_the_configured_one() {
         let whole = |ok: &[&str], status, body: &str| {
             let reading = AnswerReading::Whole(ok.iter().map(|s| (*s).to_owned()).collect());
-            outcome(&reading, status, body.as_bytes(), IP, &Secrets::default()) == UpdateOutcome::Done
+            outcome(&reading, status, body.as_bytes(), IP, &Secrets::default())
+                == UpdateOutcome::Done
         };
         assert!(whole(&["OK"], 200, " OK\r\n"));
-        assert!(!whole(&["OK"], 200, "KO") && !whole(&["OK"], 200, "OK then") && !whole(&["OK"], 200, "NOT OK"));
+        assert!(
+            !whole(&["OK"], 200, "KO")
+                && !whole(&["OK"], 200, "OK then")
+                && !whole(&["OK"], 200, "NOT OK")
+        );
         assert!(!whole(&["OK"], 500, "OK") && !whole(&["OK"], 302, "OK"));
         assert!(whole(&[], 204, "") && !whole(&[], 404, ""));
         assert!(whole(&["a", "b"], 200, "b"));
@@ -301,14 +359,26 @@ mod tests {
         };
         let update = Update { protocol, secret: Secret::File("/x".to_owned()), wan: None };
         let request = update.request(IP, "pw");
-        assert_eq!(request.url, "https://members.dyndns.org/nic/update?hostname=home.example.org&myip=203.0.113.1");
+        assert_eq!(
+            request.url,
+            "https://members.dyndns.org/nic/update?hostname=home.example.org&myip=203.0.113.1"
+        );
         assert_eq!((request.user.as_deref(), request.secret.as_str()), (Some("me"), "pw"));
         assert_eq!(update.label(), "home.example.org at members.dyndns.org");
     }
 
     #[test]
     fn an_answer_is_shown_cut_and_clean() {
-        let UpdateOutcome::Failed(why) = answer(&format!("\u{1b}[31m{}\nsecond", "x".repeat(100))) else { panic!() };
-        assert!(!why.contains('\u{1b}') && !why.contains("second") && why.contains('…') && why.len() < 140, "{why}");
+        let UpdateOutcome::Failed(why) = answer(&format!("\u{1b}[31m{}\nsecond", "x".repeat(100)))
+        else {
+            panic!()
+        };
+        assert!(
+            !why.contains('\u{1b}')
+                && !why.contains("second")
+                && why.contains('…')
+                && why.len() < 140,
+            "{why}"
+        );
     }
 }

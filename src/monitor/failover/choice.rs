@@ -1,10 +1,11 @@
-//! Which WAN carries the traffic: preference, hold-down and damping. Pure; it is told what each WAN is like and asked
-//! what to do.
+//! Which WAN carries the traffic: preference, hold-down and damping. Pure; it is told what each WAN
+//! is like and asked what to do.
 //!
-//! - A WAN in use that fails is left at once, if there is another that works. The last road is never left.
-//! - With `prefer_first` a better WAN is returned to once it has lost no probe for its *hold-down*. Each drop beyond the
-//!   first doubles that, to at most [`LONGEST_HOLD_DOWN`]; each hour without one halves it. So a WAN that comes and goes
-//!   costs two switches and not two for each time.
+//! - A WAN in use that fails is left at once, if there is another that works. The last road is
+//!   never left.
+//! - With `prefer_first` a better WAN is returned to once it has lost no probe for its *hold-down*.
+//!   Each drop beyond the first doubles that, to at most [`LONGEST_HOLD_DOWN`]; each hour without
+//!   one halves it. So a WAN that comes and goes costs two switches and not two for each time.
 //! - A degraded one is left for one that has been up for its hold-down.
 
 use std::time::Duration;
@@ -73,7 +74,8 @@ pub struct Choice {
 #[derive(Clone, Debug)]
 struct Candidate {
     condition: Condition,
-    /// It is not to be used at the moment, and what it is like may still hold: neither a drop nor a reason to leave it.
+    /// It is not to be used at the moment, and what it is like may still hold: neither a drop nor a
+    /// reason to leave it.
     away: bool,
     /// Since then it has been up and lost no probe; `None` while it is not up.
     clean: Option<Instant>,
@@ -86,10 +88,15 @@ struct Candidate {
 }
 
 impl Choice {
-    /// Among `wans` WANs, in order of preference. `hold_down` of 0 returns at once, as V2.99 did. `adopted`: over which
-    /// of them the traffic already goes.
+    /// Among `wans` WANs, in order of preference. `hold_down` of 0 returns at once, as V2.99 did.
+    /// `adopted`: over which of them the traffic already goes.
     #[must_use]
-    pub fn new(wans: usize, prefer_first: bool, hold_down: Duration, adopted: Option<usize>) -> Self {
+    pub fn new(
+        wans: usize,
+        prefer_first: bool,
+        hold_down: Duration,
+        adopted: Option<usize>,
+    ) -> Self {
         let wan = Candidate {
             condition: Condition::Unknown,
             away: false,
@@ -137,7 +144,9 @@ impl Choice {
         let Some(w) = self.wans.get_mut(wan) else { return };
         w.forgive(now);
         let (was_up, was_usable) = (w.condition == Condition::Up, w.condition.is_usable());
-        if (was_usable && condition == Condition::Down) || (was_up && condition == Condition::Degraded) {
+        if (was_usable && condition == Condition::Down)
+            || (was_up && condition == Condition::Degraded)
+        {
             w.last = now;
             // A drop that makes the hold-down no longer must not make it last longer either.
             if w.hold_down(self.hold_down) < LONGEST_HOLD_DOWN {
@@ -147,7 +156,9 @@ impl Choice {
         w.condition = condition;
         match condition {
             Condition::Up => (w.clean, w.up) = (w.clean.or(Some(now)), w.up.or(Some(now))),
-            Condition::Unknown | Condition::Down | Condition::Degraded => (w.clean, w.up) = (None, None),
+            Condition::Unknown | Condition::Down | Condition::Degraded => {
+                (w.clean, w.up) = (None, None)
+            }
         }
     }
 
@@ -173,11 +184,13 @@ impl Choice {
     /// Whether the WAN is up, and only its hold-down keeps it from being used.
     #[must_use]
     pub fn is_on_trial(&self, wan: usize) -> bool {
-        let waits = self.prefer_first && self.settled && self.active.is_some_and(|active| wan < active);
+        let waits =
+            self.prefer_first && self.settled && self.active.is_some_and(|active| wan < active);
         waits && self.condition(wan) == Some(Condition::Up)
     }
 
-    /// What to do now. To be asked until there is nothing, after each piece of news and at [`Choice::poll_at`].
+    /// What to do now. To be asked until there is nothing, after each piece of news and at
+    /// [`Choice::poll_at`].
     pub fn decide(&mut self, now: Instant) -> Option<Decision> {
         self.wans.iter_mut().for_each(|w| w.forgive(now));
         if let Some((wan, cause)) = self.wanted(now) {
@@ -200,7 +213,8 @@ impl Choice {
     pub fn poll_at(&self) -> Option<Instant> {
         let active = self.active.filter(|_| self.settled)?;
         let preferred = if self.prefer_first { active } else { 0 };
-        let better = if self.condition(active) == Some(Condition::Degraded) { self.wans.len() } else { 0 };
+        let better =
+            if self.condition(active) == Some(Condition::Degraded) { self.wans.len() } else { 0 };
         let preferred = (0..preferred).filter_map(|wan| self.hold_down_ends(wan));
         preferred.chain((0..better).filter_map(|wan| self.is_proven_at(wan))).min()
     }
@@ -224,12 +238,16 @@ impl Choice {
         }
         .or_else(|| {
             let returns = |wan: &usize| self.hold_down_ends(*wan).is_some_and(|at| at <= now);
-            (0..active).find(returns).filter(|_| self.prefer_first).map(|wan| (wan, Cause::Preferred))
+            (0..active)
+                .find(returns)
+                .filter(|_| self.prefer_first)
+                .map(|wan| (wan, Cause::Preferred))
         })
     }
 
-    /// When one that is up is better than a degraded one: two that take turns at being degraded must not take the
-    /// traffic along each time. Lost probes do not matter here, the other one has more of them.
+    /// When one that is up is better than a degraded one: two that take turns at being degraded
+    /// must not take the traffic along each time. Lost probes do not matter here, the other one has
+    /// more of them.
     fn is_proven_at(&self, wan: usize) -> Option<Instant> {
         Some(self.present(wan)?.up? + self.hold_down(wan))
     }
@@ -347,7 +365,8 @@ mod tests {
         for t in 0..6 {
             c.set(at(t), PRIMARY, if t % 3 == 2 { Up } else { Down });
             c.set(at(t), STANDBY, Down);
-            said += usize::from(std::iter::from_fn(|| c.decide(at(t))).any(|d| d == Decision::AllDown));
+            said +=
+                usize::from(std::iter::from_fn(|| c.decide(at(t))).any(|d| d == Decision::AllDown));
         }
         assert_eq!(said, 2);
     }
@@ -406,8 +425,8 @@ mod tests {
         assert_eq!([1, 2, 5, 6, 9].map(|h| after(&mut c, h)), [320, 160, 20, 10, 10]);
     }
 
-    /// What a primary that comes and goes costs. `is_up` tells its state each second, its probes are lost while it is
-    /// down; the other one works.
+    /// What a primary that comes and goes costs. `is_up` tells its state each second, its probes
+    /// are lost while it is down; the other one works.
     fn switches(hold_down: u64, seconds: u64, is_up: impl Fn(u64) -> bool) -> usize {
         let mut c = running(preferring(hold_down));
         let mut n = 0;
@@ -436,12 +455,20 @@ mod tests {
     fn a_degraded_wan_gives_way_to_a_better_one_and_two_degraded_ones_stay_put() {
         let mut c = running(preferring(10));
         c.set(at(5), PRIMARY, Degraded);
-        assert_eq!((c.decide(at(5)), c.poll_at()), (None, Some(at(10))), "standby has been up for 5 s only");
+        assert_eq!(
+            (c.decide(at(5)), c.poll_at()),
+            (None, Some(at(10))),
+            "standby has been up for 5 s only"
+        );
         assert_eq!(c.decide(at(10)), Some(Decision::Use(STANDBY, Cause::Degraded)));
         c.set(at(11), STANDBY, Degraded);
         assert_eq!(c.decide(at(600)), None);
         c.set(at(601), STANDBY, Down);
-        assert_eq!(c.decide(at(601)), Some(Decision::Use(PRIMARY, Cause::Failed)), "badly is better than not at all");
+        assert_eq!(
+            c.decide(at(601)),
+            Some(Decision::Use(PRIMARY, Cause::Failed)),
+            "badly is better than not at all"
+        );
     }
 
     #[test]
@@ -468,7 +495,10 @@ mod tests {
 
     #[test]
     fn conditions_and_causes_have_words_for_programs() {
-        assert_eq!([Unknown, Down, Degraded, Up].map(Condition::word), ["unknown", "down", "degraded", "up"]);
+        assert_eq!(
+            [Unknown, Down, Degraded, Up].map(Condition::word),
+            ["unknown", "down", "degraded", "up"]
+        );
         let causes = [Cause::Start, Cause::Failed, Cause::Degraded, Cause::Preferred];
         assert_eq!(causes.map(Cause::word), ["start", "failed", "degraded", "preferred"]);
     }
@@ -518,14 +548,20 @@ mod tests {
         }
     }
 
-    /// Random weather on two or three WANs. After each step: a usable WAN means that a usable one is in use, an unusable
-    /// one is never switched to, and all-down is said exactly when it begins.
+    /// Random weather on two or three WANs. After each step: a usable WAN means that a usable one
+    /// is in use, an unusable one is never switched to, and all-down is said exactly when it
+    /// begins.
     #[test]
     fn random_weather_never_leaves_the_traffic_on_a_dead_wan_while_another_works() {
         let mut random = Random(3);
         for run in 0..2000 {
             let wans = 2 + random.below(2) as usize;
-            let mut c = Choice::new(wans, random.below(2) == 0, Duration::from_secs(random.below(30)), None);
+            let mut c = Choice::new(
+                wans,
+                random.below(2) == 0,
+                Duration::from_secs(random.below(30)),
+                None,
+            );
             let (mut t, mut dark) = (0, false);
             for wan in 0..wans {
                 c.set(at(0), wan, if random.below(2) == 0 { Up } else { Down });
@@ -540,9 +576,19 @@ mod tests {
                 }
                 let conditions: Vec<_> = (0..wans).map(|w| c.condition(w).unwrap()).collect();
                 let any = conditions.iter().any(|c| c.is_usable());
-                assert!(!any || c.active().is_some_and(|a| conditions[a].is_usable()), "run {run}: {c:?}");
-                assert_eq!(decisions.contains(&Decision::AllDown), !any && !dark, "run {run}: {c:?}");
-                assert!(c.poll_at().is_none_or(|next| next > at(t)), "run {run}: nothing is due, or it gets on");
+                assert!(
+                    !any || c.active().is_some_and(|a| conditions[a].is_usable()),
+                    "run {run}: {c:?}"
+                );
+                assert_eq!(
+                    decisions.contains(&Decision::AllDown),
+                    !any && !dark,
+                    "run {run}: {c:?}"
+                );
+                assert!(
+                    c.poll_at().is_none_or(|next| next > at(t)),
+                    "run {run}: nothing is due, or it gets on"
+                );
                 dark = !any;
                 t += 1 + random.below(40);
                 let wan = random.below(wans as u64) as usize;

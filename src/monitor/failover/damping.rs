@@ -1,5 +1,5 @@
-//! How often one thing may be told: the first few changes at once, then a sum of them at growing gaps, and at once again
-//! when it is calm. Pure.
+//! How often one thing may be told: the first few changes at once, then a sum of them at growing
+//! gaps, and at once again when it is calm. Pure.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ const FORGET: Duration = Duration::from_secs(600);
 const FIRST_GAP: Duration = Duration::from_secs(60);
 /// to this at most.
 const LONGEST_GAP: Duration = Duration::from_secs(3600);
-/// After so long without a change it is calm, and what has not been told is. One that changes for longer is calm after
-/// an eighth of the gap, to this at most.
+/// After so long without a change it is calm, and what has not been told is. One that changes for
+/// longer is calm after an eighth of the gap, to this at most.
 const CALM: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)];
 
 /// What has been told of one thing's changes, and what has not.
@@ -33,12 +33,19 @@ pub(crate) struct Damper {
 
 impl Default for Damper {
     fn default() -> Self {
-        Self { one_by_one: 0, untold: 0, changed: Instant::ZERO, told: Instant::ZERO, gap: FIRST_GAP }
+        Self {
+            one_by_one: 0,
+            untold: 0,
+            changed: Instant::ZERO,
+            told: Instant::ZERO,
+            gap: FIRST_GAP,
+        }
     }
 }
 
 impl Damper {
-    /// Takes note of a change, of which `free` are told one by one. Returns whether this one is told now.
+    /// Takes note of a change, of which `free` are told one by one. Returns whether this one is
+    /// told now.
     pub(crate) fn note(&mut self, now: Instant, free: u32) -> bool {
         if self.untold == 0 && now.since(self.changed) >= FORGET {
             (self.one_by_one, self.gap) = (0, FIRST_GAP);
@@ -58,7 +65,8 @@ impl Damper {
         (self.untold > 0).then(|| (self.told + self.gap).min(self.calm()))
     }
 
-    /// The sum that is due: how many changes there were since the last line, and how long ago that was.
+    /// The sum that is due: how many changes there were since the last line, and how long ago that
+    /// was.
     pub(crate) fn take(&mut self, now: Instant) -> Option<(u32, Duration)> {
         self.poll_at().filter(|at| *at <= now)?;
         if self.calm() <= now {
@@ -79,7 +87,8 @@ impl Damper {
 mod tests {
     use super::*;
 
-    /// Times, in seconds, at which something is told of changes `every` so many seconds until `end`.
+    /// Times, in seconds, at which something is told of changes `every` so many seconds until
+    /// `end`.
     fn told(every: u64, end: u64) -> Vec<(u64, u32)> {
         let mut damper = Damper::default();
         let mut told = Vec::new();
@@ -104,7 +113,10 @@ mod tests {
             36_000,
             "each change is in one of them"
         );
-        assert!(told.last().is_some_and(|(at, _)| *at <= 36_300), "and the last is told when it is calm");
+        assert!(
+            told.last().is_some_and(|(at, _)| *at <= 36_300),
+            "and the last is told when it is calm"
+        );
     }
 
     #[test]

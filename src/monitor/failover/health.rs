@@ -1,10 +1,11 @@
 //! What one WAN is like: its link, and whether enough of its targets answer through it. Pure.
 //!
-//! A link that is not ready makes the WAN down at once; one that is makes it nothing but worth a check. A target that is
-//! silent says nothing as long as enough others answer.
+//! A link that is not ready makes the WAN down at once; one that is makes it nothing but worth a
+//! check. A target that is silent says nothing as long as enough others answer.
 //!
-//! An address or a gateway that goes is no outage yet: a DHCP client that renews its lease takes the old one away before
-//! it sets the new one. For [`PASSING`] such a WAN is *away*: nothing is sent over it, and what it is like stays.
+//! An address or a gateway that goes is no outage yet: a DHCP client that renews its lease takes
+//! the old one away before it sets the new one. For [`PASSING`] such a WAN is *away*: nothing is
+//! sent over it, and what it is like stays.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
@@ -23,10 +24,11 @@ use crate::wire::icmp::IcmpError;
 pub const WINDOW: usize = 60;
 /// Fewer say nothing about quality.
 pub const FEWEST: usize = 20;
-/// An address or a gateway that is away for less than this is not missed: how long DHCP clients take is measured in
-/// docs/renewal.md.
+/// An address or a gateway that is away for less than this is not missed: how long DHCP clients
+/// take is measured in docs/renewal.md.
 pub const PASSING: Duration = Duration::from_millis(300);
-/// A probe that is unanswered for longer than twice the last round-trip time and this was lost before the link was.
+/// A probe that is unanswered for longer than twice the last round-trip time and this was lost
+/// before the link was.
 const OVERDUE: Duration = Duration::from_millis(50);
 /// On trial it is not checked more often than this.
 const TRIAL_INTERVAL: Duration = Duration::from_millis(100);
@@ -79,7 +81,8 @@ pub struct HealthTarget {
     pub text: Rc<str>,
     /// Its checks.
     pub checker: Checker,
-    /// Whether it answered its last check; `None`: not checked yet, or not since the link came back.
+    /// Whether it answered its last check; `None`: not checked yet, or not since the link came
+    /// back.
     pub answers: Option<bool>,
     /// Why it did not.
     pub reason: Option<Reason>,
@@ -135,7 +138,8 @@ pub struct Health {
     /// `None`: nothing has been heard of it yet.
     link: Option<LinkState>,
     condition: Condition,
-    /// Since when it has been in that condition: for one that is down, when its first lost probe was sent.
+    /// Since when it has been in that condition: for one that is down, when its first lost probe
+    /// was sent.
     since: Option<Instant>,
     /// Of the targets that answer: one that is silent for long says nothing about the WAN.
     window: VecDeque<Sent>,
@@ -143,7 +147,8 @@ pub struct Health {
     lost: bool,
     /// A check has had to send its second probe since this was last asked.
     missed: bool,
-    /// It carries no traffic, and every byte costs: a single probe each time, to one target after the other.
+    /// It carries no traffic, and every byte costs: a single probe each time, to one target after
+    /// the other.
     idle: Option<Idle>,
     /// It was idle, and whether it is usable is being found out.
     verifying: bool,
@@ -214,15 +219,19 @@ impl Health {
         self.condition
     }
 
-    /// The same for one who wants to use it now: what was true of an idle one the last time it was looked at is not
-    /// known to be so while that is being found out.
+    /// The same for one who wants to use it now: what was true of an idle one the last time it was
+    /// looked at is not known to be so while that is being found out.
     #[must_use]
     pub fn standing(&self) -> Condition {
-        if self.verifying && self.condition.is_usable() { Condition::Unknown } else { self.condition }
+        if self.verifying && self.condition.is_usable() {
+            Condition::Unknown
+        } else {
+            self.condition
+        }
     }
 
-    /// Whether its address or gateway has just gone, which may be over in a moment: nothing is to be led over it, and
-    /// nothing to be told yet.
+    /// Whether its address or gateway has just gone, which may be over in a moment: nothing is to
+    /// be led over it, and nothing to be told yet.
     #[must_use]
     pub fn is_away(&self) -> bool {
         self.away.is_some() && !self.is_ready()
@@ -244,7 +253,11 @@ impl Health {
                 let silent = self.targets.iter().filter_map(|t| Some((t, t.reason.clone()?)));
                 let (target, reason) = silent.max_by_key(|(_, reason)| reason.weight())?;
                 let silent = reason == Reason::Silent;
-                Some(if silent { Why::Silent(self.silence()) } else { Why::Target(target.text.clone(), reason) })
+                Some(if silent {
+                    Why::Silent(self.silence())
+                } else {
+                    Why::Target(target.text.clone(), reason)
+                })
             }
         }
     }
@@ -259,7 +272,8 @@ impl Health {
             let probes = if n == 1 { "probe" } else { "probes" };
             let _ = write!(text, "{and}{n} {probes} to ");
             let _ = match self.link {
-                Some(LinkState::Ready(road)) if self.by_gateway => match road.gateway.or(road.peer) {
+                Some(LinkState::Ready(road)) if self.by_gateway => match road.gateway.or(road.peer)
+                {
                     Some(gateway) => write!(text, "its gateway {gateway}"),
                     None => write!(text, "its gateway"),
                 },
@@ -269,7 +283,8 @@ impl Health {
         text + " in a row unanswered"
     }
 
-    /// Whether nothing but its gateway is asked, and that has never answered: it may be one that answers no pings.
+    /// Whether nothing but its gateway is asked, and that has never answered: it may be one that
+    /// answers no pings.
     #[must_use]
     pub fn may_be_deaf(&self) -> bool {
         self.by_gateway && !self.answered && matches!(self.why(), Some(Why::Silent(_)))
@@ -305,7 +320,8 @@ impl Health {
         self.idle.is_some()
     }
 
-    /// Lost and settled probes of the window, and the mean round-trip time of those that were answered.
+    /// Lost and settled probes of the window, and the mean round-trip time of those that were
+    /// answered.
     #[must_use]
     pub fn figures(&self, now: Instant) -> (usize, usize, Option<Duration>) {
         let (mut lost, mut answered, mut sum) = (0, 0_u32, Duration::ZERO);
@@ -324,31 +340,41 @@ impl Health {
         std::mem::take(&mut self.lost)
     }
 
-    /// A check had to send its second probe since this was asked last: the first was not answered at once.
+    /// A check had to send its second probe since this was asked last: the first was not answered
+    /// at once.
     pub fn take_missed(&mut self) -> bool {
         std::mem::take(&mut self.missed)
     }
 
-    /// What the kernel says of the link. A link that is lost is believed at once, an address or a gateway after
-    /// [`PASSING`], unless something else speaks for an outage: the targets were silent before. A link that is there, or
-    /// that has another address or gateway, is checked at once.
+    /// What the kernel says of the link. A link that is lost is believed at once, an address or a
+    /// gateway after [`PASSING`], unless something else speaks for an outage: the targets were
+    /// silent before. A link that is there, or that has another address or gateway, is checked at
+    /// once.
     pub fn set_link(&mut self, now: Instant, link: LinkState) {
         let before = self.link.replace(link);
         if before == Some(link) {
             return;
         }
         let was_lost = before.is_some_and(|link| !matches!(link, LinkState::Ready(_)));
-        let may_pass = matches!(link, LinkState::NoAddress | LinkState::NoGateway | LinkState::Refused);
-        if before.is_some() && !was_lost && may_pass && self.condition != Condition::Down && !self.is_silent(now) {
+        let may_pass =
+            matches!(link, LinkState::NoAddress | LinkState::NoGateway | LinkState::Refused);
+        if before.is_some()
+            && !was_lost
+            && may_pass
+            && self.condition != Condition::Down
+            && !self.is_silent(now)
+        {
             // One that goes again before it has answered has been away since the first time.
             self.away.get_or_insert(now);
         }
-        self.returning = (was_lost && self.is_ready()).then_some(Returning { since: now, starts: 0 });
+        self.returning =
+            (was_lost && self.is_ready()).then_some(Returning { since: now, starts: 0 });
         self.window.clear();
         self.verifying = false;
         for target in &mut self.targets {
             target.checker.stop();
-            (target.answers, target.reason, target.failed, target.unanswered) = (None, None, None, 0);
+            (target.answers, target.reason, target.failed, target.unanswered) =
+                (None, None, None, 0);
         }
         if let LinkState::Ready(_) = link {
             self.begin(now);
@@ -357,11 +383,14 @@ impl Health {
         }
     }
 
-    /// Whether a link that came back must be started over: the gateway is asked for its link address, and the targets
-    /// are checked once more. While the link was gone the kernel has asked in vain, and the first frames over a link that
-    /// has just come are often lost; it would wait for a second each time.
+    /// Whether a link that came back must be started over: the gateway is asked for its link
+    /// address, and the targets are checked once more. While the link was gone the kernel has asked
+    /// in vain, and the first frames over a link that has just come are often lost; it would wait
+    /// for a second each time.
     pub fn start_over(&mut self, now: Instant) -> bool {
-        let Some(returning) = self.returning.as_mut().filter(|r| r.next().is_some_and(|at| at <= now)) else {
+        let Some(returning) =
+            self.returning.as_mut().filter(|r| r.next().is_some_and(|at| at <= now))
+        else {
             return false;
         };
         returning.starts += 1;
@@ -402,12 +431,14 @@ impl Health {
         }
     }
 
-    /// On trial, for a hold-down of this length, or not any more. One that loses every other probe would too often pass
-    /// with one probe in each check, or with a single check in all of it: then all probes of a check are sent, and at
-    /// least ten checks are made.
+    /// On trial, for a hold-down of this length, or not any more. One that loses every other probe
+    /// would too often pass with one probe in each check, or with a single check in all of it: then
+    /// all probes of a check are sent, and at least ten checks are made.
     pub fn try_out(&mut self, now: Instant, hold_down: Option<Duration>) {
         let (settle, interval) = match hold_down {
-            Some(length) => (Settle::AllProbes, (length / 10).max(TRIAL_INTERVAL).min(self.plan.interval)),
+            Some(length) => {
+                (Settle::AllProbes, (length / 10).max(TRIAL_INTERVAL).min(self.plan.interval))
+            }
             None => (Settle::FirstReply, self.plan.interval),
         };
         for target in &mut self.targets {
@@ -442,7 +473,11 @@ impl Health {
                 self.note(now, *id);
             }
         }
-        for sent in self.window.iter_mut().filter(|s| s.rtt.is_none() && !s.told && s.at + self.plan.wait <= now) {
+        for sent in self
+            .window
+            .iter_mut()
+            .filter(|s| s.rtt.is_none() && !s.told && s.at + self.plan.wait <= now)
+        {
             (sent.told, self.lost) = (true, true);
         }
         self.judge(now);
@@ -458,7 +493,9 @@ impl Health {
             self.window.retain(|s| s.id == id || s.at + rtt >= now);
         }
         // One that is too late has been lost.
-        if let Some(sent) = self.window.iter_mut().rev().find(|s| s.id == id && !s.told && rtt <= self.plan.wait) {
+        if let Some(sent) =
+            self.window.iter_mut().rev().find(|s| s.id == id && !s.told && rtt <= self.plan.wait)
+        {
             sent.rtt.get_or_insert(rtt);
             self.away = None;
         }
@@ -487,7 +524,11 @@ impl Health {
     pub fn poll_at(&self) -> Option<Instant> {
         let checks = self.targets.iter().filter_map(|t| t.checker.poll_at());
         // Also of a check that is settled: a loss is told when it is one.
-        let open = self.window.iter().filter(|s| s.rtt.is_none() && !s.told).map(|s| s.at + self.plan.wait);
+        let open = self
+            .window
+            .iter()
+            .filter(|s| s.rtt.is_none() && !s.told)
+            .map(|s| s.at + self.plan.wait);
         let afresh = self.returning.and_then(Returning::next);
         if !self.is_ready() {
             return self.away.map(|since| since + PASSING);
@@ -514,7 +555,8 @@ impl Health {
         let speaks = |t: &&HealthTarget| {
             let late = OVERDUE + t.rtt.unwrap_or_default() * 2;
             let sent = self.window.iter().rev().filter(|s| s.id.owner == t.checker.owner());
-            t.answers != Some(false) && !sent.take_while(|s| s.rtt.is_none()).any(|s| s.at + late <= now)
+            t.answers != Some(false)
+                && !sent.take_while(|s| s.rtt.is_none()).any(|s| s.at + late <= now)
         };
         self.targets.iter().filter(speaks).count() < self.min_up
     }
@@ -551,7 +593,8 @@ impl Health {
         if self.target(id.owner).is_none_or(|t| t.answers == Some(false)) {
             return;
         }
-        let unanswered = |s: &Sent| (s.id.owner, s.id.check) == (id.owner, id.check) && s.rtt.is_none();
+        let unanswered =
+            |s: &Sent| (s.id.owner, s.id.check) == (id.owner, id.check) && s.rtt.is_none();
         self.missed |= self.window.iter().any(unanswered);
         // Those whose fate is open stay, however long a reply may take.
         let settled = |s: &Sent| s.rtt.is_some() || s.told || s.at + self.plan.wait <= now;
@@ -567,7 +610,8 @@ impl Health {
         for target in &mut self.targets {
             target.checker.overtake();
             while let Some(verdict) = target.checker.judge() {
-                // A single probe that is lost proves nothing, nor does one that is answered where nothing was.
+                // A single probe that is lost proves nothing, nor does one that is answered where
+                // nothing was.
                 let surprise = !verdict.good || self.condition == Condition::Down;
                 if surprise && verdict.count < self.plan.count {
                     burst = true;
@@ -591,7 +635,8 @@ impl Health {
         if !news {
             return;
         }
-        let count = |answer: bool| self.targets.iter().filter(|t| t.answers == Some(answer)).count();
+        let count =
+            |answer: bool| self.targets.iter().filter(|t| t.answers == Some(answer)).count();
         if count(true) >= self.min_up {
             let condition = if self.is_degraded(now) { Condition::Degraded } else { Condition::Up };
             self.turn(now, condition);
@@ -637,7 +682,12 @@ mod tests {
     }
 
     fn ready(last: u8) -> LinkState {
-        LinkState::Ready(WanPath { index: 3, address: Ipv4Addr::new(192, 168, 42, last), gateway: None, peer: None })
+        LinkState::Ready(WanPath {
+            index: 3,
+            address: Ipv4Addr::new(192, 168, 42, last),
+            gateway: None,
+            peer: None,
+        })
     }
 
     fn health(targets: u32, min_up: usize, quality: Quality) -> Health {
@@ -646,14 +696,22 @@ mod tests {
         Health::new(HealthSetup { targets, plan, min_up, quality, by_gateway: false }, at(0))
     }
 
-    /// Runs until `end`; `answer` tells after how long a target answers a probe sent at a time, if it does. Returns the
-    /// times at which the condition changed.
-    fn run(h: &mut Health, end: u32, answer: impl Fn(u64, Owner) -> Option<u32>) -> Vec<(u64, Condition)> {
+    /// Runs until `end`; `answer` tells after how long a target answers a probe sent at a time, if
+    /// it does. Returns the times at which the condition changed.
+    fn run(
+        h: &mut Health,
+        end: u32,
+        answer: impl Fn(u64, Owner) -> Option<u32>,
+    ) -> Vec<(u64, Condition)> {
         let mut changes = Vec::new();
         let mut on_the_way: Vec<(Instant, ProbeId, Duration)> = Vec::new();
         loop {
             let reply = on_the_way.iter().map(|r| r.0).min();
-            let Some(now) = [reply, h.poll_at()].into_iter().flatten().min().filter(|t| *t <= at(end)) else { break };
+            let Some(now) =
+                [reply, h.poll_at()].into_iter().flatten().min().filter(|t| *t <= at(end))
+            else {
+                break;
+            };
             let before = h.condition();
             if reply == Some(now) {
                 let place = on_the_way.iter().position(|r| r.0 == now).unwrap();
@@ -693,9 +751,16 @@ mod tests {
         assert_eq!(h.condition(), Condition::Unknown);
         run(&mut h, 3_000, |_, _| Some(5));
         h.set_link(at(3_100), LinkState::NoCarrier);
-        assert_eq!((h.condition(), h.since(), h.poll_at()), (Condition::Down, Some(at(3_100)), None));
+        assert_eq!(
+            (h.condition(), h.since(), h.poll_at()),
+            (Condition::Down, Some(at(3_100)), None)
+        );
         h.set_link(at(3_300), ready(2));
-        assert_eq!((h.condition(), h.poll_at()), (Condition::Down, Some(at(3_300))), "checked at once");
+        assert_eq!(
+            (h.condition(), h.poll_at()),
+            (Condition::Down, Some(at(3_300))),
+            "checked at once"
+        );
         assert_eq!(run(&mut h, 4_000, |_, _| Some(5)), [(3_305, Condition::Up)]);
     }
 
@@ -726,9 +791,13 @@ mod tests {
 
     #[test]
     fn b18_an_interface_that_is_not_there_is_down_from_the_start() {
-        for link in
-            [LinkState::Missing, LinkState::Down, LinkState::NoCarrier, LinkState::NoAddress, LinkState::NoGateway]
-        {
+        for link in [
+            LinkState::Missing,
+            LinkState::Down,
+            LinkState::NoCarrier,
+            LinkState::NoAddress,
+            LinkState::NoGateway,
+        ] {
             let mut h = health(1, 1, Quality::default());
             h.set_link(at(0), link);
             assert_eq!((h.condition(), h.poll_at()), (Condition::Down, None), "{link:?}");
@@ -758,8 +827,12 @@ mod tests {
     fn fewer_answers_than_wanted_are_down() {
         let mut h = health(3, 2, Quality::default());
         h.set_link(at(0), ready(2));
-        let changes = run(&mut h, 30_000, |t, owner| (owner == 0 || (owner == 1 && t < 9_500)).then_some(5));
-        assert_eq!(changes.iter().map(|c| c.1).collect::<Vec<_>>(), [Condition::Up, Condition::Down]);
+        let changes =
+            run(&mut h, 30_000, |t, owner| (owner == 0 || (owner == 1 && t < 9_500)).then_some(5));
+        assert_eq!(
+            changes.iter().map(|c| c.1).collect::<Vec<_>>(),
+            [Condition::Up, Condition::Down]
+        );
         let mut more_than_there_are = health(1, 5, Quality::default());
         more_than_there_are.set_link(at(0), ready(2));
         assert_eq!(run(&mut more_than_there_are, 2_000, |_, _| Some(5)), [(5, Condition::Up)]);
@@ -770,8 +843,8 @@ mod tests {
         let limit = Limit { most: MS * 100, again: MS * 50 };
         let mut h = health(1, 1, Quality { rtt: Some(limit), loss: None });
         h.set_link(at(0), ready(2));
-        // Probes at gaps of 100 ms answer after more than that, so each check sends two; good is 70 ms, between the
-        // levels, and then 20.
+        // Probes at gaps of 100 ms answer after more than that, so each check sends two; good is 70
+        // ms, between the levels, and then 20.
         let rtt = |t: u64| match t {
             ..40_000 => 20,
             40_000..120_000 => 300,
@@ -825,8 +898,8 @@ mod tests {
 
     #[test]
     fn a_later_check_that_is_answered_wins_over_an_earlier_one_that_is_judged_with_it() {
-        // Both probes of the check at 1 s are lost, which is known at 2.1 s; the check at 2 s is answered before the
-        // loop gets to either.
+        // Both probes of the check at 1 s are lost, which is known at 2.1 s; the check at 2 s is
+        // answered before the loop gets to either.
         let mut h = health(1, 1, Quality::default());
         h.set_link(at(0), ready(2));
         run(&mut h, 900, |_, _| Some(5));
@@ -869,7 +942,11 @@ mod tests {
         assert_eq!(probes(&mut h, 3_000_900, |_, _| Some(5)), 10);
         assert_eq!(h.condition(), Condition::Up);
         h.set_idle(at(3_000_950), None);
-        assert_eq!(probes(&mut h, 3_001_900, |_, _| Some(5)), 3, "and is checked at once when it is needed");
+        assert_eq!(
+            probes(&mut h, 3_001_900, |_, _| Some(5)),
+            3,
+            "and is checked at once when it is needed"
+        );
     }
 
     #[test]
@@ -879,7 +956,11 @@ mod tests {
         run(&mut h, 900, |_, _| Some(5));
         h.set_idle(at(900), Some(MS * 60_000));
         let changes = run(&mut h, 61_950, |t, _| (t != 60_900).then_some(5));
-        assert_eq!((changes, h.condition()), (vec![], Condition::Up), "one lost probe proves nothing");
+        assert_eq!(
+            (changes, h.condition()),
+            (vec![], Condition::Up),
+            "one lost probe proves nothing"
+        );
         let changes = run(&mut h, 130_000, |t, _| (t < 100_000).then_some(5));
         assert_eq!(changes, [(123_000, Condition::Down)], "the probe's wait, and the burst's");
         h.set_idle(at(130_000), None);
@@ -936,7 +1017,11 @@ mod tests {
         assert_eq!(Why::Silent("nothing".into()).to_string(), "nothing");
         let mut h = up(2, 1, 900);
         run(&mut h, 5_900, |_, owner| (owner == 0).then_some(5));
-        assert_eq!((h.targets()[1].reason.clone(), h.why()), (Some(Reason::Silent), None), "the other one answers");
+        assert_eq!(
+            (h.targets()[1].reason.clone(), h.why()),
+            (Some(Reason::Silent), None),
+            "the other one answers"
+        );
         h.set_link(at(5_910), LinkState::NoAddress);
         assert_eq!(h.why(), None, "it may be back in a moment");
         h.set_link(at(5_920), LinkState::NoCarrier);
@@ -962,11 +1047,19 @@ mod tests {
         };
         let nobody = |_| false;
         let over = |gateway, peer| {
-            LinkState::Ready(WanPath { index: 3, address: Ipv4Addr::new(192, 168, 42, 2), gateway, peer })
+            LinkState::Ready(WanPath {
+                index: 3,
+                address: Ipv4Addr::new(192, 168, 42, 2),
+                gateway,
+                peer,
+            })
         };
         let (gateway, peer) = (Ipv4Addr::new(192, 168, 42, 1), Ipv4Addr::new(10, 0, 0, 1));
         for (said, expected) in [
-            (silence(1, 1, false, 1, ready(2), nobody), "nothing answers: 1 probe to t0 in a row unanswered"),
+            (
+                silence(1, 1, false, 1, ready(2), nobody),
+                "nothing answers: 1 probe to t0 in a row unanswered",
+            ),
             (
                 silence(3, 1, false, 2, ready(2), nobody),
                 "nothing answers: 2 probes to t0, 2 probes to t1, 2 probes to t2 in a row unanswered",
@@ -983,7 +1076,10 @@ mod tests {
                 silence(1, 1, true, 2, over(None, Some(peer)), nobody),
                 "nothing answers: 2 probes to its gateway 10.0.0.1 in a row unanswered",
             ),
-            (silence(1, 1, true, 2, ready(2), nobody), "nothing answers: 2 probes to its gateway in a row unanswered"),
+            (
+                silence(1, 1, true, 2, ready(2), nobody),
+                "nothing answers: 2 probes to its gateway in a row unanswered",
+            ),
         ] {
             assert_eq!(said, expected);
         }
@@ -1027,20 +1123,30 @@ mod tests {
                 let mut h = up(targets, 1, 2_050);
                 assert!(!h.is_away());
                 h.set_link(at(2_100), link);
-                assert_eq!((h.is_away(), h.condition(), h.poll_at()), (true, Condition::Up, Some(at(2_400))));
+                assert_eq!(
+                    (h.is_away(), h.condition(), h.poll_at()),
+                    (true, Condition::Up, Some(at(2_400)))
+                );
                 h.set_link(at(2_200), ready(2));
                 assert_eq!((h.is_away(), h.condition()), (false, Condition::Up));
                 // Before it has answered it goes again: it is away since the first time.
                 h.set_link(at(2_300), link);
                 h.set_link(
                     at(2_310),
-                    if link == LinkState::NoAddress { LinkState::NoGateway } else { LinkState::NoAddress },
+                    if link == LinkState::NoAddress {
+                        LinkState::NoGateway
+                    } else {
+                        LinkState::NoAddress
+                    },
                 );
                 let mut out = Vec::new();
                 h.tick(at(2_399), &mut out);
                 assert_eq!((h.is_away(), h.condition(), out.len()), (true, Condition::Up, 0));
                 h.tick(at(2_400), &mut out);
-                assert_eq!((h.is_away(), h.condition(), h.since()), (false, Condition::Down, Some(at(2_100))));
+                assert_eq!(
+                    (h.is_away(), h.condition(), h.since()),
+                    (false, Condition::Down, Some(at(2_100)))
+                );
                 assert_eq!((h.poll_at(), h.why().is_some()), (None, true));
                 h.set_link(at(2_500), ready(2));
                 assert_eq!(h.condition(), Condition::Down, "back, and not heard of yet");
@@ -1109,7 +1215,10 @@ mod tests {
         let mut h = up(1, 1, 2_900);
         let mut out = Vec::new();
         h.tick(at(3_000), &mut out);
-        assert_eq!((h.figures(at(3_999)), h.figures(at(4_000))), ((0, 3, Some(MS * 5)), (1, 4, Some(MS * 5))));
+        assert_eq!(
+            (h.figures(at(3_999)), h.figures(at(4_000))),
+            ((0, 3, Some(MS * 5)), (1, 4, Some(MS * 5)))
+        );
     }
 
     #[test]
@@ -1185,7 +1294,10 @@ mod tests {
         let mut h = up(2, 1, 2_900);
         let mut out = Vec::new();
         h.tick(at(3_000), &mut out);
-        let ids: Vec<_> = out.iter().filter_map(|e| if let Effect::Probe(id) = e { Some(*id) } else { None }).collect();
+        let ids: Vec<_> = out
+            .iter()
+            .filter_map(|e| if let Effect::Probe(id) = e { Some(*id) } else { None })
+            .collect();
         let lost = |h: &mut Health, n: usize| {
             h.lost(at(3_001), ids[n], &Reason::Send(101));
             h.take_lost()
@@ -1197,7 +1309,8 @@ mod tests {
     #[test]
     fn what_a_router_says_meanwhile_is_why_nothing_answers() {
         let mut h = up(1, 1, 2_900);
-        let error = IcmpError { what: "host unreachable", from: Ipv4Addr::new(192, 168, 42, 1).into() };
+        let error =
+            IcmpError { what: "host unreachable", from: Ipv4Addr::new(192, 168, 42, 1).into() };
         run(&mut h, 3_500, |_, _| None);
         h.hint(0, error);
         run(&mut h, 4_200, |_, _| None);
@@ -1249,7 +1362,13 @@ mod tests {
             let plan = Plan::new(MS * 1000, 2, MS * 100_000);
             let targets = vec![(0, Rc::from("target"))];
             let mut h = Health::new(
-                HealthSetup { targets, plan, min_up: 1, quality: Quality::default(), by_gateway: false },
+                HealthSetup {
+                    targets,
+                    plan,
+                    min_up: 1,
+                    quality: Quality::default(),
+                    by_gateway: false,
+                },
                 at(0),
             );
             h.set_link(at(0), ready(2));
@@ -1288,7 +1407,11 @@ mod tests {
             h.tick(at(t), &mut out);
             for effect in out {
                 let Effect::Probe(id) = effect else { panic!("{effect:?}") };
-                if id.owner == 0 { sent.push(id) } else { h.lost(at(t), id, &Reason::Answered("no".into())) }
+                if id.owner == 0 {
+                    sent.push(id)
+                } else {
+                    h.lost(at(t), id, &Reason::Answered("no".into()))
+                }
             }
         }
         assert_eq!((h.targets()[1].answers, h.condition()), (Some(false), Condition::Unknown));
@@ -1301,7 +1424,10 @@ mod tests {
         let slow = Limit { most: MS * 50, again: MS * 20 };
         let mut h = health(1, 1, Quality { rtt: Some(slow), loss: None });
         h.set_link(at(0), ready(2));
-        assert_eq!(run(&mut h, 60_000, |_, _| Some(80)), [(80, Condition::Up), (19_080, Condition::Degraded)]);
+        assert_eq!(
+            run(&mut h, 60_000, |_, _| Some(80)),
+            [(80, Condition::Up), (19_080, Condition::Degraded)]
+        );
     }
 
     #[test]

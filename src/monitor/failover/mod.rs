@@ -1,5 +1,6 @@
-//! The failover monitor: what each WAN is like, which of them carries the traffic, and what is told about it. Which
-//! routes and rules that takes is `routing`; nothing here knows of them, only whether the kernel has made them.
+//! The failover monitor: what each WAN is like, which of them carries the traffic, and what is told
+//! about it. Which routes and rules that takes is `routing`; nothing here knows of them, only
+//! whether the kernel has made them.
 
 pub mod choice;
 pub(crate) mod damping;
@@ -32,7 +33,8 @@ pub enum ProbeKind {
     Tcp(u16),
 }
 
-/// A route that the kernel refuses is tried again this often, for an address that is back before its subnet's route is
+/// A route that the kernel refuses is tried again this often, for an address that is back before
+/// its subnet's route is
 const TRY_SOON: Duration = Duration::from_millis(20);
 /// and for whatever lasts longer than [`PASSING`] this often,
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -90,7 +92,8 @@ pub struct Wan {
     told_degraded: bool,
     /// When the outage began that has been told.
     outage: Option<Instant>,
-    /// How many reminders of it there were; `None`: it is still to be found out how many there have been.
+    /// How many reminders of it there were; `None`: it is still to be found out how many there have
+    /// been.
     reminded: Option<u32>,
     damper: Damper,
     /// Our address on it, the last one when it has none.
@@ -106,9 +109,11 @@ struct Wanted {
     retry: Option<Instant>,
     /// Why it was refused.
     refused: Option<Rc<str>>,
-    /// Since then the traffic is to go back to where it was said to go, of which nobody needs to know.
+    /// Since then the traffic is to go back to where it was said to go, of which nobody needs to
+    /// know.
     silent: Option<Instant>,
-    /// Since then it has been refused, which may pass: the route to the subnet can come after the address.
+    /// Since then it has been refused, which may pass: the route to the subnet can come after the
+    /// address.
     failing: Option<Instant>,
 }
 
@@ -165,7 +170,13 @@ impl Failover {
         let health = |wan: &WanSetup| {
             let targets = wan.targets.clone();
             let (min_up, by_gateway) = (setup.min_up, wan.by_gateway);
-            let setup = health::HealthSetup { targets, plan: setup.plan, min_up, quality: setup.quality, by_gateway };
+            let setup = health::HealthSetup {
+                targets,
+                plan: setup.plan,
+                min_up,
+                quality: setup.quality,
+                by_gateway,
+            };
             Health::new(setup, now)
         };
         let wan = |setup: WanSetup| Wan {
@@ -179,7 +190,12 @@ impl Failover {
             address: None,
         };
         Self {
-            choice: Choice::new(setup.wans.len(), setup.prefer_first, setup.hold_down, setup.adopted),
+            choice: Choice::new(
+                setup.wans.len(),
+                setup.prefer_first,
+                setup.hold_down,
+                setup.adopted,
+            ),
             wans: setup.wans.into_iter().map(wan).collect(),
             plan: setup.plan,
             prefer_first: setup.prefer_first,
@@ -199,8 +215,8 @@ impl Failover {
         }
     }
 
-    /// Takes over what an earlier configuration's monitor knew and told, if it watched the same WANs. What it chose is
-    /// adopted from the kernel.
+    /// Takes over what an earlier configuration's monitor knew and told, if it watched the same
+    /// WANs. What it chose is adopted from the kernel.
     pub fn inherit(&mut self, old: Self) {
         let same = |(new, old): (&Wan, &Wan)| new.setup.device == old.setup.device;
         if self.wans.len() != old.wans.len() || !self.wans.iter().zip(&old.wans).all(same) {
@@ -212,7 +228,8 @@ impl Failover {
             (new.outage, new.address, new.damper) = (old.outage, old.address, old.damper);
             new.health.inherit(&old.health);
         }
-        (self.switches, self.last_switch, self.detour) = (old.switches, old.last_switch, old.detour);
+        (self.switches, self.last_switch, self.detour) =
+            (old.switches, old.last_switch, old.detour);
         (self.blackout, self.blackouts) = (old.blackout, old.blackouts);
         self.choice.resume();
     }
@@ -229,7 +246,9 @@ impl Failover {
                 Some(post) => post.checker.lost(*id, reason.clone()),
                 None => self.health(id.owner, |health| health.lost(now, *id, reason)),
             },
-            Observation::Hint(owner, error) => self.health(*owner, |health| health.hint(*owner, *error)),
+            Observation::Hint(owner, error) => {
+                self.health(*owner, |health| health.hint(*owner, *error))
+            }
             Observation::Links(links) => {
                 for (wan, link) in self.wans.iter_mut().zip(*links) {
                     self.changed |= wan.health.link() != Some(*link);
@@ -263,8 +282,17 @@ impl Failover {
         let wans = self.wans.iter().filter_map(|wan| wan.health.poll_at());
         let post = self.postping.as_ref().and_then(|post| post.checker.poll_at());
         let retry = self.wanted.as_ref().and_then(|wanted| wanted.retry);
-        let told = self.wans.iter().flat_map(|wan| [wan.damper.poll_at(), wan.reminder_at(self.remind)]).flatten();
-        wans.chain(post).chain(retry).chain(self.choice.poll_at()).chain(told).chain(self.blackouts.poll_at()).min()
+        let told = self
+            .wans
+            .iter()
+            .flat_map(|wan| [wan.damper.poll_at(), wan.reminder_at(self.remind)])
+            .flatten();
+        wans.chain(post)
+            .chain(retry)
+            .chain(self.choice.poll_at())
+            .chain(told)
+            .chain(self.blackouts.poll_at())
+            .min()
     }
 
     /// The WANs, in order of preference.
@@ -331,7 +359,9 @@ impl Failover {
         if let Some(post) = &mut self.postping {
             post.checker.tick(now, out);
         }
-        if let Some(wanted) = self.wanted.as_mut().filter(|wanted| wanted.retry.is_some_and(|at| at <= now)) {
+        if let Some(wanted) =
+            self.wanted.as_mut().filter(|wanted| wanted.retry.is_some_and(|at| at <= now))
+        {
             wanted.retry = None;
             out.push(Effect::Route(wanted.wan));
         }
@@ -347,7 +377,8 @@ impl Failover {
         }
     }
 
-    /// Brings what is known of the WANs to the choice, and what it decides to the kernel, before anything is told.
+    /// Brings what is known of the WANs to the choice, and what it decides to the kernel, before
+    /// anything is told.
     fn decide(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let mut missed = false;
         for (at, wan) in self.wans.iter_mut().enumerate() {
@@ -376,23 +407,28 @@ impl Failover {
         }
         self.go_round(now, out);
         let active = self.choice.active();
-        let served = active.is_some_and(|active| self.choice.condition(active).is_some_and(Condition::is_usable));
+        let served = active
+            .is_some_and(|active| self.choice.condition(active).is_some_and(Condition::is_usable));
         for (at, wan) in self.wans.iter_mut().enumerate() {
             let trial = self.choice.is_on_trial(at).then(|| self.choice.hold_down(at));
             wan.health.try_out(now, trial);
             // One that is preferred is wanted back as soon as it works.
-            let rests = served && active != Some(at) && !(self.prefer_first && active.is_some_and(|a| at < a));
+            let rests = served
+                && active != Some(at)
+                && !(self.prefer_first && active.is_some_and(|a| at < a));
             wan.health.set_idle(now, self.idle_interval.filter(|_| rests));
         }
     }
 
     fn want(&mut self, wan: usize, cause: Cause, silent: Option<Instant>, out: &mut Vec<Effect>) {
         self.detour = None;
-        self.wanted = Some(Wanted { wan, cause, retry: None, refused: None, silent, failing: None });
+        self.wanted =
+            Some(Wanted { wan, cause, retry: None, refused: None, silent, failing: None });
         out.push(Effect::Route(wan));
     }
 
-    /// While the WAN in use is away the traffic goes over another one, and back as soon as it is there again.
+    /// While the WAN in use is away the traffic goes over another one, and back as soon as it is
+    /// there again.
     fn go_round(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let Some(active) = self.choice.active().filter(|_| self.wanted.is_none()) else { return };
         let Some(health) = self.wans.get(active).map(|wan| &wan.health) else { return };
@@ -408,7 +444,13 @@ impl Failover {
     }
 
     /// What the kernel has made of [`Effect::Route`].
-    fn routed(&mut self, now: Instant, wan: usize, result: &Result<(), Rc<str>>, out: &mut Vec<Effect>) {
+    fn routed(
+        &mut self,
+        now: Instant,
+        wan: usize,
+        result: &Result<(), Rc<str>>,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(wanted) = self.wanted.take_if(|wanted| wanted.wan == wan) else { return };
         match result {
             Ok(()) if wanted.silent.is_some() => (self.led, self.refusal) = (Some(wan), None),
@@ -419,7 +461,10 @@ impl Failover {
                 self.led = Some(wan);
                 self.refusal = None;
                 self.last_switch = Some(Switch { at: now, to: wan, cause: wanted.cause });
-                self.emit(out, self.name(wan).map(|wan| What::Switched { wan, cause: wanted.cause }));
+                self.emit(
+                    out,
+                    self.name(wan).map(|wan| What::Switched { wan, cause: wanted.cause }),
+                );
                 self.begin_postping(now, wan);
             }
             Err(_) if now < wanted.silent.or(wanted.failing).unwrap_or(now) + PASSING => {
@@ -427,10 +472,14 @@ impl Failover {
                 self.wanted = Some(Wanted { retry, failing, ..wanted });
             }
             Err(why) => {
-                let again = |(told, at): &(Rc<str>, Instant)| told != why || now.since(*at) >= SAY_AGAIN;
+                let again =
+                    |(told, at): &(Rc<str>, Instant)| told != why || now.since(*at) >= SAY_AGAIN;
                 if self.refusal.as_ref().is_none_or(again) {
                     self.refusal = Some((why.clone(), now));
-                    self.emit(out, self.name(wan).map(|wan| What::Refused { wan, why: why.clone() }));
+                    self.emit(
+                        out,
+                        self.name(wan).map(|wan| What::Refused { wan, why: why.clone() }),
+                    );
                 }
                 let (retry, refused) = (Some(now + TRY_AGAIN), Some(why.clone()));
                 self.wanted = Some(Wanted { retry, refused, ..wanted });
@@ -448,7 +497,9 @@ impl Failover {
     }
 
     fn end_postping(&mut self, out: &mut Vec<Effect>) {
-        let Some(verdict) = self.postping.as_mut().and_then(|post| post.checker.judge()) else { return };
+        let Some(verdict) = self.postping.as_mut().and_then(|post| post.checker.judge()) else {
+            return;
+        };
         let Some(post) = self.postping.take() else { return };
         let what = |wan| What::Postping { wan, target: post.target, online: verdict.good };
         self.emit(out, self.name(post.wan).map(what));
@@ -456,11 +507,13 @@ impl Failover {
 
     /// To which WAN a switch is under way, up to the end of its postping.
     fn busy_with(&self) -> Option<usize> {
-        let switch = self.wanted.as_ref().filter(|wanted| wanted.refused.is_none()).map(|wanted| wanted.wan);
+        let switch =
+            self.wanted.as_ref().filter(|wanted| wanted.refused.is_none()).map(|wanted| wanted.wan);
         switch.or(self.postping.as_ref().map(|post| post.wan))
     }
 
-    /// Tells what has changed. A WAN's first state waits for the switch to one before it, and its postping.
+    /// Tells what has changed. A WAN's first state waits for the switch to one before it, and its
+    /// postping.
     fn tell(&mut self, now: Instant, busy: Option<usize>, out: &mut Vec<Effect>) {
         for at in 0..self.wans.len() {
             let Some((name, wan)) = self.name(at).zip(self.wans.get_mut(at)) else { continue };
@@ -476,8 +529,11 @@ impl Failover {
             // Whatever leads to a switch is told.
             let left = self.led == Some(at) && busy.is_some_and(|busy| busy != at);
             let sum = wan.sum(now, name.clone());
-            let free =
-                if self.led.is_none_or(|led| led == at || self.prefer_first && at < led) { IN_USE } else { AT_REST };
+            let free = if self.led.is_none_or(|led| led == at || self.prefer_first && at < led) {
+                IN_USE
+            } else {
+                AT_REST
+            };
             let news = wan.news(now, name.clone(), left, free);
             let reminder = wan.reminder(now, name, self.remind);
             for what in sum.into_iter().chain(news.into_iter().flatten()).chain(reminder) {
@@ -504,7 +560,10 @@ impl Failover {
             let switched = self.last_switch.map_or(since, |last| last.at.max(since));
             let outage = Outage { began, lasted: switched.since(began) };
             let quiet = !self.blackouts.note(now, IN_USE);
-            self.emit(out, led.and_then(|led| self.name(led)).map(|wan| What::Restored { wan, outage, quiet }));
+            self.emit(
+                out,
+                led.and_then(|led| self.name(led)).map(|wan| What::Restored { wan, outage, quiet }),
+            );
         }
         if let Some((times, lasted)) = self.blackouts.take(now) {
             let state = if self.blackout.is_some() { "both offline" } else { "online" };
@@ -520,7 +579,11 @@ impl Failover {
     }
 
     fn emit(&self, out: &mut Vec<Effect>, what: Option<What>) {
-        out.extend(what.map(|what| Effect::Emit(Event { monitor: Monitor::Failover, owner: NOBODY, what })));
+        out.extend(
+            what.map(|what| {
+                Effect::Emit(Event { monitor: Monitor::Failover, owner: NOBODY, what })
+            }),
+        );
     }
 
     /// A WAN as logs and scripts name it.
@@ -555,11 +618,22 @@ impl Wan {
     /// Why it does not work, and what might help.
     fn reason(&self, role: Role) -> Option<Rc<str>> {
         let why = self.health.why()?;
-        Some(if self.health.may_be_deaf() { format!("{why}; {}", advice(role)).into() } else { why.to_string().into() })
+        Some(if self.health.may_be_deaf() {
+            format!("{why}; {}", advice(role)).into()
+        } else {
+            why.to_string().into()
+        })
     }
 
-    /// What is new about it. `loud`: it is told however often it has been told before; else `free` changes are.
-    fn news(&mut self, now: Instant, mut name: event::WanRef, loud: bool, free: u32) -> [Option<What>; 2] {
+    /// What is new about it. `loud`: it is told however often it has been told before; else `free`
+    /// changes are.
+    fn news(
+        &mut self,
+        now: Instant,
+        mut name: event::WanRef,
+        loud: bool,
+        free: u32,
+    ) -> [Option<What>; 2] {
         let condition = self.health.condition();
         let online = condition.is_usable();
         let since = self.health.since().unwrap_or(now);
@@ -574,14 +648,19 @@ impl Wan {
             }
             Some(told) if told == online => None,
             Some(true) => {
-                let (reason, quiet) = (self.reason(name.role), !self.damper.note(now, free) && !loud);
+                let (reason, quiet) =
+                    (self.reason(name.role), !self.damper.note(now, free) && !loud);
                 (self.outage, self.reminded) = (Some(since), None);
                 Some(What::WanOffline { wan: name.clone(), began: since, reason, quiet })
             }
             Some(false) => {
                 let began = self.outage.take().unwrap_or(now);
                 let outage = Outage { began, lasted: since.since(began) };
-                Some(What::WanOnline { wan: name.clone(), outage, quiet: !self.damper.note(now, free) })
+                Some(What::WanOnline {
+                    wan: name.clone(),
+                    outage,
+                    quiet: !self.damper.note(now, free),
+                })
             }
         };
         self.told = Some(online);
@@ -592,7 +671,9 @@ impl Wan {
             _ if !told => None,
             (false, true) => {
                 let (lost, settled, rtt) = self.health.figures(now);
-                let rtt = rtt.map_or_else(String::new, |rtt| format!(", round-trip time {} ms", rtt.as_millis()));
+                let rtt = rtt.map_or_else(String::new, |rtt| {
+                    format!(", round-trip time {} ms", rtt.as_millis())
+                });
                 let how = format!("{lost} of {settled} probes lost{rtt}");
                 Some(What::WanDegraded { wan: name, how: Some(how.into()) })
             }
@@ -619,7 +700,12 @@ impl Wan {
         Some(began + every?.saturating_mul(self.reminded?.saturating_add(1)))
     }
 
-    fn reminder(&mut self, now: Instant, wan: event::WanRef, every: Option<Duration>) -> Option<What> {
+    fn reminder(
+        &mut self,
+        now: Instant,
+        wan: event::WanRef,
+        every: Option<Duration>,
+    ) -> Option<What> {
         let (began, every) = self.outage.filter(|_| self.told == Some(false)).zip(every)?;
         let lasted = now.since(began);
         let count = u32::try_from(lasted.as_nanos() / every.as_nanos().max(1)).unwrap_or(u32::MAX);

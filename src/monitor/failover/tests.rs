@@ -97,7 +97,9 @@ impl World {
             assert!(done < 1000, "it does not come to an end: {effects:?}");
             let ms = self.now.as_nanos() / 1_000_000;
             match effect {
-                Effect::Probe(id) if answers(id.owner) => self.on_the_way.push((self.now + TAKES, id)),
+                Effect::Probe(id) if answers(id.owner) => {
+                    self.on_the_way.push((self.now + TAKES, id))
+                }
                 Effect::Probe(_) => {}
                 Effect::Emit(event) => {
                     assert_eq!((event.monitor, event.owner), (Monitor::Failover, NOBODY));
@@ -146,7 +148,10 @@ impl World {
 fn what_is_asked_for_the_status_at_each_step() {
     let mut world = World::new(setup());
     assert!(world.monitor.is_undecided());
-    assert_eq!((world.monitor.chosen(), world.monitor.active(), world.monitor.switches()), (None, None, (0, None)));
+    assert_eq!(
+        (world.monitor.chosen(), world.monitor.active(), world.monitor.switches()),
+        (None, None, (0, None))
+    );
     assert_eq!(world.monitor.poll_at(), Some(at(0)), "it wants to send");
     world.run(8_000, |_| true);
     assert!(!world.monitor.is_undecided());
@@ -161,16 +166,30 @@ fn what_is_asked_for_the_status_at_each_step() {
     assert_eq!(world.monitor.hold_down_left(at(8_000), 0), None, "it is in use");
     world.link(0, LinkState::NoCarrier);
     assert_eq!((world.monitor.chosen(), world.monitor.active()), (Some(1), Some(1)));
-    assert_eq!(world.monitor.switches(), (1, Some(Switch { at: at(8_000), to: 1, cause: Cause::Failed })));
+    assert_eq!(
+        world.monitor.switches(),
+        (1, Some(Switch { at: at(8_000), to: 1, cause: Cause::Failed }))
+    );
     world.run(9_000, |_| true);
-    assert_eq!(world.monitor.name(0).unwrap().address, Some(Ipv4Addr::new(192, 168, 42, 2)), "the last one");
+    assert_eq!(
+        world.monitor.name(0).unwrap().address,
+        Some(Ipv4Addr::new(192, 168, 42, 2)),
+        "the last one"
+    );
     world.link(0, ready(0, 2));
     world.run(11_005, |_| true);
     let left = |world: &World, ms, wan| world.monitor.hold_down_left(at(ms), wan);
-    assert_eq!((left(&world, 11_005, 0), left(&world, 11_005, 1)), (Some(MS * 8_000), None), "its hold-down goes on");
+    assert_eq!(
+        (left(&world, 11_005, 0), left(&world, 11_005, 1)),
+        (Some(MS * 8_000), None),
+        "its hold-down goes on"
+    );
     assert_eq!(left(&world, 30_000, 0), Some(Duration::ZERO));
     world.run(20_000, |_| true);
-    assert_eq!(world.monitor.switches(), (2, Some(Switch { at: at(19_005), to: 0, cause: Cause::Preferred })));
+    assert_eq!(
+        world.monitor.switches(),
+        (2, Some(Switch { at: at(19_005), to: 0, cause: Cause::Preferred }))
+    );
     assert_eq!(left(&world, 20_000, 0), None);
 }
 
@@ -196,7 +215,10 @@ fn a_route_that_is_refused_is_told_at_once_a_minute_later_and_when_the_reason_is
     let mut world = World::new(setup());
     world.refuses = Some("Network is unreachable");
     world.run(200, |_| true);
-    assert_eq!((world.monitor.refused(), world.monitor.chosen(), world.monitor.active()), (None, Some(0), None));
+    assert_eq!(
+        (world.monitor.refused(), world.monitor.chosen(), world.monitor.active()),
+        (None, Some(0), None)
+    );
     world.run(310, |_| true);
     assert_eq!(world.monitor.refused().map(|why| &**why), Some("Network is unreachable"));
     let times: Vec<u64> = world.routes().iter().map(|(ms, _)| *ms).collect();
@@ -212,12 +234,19 @@ fn a_route_that_is_refused_is_told_at_once_a_minute_later_and_when_the_reason_is
     assert_eq!(refusals(&world), 3);
     world.refuses = None;
     world.run(63_000, |_| true);
-    assert_eq!((world.monitor.refused(), world.monitor.active(), refusals(&world)), (None, Some(0), 3));
+    assert_eq!(
+        (world.monitor.refused(), world.monitor.active(), refusals(&world)),
+        (None, Some(0), 3)
+    );
     // The next time it is news again.
     world.refuses = Some("Invalid argument");
     world.link(0, LinkState::NoCarrier);
     world.run(63_400, |_| true);
-    assert_eq!((refusals(&world), world.monitor.active()), (4, Some(0)), "as far as it has been made so");
+    assert_eq!(
+        (refusals(&world), world.monitor.active()),
+        (4, Some(0)),
+        "as far as it has been made so"
+    );
     // An answer for a route that nobody waits for changes nothing.
     world.see(&Observation::Routed { wan: 0, result: Ok(()) }, &|_| true);
     assert_eq!(world.monitor.switches().0, 0);
@@ -276,7 +305,9 @@ fn a_gateway_that_never_answered_may_be_one_that_answers_no_pings() {
     assert_eq!(world.monitor.advice(1), Some(&*format!("{text} standby-ping")));
     assert_eq!(world.monitor.advice(2), None);
     assert!(world.log().iter().any(|line| {
-        line.ends_with("unanswered; it has never answered: if it answers no pings at all, set standby-ping")
+        line.ends_with(
+            "unanswered; it has never answered: if it answers no pings at all, set standby-ping",
+        )
     }));
     world.run(5_000, |_| true);
     assert_eq!((world.monitor.advice(0), world.monitor.advice(1)), (None, None));
@@ -303,14 +334,20 @@ fn an_outage_is_reminded_of_each_time_counted_from_its_beginning() {
     let mut again = World::new(FailoverSetup { adopted: Some(1), ..setup });
     again.now = world.now;
     again.on_the_way.clear();
-    again.monitor =
-        Failover::new(FailoverSetup { adopted: Some(1), remind: Some(MS * 60_000), ..self::setup() }, again.now);
+    again.monitor = Failover::new(
+        FailoverSetup { adopted: Some(1), remind: Some(MS * 60_000), ..self::setup() },
+        again.now,
+    );
     again.monitor.inherit(world.monitor);
     again.see(&Observation::Links(&[ready(0, 2), ready(1, 2)]), &|owner| owner == 1);
     again.said.clear();
     again.run(260_000, |owner| owner == 1);
     assert_eq!(reminders(&again), [(251_000, 4)]);
-    assert_eq!(again.count(|what| matches!(what, What::WanInitial { .. })), 0, "nor what has not changed");
+    assert_eq!(
+        again.count(|what| matches!(what, What::WanInitial { .. })),
+        0,
+        "nor what has not changed"
+    );
     again.run(270_000, |_| true);
     let ended = again.said.iter().find_map(|(_, what)| match what {
         What::WanOnline { outage, .. } => Some(outage.began),
@@ -340,14 +377,17 @@ fn another_configuration_takes_over_what_is_known_of_the_same_networks_only() {
         earlier.link(0, LinkState::NoCarrier);
         earlier.run(20_000, |_| true);
         assert_eq!(earlier.monitor.switches(), old.monitor.switches());
-        let mut new = Failover::new(FailoverSetup { wans, adopted: Some(1), ..setup() }, at(20_000));
+        let mut new =
+            Failover::new(FailoverSetup { wans, adopted: Some(1), ..setup() }, at(20_000));
         new.inherit(earlier.monitor);
         new
     };
     let same = inherited(vec![wan(0), wan(1)], &old);
     assert_eq!((same.switches(), same.is_undecided(), same.chosen()), (known, false, Some(1)));
     assert_eq!(same.name(0).unwrap().address, Some(Ipv4Addr::new(192, 168, 42, 2)));
-    for others in [vec![wan(0), wan(2)], vec![wan(1), wan(0)], vec![wan(0)], vec![wan(0), wan(1), wan(2)]] {
+    for others in
+        [vec![wan(0), wan(2)], vec![wan(1), wan(0)], vec![wan(0)], vec![wan(0), wan(1), wan(2)]]
+    {
         let other = inherited(others, &old);
         assert_eq!((other.switches(), other.is_undecided()), ((0, None), true));
     }
@@ -355,10 +395,11 @@ fn another_configuration_takes_over_what_is_known_of_the_same_networks_only() {
 
 #[test]
 fn one_that_comes_and_goes_is_told_eight_times_in_use_and_three_times_at_rest() {
-    // Primary that is preferred is to be used again each time; standby beside it is not, nor primary beside a standby
-    // that stays in use.
+    // Primary that is preferred is to be used again each time; standby beside it is not, nor
+    // primary beside a standby that stays in use.
     for (wan, prefer_first, told) in [(0, true, 8), (1, true, 3), (0, false, 3)] {
-        let mut world = World::new(FailoverSetup { prefer_first, hold_down: MS * 600_000, ..setup() });
+        let mut world =
+            World::new(FailoverSetup { prefer_first, hold_down: MS * 600_000, ..setup() });
         world.run(10_500, |_| true);
         // Both ends of six outages of two seconds.
         for n in 0..6 {
@@ -367,8 +408,12 @@ fn one_that_comes_and_goes_is_told_eight_times_in_use_and_three_times_at_rest() 
             world.link(wan, ready(wan as u8, 2));
             world.run(14_500 + n * 4_000, |_| true);
         }
-        let is_loud =
-            |what: &What| matches!(what, What::WanOffline { quiet: false, .. } | What::WanOnline { quiet: false, .. });
+        let is_loud = |what: &What| {
+            matches!(
+                what,
+                What::WanOffline { quiet: false, .. } | What::WanOnline { quiet: false, .. }
+            )
+        };
         assert_eq!(world.count(is_loud), told, "wan{wan} {prefer_first}: {:?}", world.said);
         // The rest is told when it is calm.
         world.run(300_000, |_| true);
@@ -391,7 +436,8 @@ fn both_down_is_an_outage_of_its_own_with_an_end() {
     world.link(1, LinkState::NoCarrier);
     world.run(15_000, |_| true);
     world.link(0, LinkState::NoCarrier);
-    let down = |world: &World| world.count(|what| matches!(what, What::AllDown { quiet: false, .. }));
+    let down =
+        |world: &World| world.count(|what| matches!(what, What::AllDown { quiet: false, .. }));
     assert_eq!(down(&world), 1);
     world.run(40_000, |_| true);
     world.link(1, ready(1, 2));
@@ -400,7 +446,9 @@ fn both_down_is_an_outage_of_its_own_with_an_end() {
         .said
         .iter()
         .filter_map(|(ms, what)| match what {
-            What::Restored { wan, outage, quiet: false } => Some((*ms, wan.role, outage.began, outage.lasted)),
+            What::Restored { wan, outage, quiet: false } => {
+                Some((*ms, wan.role, outage.began, outage.lasted))
+            }
             _ => None,
         })
         .collect();
@@ -486,7 +534,8 @@ fn somebody_who_asks_has_all_of_them_checked_at_once() {
         })
         .collect();
     assert_eq!(probed, [0, 1]);
-    // After a suspend what was under way says nothing: both are asked anew, and neither is down meanwhile.
+    // After a suspend what was under way says nothing: both are asked anew, and neither is down
+    // meanwhile.
     world.now = at(500_000);
     world.see(&Observation::Resumed, &|_| true);
     world.log();

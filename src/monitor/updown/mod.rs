@@ -14,11 +14,14 @@ use crate::probe::round::{Checker, Plan, RoundVerdict, Settle};
 use crate::probe::{AskId, OpinionQuestion, Owner, ProbeId, Reason};
 use crate::wire::dns::DnsAnswer;
 
-/// While offline a check starts this often, or every `interval` if that is shorter: recovery is what people wait for.
+/// While offline a check starts this often, or every `interval` if that is shorter: recovery is
+/// what people wait for.
 const OFFLINE_INTERVAL: Duration = Duration::from_secs(1);
-/// A name server gets at least this long, also where `pingwait` is shorter: it may have to ask others.
+/// A name server gets at least this long, also where `pingwait` is shorter: it may have to ask
+/// others.
 const DNS_WAIT: Duration = Duration::from_secs(1);
-/// What the only probe of a check gets before the name server is asked, or a quarter of its wait if that is less.
+/// What the only probe of a check gets before the name server is asked, or a quarter of its wait if
+/// that is less.
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// What the monitor needs to know. Owners are numbers the daemon gave to the hosts.
@@ -141,8 +144,9 @@ impl Updown {
 
     /// Takes note of what was seen and says what to do.
     ///
-    /// Time passes with [`Observation::Tick`] only. After a stall a reply may be read while the next one, in time as well, still
-    /// waits in the socket: nothing is lost for its time's sake before the loop has read everything and ticks.
+    /// Time passes with [`Observation::Tick`] only. After a stall a reply may be read while the
+    /// next one, in time as well, still waits in the socket: nothing is lost for its time's sake
+    /// before the loop has read everything and ticks.
     pub fn on(&mut self, now: Instant, seen: &Observation<'_>, out: &mut Vec<Effect>) {
         match seen {
             Observation::Tick => {
@@ -199,12 +203,19 @@ impl Updown {
     #[must_use]
     pub fn poll_at(&self) -> Option<Instant> {
         // An opinion's end matters only once its check has nothing else to wait for.
-        let opinion = self.main.settled().and_then(|(check, _)| self.opinions.iter().find(|o| o.check == check));
+        let opinion = self
+            .main
+            .settled()
+            .and_then(|(check, _)| self.opinions.iter().find(|o| o.check == check));
         let question = self.opinions.iter().filter_map(|o| o.at).min();
-        [self.main.poll_at(), self.around.poll_at(), opinion.map(|o| o.until), question].into_iter().flatten().min()
+        [self.main.poll_at(), self.around.poll_at(), opinion.map(|o| o.until), question]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// Whether the reason of the outage has changed since this was asked last. Changes of the state are events.
+    /// Whether the reason of the outage has changed since this was asked last. Changes of the state
+    /// are events.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
@@ -256,14 +267,24 @@ impl Updown {
         }
     }
 
-    /// Plans the second opinion beside the last probe, so that it costs no time. The only probe of a check gets a moment
-    /// first: else every check of a healthy address would ask.
+    /// Plans the second opinion beside the last probe, so that it costs no time. The only probe of
+    /// a check gets a moment first: else every check of a healthy address would ask.
     fn plan_opinion(&mut self, now: Instant, check: u32) {
         if self.setup.dns.is_some() {
             let wait = self.setup.plan.wait;
-            let head_start = if self.setup.plan.count == 1 { (wait / 4).min(HEAD_START) } else { Duration::ZERO };
+            let head_start = if self.setup.plan.count == 1 {
+                (wait / 4).min(HEAD_START)
+            } else {
+                Duration::ZERO
+            };
             let until = now + wait.max(DNS_WAIT);
-            self.opinions.push(PendingOpinion { check, at: Some(now + head_start), until, name: None, honest: None });
+            self.opinions.push(PendingOpinion {
+                check,
+                at: Some(now + head_start),
+                until,
+                name: None,
+                honest: None,
+            });
         }
     }
 
@@ -294,10 +315,10 @@ impl Updown {
         }
         match id.about {
             OpinionQuestion::Name => {
-                opinion.name =
-                    Some(answer.as_ref().map_err(Rc::clone).and_then(|a| {
-                        plausible::believable(&dns.name, a, own).map_err(|doubt| doubt.to_string().into())
-                    }));
+                opinion.name = Some(answer.as_ref().map_err(Rc::clone).and_then(|a| {
+                    plausible::believable(&dns.name, a, own)
+                        .map_err(|doubt| doubt.to_string().into())
+                }));
             }
             OpinionQuestion::Invalid => {
                 opinion.honest = Some(answer.as_ref().map_err(Rc::clone).and_then(|a| {
@@ -320,7 +341,9 @@ impl Updown {
                 _ => false,
             };
             if let Some(o) = opinion.filter(|_| !good && !refuted) {
-                let why = [&o.name, &o.honest].into_iter().find_map(|a| a.as_ref()?.as_ref().err().cloned());
+                let why = [&o.name, &o.honest]
+                    .into_iter()
+                    .find_map(|a| a.as_ref()?.as_ref().err().cloned());
                 self.doubt = Some(why.unwrap_or_else(|| "no answer in time".into()));
             }
             self.opinions.retain(|o| o.check != check);
@@ -340,7 +363,8 @@ impl Updown {
     fn refute(&mut self, out: &mut Vec<Effect>) {
         let Some(dns) = self.setup.dns.as_ref() else { return };
         if !std::mem::replace(&mut self.refuted, true) {
-            let (target, name, server) = (self.setup.target.1.clone(), dns.name.clone(), dns.server.1.clone());
+            let (target, name, server) =
+                (self.setup.target.1.clone(), dns.name.clone(), dns.server.1.clone());
             out.push(self.event(What::Refuted { target, name, server }));
         }
     }
@@ -434,7 +458,8 @@ mod tests {
         Updown::new(setup, at(0))
     }
 
-    /// Ticks whenever the monitor asks for it until `end`, and returns what it wants and when, in ms.
+    /// Ticks whenever the monitor asks for it until `end`, and returns what it wants and when, in
+    /// ms.
     fn run(monitor: &mut Updown, end: u64) -> Vec<(u64, Effect)> {
         let mut wanted = Vec::new();
         while let Some(now) = monitor.poll_at().filter(|now| *now <= at(end)) {
@@ -479,17 +504,25 @@ mod tests {
     #[test]
     fn the_second_opinion_is_asked_beside_the_last_probe_and_an_only_one_gets_a_head_start() {
         let ask = |about| AskId { server: 2, check: 1, about };
-        for (count, wait, asked) in [(2, 1000, 1000), (1, 1000, 250), (1, 400, 100), (1, 4000, 250), (2, 400, 1000)] {
+        for (count, wait, asked) in
+            [(2, 1000, 1000), (1, 1000, 250), (1, 400, 100), (1, 4000, 250), (2, 400, 1000)]
+        {
             let wanted = run(&mut monitor(count, MS * wait), 5_000);
-            let expected = [(asked, ask(OpinionQuestion::Name)), (asked, ask(OpinionQuestion::Invalid))];
-            let first: Vec<_> = questions(&wanted).into_iter().filter(|(_, id)| id.check == 1).collect();
+            let expected =
+                [(asked, ask(OpinionQuestion::Name)), (asked, ask(OpinionQuestion::Invalid))];
+            let first: Vec<_> =
+                questions(&wanted).into_iter().filter(|(_, id)| id.check == 1).collect();
             assert_eq!(first, expected, "{count} probes, {wait} ms");
         }
         // One that is answered before that asks nobody.
         let mut monitor = monitor(1, MS * 1000);
         monitor.on(at(0), &Observation::Tick, &mut Vec::new());
         let mut out = Vec::new();
-        monitor.on(at(249), &Observation::Reply(ProbeId { owner: 1, check: 1, index: 0 }, MS * 249), &mut out);
+        monitor.on(
+            at(249),
+            &Observation::Reply(ProbeId { owner: 1, check: 1, index: 0 }, MS * 249),
+            &mut out,
+        );
         assert_eq!(questions(&run(&mut monitor, 9_000)), []);
         assert_eq!(monitor.state(), &Reachability::Online(at(249)));
     }
@@ -499,7 +532,8 @@ mod tests {
         let name = || AskId { server: 2, check: 1, about: OpinionQuestion::Name };
         let invalid = || AskId { server: 2, check: 1, about: OpinionQuestion::Invalid };
         let good = found(&["20.70.246.20"]);
-        let (none, refused): (_, Result<DnsAnswer, Rc<str>>) = (found(&[]), Err("port closed".into()));
+        let (none, refused): (_, Result<DnsAnswer, Rc<str>>) =
+            (found(&[]), Err("port closed".into()));
         for (answers, online, doubt) in [
             (vec![(name(), &good), (invalid(), &none)], true, None),
             (vec![(name(), &good)], false, Some("no answer in time")),
@@ -512,8 +546,16 @@ mod tests {
                 Some("it also knows an address for a name that cannot exist"),
             ),
             // Of another server, or about another check.
-            (vec![(AskId { server: 3, ..name() }, &good), (invalid(), &none)], false, Some("no answer in time")),
-            (vec![(AskId { check: 9, ..name() }, &good), (invalid(), &none)], false, Some("no answer in time")),
+            (
+                vec![(AskId { server: 3, ..name() }, &good), (invalid(), &none)],
+                false,
+                Some("no answer in time"),
+            ),
+            (
+                vec![(AskId { check: 9, ..name() }, &good), (invalid(), &none)],
+                false,
+                Some("no answer in time"),
+            ),
         ] {
             let mut monitor = monitor(1, MS * 1000);
             assert!(!run(&mut monitor, 300).is_empty());
@@ -521,14 +563,27 @@ mod tests {
             for (id, answer) in answers {
                 monitor.on(at(400), &Observation::Answer { id, answer, own: &[] }, &mut out);
                 let asked_again = out.iter().any(|effect| matches!(effect, Effect::Refresh(2)));
-                assert_eq!(asked_again, answer.is_err(), "a server that fails may have another address");
+                assert_eq!(
+                    asked_again,
+                    answer.is_err(),
+                    "a server that fails may have another address"
+                );
                 out.clear();
             }
             let wanted = run(&mut monitor, 2_000);
-            assert_eq!(matches!(monitor.state(), Reachability::Online(_)), online, "{:?}", monitor.state());
+            assert_eq!(
+                matches!(monitor.state(), Reachability::Online(_)),
+                online,
+                "{:?}",
+                monitor.state()
+            );
             assert_eq!(monitor.doubt(), doubt);
             let said = events(&wanted);
-            assert_eq!(said.iter().any(|what| matches!(what, What::Refuted { .. })), online, "{said:?}");
+            assert_eq!(
+                said.iter().any(|what| matches!(what, What::Refuted { .. })),
+                online,
+                "{said:?}"
+            );
             assert!(said.iter().all(|what| !matches!(what, What::Online { by_dns: false, .. })));
         }
     }
@@ -538,7 +593,11 @@ mod tests {
         let mut monitor = monitor(1, MS * 500);
         monitor.setup.dns = None;
         run(&mut monitor, 3_900);
-        assert!(matches!(monitor.state(), Reachability::Offline(_, Reason::Silent)), "{:?}", monitor.state());
+        assert!(
+            matches!(monitor.state(), Reachability::Offline(_, Reason::Silent)),
+            "{:?}",
+            monitor.state()
+        );
         assert!(!monitor.take_changed(), "that it is offline is an event");
         run(&mut monitor, 4_900);
         assert!(!monitor.take_changed());
@@ -553,7 +612,11 @@ mod tests {
             run(monitor, ms + 990);
         };
         lose(&mut monitor, 5_000);
-        assert!(matches!(monitor.state(), Reachability::Offline(_, Reason::Send(101))), "{:?}", monitor.state());
+        assert!(
+            matches!(monitor.state(), Reachability::Offline(_, Reason::Send(101))),
+            "{:?}",
+            monitor.state()
+        );
         assert!(monitor.take_changed() && !monitor.take_changed());
         lose(&mut monitor, 6_000);
         assert!(!monitor.take_changed(), "the same again");
@@ -567,7 +630,11 @@ mod tests {
         run(&mut old, 3_900);
         let mut same = monitor(1, MS * 500);
         same.inherit(old, at(4_000));
-        assert!(matches!(same.state(), Reachability::Offline(since, _) if *since == at(0)), "{:?}", same.state());
+        assert!(
+            matches!(same.state(), Reachability::Offline(since, _) if *since == at(0)),
+            "{:?}",
+            same.state()
+        );
         assert_eq!(same.checker_status().0.counters.checks, 2);
         assert!(same.checker_status().1.is_some_and(|last| !last.good) && same.doubt().is_some());
         assert!(events(&run(&mut same, 4_900)).is_empty(), "nothing of it is news");
@@ -576,7 +643,10 @@ mod tests {
         let mut other = monitor(1, MS * 500);
         other.setup.target.1 = "9.9.9.9".into();
         other.inherit(old, at(4_000));
-        assert_eq!((other.state(), other.checker_status().0.counters.checks), (&Reachability::Unknown, 0));
+        assert_eq!(
+            (other.state(), other.checker_status().0.counters.checks),
+            (&Reachability::Unknown, 0)
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! The additional addresses (`addping`) of the updown monitor: which of them answers tells where a fault lies.
+//! The additional addresses (`addping`) of the updown monitor: which of them answers tells where a
+//! fault lies.
 //!
-//! They are looked at whenever the monitored address changes, all at once, and again and again while it is offline.
+//! They are looked at whenever the monitored address changes, all at once, and again and again
+//! while it is offline.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -80,8 +82,9 @@ impl Secondaries {
         self.start(now, if offline.is_some() { Look::Offline } else { Look::Online });
     }
 
-    /// The monitored address is still offline, by a check that began then. What has changed among the others is told only
-    /// after that: the moment in which all of them come back must not look like a fault beyond them.
+    /// The monitored address is still offline, by a check that began then. What has changed among
+    /// the others is told only after that: the moment in which all of them come back must not look
+    /// like a fault beyond them.
     pub fn confirm(&mut self, began: Instant) {
         self.confirmed |= began >= self.began;
     }
@@ -109,8 +112,8 @@ impl Secondaries {
         self.all.iter().filter_map(|s| s.checker.poll_at()).chain(self.next_look()).min()
     }
 
-    /// A look that takes longer than the interval is not cut short by the next one: a dead address would never be seen
-    /// to be dead.
+    /// A look that takes longer than the interval is not cut short by the next one: a dead address
+    /// would never be seen to be dead.
     fn next_look(&self) -> Option<Instant> {
         self.next.filter(|_| self.look.is_none())
     }
@@ -177,7 +180,8 @@ impl Secondaries {
             s.online = s.seen;
             changed |= is_new;
             if is_new || look != Look::Again {
-                let what = What::Secondary { target: s.text.clone(), online: s.online == Some(true) };
+                let what =
+                    What::Secondary { target: s.text.clone(), online: s.online == Some(true) };
                 out.push(event(s.checker.owner(), what));
             }
         }
@@ -187,27 +191,39 @@ impl Secondaries {
         }
     }
 
-    /// Where the fault lies. The order of the addresses is the user's preference, so nothing is concluded from it.
+    /// Where the fault lies. The order of the addresses is the user's preference, so nothing is
+    /// concluded from it.
     fn conclusion(&self) -> String {
         match &self.reason {
             Reason::Send(_) => {
-                return format!("Probe of {} {}: the fault lies in this system", self.target, self.reason);
+                return format!(
+                    "Probe of {} {}: the fault lies in this system",
+                    self.target, self.reason
+                );
             }
-            Reason::Unresolved(why) => return format!("{}: {why}: the fault lies in the name or in DNS", self.target),
+            Reason::Unresolved(why) => {
+                return format!("{}: {why}: the fault lies in the name or in DNS", self.target);
+            }
             _ => {}
         }
         let list = |online: bool| {
-            let telling = self.all.iter().filter(|s| !s.unresolved && (s.online == Some(true)) == online);
+            let telling =
+                self.all.iter().filter(|s| !s.unresolved && (s.online == Some(true)) == online);
             let all: Vec<&str> = telling.map(|s| &*s.text).collect();
             (all.len(), all.join(", "))
         };
-        let verb = |n: usize, one: &'static str, more: &'static str| if n == 1 { one } else { more };
+        let verb =
+            |n: usize, one: &'static str, more: &'static str| if n == 1 { one } else { more };
         let ((n_on, on), (n_off, off)) = (list(true), list(false));
         if n_on + n_off == 0 {
             "No secondary IP has an address: nothing is known of where the fault lies".to_owned()
         } else if n_off == 0 {
             let them = verb(n_on, "it", "them");
-            format!("{on} {}: the fault lies beyond {them}, or in {}", verb(n_on, "answers", "answer"), self.target)
+            format!(
+                "{on} {}: the fault lies beyond {them}, or in {}",
+                verb(n_on, "answers", "answer"),
+                self.target
+            )
         } else if n_on == 0 {
             let them = verb(n_off, "it", "them");
             format!(

@@ -1,7 +1,8 @@
 //! DNS messages: one question out, the answer to it in (RFC 1035, 2181, 6895).
 //!
-//! Only what a monitor needs: A, AAAA and TXT questions, over UDP and without EDNS, so an honest answer has at most
-//! 512 bytes. A longer one arrives truncated; the addresses that did fit are used, there is no second try over TCP.
+//! Only what a monitor needs: A, AAAA and TXT questions, over UDP and without EDNS, so an honest
+//! answer has at most 512 bytes. A longer one arrives truncated; the addresses that did fit are
+//! used, there is no second try over TCP.
 //! ```
 //! use imon::wire::dns::{self, Class, Kind, Name, Question, Rcode, Reject};
 //!
@@ -23,8 +24,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Longest message [`response`] reads, in bytes: a generous buffer, as no honest answer exceeds 512. It also bounds
-/// the work a hostile one can cause.
+/// Longest message [`response`] reads, in bytes: a generous buffer, as no honest answer exceeds
+/// 512. It also bounds the work a hostile one can cause.
 pub const MAX_MESSAGE: usize = 4096;
 /// Most addresses, or texts, taken from one answer.
 pub const MAX_RECORDS: usize = 16;
@@ -34,7 +35,8 @@ const MAX_LINKS: usize = 16;
 const MAX_NAME: usize = 255;
 /// Most pointers followed in one name: one for each label of the longest name.
 const MAX_POINTERS: usize = 127;
-/// Longest label (RFC 1035, 2.3.4). Its two upper bits are free, which is how a pointer is told from a label.
+/// Longest label (RFC 1035, 2.3.4). Its two upper bits are free, which is how a pointer is told
+/// from a label.
 const MAX_LABEL: usize = 63;
 const CNAME: u16 = 5;
 
@@ -64,7 +66,8 @@ impl RecordType {
 pub enum Class {
     /// The internet.
     In,
-    /// Chaos, in which some servers tell things about themselves and about who asks (`whoami.cloudflare`).
+    /// Chaos, in which some servers tell things about themselves and about who asks
+    /// (`whoami.cloudflare`).
     Ch,
 }
 
@@ -104,7 +107,8 @@ pub enum NameError {
 impl Name {
     const ROOT: Self = Self { bytes: [0; MAX_NAME], used: 1 };
 
-    /// Reads `host.example` or `host.example.`. Any printable ASCII is taken as it stands (no backslash escapes).
+    /// Reads `host.example` or `host.example.`. Any printable ASCII is taken as it stands (no
+    /// backslash escapes).
     ///
     /// # Errors
     /// What is wrong with the text.
@@ -135,10 +139,12 @@ impl Name {
         self.bytes.get(..self.used).unwrap_or_default()
     }
 
-    /// Appends a label of 1 to 63 bytes. `None`, with the name unchanged, when the name would get too long.
+    /// Appends a label of 1 to 63 bytes. `None`, with the name unchanged, when the name would get
+    /// too long.
     fn push(&mut self, label: &[u8]) -> Option<()> {
         let length = u8::try_from(label.len()).ok()?;
-        // The new label's length takes the place of the root's, and the array is zero beyond: a new root is there.
+        // The new label's length takes the place of the root's, and the array is zero beyond: a new
+        // root is there.
         let from = self.used - 1;
         let place = self.bytes.get_mut(from..=self.used + label.len())?;
         let (first, rest) = place.split_first_mut()?;
@@ -159,12 +165,15 @@ impl PartialEq for Name {
 
 impl Eq for Name {}
 
-/// As text, without the last dot; bytes that are not printable as RFC 1035 (5.1) writes them, `\007`.
+/// As text, without the last dot; bytes that are not printable as RFC 1035 (5.1) writes them,
+/// `\007`.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.as_bytes();
         let mut first = true;
-        while let Some((label, after)) = rest.split_first().and_then(|(n, r)| r.split_at_checked(usize::from(*n))) {
+        while let Some((label, after)) =
+            rest.split_first().and_then(|(n, r)| r.split_at_checked(usize::from(*n)))
+        {
             if label.is_empty() {
                 break;
             }
@@ -249,21 +258,25 @@ pub struct DnsAnswer {
     pub rcode: Rcode,
     /// Not everything fitted into the message (TC).
     pub truncated: bool,
-    /// Nothing was answered, by a server that neither owns the name (AA) nor asks others for us (RA): it only points
-    /// to servers that would know.
+    /// Nothing was answered, by a server that neither owns the name (AA) nor asks others for us
+    /// (RA): it only points to servers that would know.
     pub referral: bool,
-    /// Answer to an A or AAAA question, in the server's order, without repetitions, at most [`MAX_RECORDS`].
+    /// Answer to an A or AAAA question, in the server's order, without repetitions, at most
+    /// [`MAX_RECORDS`].
     pub addresses: Vec<IpAddr>,
-    /// Answer to a TXT question: the strings of each record joined, at most [`MAX_RECORDS`] records.
+    /// Answer to a TXT question: the strings of each record joined, at most [`MAX_RECORDS`]
+    /// records.
     pub texts: Vec<Vec<u8>>,
-    /// How long the answer may be kept, in seconds: the least of the records used, aliases included. 0 when none was.
+    /// How long the answer may be kept, in seconds: the least of the records used, aliases
+    /// included. 0 when none was.
     pub ttl: u32,
 }
 
 /// Why a message is not the answer to our question.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reject {
-    /// It answers something else, or comes from somebody who guesses: keep waiting for the real one.
+    /// It answers something else, or comes from somebody who guesses: keep waiting for the real
+    /// one.
     Mismatch(&'static str),
     /// It answers our question, but is broken: this server will say nothing better.
     Malformed(&'static str),
@@ -286,14 +299,15 @@ const RECURSION_DESIRED: u16 = 0x0100;
 const RECURSION_AVAILABLE: u16 = 0x0080;
 const RCODE: u16 = 0x000f;
 
-/// Writes the message that asks `question` of a recursive server into `out` (at most 271 bytes), replacing what is
-/// there. `id` must be unpredictable, and so must the source port: nothing else keeps a stranger from answering.
+/// Writes the message that asks `question` of a recursive server into `out` (at most 271 bytes),
+/// replacing what is there. `id` must be unpredictable, and so must the source port: nothing else
+/// keeps a stranger from answering.
 pub fn query(id: u16, question: &DnsQuestion, out: &mut Vec<u8>) {
     write(id, RECURSION_DESIRED, question, out);
 }
 
-/// The same, but the server is to answer from what it knows by itself, and to ask no other (RFC 1035, section 4.1.1:
-/// recursion is not desired).
+/// The same, but the server is to answer from what it knows by itself, and to ask no other (RFC
+/// 1035, section 4.1.1: recursion is not desired).
 pub fn query_of_its_own(id: u16, question: &DnsQuestion, out: &mut Vec<u8>) {
     write(id, 0, question, out);
 }
@@ -308,15 +322,17 @@ fn write(id: u16, flags: u16, question: &DnsQuestion, out: &mut Vec<u8>) {
     out.extend_from_slice(&question.class.code().to_be_bytes());
 }
 
-/// Reads the answer to `question` as asked with `id`. That the message came from the address and port that were asked
-/// is for the caller to check.
+/// Reads the answer to `question` as asked with `id`. That the message came from the address and
+/// port that were asked is for the caller to check.
 ///
-/// Aliases are followed within the answer section, in whatever order the records are; a record whose owner is not on
-/// the way from our name counts for nothing. The other two sections are not read.
+/// Aliases are followed within the answer section, in whatever order the records are; a record
+/// whose owner is not on the way from our name counts for nothing. The other two sections are not
+/// read.
 ///
 /// # Errors
-/// [`Reject::Mismatch`] unless it is a response to a standard query with our id and exactly our question;
-/// [`Reject::Malformed`] if the answer section is broken (one cut short is fine when the message says it is truncated).
+/// [`Reject::Mismatch`] unless it is a response to a standard query with our id and exactly our
+/// question; [`Reject::Malformed`] if the answer section is broken (one cut short is fine when the
+/// message says it is truncated).
 pub fn response(message: &[u8], id: u16, question: &DnsQuestion) -> Result<DnsAnswer, Reject> {
     let mut reader = Reader { message, at: 0 };
     let [their_id, flags, questions, answers, _, _] =
@@ -330,7 +346,9 @@ pub fn response(message: &[u8], id: u16, question: &DnsQuestion) -> Result<DnsAn
     if flags & OPCODE != 0 {
         return Err(Reject::Mismatch("not a standard query"));
     }
-    if questions != 1 || reader.question() != Some((question.name, question.kind.code(), question.class.code())) {
+    if questions != 1
+        || reader.question() != Some((question.name, question.kind.code(), question.class.code()))
+    {
         return Err(Reject::Mismatch("another question"));
     }
     if message.len() > MAX_MESSAGE {
@@ -340,7 +358,14 @@ pub fn response(message: &[u8], id: u16, question: &DnsQuestion) -> Result<DnsAn
     #[allow(clippy::cast_possible_truncation)]
     let rcode = Rcode((flags & RCODE) as u8);
     let truncated = flags & TRUNCATED != 0;
-    let mut answer = DnsAnswer { rcode, truncated, referral: false, addresses: Vec::new(), texts: Vec::new(), ttl: 0 };
+    let mut answer = DnsAnswer {
+        rcode,
+        truncated,
+        referral: false,
+        addresses: Vec::new(),
+        texts: Vec::new(),
+        ttl: 0,
+    };
     if rcode == Rcode::NOERROR {
         answer.referral = answers == 0 && flags & (AUTHORITATIVE | RECURSION_AVAILABLE) == 0;
         let records = Records::check(reader, answers, truncated, question)?;
@@ -349,8 +374,8 @@ pub fn response(message: &[u8], id: u16, question: &DnsQuestion) -> Result<DnsAn
     Ok(answer)
 }
 
-/// Fills `answer` from the records at the end of the alias chain that begins at the question's name. A chain that
-/// loops, breaks off or is longer than [`MAX_LINKS`] leaves it empty.
+/// Fills `answer` from the records at the end of the alias chain that begins at the question's
+/// name. A chain that loops, breaks off or is longer than [`MAX_LINKS`] leaves it empty.
 fn follow(records: &Records<'_>, question: &DnsQuestion, answer: &mut DnsAnswer) {
     let mut owner = question.name;
     let mut ttl = u32::MAX;
@@ -362,7 +387,8 @@ fn follow(records: &Records<'_>, question: &DnsQuestion, answer: &mut DnsAnswer)
                 Data::Address(address) => {
                     found = true;
                     ttl = ttl.min(record.ttl);
-                    if answer.addresses.len() < MAX_RECORDS && !answer.addresses.contains(&address) {
+                    if answer.addresses.len() < MAX_RECORDS && !answer.addresses.contains(&address)
+                    {
                         answer.addresses.push(address);
                     }
                 }
@@ -390,7 +416,9 @@ fn follow(records: &Records<'_>, question: &DnsQuestion, answer: &mut DnsAnswer)
 /// The character-strings of a TXT record, one after the other.
 fn join(mut strings: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(strings.len());
-    while let Some((string, rest)) = strings.split_first().and_then(|(n, r)| r.split_at_checked(usize::from(*n))) {
+    while let Some((string, rest)) =
+        strings.split_first().and_then(|(n, r)| r.split_at_checked(usize::from(*n)))
+    {
         text.extend_from_slice(string);
         strings = rest;
     }
@@ -407,8 +435,9 @@ fn fits(mut strings: &[u8]) -> bool {
     any
 }
 
-/// The records of an answer section that was found to be sound. Going through them again and again costs less than
-/// keeping them: a record is 300 bytes in memory, and almost every answer has one to four.
+/// The records of an answer section that was found to be sound. Going through them again and again
+/// costs less than keeping them: a record is 300 bytes in memory, and almost every answer has one
+/// to four.
 #[derive(Clone)]
 struct Records<'a> {
     reader: Reader<'a>,
@@ -435,13 +464,22 @@ enum Data<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Looks through `count` records once. In a truncated message the sound ones before the cut are kept.
-    fn check(reader: Reader<'a>, count: u16, truncated: bool, question: &DnsQuestion) -> Result<Self, Reject> {
-        let mut records = Self { reader, left: count, kind: question.kind.code(), class: question.class.code() };
+    /// Looks through `count` records once. In a truncated message the sound ones before the cut are
+    /// kept.
+    fn check(
+        reader: Reader<'a>,
+        count: u16,
+        truncated: bool,
+        question: &DnsQuestion,
+    ) -> Result<Self, Reject> {
+        let mut records =
+            Self { reader, left: count, kind: question.kind.code(), class: question.class.code() };
         let sound = records.clone().count();
         let sound = u16::try_from(sound).unwrap_or(count);
         if sound < count && !truncated {
-            return Err(Reject::Malformed("a record that is cut short or breaks the rules of its type"));
+            return Err(Reject::Malformed(
+                "a record that is cut short or breaks the rules of its type",
+            ));
         }
         records.left = sound;
         Ok(records)
@@ -452,7 +490,8 @@ impl<'a> Records<'a> {
         let (kind, class) = (self.reader.u16()?, self.reader.u16()?);
         let ttl = self.reader.u32()?;
         let length = usize::from(self.reader.u16()?);
-        // An alias may point backwards out of its data, so it needs the whole message, up to its end.
+        // An alias may point backwards out of its data, so it needs the whole message, up to its
+        // end.
         let mut inside = self.reader;
         let data = self.reader.take(length)?;
         inside.message = inside.message.get(..self.reader.at)?;
@@ -515,8 +554,8 @@ impl<'a> Reader<'a> {
         Some((self.name()?, self.u16()?, self.u16()?))
     }
 
-    /// A name, compressed or not (RFC 1035, 4.1.4). A pointer must lead to before the piece of name it ends, so each
-    /// goes further back than the last and there is no loop.
+    /// A name, compressed or not (RFC 1035, 4.1.4). A pointer must lead to before the piece of name
+    /// it ends, so each goes further back than the last and there is no loop.
     fn name(&mut self) -> Option<Name> {
         let mut name = Name::ROOT;
         let mut from = *self;

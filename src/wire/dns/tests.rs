@@ -11,7 +11,8 @@ fn ask(text: &str, kind: RecordType) -> DnsQuestion {
     DnsQuestion { name: name(text), kind, class: Class::In }
 }
 
-/// A response under construction. Written apart from the code under test, so that both would have to be wrong alike.
+/// A response under construction. Written apart from the code under test, so that both would have
+/// to be wrong alike.
 struct Message(Vec<u8>);
 
 impl Message {
@@ -65,8 +66,15 @@ fn a_query_has_the_bytes_rfc_1035_wants() {
     let mut out = vec![9; 3];
     query(0xabcd, &ask("Example.COM.", RecordType::Aaaa), &mut out);
     assert_eq!(out, b"\xab\xcd\x01\x00\x00\x01\0\0\0\0\0\0\x07example\x03com\0\x00\x1c\x00\x01");
-    query(1, &DnsQuestion { name: name("whoami.cloudflare"), kind: RecordType::Txt, class: Class::Ch }, &mut out);
-    assert_eq!(out, b"\0\x01\x01\x00\x00\x01\0\0\0\0\0\0\x06whoami\x0acloudflare\0\x00\x10\x00\x03");
+    query(
+        1,
+        &DnsQuestion { name: name("whoami.cloudflare"), kind: RecordType::Txt, class: Class::Ch },
+        &mut out,
+    );
+    assert_eq!(
+        out,
+        b"\0\x01\x01\x00\x00\x01\0\0\0\0\0\0\x06whoami\x0acloudflare\0\x00\x10\x00\x03"
+    );
 }
 
 #[test]
@@ -113,7 +121,9 @@ fn an_answer_to_somebody_else_is_not_ours() {
     let q = ask("example.com", RecordType::A);
     let good = || Message::new(0x8180, "example.com", 1).a("example.com", 60, [1, 2, 3, 4]);
     assert!(good().read(&q).is_ok());
-    assert!(Message::new(0x8180, "EXAMPLE.com", 1).a("eXample.com", 60, [1, 2, 3, 4]).read(&q).is_ok());
+    assert!(
+        Message::new(0x8180, "EXAMPLE.com", 1).a("eXample.com", 60, [1, 2, 3, 4]).read(&q).is_ok()
+    );
     let mismatch = |m: &[u8], what: &str| {
         assert!(matches!(response(m, ID, &q), Err(Reject::Mismatch(_))), "{what}");
     };
@@ -132,14 +142,20 @@ fn an_answer_to_somebody_else_is_not_ours() {
     mismatch(&Message::new(0x8180, "example.org", 1).0, "name");
     mismatch(&Message::new(0x8180, "com", 1).0, "shorter name");
     mismatch(&Message::new(0x8180, "example.com", 28).0, "type");
-    assert!(matches!(response(&good().0, ID, &DnsQuestion { class: Class::Ch, ..q }), Err(Reject::Mismatch(_))));
+    assert!(matches!(
+        response(&good().0, ID, &DnsQuestion { class: Class::Ch, ..q }),
+        Err(Reject::Mismatch(_))
+    ));
 }
 
 #[test]
 fn verdicts_come_without_addresses() {
     let q = ask("example.com", RecordType::A);
     for code in 1..16 {
-        let answer = Message::new(0x8180 | code, "example.com", 1).a("example.com", 60, [1, 2, 3, 4]).read(&q).unwrap();
+        let answer = Message::new(0x8180 | code, "example.com", 1)
+            .a("example.com", 60, [1, 2, 3, 4])
+            .read(&q)
+            .unwrap();
         assert_eq!(u16::from(answer.rcode.0), code);
         assert_eq!((answer.addresses.len(), answer.ttl), (0, 0));
     }
@@ -217,19 +233,19 @@ fn a_lifetime_with_the_top_bit_is_none() {
 #[test]
 fn ipv6_addresses() {
     let address: Ipv6Addr = "2001:db8::5".parse().unwrap();
-    let m = Message::new(0x8180, "a.example", 28).raw(&wire("a.example"), 28, 1, 60, &address.octets());
-    assert_eq!(m.read(&ask("a.example", RecordType::Aaaa)).unwrap().addresses, [IpAddr::from(address)]);
+    let m =
+        Message::new(0x8180, "a.example", 28).raw(&wire("a.example"), 28, 1, 60, &address.octets());
+    assert_eq!(
+        m.read(&ask("a.example", RecordType::Aaaa)).unwrap().addresses,
+        [IpAddr::from(address)]
+    );
 }
 
 #[test]
 fn texts_are_joined_within_a_record() {
-    let m = Message::new(0x8180, "o.example", 16).raw(&wire("o.example"), 16, 1, 60, b"\x05203.0\x06.113.9").raw(
-        &wire("o.example"),
-        16,
-        1,
-        60,
-        b"\x00",
-    );
+    let m = Message::new(0x8180, "o.example", 16)
+        .raw(&wire("o.example"), 16, 1, 60, b"\x05203.0\x06.113.9")
+        .raw(&wire("o.example"), 16, 1, 60, b"\x00");
     let q = ask("o.example", RecordType::Txt);
     assert_eq!(m.read(&q).unwrap().texts, [b"203.0.113.9".to_vec(), Vec::new()]);
     for bad in [&b""[..], b"\x05abcd", b"\x01ab", b"\x01a\x01"] {
@@ -244,21 +260,29 @@ fn chaos_answers() {
     let end = m.0.len();
     m.0[end - 1] = 3;
     let m = m.raw(b"\xc0\x0c", 16, 3, 0, b"\x0b203.0.113.9");
-    let q = DnsQuestion { name: name("whoami.cloudflare"), kind: RecordType::Txt, class: Class::Ch };
+    let q =
+        DnsQuestion { name: name("whoami.cloudflare"), kind: RecordType::Txt, class: Class::Ch };
     assert_eq!(m.read(&q).unwrap().texts, [b"203.0.113.9".to_vec()]);
 }
 
 #[test]
 fn a_truncated_answer_gives_what_fitted() {
     let q = ask("a.example", RecordType::A);
-    let m = Message::new(0x8380, "a.example", 1).a("a.example", 60, [1, 2, 3, 4]).a("a.example", 60, [1, 2, 3, 5]);
+    let m = Message::new(0x8380, "a.example", 1).a("a.example", 60, [1, 2, 3, 4]).a(
+        "a.example",
+        60,
+        [1, 2, 3, 5],
+    );
     let answer = response(&m.0[..m.0.len() - 2], ID, &q).unwrap();
     assert!(answer.truncated);
     assert_eq!(answer.addresses, [ip(1, 2, 3, 4)]);
     let mut whole = m.0.clone();
     whole[2] = 0x81;
     assert_eq!(response(&whole, ID, &q).unwrap().addresses.len(), 2);
-    assert!(matches!(response(&whole[..whole.len() - 2], ID, &q), Err(Reject::Malformed(_))), "cut, but not marked");
+    assert!(
+        matches!(response(&whole[..whole.len() - 2], ID, &q), Err(Reject::Malformed(_))),
+        "cut, but not marked"
+    );
 }
 
 #[test]
@@ -272,7 +296,10 @@ fn broken_records_are_refused() {
         ("address of 5 bytes", m().raw(&owner, 1, 1, 60, &[1, 2, 3, 4, 5])),
         ("no address", m().raw(&owner, 1, 1, 60, &[])),
         ("alias with something after it", m().raw(&owner, 5, 1, 60, b"\x01b\x00x")),
-        ("alias beyond its data", m().raw(&owner, 5, 1, 60, b"\x01b").raw(&owner, 1, 1, 60, &[1, 2, 3, 4])),
+        (
+            "alias beyond its data",
+            m().raw(&owner, 5, 1, 60, b"\x01b").raw(&owner, 1, 1, 60, &[1, 2, 3, 4]),
+        ),
         ("pointer to itself", m().raw(b"\xc0\x1b", 1, 1, 60, &[1, 2, 3, 4])),
         ("pointer forwards", m().raw(b"\xc0\x20", 1, 1, 60, &[1, 2, 3, 4])),
         ("pointer beyond the end", m().raw(b"\xff\xff", 1, 1, 60, &[1, 2, 3, 4])),
@@ -284,10 +311,16 @@ fn broken_records_are_refused() {
         assert!(matches!(m.read(&q), Err(Reject::Malformed(_))), "{what}");
     }
     let long = format!("{0}.{0}.{0}.{0}", "x".repeat(63));
-    assert!(matches!(m().a(&long, 60, [1, 2, 3, 4]).read(&q), Err(Reject::Malformed(_))), "name of 257 bytes");
+    assert!(
+        matches!(m().a(&long, 60, [1, 2, 3, 4]).read(&q), Err(Reject::Malformed(_))),
+        "name of 257 bytes"
+    );
     let mut many = m().a("a.example", 60, [1, 2, 3, 4]).0;
     many[6..8].copy_from_slice(&[0xff, 0xff]);
-    assert!(matches!(response(&many, ID, &q), Err(Reject::Malformed(_))), "65,535 records announced");
+    assert!(
+        matches!(response(&many, ID, &q), Err(Reject::Malformed(_))),
+        "65,535 records announced"
+    );
     let mut padded = m().a("a.example", 60, [1, 2, 3, 4]).0;
     padded.resize(MAX_MESSAGE + 1, 0);
     assert!(matches!(response(&padded, ID, &q), Err(Reject::Malformed(_))), "too long");
@@ -322,9 +355,18 @@ fn random_and_mutated_bytes_are_never_taken_for_more_than_they_are() {
     let mut question_bytes = wire("a.example");
     question_bytes.extend([0, 1, 0, 1]);
     let seeds = [
-        Message::new(0x8180, "a.example", 1).cname("a.example", 9, "b.example").a("b.example", 9, [1, 2, 3, 4]).0,
-        Message::new(0x8180, "a.example", 1).raw(b"\xc0\x0c", 5, 1, 60, b"\x01b\xc0\x0e").a("b.example", 9, [1; 4]).0,
-        Message::new(0x8380, "a.example", 1).a("a.example", 9, [1, 2, 3, 4]).a("a.example", 9, [1, 2, 3, 5]).0,
+        Message::new(0x8180, "a.example", 1)
+            .cname("a.example", 9, "b.example")
+            .a("b.example", 9, [1, 2, 3, 4])
+            .0,
+        Message::new(0x8180, "a.example", 1)
+            .raw(b"\xc0\x0c", 5, 1, 60, b"\x01b\xc0\x0e")
+            .a("b.example", 9, [1; 4])
+            .0,
+        Message::new(0x8380, "a.example", 1)
+            .a("a.example", 9, [1, 2, 3, 4])
+            .a("a.example", 9, [1, 2, 3, 5])
+            .0,
     ];
     let (mut accepted, mut with_address) = (0, 0);
     for round in 0..120_000 {
@@ -351,7 +393,10 @@ fn random_and_mutated_bytes_are_never_taken_for_more_than_they_are() {
             must_be_ours(&bytes, &answer, &question_bytes);
         }
     }
-    assert!(accepted > 10_000 && with_address > 5_000, "the test reaches what it is about: {accepted}, {with_address}");
+    assert!(
+        accepted > 10_000 && with_address > 5_000,
+        "the test reaches what it is about: {accepted}, {with_address}"
+    );
 }
 
 /// Random graphs of aliases and addresses, whose truth the test works out from the graph itself.
@@ -368,7 +413,8 @@ fn only_addresses_on_the_chain_are_returned() {
         for owner in 0..names {
             match random.place(3) {
                 0 => records.push((owner, Ok(random.place(names)))),
-                1 => records.extend((0..1 + random.place(3)).map(|i| (owner, Err((owner * 10 + i) as u8)))),
+                1 => records
+                    .extend((0..1 + random.place(3)).map(|i| (owner, Err((owner * 10 + i) as u8)))),
                 _ => {}
             }
         }
@@ -379,20 +425,26 @@ fn only_addresses_on_the_chain_are_returned() {
                 _ => break,
             }
         }
-        let mut truth: Vec<u8> = records.iter().filter(|(o, _)| *o == at).filter_map(|(_, r)| r.err()).collect();
+        let mut truth: Vec<u8> =
+            records.iter().filter(|(o, _)| *o == at).filter_map(|(_, r)| r.err()).collect();
         for i in (1..records.len()).rev() {
             records.swap(i, random.place(i + 1));
         }
         let mut m = Message::new(0x8180, "n0.example", 1);
         for (owner, record) in &records {
             m = match record {
-                Ok(target) => m.cname(&format!("n{owner}.example"), 60, &format!("N{target}.example")),
+                Ok(target) => {
+                    m.cname(&format!("n{owner}.example"), 60, &format!("N{target}.example"))
+                }
                 Err(last) => m.a(&format!("n{owner}.example"), 60, [203, 0, 113, *last]),
             };
         }
         let answer = m.read(&ask("n0.example", RecordType::A)).unwrap();
-        let mut got: Vec<u8> =
-            answer.addresses.iter().map(|a| a.to_string().rsplit('.').next().unwrap().parse().unwrap()).collect();
+        let mut got: Vec<u8> = answer
+            .addresses
+            .iter()
+            .map(|a| a.to_string().rsplit('.').next().unwrap().parse().unwrap())
+            .collect();
         truth.sort_unstable();
         got.sort_unstable();
         assert_eq!(got, truth, "{records:?}");

@@ -1,10 +1,12 @@
-//! The kernel's route messages (rtnetlink(7)): from bytes to the values of [`crate::kernel`] and back. Everything is in the
-//! byte order of the machine, and every piece begins at a multiple of four bytes.
+//! The kernel's route messages (rtnetlink(7)): from bytes to the values of [`crate::kernel`] and
+//! back. Everything is in the byte order of the machine, and every piece begins at a multiple of
+//! four bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::netlink::{
-    DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at, u32_at,
+    DONE, DUMP, ERROR, HEADER, REQUEST, aligned, attribute, attributes, begin, finish, ip, u16_at,
+    u32_at,
 };
 use crate::kernel::news::{Default6, Message, Neighbour, News};
 use crate::kernel::{Address, Change, Hop, Link, MAIN, Nexthop, Route, Rule};
@@ -170,7 +172,8 @@ fn read(kind: u16, flags: u16, body: &[u8]) -> Option<News> {
     })
 }
 
-/// The kernel's own words for an error, `Nexthop has invalid gateway`. They follow a copy of the request.
+/// The kernel's own words for an error, `Nexthop has invalid gateway`. They follow a copy of the
+/// request.
 fn words(flags: u16, body: &[u8]) -> Option<String> {
     if flags & ACK_TLVS == 0 {
         return None;
@@ -194,7 +197,9 @@ fn link(body: &[u8]) -> Option<Link> {
             IFLA_IFNAME => name = value.split(|b| *b == 0).next(),
             IFLA_MASTER => master = u32_at(value, 0)?,
             IFLA_LINKINFO => {
-                kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND).map_or(kind, |(_, value)| value);
+                kind = attributes(value)
+                    .find(|(kind, _)| *kind == IFLA_INFO_KIND)
+                    .map_or(kind, |(_, value)| value);
             }
             _ => {}
         }
@@ -254,7 +259,12 @@ fn route(body: &[u8]) -> Option<Route> {
         nexthop: 0,
     };
     let hop_flags = (flags & 0xff) as u8;
-    let mut hop = Hop { index: 0, gateway: None, onlink: hop_flags & HOP_ONLINK != 0, dead: hop_flags & HOP_DEAD != 0 };
+    let mut hop = Hop {
+        index: 0,
+        gateway: None,
+        onlink: hop_flags & HOP_ONLINK != 0,
+        dead: hop_flags & HOP_DEAD != 0,
+    };
     for (kind, value) in attributes(body.get(ROUTE_HEADER..)?) {
         match kind {
             RTA_DST => route.destination = ip(value)?,
@@ -285,7 +295,8 @@ fn hops(bytes: &[u8]) -> Vec<Hop> {
     hops_of(bytes).map(hop).collect()
 }
 
-/// The ways out of a multipath route (`struct rtnexthop`): interface, flags, gateway. Ends at the first that is cut short.
+/// The ways out of a multipath route (`struct rtnexthop`): interface, flags, gateway. Ends at the
+/// first that is cut short.
 fn hops_of(mut bytes: &[u8]) -> impl Iterator<Item = (u32, u8, Option<&[u8]>)> {
     std::iter::from_fn(move || {
         let length = u16_at(bytes, 0).map(usize::from).filter(|n| *n >= HOP_HEADER)?;
@@ -305,7 +316,10 @@ fn nexthop(body: &[u8]) -> Option<Nexthop> {
             NHA_ID => nexthop.id = u32_at(value, 0)?,
             NHA_OIF => index = u32_at(value, 0)?,
             NHA_GATEWAY => gateway = ip(value),
-            NHA_GROUP => nexthop.group = value.chunks_exact(MEMBER).filter_map(|member| u32_at(member, 0)).collect(),
+            NHA_GROUP => {
+                nexthop.group =
+                    value.chunks_exact(MEMBER).filter_map(|member| u32_at(member, 0)).collect()
+            }
             _ => {}
         }
     }
@@ -319,7 +333,12 @@ fn default6(body: &[u8]) -> Option<Default6> {
     if !is_ip6 || *body.get(1)? != 0 || *body.get(7)? != UNICAST || u32_at(body, 8)? & CLONED != 0 {
         return None;
     }
-    let mut d = Default6 { table: u32::from(*body.get(4)?), metric: 0, protocol: *body.get(5)?, hops: Vec::new() };
+    let mut d = Default6 {
+        table: u32::from(*body.get(4)?),
+        metric: 0,
+        protocol: *body.get(5)?,
+        hops: Vec::new(),
+    };
     let (mut index, mut gateway) = (0, None);
     for (kind, value) in attributes(body.get(ROUTE_HEADER..)?) {
         match kind {
@@ -328,7 +347,9 @@ fn default6(body: &[u8]) -> Option<Default6> {
             RTA_PRIORITY => d.metric = u32_at(value, 0)?,
             RTA_OIF => index = u32_at(value, 0)?,
             RTA_MULTIPATH => {
-                d.hops = hops_of(value).map(|(index, _, gateway)| (index, gateway.and_then(ip6))).collect()
+                d.hops = hops_of(value)
+                    .map(|(index, _, gateway)| (index, gateway.and_then(ip6)))
+                    .collect()
             }
             _ => {}
         }
@@ -345,7 +366,8 @@ fn ip6(bytes: &[u8]) -> Option<Ipv6Addr> {
 
 fn neighbour(body: &[u8]) -> Option<Neighbour> {
     let state = u16_at(body, 8)?;
-    let destination = attributes(body.get(NEIGHBOUR_HEADER..)?).find(|(kind, _)| *kind == NDA_DST)?.1;
+    let destination =
+        attributes(body.get(NEIGHBOUR_HEADER..)?).find(|(kind, _)| *kind == NDA_DST)?.1;
     let address = match destination.len() {
         4 => IpAddr::V4(ip(destination)?),
         _ => IpAddr::V6(Ipv6Addr::from(*destination.first_chunk::<16>()?)),
@@ -376,7 +398,9 @@ fn rule(body: &[u8]) -> Option<Rule> {
             FRA_SRC => rule.source = ip(value),
             FRA_DST => rule.destination = ip(value),
             FRA_IP_PROTO => rule.ip_protocol = *value.first()?,
-            FRA_DPORT_RANGE if u16_at(value, 0) == u16_at(value, 2) => rule.port = u16_at(value, 0)?,
+            FRA_DPORT_RANGE if u16_at(value, 0) == u16_at(value, 2) => {
+                rule.port = u16_at(value, 0)?
+            }
             FRA_OIFNAME => {
                 let name = value.split(|b| *b == 0).next()?;
                 rule.device = Some(String::from_utf8_lossy(name).into_owned());
@@ -391,7 +415,8 @@ fn rule(body: &[u8]) -> Option<Rule> {
             FRA_FWMARK => rule.mark = u32_at(value, 0)?,
             FRA_FWMASK => mask = u32_at(value, 0)?,
             FRA_IIFNAME | FRA_GOTO => rule.special = true,
-            // Padding, realms, and conditions that this does not know: interfaces, ports, users, tunnels.
+            // Padding, realms, and conditions that this does not know: interfaces, ports, users,
+            // tunnels.
             0 | 5 | 7..=9 | 11 | 18 => {}
             _ => rule.special = true,
         }
@@ -421,7 +446,8 @@ pub enum Query {
     Addresses,
     /// All IPv4 routes of all tables.
     Routes,
-    /// IPv4 routes of the table main over the interface of this number. Kernels before 4.20 answer with all of all tables.
+    /// IPv4 routes of the table main over the interface of this number. Kernels before 4.20 answer
+    /// with all of all tables.
     RoutesOver(u32),
     /// All IPv6 routes of all tables.
     Routes6,
@@ -473,15 +499,15 @@ pub fn query(query: Query, sequence: u32, out: &mut Vec<u8>) {
     finish(out);
 }
 
-/// Writes the request to forget what is known of a neighbour's link address into `out`, replacing what is there. The
-/// kernel answers with [`News::End`].
+/// Writes the request to forget what is known of a neighbour's link address into `out`, replacing
+/// what is there. The kernel answers with [`News::End`].
 pub fn forget(index: u32, neighbour: Ipv4Addr, sequence: u32, out: &mut Vec<u8>) {
     begin(out, DELNEIGH, REQUEST | ACK, sequence);
     about(index, neighbour, 0, out);
 }
 
-/// Writes the request to find out now whether a known neighbour still answers, as [`forget`]. The kernel asks it three
-/// times within as many seconds (`ucast_solicit`, `retrans_time_ms`).
+/// Writes the request to find out now whether a known neighbour still answers, as [`forget`]. The
+/// kernel asks it three times within as many seconds (`ucast_solicit`, `retrans_time_ms`).
 pub fn verify(index: u32, neighbour: Ipv4Addr, sequence: u32, out: &mut Vec<u8>) {
     begin(out, NEWNEIGH, REQUEST | ACK | REPLACE, sequence);
     about(index, neighbour, NUD_PROBE, out);
@@ -497,7 +523,8 @@ fn about(index: u32, neighbour: Ipv4Addr, state: u16, out: &mut Vec<u8>) {
     finish(out);
 }
 
-/// Writes the request to make a change into `out`, replacing what is there. The kernel answers with [`News::End`].
+/// Writes the request to make a change into `out`, replacing what is there. The kernel answers with
+/// [`News::End`].
 pub fn change(change: &Change, sequence: u32, out: &mut Vec<u8>) {
     let (kind, flags) = match change {
         Change::Replace(_) => (NEWROUTE, CREATE | REPLACE),
@@ -519,7 +546,16 @@ fn write_route(out: &mut Vec<u8>, r: &Route) {
     // What has no gateway is on the link.
     let scope = if hop.is_some_and(|h| h.gateway.is_some()) { SCOPE_UNIVERSE } else { SCOPE_LINK };
     let flags = if hop.is_some_and(|h| h.onlink) { u32::from(HOP_ONLINK) } else { 0 };
-    out.extend([libc::AF_INET as u8, r.prefix, 0, r.tos, small_table(r.table), r.protocol, scope, UNICAST]);
+    out.extend([
+        libc::AF_INET as u8,
+        r.prefix,
+        0,
+        r.tos,
+        small_table(r.table),
+        r.protocol,
+        scope,
+        UNICAST,
+    ]);
     out.extend(flags.to_ne_bytes());
     if r.prefix > 0 {
         attribute(out, RTA_DST, &r.destination.octets());
@@ -543,7 +579,16 @@ fn write_route(out: &mut Vec<u8>, r: &Route) {
 
 fn write_rule(out: &mut Vec<u8>, r: &Rule) {
     let table = small_table(r.table);
-    out.extend([libc::AF_INET as u8, r.destination_length, r.source_length, 0, table, 0, 0, TO_TABLE]);
+    out.extend([
+        libc::AF_INET as u8,
+        r.destination_length,
+        r.source_length,
+        0,
+        table,
+        0,
+        0,
+        TO_TABLE,
+    ]);
     out.extend(if r.inverted { RULE_INVERT } else { 0 }.to_ne_bytes());
     for (kind, address) in [(FRA_SRC, r.source), (FRA_DST, r.destination)] {
         if let Some(address) = address {
@@ -573,7 +618,8 @@ fn write_rule(out: &mut Vec<u8>, r: &Rule) {
     }
 }
 
-/// The header's field for the table has one byte; larger ones are in the attribute alone (`RT_TABLE_UNSPEC`).
+/// The header's field for the table has one byte; larger ones are in the attribute alone
+/// (`RT_TABLE_UNSPEC`).
 fn small_table(table: u32) -> u8 {
     u8::try_from(table).unwrap_or(0)
 }

@@ -30,7 +30,8 @@ fn neighbours_are_read_and_whether_they_answer() {
         assert_eq!(message(libc::AF_INET, state, &[192, 168, 42, 1]), [wanted], "{state:#x}");
     }
     let v6 = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-    let wanted = News::Neighbour(Neighbour { index: 3, address: v6.into(), answers: true, silent: false });
+    let wanted =
+        News::Neighbour(Neighbour { index: 3, address: v6.into(), answers: true, silent: false });
     assert_eq!(message(libc::AF_INET6, NUD_REACHABLE, &v6.octets()), [wanted]);
     assert_eq!(message(libc::AF_INET6, NUD_REACHABLE, &[1, 2, 3]), [News::Other]);
 }
@@ -50,7 +51,8 @@ fn written(c: &Change) -> Vec<u8> {
 }
 
 fn route() -> Route {
-    let hop = Hop { index: 3, gateway: Some(Ipv4Addr::new(192, 168, 42, 1)), onlink: true, dead: false };
+    let hop =
+        Hop { index: 3, gateway: Some(Ipv4Addr::new(192, 168, 42, 1)), onlink: true, dead: false };
     Route {
         table: 171_000_010,
         destination: Ipv4Addr::UNSPECIFIED,
@@ -91,7 +93,8 @@ fn what_is_written_reads_back_as_what_was_meant() {
         assert_eq!((message.sequence, message.news), (77, News::Route(r.clone())));
         assert_eq!(only(&written(&Change::RemoveRoute(r.clone()))).news, News::NoRoute(r));
     }
-    let all = Rule { source: None, source_length: 0, suppress: None, table: 171_000_010, ..a_rule() };
+    let all =
+        Rule { source: None, source_length: 0, suppress: None, table: 171_000_010, ..a_rule() };
     let narrow = Rule {
         destination: Some(Ipv4Addr::new(1, 1, 1, 1)),
         destination_length: 32,
@@ -128,9 +131,18 @@ fn link_body(index: u32, flags: libc::c_int) -> Vec<u8> {
 #[test]
 fn links_with_and_without_carrier() {
     let up = link_body(3, libc::IFF_UP | libc::IFF_LOWER_UP | libc::IFF_POINTOPOINT);
-    let read = |body: &[u8]| only(&message(NEWLINK, 0, body, &[(1, &[9; 6]), (IFLA_IFNAME, b"wan1\0")])).news;
-    let wan1 =
-        Link { index: 3, name: "wan1".into(), up: true, carrier: true, point_to_point: true, tunnel: true, master: 0 };
+    let read = |body: &[u8]| {
+        only(&message(NEWLINK, 0, body, &[(1, &[9; 6]), (IFLA_IFNAME, b"wan1\0")])).news
+    };
+    let wan1 = Link {
+        index: 3,
+        name: "wan1".into(),
+        up: true,
+        carrier: true,
+        point_to_point: true,
+        tunnel: true,
+        master: 0,
+    };
     assert_eq!(read(&up), News::Link(wan1.clone()));
     let quiet = Link { carrier: false, point_to_point: false, tunnel: false, ..wan1 };
     assert_eq!(read(&link_body(3, libc::IFF_UP)), News::Link(quiet));
@@ -145,11 +157,21 @@ fn addresses_with_a_peer_and_without() {
     let body = [&[libc::AF_INET as u8, 24, 0x80, 0][..], &4_u32.to_ne_bytes()].concat();
     let (own, peer) = ([10, 0, 0, 2], [10, 0, 0, 1]);
     let read = |parts: &[(u16, &[u8])]| only(&message(NEWADDR, 0, &body, parts)).news;
-    let plain = Address { index: 4, address: own.into(), peer: None, prefix: 24, local: false, secondary: false };
+    let plain = Address {
+        index: 4,
+        address: own.into(),
+        peer: None,
+        prefix: 24,
+        local: false,
+        secondary: false,
+    };
     assert_eq!(read(&[(IFA_ADDRESS, &own), (IFA_LOCAL, &own)]), News::Address(plain));
     let with_peer = Address { peer: Some(peer.into()), secondary: true, ..plain };
     let flags = 0x81_u32.to_ne_bytes();
-    assert_eq!(read(&[(IFA_ADDRESS, &peer), (IFA_LOCAL, &own), (IFA_FLAGS, &flags)]), News::Address(with_peer));
+    assert_eq!(
+        read(&[(IFA_ADDRESS, &peer), (IFA_LOCAL, &own), (IFA_FLAGS, &flags)]),
+        News::Address(with_peer)
+    );
 }
 
 fn route_body(kind: u8, flags: u32) -> Vec<u8> {
@@ -168,7 +190,8 @@ fn a_multipath_route_has_all_its_hops() {
     let hops = [hop(0, 3, [10, 0, 0, 1]), hop(HOP_DEAD, 4, [10, 1, 0, 1])].concat();
     let bytes = message(NEWROUTE, 0, &route_body(UNICAST, 0), &[(RTA_MULTIPATH, &hops)]);
     let News::Route(r) = only(&bytes).news else { panic!() };
-    let hops: Vec<_> = r.hops.iter().map(|h| (h.index, h.gateway.unwrap().octets(), h.dead)).collect();
+    let hops: Vec<_> =
+        r.hops.iter().map(|h| (h.index, h.gateway.unwrap().octets(), h.dead)).collect();
     assert_eq!(hops, [(3, [10, 0, 0, 1], false), (4, [10, 1, 0, 1], true)]);
     assert_eq!((r.table, r.protocol, r.is_default()), (MAIN, 16, true));
 }
@@ -180,7 +203,9 @@ fn a_route_to_nowhere_has_no_way_out_and_what_is_local_or_only_cached_is_left_ou
         assert_eq!(only(&message(NEWROUTE, 0, &body, &[])).news, News::Other);
     }
     for nowhere in NOWHERE {
-        let News::Route(r) = only(&message(NEWROUTE, 0, &route_body(nowhere, 0), &[])).news else { panic!() };
+        let News::Route(r) = only(&message(NEWROUTE, 0, &route_body(nowhere, 0), &[])).news else {
+            panic!()
+        };
         assert!(r.is_default() && r.hops.is_empty());
     }
 }
@@ -189,11 +214,16 @@ fn a_route_to_nowhere_has_no_way_out_and_what_is_local_or_only_cached_is_left_ou
 fn next_hop_objects_and_their_groups() {
     let (id, oif) = (7_u32.to_ne_bytes(), 3_u32.to_ne_bytes());
     let parts: &[(u16, &[u8])] = &[(NHA_ID, &id), (NHA_OIF, &oif), (NHA_GATEWAY, &[10, 0, 0, 1])];
-    let hop = Hop { index: 3, gateway: Some(Ipv4Addr::new(10, 0, 0, 1)), onlink: false, dead: false };
+    let hop =
+        Hop { index: 3, gateway: Some(Ipv4Addr::new(10, 0, 0, 1)), onlink: false, dead: false };
     let object = Nexthop { id: 7, hop: Some(hop), group: vec![] };
-    assert_eq!(only(&message(NEWNEXTHOP, 0, &[2, 0, 0, 0, 0, 0, 0, 0], parts)).news, News::Nexthop(object));
+    assert_eq!(
+        only(&message(NEWNEXTHOP, 0, &[2, 0, 0, 0, 0, 0, 0, 0], parts)).news,
+        News::Nexthop(object)
+    );
     let members = [7_u32, 0, 9, 0].map(u32::to_ne_bytes).concat();
-    let group = only(&message(NEWNEXTHOP, 0, &[0; 8], &[(NHA_ID, &oif), (NHA_GROUP, &members)])).news;
+    let group =
+        only(&message(NEWNEXTHOP, 0, &[0; 8], &[(NHA_ID, &oif), (NHA_GROUP, &members)])).news;
     assert_eq!(group, News::Nexthop(Nexthop { id: 3, hop: None, group: vec![7, 9] }));
     assert_eq!(only(&message(DELNEXTHOP, 0, &[0; 8], &[(NHA_ID, &id)])).news, News::NoNexthop(7));
 }
@@ -211,8 +241,12 @@ fn of_several_ways_out_of_ipv6_each_is_read() {
     let hops = [hop(3, 1), hop(4, 2)].concat();
     let mut body = route_body(UNICAST, 0);
     body[0] = libc::AF_INET6 as u8;
-    let News::Default6(d) = only(&message(NEWROUTE, 0, &body, &[(RTA_MULTIPATH, &hops)])).news else { panic!() };
-    let found: Vec<_> = d.hops.iter().map(|(index, via)| (*index, via.unwrap().octets()[15])).collect();
+    let News::Default6(d) = only(&message(NEWROUTE, 0, &body, &[(RTA_MULTIPATH, &hops)])).news
+    else {
+        panic!()
+    };
+    let found: Vec<_> =
+        d.hops.iter().map(|(index, via)| (*index, via.unwrap().octets()[15])).collect();
     assert_eq!(found, [(3, 1), (4, 2)]);
 }
 
@@ -221,12 +255,16 @@ fn conditions_that_ours_never_have_make_a_rule_special() {
     let body = |dst: u8, action: u8, flags: u32| {
         [&[libc::AF_INET as u8, dst, 0, 0, 254, 0, 0, action][..], &flags.to_ne_bytes()].concat()
     };
-    let read = |body: &[u8], parts: &[(u16, &[u8])]| match only(&message(NEWRULE, 0, body, parts)).news {
-        News::Rule(r) => r,
-        other => panic!("{other:?}"),
-    };
+    let read =
+        |body: &[u8], parts: &[(u16, &[u8])]| match only(&message(NEWRULE, 0, body, parts)).news {
+            News::Rule(r) => r,
+            other => panic!("{other:?}"),
+        };
     let none = u32::MAX.to_ne_bytes();
-    let plain = read(&body(0, TO_TABLE, 0), &[(FRA_SUPPRESS_PREFIXLEN, &none), (FRA_SUPPRESS_IFGROUP, &none)]);
+    let plain = read(
+        &body(0, TO_TABLE, 0),
+        &[(FRA_SUPPRESS_PREFIXLEN, &none), (FRA_SUPPRESS_IFGROUP, &none)],
+    );
     assert_eq!((plain.special, plain.suppress, plain.table), (false, None, MAIN));
     let mark = 1_u32.to_ne_bytes();
     let some_bits = 0xff_u32.to_ne_bytes();
@@ -255,9 +293,20 @@ fn an_error_comes_with_its_number_and_the_kernels_words() {
     let words = Some("Nexthop has invalid gateway".to_owned());
     assert_eq!(only(&message(ERROR, ACK_TLVS, &whole, parts)).news, News::End(101, words.clone()));
     let capped = [&error[..], &request[..HEADER]].concat();
-    assert_eq!(only(&message(ERROR, ACK_TLVS | CAPPED, &capped, parts)).news, News::End(101, words));
-    assert_eq!(only(&message(ERROR, 0, &whole, parts)).news, News::End(101, None), "it says that no words follow");
-    assert_eq!(only(&message(DONE, ACK_TLVS, &whole, parts)).news, News::End(101, None), "nor do they behind a list");
+    assert_eq!(
+        only(&message(ERROR, ACK_TLVS | CAPPED, &capped, parts)).news,
+        News::End(101, words)
+    );
+    assert_eq!(
+        only(&message(ERROR, 0, &whole, parts)).news,
+        News::End(101, None),
+        "it says that no words follow"
+    );
+    assert_eq!(
+        only(&message(DONE, ACK_TLVS, &whole, parts)).news,
+        News::End(101, None),
+        "nor do they behind a list"
+    );
     assert_eq!(
         only(&message(ERROR, CAPPED, &[&[0; 4][..], &request[..HEADER]].concat(), &[])).news,
         News::End(0, None)
@@ -292,7 +341,12 @@ fn random_and_mutated_bytes_end_and_never_panic() {
         written(&Change::Replace(route())),
         written(&Change::AddRule(a_rule())),
         message(NEWLINK, 0, &link_body(3, libc::IFF_UP), &[(IFLA_IFNAME, b"wan1\0")]),
-        message(ERROR, ACK_TLVS, &[&[155; 4][..], &written(&Change::Replace(route()))].concat(), &[(1, b"no\0")]),
+        message(
+            ERROR,
+            ACK_TLVS,
+            &[&[155; 4][..], &written(&Change::Replace(route()))].concat(),
+            &[(1, b"no\0")],
+        ),
     ];
     for round in 0..200_000 {
         let mut bytes = if round % 10 == 0 {

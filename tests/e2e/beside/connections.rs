@@ -19,11 +19,16 @@ pub(super) fn tests() -> Vec<Trial> {
 fn v3_tcp_to_either_networks_address_is_answered_by_it_whatever_the_reverse_path_filter() {
     for rp_filter in [0, 1, 2] {
         let lab = bare(Lab::builder().rp_filter(rp_filter));
-        let _server = lab.spawn("router", "busybox", ["nc", "-ll", "-p", "8080", "-e", "echo", "served"]);
-        let imon = start(&lab, json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
+        let _server =
+            lab.spawn("router", "busybox", ["nc", "-ll", "-p", "8080", "-e", "echo", "served"]);
+        let imon = start(
+            &lab,
+            json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }),
+        );
         wait_up(&imon);
         let served = |address: &str| {
-            lab.sh("inet", &format!("timeout 2 busybox nc -w 2 {address} 8080 </dev/null || true")).contains("served")
+            lab.sh("inet", &format!("timeout 2 busybox nc -w 2 {address} 8080 </dev/null || true"))
+                .contains("served")
         };
         for chosen in Wan::BOTH {
             if chosen == Wan::Two {
@@ -33,14 +38,19 @@ fn v3_tcp_to_either_networks_address_is_answered_by_it_whatever_the_reverse_path
                 wait_active(&imon, mark, Wan::Two);
             }
             for wan in Wan::BOTH {
-                let what = format!("{} answers while {} is used, rp_filter {rp_filter}", wan.device(), chosen.device());
+                let what = format!(
+                    "{} answers while {} is used, rp_filter {rp_filter}",
+                    wan.device(),
+                    chosen.device()
+                );
                 lab.wait_until(&what, SOON, || served(&wan.address().to_string()));
             }
         }
     }
 }
 
-/// The second modem as a copy of the first: its address, the one it gives the router, its hardware address.
+/// The second modem as a copy of the first: its address, the one it gives the router, its hardware
+/// address.
 const ALIKE: &str = "ip addr flush dev cust && ip addr add 192.168.42.1/24 dev cust && \
     ip link set cust address 02:00:00:00:42:01 && ip route add 192.168.92.0/24 via 192.168.42.2";
 
@@ -50,8 +60,10 @@ fn v4_two_modems_that_look_alike_serve_the_lan_and_the_router() {
     lab.sh("isp2", ALIKE);
     lab.sh("router", "ip addr flush dev wan2 && ip addr add 192.168.42.2/24 dev wan2");
     let _http = lab.http();
-    let imon =
-        start(&lab, json!({ "standby-gw": "192.168.42.1", "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
+    let imon = start(
+        &lab,
+        json!({ "standby-gw": "192.168.42.1", "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }),
+    );
     wait_up(&imon);
     let works = |when: &str| {
         lab.wait_until(&format!("a LAN host has the internet, {when}"), SOON, || {

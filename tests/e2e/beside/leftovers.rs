@@ -24,16 +24,23 @@ pub(super) fn tests() -> Vec<Trial> {
 /// Everything on the router that any imon has set.
 fn marked(lab: &Lab) -> Vec<String> {
     let all = lab.sh("router", "ip -4 rule; ip -4 route show table all");
-    all.lines().filter(|line| line.contains("proto 171")).map(|line| line.trim().to_owned()).collect()
+    all.lines()
+        .filter(|line| line.contains("proto 171"))
+        .map(|line| line.trim().to_owned())
+        .collect()
 }
 
-/// imon of another name and with other settings serves the LAN, and at its stop only the default that worked is left.
+/// imon of another name and with other settings serves the LAN, and at its stop only the default
+/// that worked is left.
 fn takes_over(lab: &Lab, more: &Value) {
     let mut settings = probes();
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let imon = lab.imon("router").instance("b", &config(settings)).nosyslog().spawn();
     let primary = if more.get("primary-if").is_some() { Wan::Two } else { Wan::One };
-    imon.wait_line(|line| line.contains("Initial State for Standby") && line.ends_with("online"), SOON);
+    imon.wait_line(
+        |line| line.contains("Initial State for Standby") && line.ends_with("online"),
+        SOON,
+    );
     wait_active(&imon, 0, Wan::One);
     let mark = imon.mark();
     lab.fault(Fault::Carrier(primary));
@@ -45,7 +52,10 @@ fn takes_over(lab: &Lab, more: &Value) {
     imon.signal(Signal::SIGTERM);
     assert!(imon.wait(SOON).success());
     let left = marked(lab);
-    assert!(left.len() <= 1 && left.iter().all(|line| line.starts_with("default via")), "{more}: left {left:#?}");
+    assert!(
+        left.len() <= 1 && left.iter().all(|line| line.starts_with("default via")),
+        "{more}: left {left:#?}"
+    );
     lab.sh("router", "ip -4 route flush proto 171");
 }
 
@@ -130,8 +140,7 @@ fn v6_an_imon_whose_instance_has_another_name_since_a_reload_lives() {
     });
     let had = marked(&lab);
     lab.sh("router", "for n in 1 2; do ip link add dummy$n type veth peer name peer$n && ip link set dummy$n up && ip link set peer$n up && ip addr add 10.77.$n.2/24 dev dummy$n; done");
-    let other =
-        json!({ "primary-if": "dummy1", "primary-gw": "10.77.1.1", "standby-if": "dummy2", "standby-gw": "10.77.2.1" });
+    let other = json!({ "primary-if": "dummy1", "primary-gw": "10.77.1.1", "standby-if": "dummy2", "standby-gw": "10.77.2.1" });
     let b = lab.imon("router").instance("b", &config(other)).nosyslog().spawn();
     b.wait_line(|line| line.ends_with("Both Primary and Standby Networks are offline"), SOON);
     assert!(b.texts().iter().all(|line| !line.contains("was killed")), "{:#?}", b.texts());
@@ -147,7 +156,9 @@ fn v6_what_a_killed_imon_left_is_cleared_by_one_that_runs() {
     lab.wait_until("the lower metric leads", SOON, || lan().contains("dev wan1"));
     a.signal(Signal::SIGKILL);
     _ = a.wait(SOON);
-    lab.wait_until("the one that runs leads", Duration::from_secs(60), || lan().contains("dev wan2"));
+    lab.wait_until("the one that runs leads", Duration::from_secs(60), || {
+        lan().contains("dev wan2")
+    });
     assert_eq!(of_a(), 1, "but for the default in main: {:#?}", marked(&lab));
     // One that is started again is left alone, and goes first again.
     let a = one(&lab, "a", 201, 1);

@@ -1,5 +1,5 @@
-//! Beside other people's rules, routes and tunnels, as docs/beside.md promises it: each set of them before imon's start
-//! and after it, with all networks up and with the primary one dead.
+//! Beside other people's rules, routes and tunnels, as docs/beside.md promises it: each set of them
+//! before imon's start and after it, with all networks up and with the primary one dead.
 
 mod connections;
 mod leftovers;
@@ -20,7 +20,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         v1_what_is_set_up_beside_a_running_imon_finds_its_place,
         v1_the_document_has_the_rows_that_are_tried,
     ];
-    [own, tunnels::tests(), connections::tests(), leftovers::tests()].into_iter().flatten().collect()
+    [own, tunnels::tests(), connections::tests(), leftovers::tests()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A lab whose routes all come from the sets.
@@ -37,12 +40,15 @@ fn probes() -> Value {
     json!({ "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" })
 }
 
-/// Real tunnels of `wireguard-go`: wg0 and wg1 on the router, wgp and wgq in the internet. wg0 is up and has no routes
-/// but its own network, wg1 is wg-quick's to bring up.
+/// Real tunnels of `wireguard-go`: wg0 and wg1 on the router, wgp and wgq in the internet. wg0 is
+/// up and has no routes but its own network, wg1 is wg-quick's to bring up.
 fn tunnels(lab: &Lab) {
     for tool in ["wireguard-go", "wg-quick"] {
         let found = lab.sh("router", &format!("command -v {tool} || true"));
-        assert!(!found.is_empty(), "{tool} is missing: install the packages wireguard-go and wireguard-tools");
+        assert!(
+            !found.is_empty(),
+            "{tool} is missing: install the packages wireguard-go and wireguard-tools"
+        );
     }
     lab.sh(
         "router",
@@ -70,7 +76,9 @@ fn wg_quick(lab: &Lab, word: &str) {
     if word == "up" {
         // The process of the last tunnel ends some time after its interface has gone.
         let there = "test -e /var/run/wireguard/wg1.sock && echo yes || true";
-        lab.wait_until("the last tunnel's process has ended", SOON, || lab.sh("router", there).is_empty());
+        lab.wait_until("the last tunnel's process has ended", SOON, || {
+            lab.sh("router", there).is_empty()
+        });
     }
     lab.sh("router", &format!("wg-quick {word} /run/lab/wg1.conf 2>&1"));
 }
@@ -79,7 +87,9 @@ impl Set {
     /// Sets it up on the router.
     fn up(&self, lab: &Lab) {
         match self.up {
-            Up::Batch(lines) => _ = lab.sh("router", &format!("ip -batch - <<'E'\n{}\nE", lines.join("\n"))),
+            Up::Batch(lines) => {
+                _ = lab.sh("router", &format!("ip -batch - <<'E'\n{}\nE", lines.join("\n")))
+            }
             Up::WgQuick => wg_quick(lab, "up"),
         }
     }
@@ -91,20 +101,25 @@ impl Set {
                 let undone = |line: &&str| {
                     let line = line.replacen(" add ", " del ", 1).replace(" append ", " del ");
                     match line.strip_prefix("nexthop del id ") {
-                        Some(rest) => format!("nexthop del id {}", rest.split(' ').next().unwrap_or_default()),
+                        Some(rest) => {
+                            format!("nexthop del id {}", rest.split(' ').next().unwrap_or_default())
+                        }
                         None => line,
                     }
                 };
                 let lines: Vec<String> = lines.iter().rev().map(undone).collect();
                 // The kernel drops next-hop objects, and what needs them, with the carrier.
-                lab.sh("router", &format!("ip -force -batch - <<'E' || true\n{}\nE", lines.join("\n")));
+                lab.sh(
+                    "router",
+                    &format!("ip -force -batch - <<'E' || true\n{}\nE", lines.join("\n")),
+                );
             }
             Up::WgQuick => wg_quick(lab, "down"),
         }
     }
 
-    /// By which device packets should leave while this network is chosen: of a LAN host, of the router, and of whatever
-    /// the set singles out.
+    /// By which device packets should leave while this network is chosen: of a LAN host, of the
+    /// router, and of whatever the set singles out.
     fn expected(&self, chosen: Wan) -> Vec<String> {
         let device = |way: &str| match (way, &self.up) {
             ("choice", _) => chosen.device().to_owned(),
@@ -112,7 +127,11 @@ impl Set {
             ("tunnel", Up::Batch(_)) => "wg0".to_owned(),
             (other, _) => other.to_owned(),
         };
-        [self.lan, self.router].into_iter().chain(self.single.map(|(_, way)| way)).map(device).collect()
+        [self.lan, self.router]
+            .into_iter()
+            .chain(self.single.map(|(_, way)| way))
+            .map(device)
+            .collect()
     }
 
     /// By which device they leave.
@@ -136,8 +155,11 @@ impl Set {
         while seen != expected {
             seen = self.seen(lab);
             if seen != expected && std::time::Instant::now() > deadline {
-                let state = lab.sh("router", "ip -4 rule; ip -4 route show table all | grep -v 'table local'");
-                panic!("{name}, {when}: LAN, router, single leave by {seen:?}, expected {expected:?}\n{state}");
+                let state = lab
+                    .sh("router", "ip -4 rule; ip -4 route show table all | grep -v 'table local'");
+                panic!(
+                    "{name}, {when}: LAN, router, single leave by {seen:?}, expected {expected:?}\n{state}"
+                );
             }
         }
         assert_eq!(self.seen(lab), expected, "{name}, {when}: it did not stay so");
@@ -163,11 +185,20 @@ fn v1_what_was_set_up_before_imon_keeps_its_place_while_a_cable_is_pulled() {
         lab.heal(Fault::Carrier(Wan::One));
         let left = lab.sh("router", "ip -4 rule show; ip -4 route show table all");
         let ours: Vec<&str> = left.lines().filter(|line| line.contains("proto 171")).collect();
-        // The default that worked last stays in main: without imon the router should have the internet.
-        assert!(ours.len() <= 1 && ours.iter().all(|line| line.starts_with("default via 192.168.62.1")), "{ours:?}");
+        // The default that worked last stays in main: without imon the router should have the
+        // internet.
+        assert!(
+            ours.len() <= 1 && ours.iter().all(|line| line.starts_with("default via 192.168.62.1")),
+            "{ours:?}"
+        );
         lab.sh("router", "ip -4 route flush proto 171");
         set.down(&lab);
-        assert_eq!(lab.sh("router", "ip -4 rule; ip -4 route show table all"), untouched, "{}", set.name);
+        assert_eq!(
+            lab.sh("router", "ip -4 rule; ip -4 route show table all"),
+            untouched,
+            "{}",
+            set.name
+        );
     }
 }
 
@@ -177,7 +208,9 @@ fn v1_what_is_set_up_beside_a_running_imon_finds_its_place() {
     let imon = start(&lab, probes());
     wait_up(&imon);
     let rules = || lab.sh("router", "ip -4 rule");
-    for (chosen, when) in [(Wan::One, "after imon, all up"), (Wan::Two, "after imon, upstream 1 dead")] {
+    for (chosen, when) in
+        [(Wan::One, "after imon, all up"), (Wan::Two, "after imon, upstream 1 dead")]
+    {
         if chosen == Wan::Two {
             let mark = imon.mark();
             lab.fault(Fault::UpstreamDead(Wan::One));
@@ -189,7 +222,9 @@ fn v1_what_is_set_up_beside_a_running_imon_finds_its_place() {
             set.up(&lab);
             set.check(&lab, chosen, when);
             set.down(&lab);
-            lab.wait_until(&format!("imon's rules are as before: {}", set.name), SOON, || rules() == before);
+            lab.wait_until(&format!("imon's rules are as before: {}", set.name), SOON, || {
+                rules() == before
+            });
         }
     }
 }
@@ -197,7 +232,8 @@ fn v1_what_is_set_up_beside_a_running_imon_finds_its_place() {
 fn v1_the_document_has_the_rows_that_are_tried() {
     let document = include_str!("../../../docs/beside.md");
     let rows: Vec<String> = SETS.iter().map(Set::row).collect();
-    let begin = "| set up by others | a LAN host | the router | singled out |\n| --- | --- | --- | --- |\n";
+    let begin =
+        "| set up by others | a LAN host | the router | singled out |\n| --- | --- | --- | --- |\n";
     let (_, table) = document.split_once(begin).expect("docs/beside.md has the table");
     let written: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
     assert_eq!(written, rows, "docs/beside.md should have:\n{}", rows.join("\n"));

@@ -1,4 +1,5 @@
-//! What others set up on routers, and where packets then leave. The same rows are in docs/beside.md.
+//! What others set up on routers, and where packets then leave. The same rows are in
+//! docs/beside.md.
 
 /// How a set comes to be.
 pub(super) enum Up {
@@ -23,11 +24,17 @@ pub(super) struct Set {
 impl Set {
     /// Its row in the document.
     pub(super) fn row(&self) -> String {
-        let single = self.single.map_or(String::new(), |(packet, way)| format!("`{packet}`: {way}"));
+        let single =
+            self.single.map_or(String::new(), |(packet, way)| format!("`{packet}`: {way}"));
         format!("| {} | {} | {} | {single} |", self.name, self.lan, self.router)
     }
 
-    const fn new(name: &'static str, lan: &'static str, router: &'static str, up: &'static [&'static str]) -> Self {
+    const fn new(
+        name: &'static str,
+        lan: &'static str,
+        router: &'static str,
+        up: &'static [&'static str],
+    ) -> Self {
         Self { name, up: Up::Batch(up), lan, router, single: None }
     }
 
@@ -69,14 +76,20 @@ pub(super) const SETS: &[Set] = &[
         "one client into a tunnel",
         "choice",
         "choice",
-        &["route add default dev wg0 table 200", "rule add pref 30000 from 192.168.92.50 table 200"],
+        &[
+            "route add default dev wg0 table 200",
+            "rule add pref 30000 from 192.168.92.50 table 200",
+        ],
     )
     .single(CLIENT, "tunnel"),
     Set::new(
         "one client over wan2",
         "choice",
         "choice",
-        &["route add default via 192.168.62.1 table 200", "rule add pref 30000 from 192.168.92.50 table 200"],
+        &[
+            "route add default via 192.168.62.1 table 200",
+            "rule add pref 30000 from 192.168.92.50 table 200",
+        ],
     )
     .single(CLIENT, "wan2"),
     Set::new(
@@ -119,7 +132,10 @@ pub(super) const SETS: &[Set] = &[
         "a port over wan2",
         "choice",
         "choice",
-        &["route add default via 192.168.62.1 table 200", "rule add pref 900 ipproto tcp dport 25 table 200"],
+        &[
+            "route add default via 192.168.62.1 table 200",
+            "rule add pref 900 ipproto tcp dport 25 table 200",
+        ],
     )
     .single("1.1.1.1 from 192.168.92.10 iif lan0 ipproto tcp dport 25", "wan2"),
     Set::new(
@@ -258,8 +274,13 @@ pub(super) const SETS: &[Set] = &[
         "tunnel",
         &["route add default dev wg0 table 100", "rule add pref 32765 table 100"],
     ),
-    Set::new("a kill switch", "nowhere", "nowhere", &["rule add pref 32700 not fwmark 0xca6c prohibit"])
-        .single("198.18.0.80 mark 0xca6c", "choice"),
+    Set::new(
+        "a kill switch",
+        "nowhere",
+        "nowhere",
+        &["rule add pref 32700 not fwmark 0xca6c prohibit"],
+    )
+    .single("198.18.0.80 mark 0xca6c", "choice"),
     Set::new(
         "a kill switch behind a tunnel",
         "tunnel",
@@ -291,7 +312,10 @@ pub(super) const SETS: &[Set] = &[
         "a black hole in main",
         "nowhere",
         "nowhere",
-        &["route add blackhole default metric 100", "route add default via 192.168.42.1 metric 300"],
+        &[
+            "route add blackhole default metric 100",
+            "route add default via 192.168.42.1 metric 300",
+        ],
     ),
     Set::new(
         "a black hole in main, of a metric above imon's",
@@ -332,7 +356,11 @@ pub(super) const SETS: &[Set] = &[
         "halves of a default by a tunnel (OpenVPN)",
         "tunnel",
         "tunnel",
-        &["route add 198.18.0.80 via 192.168.42.1", "route add 0.0.0.0/1 dev wg0", "route add 128.0.0.0/1 dev wg0"],
+        &[
+            "route add 198.18.0.80 via 192.168.42.1",
+            "route add 0.0.0.0/1 dev wg0",
+            "route add 128.0.0.0/1 dev wg0",
+        ],
     )
     .single("198.18.0.80", "wan1"),
     Set::new(
@@ -361,12 +389,20 @@ pub(super) const SETS: &[Set] = &[
             "rule add pref 500 table 77",
         ],
     ),
-    Set::new("a stray default of the LAN", "choice", "choice", &["route add default via 192.168.92.254 dev lan0"]),
+    Set::new(
+        "a stray default of the LAN",
+        "choice",
+        "choice",
+        &["route add default via 192.168.92.254 dev lan0"],
+    ),
     Set::new(
         "defaults over both networks, one by one",
         "choice",
         "choice",
-        &["route add default via 192.168.42.1 metric 10", "route add default via 192.168.62.1 metric 20"],
+        &[
+            "route add default via 192.168.42.1 metric 10",
+            "route add default via 192.168.62.1 metric 20",
+        ],
     ),
     Set::new(
         "a default over both networks",

@@ -1,4 +1,5 @@
-//! Tunnels: nothing leaves beside them, they follow a switch, and wg-quick is done as soon as without imon.
+//! Tunnels: nothing leaves beside them, they follow a switch, and wg-quick is done as soon as
+//! without imon.
 
 use std::time::{Duration, Instant};
 
@@ -41,14 +42,16 @@ fn counted(lab: &Lab) -> (u64, u64) {
     (read("clear"), read("inside"))
 }
 
-/// Waits until so many more packets went into the tunnel: what comes next begins in the middle of the stream.
+/// Waits until so many more packets went into the tunnel: what comes next begins in the middle of
+/// the stream.
 #[track_caller]
 fn flows(lab: &Lab) {
     let (_, before) = counted(lab);
     lab.wait_until("the LAN's packets go into the tunnel", SOON, || counted(lab).1 >= before + 50);
 }
 
-/// A LAN host sends 500 packets a second while imon starts, reloads, switches both ways, is killed, starts, stops.
+/// A LAN host sends 500 packets a second while imon starts, reloads, switches both ways, is killed,
+/// starts, stops.
 fn nothing_leaves_beside(name: &str) {
     let lab = bare_lab();
     tunnels(&lab);
@@ -62,7 +65,9 @@ fn nothing_leaves_beside(name: &str) {
     flows(&lab);
     imon.signal(Signal::SIGHUP);
     flows(&lab);
-    for changed in [json!({ "metric": 150 }), json!({ "metric": 400, "standby-ping": "9.9.9.9" }), json!({})] {
+    for changed in
+        [json!({ "metric": 150 }), json!({ "metric": 400, "standby-ping": "9.9.9.9" }), json!({})]
+    {
         let mark = imon.mark();
         lab.write("/etc/default/imon-t", &config(with(changed)));
         imon.signal(Signal::SIGHUP);
@@ -88,7 +93,10 @@ fn nothing_leaves_beside(name: &str) {
     flows(&lab);
     let (clear, inside) = counted(&lab);
     assert_eq!(clear, 0, "{name}: {clear} packets left in the clear, {inside} by the tunnel");
-    println!("{name}: of {} packets {inside} left by the tunnel, none in the clear", sender.report().sent);
+    println!(
+        "{name}: of {} packets {inside} left by the tunnel, none in the clear",
+        sender.report().sent
+    );
 }
 
 /// The probes of these tests, and more.
@@ -116,7 +124,8 @@ fn v1_no_packet_leaves_beside_a_tunnel_for_the_lan() {
     nothing_leaves_beside("the whole LAN into a tunnel, by its interface");
 }
 
-/// A tunnel that takes everything comes before imon and once more after it; then both networks are needed in turn.
+/// A tunnel that takes everything comes before imon and once more after it; then both networks are
+/// needed in turn.
 fn probes_pass(rp_filter: u8) {
     let lab = bare(Lab::builder().rp_filter(rp_filter));
     tunnels(&lab);
@@ -135,7 +144,11 @@ fn probes_pass(rp_filter: u8) {
         lab.heal(Fault::UpstreamDead(Wan::One));
         wait_active(&imon, mark, Wan::One);
     }
-    assert_eq!(count(&imon, "Standby Network net62 (wan2) is now offline"), 0, "rp_filter {rp_filter}");
+    assert_eq!(
+        count(&imon, "Standby Network net62 (wan2) is now offline"),
+        0,
+        "rp_filter {rp_filter}"
+    );
 }
 
 fn v1_probes_of_both_networks_pass_a_tunnel_without_a_reverse_path_filter() {
@@ -182,24 +195,34 @@ fn v2_wg_quick_is_done_as_soon_as_without_imon() {
         assert!(needed.len() >= 7, "{needed:?}");
         let beside = down(&lab, || {
             lab.wait_until("what imon needs is there", SOON, || rules(&lab) == needed);
-            lab.wait_until("the choice leads the LAN", SOON, || lab.sh("router", lan).contains("dev wan1"));
+            lab.wait_until("the choice leads the LAN", SOON, || {
+                lab.sh("router", lan).contains("dev wan1")
+            });
         });
-        println!("wg-quick down: {alone:?} without imon, {beside:?} beside it, begun before it: {before}");
-        assert!(beside < Duration::from_millis(500).max(alone * 3), "{beside:?}, without imon {alone:?}");
+        println!(
+            "wg-quick down: {alone:?} without imon, {beside:?} beside it, begun before it: {before}"
+        );
+        assert!(
+            beside < Duration::from_millis(500).max(alone * 3),
+            "{beside:?}, without imon {alone:?}"
+        );
         assert_eq!(count(&imon, "set again"), 0, "nobody took anything away");
         imon.signal(Signal::SIGTERM);
         assert!(imon.wait(SOON).success());
     }
 }
 
-/// How long after imon's word of a switch the peer sees the router at the address of that network. Then pings pass.
+/// How long after imon's word of a switch the peer sees the router at the address of that network.
+/// Then pings pass.
 #[track_caller]
 fn follows(lab: &Lab, imon: &Proc, mark: usize, wan: Wan) -> Duration {
     wait_active(imon, mark, wan);
     let began = Instant::now();
     let at = format!("{}:", wan.address());
     let endpoints = || lab.sh("inet", "wg show wgp endpoints");
-    lab.wait_until(&format!("the tunnel follows to {}", wan.device()), SOON, || endpoints().contains(&at));
+    lab.wait_until(&format!("the tunnel follows to {}", wan.device()), SOON, || {
+        endpoints().contains(&at)
+    });
     let took = began.elapsed();
     let pinged = lab.ping("router", &Ping::new("10.9.0.1"));
     assert_eq!(pinged.answered("10.9.0.1"), 1, "the tunnel passes packets over {}", wan.device());

@@ -1,4 +1,5 @@
-//! What V2.99 did and its users rely on: log, script and their order, preference, and starts and ends.
+//! What V2.99 did and its users rely on: log, script and their order, preference, and starts and
+//! ends.
 
 use std::time::Duration;
 
@@ -7,7 +8,9 @@ use imon_lab::{Fault, Lab, Signal, Wan};
 use libtest_mimic::Trial;
 use serde_json::json;
 
-use super::{RULES, config, count, defaults, ours, rules, start, switches, wait_active, wait_up, way};
+use super::{
+    RULES, config, count, defaults, ours, rules, start, switches, wait_active, wait_up, way,
+};
 use crate::support::{calls, duration, recorder, said, wait_calls, wait_status};
 use crate::{SOON, lab, trials};
 
@@ -60,7 +63,8 @@ fn its_whole_life_word_for_word() {
     imon.signal(Signal::SIGTERM);
     assert_eq!(imon.wait(SOON).code(), Some(0));
     let lines = said(&imon);
-    let began = lines.iter().position(|line| line.ends_with("Start Network Failover Monitor")).unwrap();
+    let began =
+        lines.iter().position(|line| line.ends_with("Start Network Failover Monitor")).unwrap();
     // That the lab's IPv6 is not switched is another test's.
     let told = lines[began + 1..].iter().filter(|line| !line.contains("IPv6 traffic"));
     let told: Vec<String> = told.map(|line| duration(line).1).collect();
@@ -88,7 +92,8 @@ fn its_whole_life_word_for_word() {
     ];
     let expected: Vec<String> = expected.iter().map(|text| format!("[t] {text}")).collect();
     assert_eq!(told[..expected.len()], expected, "{}", lab.timeline());
-    let (primary, standby) = ("net42:Primary:wan1:192.168.42.2", "my isp:Standby:wan2:192.168.62.2");
+    let (primary, standby) =
+        ("net42:Primary:wan1:192.168.42.2", "my isp:Standby:wan2:192.168.62.2");
     let argv: Vec<Vec<String>> = calls(&lab).into_iter().map(|call| call.argv).collect();
     let call = |count: &str, words: &[&str]| -> Vec<String> {
         [count, "t", "1"].iter().chain(words).map(|&word| word.to_owned()).collect()
@@ -108,7 +113,11 @@ fn its_whole_life_word_for_word() {
         ]
     );
     let json = &calls(&lab)[4].json;
-    assert_eq!((json["wan"]["interface"].as_str(), json["cause"].as_str()), (Some("wan2"), Some("failed")), "{json}");
+    assert_eq!(
+        (json["wan"]["interface"].as_str(), json["cause"].as_str()),
+        (Some("wan2"), Some("failed")),
+        "{json}"
+    );
 }
 
 fn v11_events_without_a_switch_reach_a_script_that_asks_for_them() {
@@ -130,12 +139,23 @@ fn v11_events_without_a_switch_reach_a_script_that_asks_for_them() {
     let why = "nothing answers: 2 probes to its gateway 192.168.62.1 in a row unanswered";
     assert_eq!(offline.argv, ["5", "t", "1", "failover-offline", standby, why]);
     let json = &offline.json;
-    assert_eq!((&json["reason"], &json["wan"]["interface"]), (&why.into(), &"wan2".into()), "{json}");
-    assert!(json["since"].is_string() && json["outage_seconds"].as_f64().is_some_and(|s| s > 0.5), "{json}");
+    assert_eq!(
+        (&json["reason"], &json["wan"]["interface"]),
+        (&why.into(), &"wan2".into()),
+        "{json}"
+    );
+    assert!(
+        json["since"].is_string() && json["outage_seconds"].as_f64().is_some_and(|s| s > 0.5),
+        "{json}"
+    );
     for (count, call) in (1..).zip(&all[before + 1..before + 3]) {
         assert_eq!(call.argv[3..5], ["failover-remind", standby]);
         assert_eq!(call.json["count"], count, "{}", call.json);
-        assert!(call.json["reason"].as_str().is_some_and(|why| why.starts_with("nothing answers: ")), "{}", call.json);
+        assert!(
+            call.json["reason"].as_str().is_some_and(|why| why.starts_with("nothing answers: ")),
+            "{}",
+            call.json
+        );
     }
     let all = calls(&lab);
     assert!(all[before..].iter().all(|call| call.argv[3] != "failover-standby"), "no switch");
@@ -162,9 +182,16 @@ fn a_wan_without_a_name_is_called_by_its_interface() {
     lab.fault(Fault::Carrier(Wan::One));
     let imon = start(&lab, json!({ "action": script, "primary-name": null, "standby-name": "" }));
     imon.wait_line(|line| line.ends_with("Network Failover Standby Route 'wan2' is active"), SOON);
-    imon.wait_line(|line| line.ends_with("Initial State for Primary Network 'wan1': offline"), SOON);
+    imon.wait_line(
+        |line| line.ends_with("Initial State for Primary Network 'wan1': offline"),
+        SOON,
+    );
     let calls = wait_calls(&lab, 3);
-    assert_eq!(calls[0].argv[3..], ["failover-initial", ":Primary:wan1:", "offline"], "offline has an empty address");
+    assert_eq!(
+        calls[0].argv[3..],
+        ["failover-initial", ":Primary:wan1:", "offline"],
+        "offline has an empty address"
+    );
     assert_eq!(calls[2].argv[3..], ["failover-standby", ":Standby:wan2:192.168.62.2"]);
 }
 
@@ -176,15 +203,25 @@ fn without_preference_standby_is_kept_and_primarys_return_is_only_logged() {
     wait_active(&imon, 0, Wan::Two);
     lab.heal(Fault::GatewaySilent(Wan::One));
     imon.wait_line(|line| line.ends_with("Primary Network net42 (wan1) is now online"), SOON);
-    wait_status(&lab, &imon, "t", "primary is up and has been checked ten times, and standby is used", |s| {
-        let failover = &s["monitors"]["failover"];
-        let primary = &failover["wans"][0];
-        let checks = primary["targets"][0]["probes"]["checks"].as_u64();
-        primary["state"] == "up" && checks >= Some(10) && failover["active"] == "wan2"
-    });
+    wait_status(
+        &lab,
+        &imon,
+        "t",
+        "primary is up and has been checked ten times, and standby is used",
+        |s| {
+            let failover = &s["monitors"]["failover"];
+            let primary = &failover["wans"][0];
+            let checks = primary["targets"][0]["probes"]["checks"].as_u64();
+            primary["state"] == "up" && checks >= Some(10) && failover["active"] == "wan2"
+        },
+    );
     assert_eq!(switches(&imon), 2);
     lab.fault(Fault::Carrier(Wan::Two));
-    imon.wait_line_from(0, |line| line.ends_with("Standby Network net62 (wan2) is now offline"), SOON);
+    imon.wait_line_from(
+        0,
+        |line| line.ends_with("Standby Network net62 (wan2) is now offline"),
+        SOON,
+    );
     lab.wait_until("traffic on primary", SOON, || way(&lab, "1.1.1.1") == "wan1");
 }
 
@@ -193,10 +230,17 @@ fn b5_a_dead_standby_is_said_before_it_is_needed() {
     lab.fault(Fault::UpstreamDead(Wan::Two));
     let imon = start(&lab, json!({ "standby-ping": "8.8.8.8" }));
     wait_active(&imon, 0, Wan::One);
-    imon.wait_line(|line| line.contains("Initial State for Standby") && line.ends_with(": offline"), SOON);
+    imon.wait_line(
+        |line| line.contains("Initial State for Standby") && line.ends_with(": offline"),
+        SOON,
+    );
     lab.fault(Fault::GatewaySilent(Wan::One));
     imon.wait_line(|line| line.ends_with("Both Primary and Standby Networks are offline"), SOON);
-    assert_eq!((switches(&imon), way(&lab, "1.1.1.1").as_str()), (1, "wan1"), "the last road stays");
+    assert_eq!(
+        (switches(&imon), way(&lab, "1.1.1.1").as_str()),
+        (1, "wan1"),
+        "the last road stays"
+    );
 }
 
 fn b8_one_missed_check_of_the_last_wan_changes_nothing() {
@@ -232,8 +276,14 @@ fn b17_without_an_address_a_wan_is_offline_until_it_has_one() {
     let lab = lab();
     lab.sh("router", "ip -4 addr flush dev wan1");
     let imon = start(&lab, json!({}));
-    imon.wait_line(|line| line.ends_with("Primary Network net42 (wan1): the interface has no address"), SOON);
-    imon.wait_line(|line| line.contains("Initial State for Primary") && line.ends_with(": offline"), SOON);
+    imon.wait_line(
+        |line| line.ends_with("Primary Network net42 (wan1): the interface has no address"),
+        SOON,
+    );
+    imon.wait_line(
+        |line| line.contains("Initial State for Primary") && line.ends_with(": offline"),
+        SOON,
+    );
     wait_active(&imon, 0, Wan::Two);
     lab.sh("router", "ip addr add 192.168.42.2/24 dev wan1");
     wait_active(&imon, 0, Wan::One);
@@ -241,12 +291,21 @@ fn b17_without_an_address_a_wan_is_offline_until_it_has_one() {
 
 fn b18_an_interface_that_is_not_there_is_named_with_the_nearest_and_picked_up() {
     let lab = lab();
-    lab.sh("router", "ip link set wan1 down && ip link set wan1 name uplink1 && ip link set uplink1 up");
+    lab.sh(
+        "router",
+        "ip link set wan1 down && ip link set wan1 name uplink1 && ip link set uplink1 up",
+    );
     let imon = start(&lab, json!({ "primary-if": "uplink0" }));
-    imon.wait_line(|line| line.contains("there is no interface uplink0. Did you mean uplink1? There"), SOON);
+    imon.wait_line(
+        |line| line.contains("there is no interface uplink0. Did you mean uplink1? There"),
+        SOON,
+    );
     imon.wait_line(|line| line.contains("There are lan0, uplink1, wan2"), SOON);
     wait_active(&imon, 0, Wan::Two);
-    lab.sh("router", "ip link set uplink1 down && ip link set uplink1 name uplink0 && ip link set uplink0 up");
+    lab.sh(
+        "router",
+        "ip link set uplink1 down && ip link set uplink1 name uplink0 && ip link set uplink0 up",
+    );
     wait_active(&imon, 0, Wan::One);
     assert_eq!(way(&lab, "1.1.1.1"), "uplink0");
 }
@@ -254,8 +313,12 @@ fn b18_an_interface_that_is_not_there_is_named_with_the_nearest_and_picked_up() 
 fn b19_a_refused_route_is_logged_with_the_kernels_words_and_never_called_active() {
     let lab = lab();
     // A broadcast address is no gateway. The target is on the link and answers.
-    let imon = start(&lab, json!({ "primary-gw": "192.168.42.255", "primary-ping": "192.168.42.1" }));
-    imon.wait_line(|line| line.contains("the kernel refuses") && line.contains("Invalid argument"), SOON);
+    let imon =
+        start(&lab, json!({ "primary-gw": "192.168.42.255", "primary-ping": "192.168.42.1" }));
+    imon.wait_line(
+        |line| line.contains("the kernel refuses") && line.contains("Invalid argument"),
+        SOON,
+    );
     wait_active(&imon, 0, Wan::Two);
     assert_eq!(count(&imon, "Primary Route"), 0);
     wait_status(&lab, &imon, "t", "it says why", |s| {
@@ -263,7 +326,11 @@ fn b19_a_refused_route_is_logged_with_the_kernels_words_and_never_called_active(
         reason.as_str().is_some_and(|reason| reason.contains("refuses"))
             && s["monitors"]["failover"]["active"] == "wan2"
     });
-    assert_eq!(count(&imon, "the kernel refuses"), 2, "in the log once, and once as the reason of being offline");
+    assert_eq!(
+        count(&imon, "the kernel refuses"),
+        2,
+        "in the log once, and once as the reason of being offline"
+    );
 }
 
 fn b21_names_with_shell_characters_are_one_argument_and_run_nothing() {
@@ -284,15 +351,28 @@ fn b20_a_script_that_hangs_does_not_delay_a_switch() {
     wait_up(&imon);
     lab.fault(Fault::Carrier(Wan::One));
     wait_active(&imon, 0, Wan::Two);
-    imon.wait_line(|line| line.contains("action-timeout") || line.contains("killed") || line.contains("longer"), SOON);
+    imon.wait_line(
+        |line| {
+            line.contains("action-timeout") || line.contains("killed") || line.contains("longer")
+        },
+        SOON,
+    );
 }
 
 fn b35_without_the_capability_one_error_says_what_grants_it() {
     let lab = lab();
-    let ended = lab.imon("router").instance("t", &config(json!({}))).nosyslog().without_capabilities().run(SOON);
+    let ended = lab
+        .imon("router")
+        .instance("t", &config(json!({})))
+        .nosyslog()
+        .without_capabilities()
+        .run(SOON);
     assert_eq!(ended.code(), 1);
     let said = ended.stderr();
-    assert!(said.contains("CAP_NET_ADMIN") && said.contains("setcap cap_net_raw,cap_net_admin+ep"), "{said}");
+    assert!(
+        said.contains("CAP_NET_ADMIN") && said.contains("setcap cap_net_raw,cap_net_admin+ep"),
+        "{said}"
+    );
     assert_eq!(said.lines().filter(|line| line.starts_with('?')).count(), 1, "{said}");
 }
 
@@ -313,7 +393,8 @@ fn b44_routes_at_the_end() {
     }
 }
 
-/// Counts the moments in which the router has no default route of ours, or more than one, while something is done.
+/// Counts the moments in which the router has no default route of ours, or more than one, while
+/// something is done.
 fn gaps(lab: &Lab, during: impl FnOnce()) -> Vec<String> {
     let watch = "while :; do ip -4 route show default proto 171 | wc -l; done";
     let watch = lab.spawn("router", "sh", ["-c", watch]);
@@ -386,11 +467,13 @@ fn a_reload_with_the_same_wans_switches_nothing() {
     lab.write("/etc/default/imon-t", &config(json!({ "interval": 0.4, "hold-down": 2 })));
     imon.signal(Signal::SIGHUP);
     imon.wait_line(|line| line.contains("Reloaded"), SOON);
-    let reloaded = crate::support::status(&lab, "t")["written"].as_str().unwrap_or_default().to_owned();
+    let reloaded =
+        crate::support::status(&lab, "t")["written"].as_str().unwrap_or_default().to_owned();
     let mark = imon.mark();
     let status = wait_status(&lab, &imon, "t", "checks after the reload", |s| {
         // The counting has begun anew.
-        let checks = s["monitors"]["failover"]["wans"][0]["targets"][0]["probes"]["checks"].as_u64();
+        let checks =
+            s["monitors"]["failover"]["wans"][0]["targets"][0]["probes"]["checks"].as_u64();
         checks >= Some(3) && s["written"].as_str() > Some(reloaded.as_str())
     });
     assert_eq!(status["monitors"]["failover"]["active"], "wan2");
@@ -410,7 +493,10 @@ fn a_reload_with_other_wans_leads_the_traffic_over_those() {
     });
     lab.write("/etc/default/imon-t", &config(swapped));
     imon.signal(Signal::SIGHUP);
-    imon.wait_line(|line| line.ends_with("Network Failover Primary Route other (wan2) is active"), SOON);
+    imon.wait_line(
+        |line| line.ends_with("Network Failover Primary Route other (wan2) is active"),
+        SOON,
+    );
     assert_eq!(way(&lab, "1.1.1.1"), "wan2");
     lab.wait_until("one default at the new metric", SOON, || {
         let ours = ours(&lab);
@@ -426,7 +512,11 @@ fn two_instances_do_not_share_an_interface() {
     let other = json!({ "primary-if": "lan0", "primary-gw": "192.168.92.10", "metric": 300 });
     let ended = lab.imon("router").instance("other", &config(other)).nosyslog().run(SOON);
     assert_eq!(ended.code(), 1);
-    assert!(ended.stderr().contains("Another instance switches the routes over wan2"), "{}", ended.stderr());
+    assert!(
+        ended.stderr().contains("Another instance switches the routes over wan2"),
+        "{}",
+        ended.stderr()
+    );
     assert_eq!((ours(&lab).len(), rules(&lab).len()), (1, RULES), "what runs is left alone");
 }
 
@@ -479,5 +569,8 @@ fn v6_what_a_living_instance_has_is_left_alone() {
     a.wait(SOON);
     b.signal(Signal::SIGTERM);
     b.wait(SOON);
-    assert!(before.iter().all(|rule| rules(&lab).contains(rule)), "who stops clears nothing of others");
+    assert!(
+        before.iter().all(|rule| rules(&lab).contains(rule)),
+        "who stops clears nothing of others"
+    );
 }

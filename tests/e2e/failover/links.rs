@@ -1,4 +1,5 @@
-//! What the kernel tells is acted on at once, and not at the next check: the interval of these tests is long.
+//! What the kernel tells is acted on at once, and not at the next check: the interval of these
+//! tests is long.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use super::{count, ours, rules, start, switches, wait_active, wait_up, way};
 use crate::support::{calls, recorder, wait_status};
 use crate::{SOON, lab, trials};
 
-/// Far less than the time to the next check, and more than a busy machine needs. The benchmark shows how long it takes.
+/// Far less than the time to the next check, and more than a busy machine needs. The benchmark
+/// shows how long it takes.
 const BY_NEWS: Duration = Duration::from_secs(10);
 
 pub(super) fn tests() -> Vec<Trial> {
@@ -42,8 +44,8 @@ fn slow(more: &[(&str, Value)]) -> Value {
     settings
 }
 
-/// How long it takes until the traffic goes another way. A shell that starts takes its time: the bound is generous, the
-/// benchmark measures it.
+/// How long it takes until the traffic goes another way. A shell that starts takes its time: the
+/// bound is generous, the benchmark measures it.
 fn until(lab: &Lab, since: Instant, wan: Wan) -> Duration {
     lab.wait_until("traffic goes the other way", BY_NEWS, || way(lab, "1.1.1.1") == wan.device());
     since.elapsed()
@@ -74,11 +76,13 @@ fn a_carrier_lost_just_after_it_came_is_acted_on_before_the_kernel_tells() {
         since.elapsed()
     };
     switch(&|| lab.fault(Fault::Carrier(Wan::One)), Wan::Two);
-    // The kernel tells after 0.7 s. A machine that is busy with other tests may be late as well, but not each time.
+    // The kernel tells after 0.7 s. A machine that is busy with other tests may be late as well,
+    // but not each time.
     let mut quickest = Duration::MAX;
     for _ in 0..8 {
         switch(&|| lab.heal(Fault::Carrier(Wan::One)), Wan::One);
-        // Part of the scenario: the kernel has told of this, and within a second of it tells of nothing else.
+        // Part of the scenario: the kernel has told of this, and within a second of it tells of
+        // nothing else.
         std::thread::sleep(Duration::from_millis(300));
         let took = switch(&|| lab.fault(Fault::Carrier(Wan::One)), Wan::Two);
         quickest = quickest.min(took);
@@ -96,7 +100,10 @@ fn an_interface_set_down_is_acted_on_at_once() {
     let since = lab.fault(Fault::LinkDown(Wan::One));
     let took = until(&lab, since, Wan::Two);
     assert!(took < BY_NEWS, "{took:?}");
-    imon.wait_line(|line| line.ends_with("Primary Network net42 (wan1): the interface is set down"), SOON);
+    imon.wait_line(
+        |line| line.ends_with("Primary Network net42 (wan1): the interface is set down"),
+        SOON,
+    );
     let since = lab.heal(Fault::LinkDown(Wan::One));
     let took = until(&lab, since, Wan::One);
     assert!(took < BY_NEWS, "{took:?}");
@@ -115,17 +122,26 @@ fn b9_another_address_is_followed() {
     let lab = lab();
     let imon = start(&lab, slow(&[]));
     wait_up(&imon);
-    // As a DHCP client does it: the old one goes, and a moment later the new one is there. On a busy machine that moment
-    // may be any length, so imon does not run in between: it hears of both at once.
+    // As a DHCP client does it: the old one goes, and a moment later the new one is there. On a
+    // busy machine that moment may be any length, so imon does not run in between: it hears of both
+    // at once.
     imon.signal(Signal::SIGSTOP);
-    lab.sh("router", "printf 'addr flush dev wan1\\naddr add 192.168.42.77/24 dev wan1\\n' | ip -4 -batch -");
+    lab.sh(
+        "router",
+        "printf 'addr flush dev wan1\\naddr add 192.168.42.77/24 dev wan1\\n' | ip -4 -batch -",
+    );
     imon.signal(Signal::SIGCONT);
-    imon.wait_line(|line| line.contains("its address is 192.168.42.77 now, it was 192.168.42.2"), SOON);
+    imon.wait_line(
+        |line| line.contains("its address is 192.168.42.77 now, it was 192.168.42.2"),
+        SOON,
+    );
     lab.wait_until("a rule for the new address", SOON, || {
         rules(&lab).iter().any(|rule| rule.contains("from 192.168.42.77 "))
     });
     lab.wait_until("traffic on primary", SOON, || way(&lab, "1.1.1.1") == "wan1");
-    lab.wait_until("no rule for the old one", SOON, || !rules(&lab).iter().any(|rule| rule.contains("192.168.42.2 ")));
+    lab.wait_until("no rule for the old one", SOON, || {
+        !rules(&lab).iter().any(|rule| rule.contains("192.168.42.2 "))
+    });
     let status = wait_status(&lab, &imon, "t", "the new address", |s| {
         s["monitors"]["failover"]["wans"][0]["address"] == "192.168.42.77"
     });
@@ -186,7 +202,8 @@ fn d8_a_renewal_moves_packets_and_is_neither_told_nor_counted() {
 /// Another metric: routes and rules are all made anew, while the traffic takes the detour.
 fn d8_a_reload_in_a_renewal_makes_no_outage_of_it() {
     let lab = lab();
-    let settings = |metric: u32| json!({ "metric": metric, "hold-down": 1, "prefer-primary": true });
+    let settings =
+        |metric: u32| json!({ "metric": metric, "hold-down": 1, "prefer-primary": true });
     let imon = start(&lab, settings(201));
     wait_up(&imon);
     let (mut round, mut away) = (0, 1000_u64);
@@ -217,7 +234,8 @@ fn d8_a_reload_in_a_renewal_makes_no_outage_of_it() {
             // Part of the scenario: by then an outage would have been told.
             std::thread::sleep(Duration::from_millis(400));
             let said: Vec<String> = imon.texts().into_iter().skip(mark).collect();
-            let told = said.iter().any(|line| line.contains("is now o") || line.contains("Failover"));
+            let told =
+                said.iter().any(|line| line.contains("is now o") || line.contains("Failover"));
             assert!(!told, "{away} ms: {said:?}");
         }
     }
@@ -235,8 +253,8 @@ fn b45_a_cable_pulled_and_put_back() {
     imon.wait_line(|line| line.contains("Primary Network Outage Duration"), SOON);
 }
 
-/// While the cable is out the kernel asks for the gateway's link address, once a second. Waiting for the next time would
-/// make the way back as long.
+/// While the cable is out the kernel asks for the gateway's link address, once a second. Waiting
+/// for the next time would make the way back as long.
 fn the_gateway_is_asked_for_again_when_the_cable_is_back() {
     let lab = lab();
     let imon = start(&lab, slow(&[]));
@@ -264,14 +282,19 @@ fn an_interface_that_goes_and_comes_back_under_another_number() {
     wait_up(&imon);
     lab.sh("router", "ip link del wan1");
     until(&lab, Instant::now(), Wan::Two);
-    imon.wait_line(|line| line.ends_with("Primary Network net42 (wan1): there is no such interface"), SOON);
+    imon.wait_line(
+        |line| line.ends_with("Primary Network net42 (wan1): there is no such interface"),
+        SOON,
+    );
     lab.sh(
         "router",
         "ip link add wan1 index 77 type veth peer name cust index 78 netns isp1 && ip link set wan1 up && \
          ip addr add 192.168.42.2/24 dev wan1",
     );
     lab.sh("isp1", "ip link set cust up && ip addr add 192.168.42.1/24 dev cust");
-    lab.wait_until("traffic on the new interface", Duration::from_secs(3), || way(&lab, "1.1.1.1") == "wan1");
+    lab.wait_until("traffic on the new interface", Duration::from_secs(3), || {
+        way(&lab, "1.1.1.1") == "wan1"
+    });
     assert_eq!(ours(&lab).len(), 1);
 }
 
@@ -280,14 +303,25 @@ fn a_gateway_that_dhcp_tells_is_learnt_and_followed() {
     let imon = start(&lab, slow(&[("primary-gw", json!("auto"))]));
     wait_active(&imon, 0, Wan::Two);
     imon.wait_line(|line| line.contains("Primary Network net42 (wan1): no gateway is known"), SOON);
-    lab.sh("router", "ip route add default via 192.168.42.1 dev wan1 proto dhcp metric 1002 src 192.168.42.2");
+    lab.sh(
+        "router",
+        "ip route add default via 192.168.42.1 dev wan1 proto dhcp metric 1002 src 192.168.42.2",
+    );
     until(&lab, Instant::now(), Wan::One);
     assert!(ours(&lab)[0].starts_with("default via 192.168.42.1 dev wan1"));
     // The provider moves its gateway, and the next lease says so.
-    lab.sh("isp1", "ip addr add 192.168.42.254/24 dev cust && ip addr del 192.168.42.1/24 dev cust");
+    lab.sh(
+        "isp1",
+        "ip addr add 192.168.42.254/24 dev cust && ip addr del 192.168.42.1/24 dev cust",
+    );
     lab.sh("router", "ip route replace default via 192.168.42.254 dev wan1 proto dhcp metric 1002 src 192.168.42.2");
-    imon.wait_line(|line| line.contains("its gateway is 192.168.42.254 now, it was 192.168.42.1"), SOON);
-    lab.wait_until("the new gateway", SOON, || ours(&lab)[0].starts_with("default via 192.168.42.254 dev wan1"));
+    imon.wait_line(
+        |line| line.contains("its gateway is 192.168.42.254 now, it was 192.168.42.1"),
+        SOON,
+    );
+    lab.wait_until("the new gateway", SOON, || {
+        ours(&lab)[0].starts_with("default via 192.168.42.254 dev wan1")
+    });
     let dhcp = lab.sh("router", "ip route show default proto dhcp");
     assert!(dhcp.contains("192.168.42.254"), "{dhcp}");
 }
@@ -306,7 +340,10 @@ fn an_absent_gateway_is_v2_99s_error_with_a_hint() {
     let ended = lab.imon("router").instance("t", &text).nosyslog().run(SOON);
     assert_eq!(ended.code(), 1);
     let said = ended.stderr();
-    assert!(said.contains("? Missing settings for failover monitor:  primary-gw standby-gw"), "{said}");
+    assert!(
+        said.contains("? Missing settings for failover monitor:  primary-gw standby-gw"),
+        "{said}"
+    );
     assert!(said.contains("\"primary-gw\": \"auto\""), "{said}");
 }
 
@@ -314,7 +351,8 @@ fn a_flood_of_news_loses_nothing() {
     let lab = lab();
     let imon = start(&lab, slow(&[]));
     wait_up(&imon);
-    // Ten thousand routes come and go while imon does not read, and among them something that matters.
+    // Ten thousand routes come and go while imon does not read, and among them something that
+    // matters.
     imon.signal(imon_lab::Signal::SIGSTOP);
     lab.sh(
         "router",

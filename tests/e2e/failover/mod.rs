@@ -1,4 +1,5 @@
-//! The failover monitor, end to end: two real links, real routes, and everything that goes wrong with them.
+//! The failover monitor, end to end: two real links, real routes, and everything that goes wrong
+//! with them.
 
 mod behaviour;
 mod links;
@@ -14,13 +15,19 @@ use serde_json::{Value, json};
 use crate::SOON;
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let suites =
-        [behaviour::tests(), truth::tests(), routes::tests(), links::tests(), options::tests(), others::tests()];
+    let suites = [
+        behaviour::tests(),
+        truth::tests(),
+        routes::tests(),
+        links::tests(),
+        options::tests(),
+        others::tests(),
+    ];
     suites.into_iter().flatten().collect()
 }
 
-/// A configuration with quick checks: half a second apart, of two probes that wait half a second each. A key that is
-/// null here is left out.
+/// A configuration with quick checks: half a second apart, of two probes that wait half a second
+/// each. A key that is null here is left out.
 pub(crate) fn config(more: Value) -> String {
     let mut failover = json!({
         "enable": true, "interval": 0.5, "pingcount": 2, "pingwait": 0.5, "prefer-primary": true, "hold-down": 1,
@@ -29,7 +36,9 @@ pub(crate) fn config(more: Value) -> String {
         "standby-if": "wan2", "standby-name": "net62", "standby-gw": "192.168.62.1",
     });
     let mut global = json!({});
-    let (Value::Object(more), Some(map)) = (more, failover.as_object_mut()) else { unreachable!("objects both") };
+    let (Value::Object(more), Some(map)) = (more, failover.as_object_mut()) else {
+        unreachable!("objects both")
+    };
     for (key, value) in more {
         match key.as_str() {
             "action" | "action-timeout" | "events" => global[&key] = value,
@@ -63,7 +72,10 @@ pub(crate) fn wait_up(imon: &Proc) {
     wait_active(imon, 0, Wan::One);
     // On a busy machine the first probes of a new network may be late.
     let up = |line: &str| line.contains("Initial State for Standby") && line.ends_with(": online");
-    imon.wait_line(|line| up(line) || (line.contains("Standby Network") && line.ends_with("is now online")), SOON);
+    imon.wait_line(
+        |line| up(line) || (line.contains("Standby Network") && line.ends_with("is now online")),
+        SOON,
+    );
 }
 
 /// The interface by which the router sends packets to this address.
@@ -80,10 +92,14 @@ fn ours(lab: &Lab) -> Vec<String> {
 
 /// All default routes in the table main.
 fn defaults(lab: &Lab) -> Vec<String> {
-    lab.sh("router", "ip -4 route show default").lines().map(|line| line.trim().to_owned()).collect()
+    lab.sh("router", "ip -4 route show default")
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .collect()
 }
 
-/// How many rules of ours there are for two networks whose gateways are pinged, once one of them is chosen.
+/// How many rules of ours there are for two networks whose gateways are pinged, once one of them is
+/// chosen.
 const RULES: usize = 8;
 
 /// Rules that are ours.

@@ -1,4 +1,5 @@
-//! What V2.99 did not have: several targets, other ways to ask them, quality, and a standby where every byte costs.
+//! What V2.99 did not have: several targets, other ways to ask them, quality, and a standby where
+//! every byte costs.
 
 use std::time::Duration;
 
@@ -57,10 +58,13 @@ fn a_silent_target_changes_nothing_while_another_answers() {
 fn fewer_than_min_up_are_down() {
     let lab = lab();
     let internet = lab.responder("inet");
-    let imon = start(&lab, json!({ "primary-ping": ["1.1.1.1", "8.8.8.8", "9.9.9.9"], "min-up": 2 }));
+    let imon =
+        start(&lab, json!({ "primary-ping": ["1.1.1.1", "8.8.8.8", "9.9.9.9"], "min-up": 2 }));
     wait_up(&imon);
     internet.set("9.9.9.9", &Behaviour::silent());
-    wait_status(&lab, &imon, "t", "one is silent", |s| wan(s, 0)["targets"][2]["state"] == "offline");
+    wait_status(&lab, &imon, "t", "one is silent", |s| {
+        wan(s, 0)["targets"][2]["state"] == "offline"
+    });
     assert_eq!(switches(&imon), 1);
     internet.set("8.8.8.8", &Behaviour::silent());
     wait_active(&imon, 0, Wan::Two);
@@ -73,7 +77,10 @@ fn a_dns_target_is_asked_through_its_wan() {
     wait_up(&imon);
     dns.wait_query(0, |q| q.name == "example.com", SOON);
     dns.mode(&DnsMode::ServFail);
-    imon.wait_line(|line| line.contains("dns:1.1.1.1: the name server says: server failure (SERVFAIL)"), SOON);
+    imon.wait_line(
+        |line| line.contains("dns:1.1.1.1: the name server says: server failure (SERVFAIL)"),
+        SOON,
+    );
     wait_active(&imon, 0, Wan::Two);
     dns.mode(&DnsMode::Normal);
     let mark = imon.mark();
@@ -85,10 +92,16 @@ fn a_dns_target_is_asked_through_its_wan() {
 fn a_tcp_target_is_connected_to_through_its_wan() {
     let lab = lab();
     let http = lab.http();
-    let imon = start(&lab, json!({ "primary-ping": "tcp:198.18.0.80:80", "standby-ping": "tcp:198.18.0.80:81" }));
+    let imon = start(
+        &lab,
+        json!({ "primary-ping": "tcp:198.18.0.80:80", "standby-ping": "tcp:198.18.0.80:81" }),
+    );
     wait_active(&imon, 0, Wan::One);
     imon.wait_line(|line| line.contains("tcp:198.18.0.80:81: Connection refused"), SOON);
-    imon.wait_line(|line| line.contains("Initial State for Standby") && line.ends_with(": offline"), SOON);
+    imon.wait_line(
+        |line| line.contains("Initial State for Standby") && line.ends_with(": offline"),
+        SOON,
+    );
     drop(http);
     imon.wait_line(|line| line.ends_with("Both Primary and Standby Networks are offline"), SOON);
 }
@@ -99,7 +112,9 @@ fn a_target_by_name_is_looked_up_once_there_is_a_way() {
     dns.set("primary.test", &[imon_lab::roles::Record::Address([1, 1, 1, 1].into())]);
     let imon = start(&lab, json!({ "primary-ping": "primary.test", "standby-ping": "8.8.8.8" }));
     wait_up(&imon);
-    wait_status(&lab, &imon, "t", "the name has its address", |s| wan(s, 0)["targets"][0]["address"] == "1.1.1.1");
+    wait_status(&lab, &imon, "t", "the name has its address", |s| {
+        wan(s, 0)["targets"][0]["address"] == "1.1.1.1"
+    });
     let internet = lab.responder("inet");
     internet.set("1.1.1.1", &Behaviour::silent());
     wait_active(&imon, 0, Wan::Two);
@@ -123,9 +138,13 @@ fn a_lossy_wan_is_degraded_and_a_better_one_is_used() {
     wait_active(&imon, 0, Wan::Two);
     assert_eq!(count(&imon, "is now offline"), 0);
     wire.set(&WireSettings::default());
-    imon.wait_line(|line| line.ends_with("Primary Network net42 (wan1) is no longer degraded"), SOON);
-    let status =
-        wait_status(&lab, &imon, "t", "cause", |s| s["monitors"]["failover"]["last_switch"]["cause"] == "degraded");
+    imon.wait_line(
+        |line| line.ends_with("Primary Network net42 (wan1) is no longer degraded"),
+        SOON,
+    );
+    let status = wait_status(&lab, &imon, "t", "cause", |s| {
+        s["monitors"]["failover"]["last_switch"]["cause"] == "degraded"
+    });
     assert_eq!(status["monitors"]["failover"]["active"], "wan2");
 }
 
@@ -147,10 +166,13 @@ fn an_idle_standby_is_left_alone_and_verified_when_primary_misses_a_probe() {
     let lab = lab();
     let imon = start(&lab, json!({ "idle-interval": 600, "standby-ping": "8.8.8.8" }));
     wait_up(&imon);
-    let idle = |s: &Value| wan(s, 1)["idle"] == true && wan(s, 0)["targets"][0]["probes"]["sent"].as_u64() >= Some(8);
+    let idle = |s: &Value| {
+        wan(s, 1)["idle"] == true && wan(s, 0)["targets"][0]["probes"]["sent"].as_u64() >= Some(8)
+    };
     let status = wait_status(&lab, &imon, "t", "primary is checked, standby is not", idle);
     let sent = |s: &Value| wan(s, 1)["targets"][0]["probes"]["sent"].as_u64().unwrap();
-    // SIGUSR1, by which the status is asked for, checks now; else there is the first check and no other.
+    // SIGUSR1, by which the status is asked for, checks now; else there is the first check and no
+    // other.
     assert!(sent(&status) <= 5, "{status}");
     // It has died unnoticed: that is found out before it is relied on.
     lab.fault(Fault::UpstreamDead(Wan::Two));
@@ -170,8 +192,14 @@ fn the_status_tells_everything() {
     let status = wait_status(&lab, &imon, "t", "primary is down", |s| wan(s, 0)["state"] == "down");
     let failover = &status["monitors"]["failover"];
     assert_eq!(failover["active"], "wan2");
-    assert_eq!(failover["default_route"], "default via 192.168.62.1 dev wan2 metric 201 proto imon");
-    assert_eq!((&failover["switches"], &failover["last_switch"]["to"]), (&json!(1), &json!("wan2")));
+    assert_eq!(
+        failover["default_route"],
+        "default via 192.168.62.1 dev wan2 metric 201 proto imon"
+    );
+    assert_eq!(
+        (&failover["switches"], &failover["last_switch"]["to"]),
+        (&json!(1), &json!("wan2"))
+    );
     assert_eq!(failover["last_switch"]["cause"], "failed");
     assert!(failover["outranked_by"].is_null(), "{failover}");
     let primary = wan(&status, 0);
@@ -180,9 +208,14 @@ fn the_status_tells_everything() {
         (&json!("Primary"), &json!("net42"), &json!("wan1"))
     );
     assert_eq!(primary["reason"], "1.1.1.1: host unreachable from 192.168.42.1");
-    assert_eq!((&primary["address"], &primary["gateway"]), (&json!("192.168.42.2"), &json!("192.168.42.1")));
+    assert_eq!(
+        (&primary["address"], &primary["gateway"]),
+        (&json!("192.168.42.2"), &json!("192.168.42.1"))
+    );
     lab.heal(Fault::UpstreamRejecting(Wan::One));
-    let status = wait_status(&lab, &imon, "t", "primary waits", |s| wan(s, 0)["hold_down_left_seconds"].is_f64());
+    let status = wait_status(&lab, &imon, "t", "primary waits", |s| {
+        wan(s, 0)["hold_down_left_seconds"].is_f64()
+    });
     assert!(wan(&status, 0)["hold_down_left_seconds"].as_f64().unwrap() > 500.0);
     assert!(wan(&status, 1)["targets"][0]["rtt_ms"].is_f64(), "{status}");
 }
@@ -190,10 +223,14 @@ fn the_status_tells_everything() {
 fn all_monitors_run_together() {
     let lab = lab();
     let mut all: Value = serde_json::from_str(&super::config(json!({}))).unwrap();
-    all["updown"] = json!({ "enable": true, "interval": 0.5, "pingwait": 0.5, "monitorip": "1.1.1.1" });
+    all["updown"] =
+        json!({ "enable": true, "interval": 0.5, "pingwait": 0.5, "monitorip": "1.1.1.1" });
     all["ping"] = json!({ "enable": true, "interval": 0.5, "monitorip": "8.8.8.8" });
     let imon = lab.imon("router").instance("t", &all.to_string()).nosyslog().spawn();
-    imon.wait_line(|line| line.contains("[t-failover] Network Failover Primary Route net42 (wan1) is active"), SOON);
+    imon.wait_line(
+        |line| line.contains("[t-failover] Network Failover Primary Route net42 (wan1) is active"),
+        SOON,
+    );
     imon.wait_line(|line| line.contains("[t-updown] Monitored IP 1.1.1.1 online"), SOON);
     wait_lines(&lab, &imon, "[t-ping] Ping Result: IP:8.8.8.8 State:True", 2);
     lab.fault(Fault::Carrier(Wan::One));

@@ -26,7 +26,8 @@ pub(super) fn tests() -> Vec<Trial> {
     ]
 }
 
-/// A tunnel's rules as wg-quick(8) makes them; its device leads nowhere, which is enough to see who takes it.
+/// A tunnel's rules as wg-quick(8) makes them; its device leads nowhere, which is enough to see who
+/// takes it.
 const TUNNEL: &str = "ip tuntap add wg0 mode tun && ip addr add 10.9.9.2/24 dev wg0 && ip link set wg0 up && \
     ip route add default dev wg0 table 51820 && ip rule add not fwmark 51820 table 51820 && \
     ip rule add table main suppress_prefixlength 0";
@@ -44,14 +45,23 @@ fn v1_a_tunnel_that_comes_before_or_after_keeps_its_traffic() {
         if before {
             lab.sh("router", TUNNEL);
         }
-        let imon = start(&lab, json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
+        let imon = start(
+            &lab,
+            json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }),
+        );
         wait_up(&imon);
         if !before {
             assert_eq!(lan_way(&lab), "wan1");
             lab.sh("router", TUNNEL);
         }
-        lab.wait_until("it is said", SOON, || count(&imon, "leads all traffic elsewhere and goes first") == 1);
-        assert_eq!((lan_way(&lab).as_str(), way(&lab, "1.1.1.1").as_str()), ("wg0", "wg0"), "before: {before}");
+        lab.wait_until("it is said", SOON, || {
+            count(&imon, "leads all traffic elsewhere and goes first") == 1
+        });
+        assert_eq!(
+            (lan_way(&lab).as_str(), way(&lab, "1.1.1.1").as_str()),
+            ("wg0", "wg0"),
+            "before: {before}"
+        );
         lab.fault(Fault::Carrier(Wan::One));
         wait_active(&imon, 0, Wan::Two);
         assert_eq!(lan_way(&lab), "wg0", "before: {before}");
@@ -59,7 +69,12 @@ fn v1_a_tunnel_that_comes_before_or_after_keeps_its_traffic() {
         let status = wait_status(&lab, &imon, "t", "what it yields to", |s| {
             s["monitors"]["failover"]["beside"][0]["kind"] == "yielded"
         });
-        assert!(status["monitors"]["failover"]["beside"][0]["what"].as_str().unwrap().contains("lookup 51820"));
+        assert!(
+            status["monitors"]["failover"]["beside"][0]["what"]
+                .as_str()
+                .unwrap()
+                .contains("lookup 51820")
+        );
         lab.sh("router", "ip rule del not fwmark 51820 table 51820");
         lab.wait_until("the choice leads", SOON, || lan_way(&lab) == "wan2");
     }
@@ -76,12 +91,19 @@ fn v1_what_is_said_of_a_stray_default_is_true_and_ends_with_it() {
     let route = "default via 192.168.92.254 dev lan0 metric 5 proto dhcp";
     lab.sh("router", &format!("ip route add {route}"));
     imon.wait_line(
-        |line| line.ends_with(&format!("'ip route {route}' would lead all traffic: imon's choice goes first")),
+        |line| {
+            line.ends_with(&format!(
+                "'ip route {route}' would lead all traffic: imon's choice goes first"
+            ))
+        },
         SOON,
     );
     lab.wait_until("the status has it", SOON, || noted() == 1);
     lab.sh("router", &format!("ip route del {route}"));
-    imon.wait_line(|line| line.ends_with(&format!("'ip route {route}' does not count any more")), SOON);
+    imon.wait_line(
+        |line| line.ends_with(&format!("'ip route {route}' does not count any more")),
+        SOON,
+    );
     // The numbers alone would bring it half a minute later.
     lab.wait_until("the status has it no more", SOON, || noted() == 0);
 }
@@ -115,7 +137,8 @@ fn v5_marked_traffic_that_stays_on_a_dead_network_is_named() {
         "ip route replace default via 192.168.42.1 metric 100 && ip route del default via 192.168.42.1 metric 0; \
         ip route add default via 192.168.62.1 metric 200; ip rule add pref 5210 fwmark 0x80000/0xff0000 lookup main",
     );
-    let imon = start(&lab, json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
+    let imon =
+        start(&lab, json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
     wait_up(&imon);
     assert_eq!(count(&imon, "keeps its traffic"), 0);
     lab.fault(Fault::UpstreamDead(Wan::One));
@@ -133,14 +156,19 @@ fn v5_marked_traffic_that_stays_on_a_dead_network_is_named() {
 fn v7_a_host_route_over_a_dead_network_is_named() {
     let lab = lab();
     lab.sh("router", "ip route add 8.8.4.4 via 192.168.42.1");
-    let imon = start(&lab, json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
+    let imon =
+        start(&lab, json!({ "pingwait": 3, "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));
     wait_up(&imon);
     lab.fault(Fault::UpstreamDead(Wan::One));
     imon.wait_line(
-        |line| line.contains("'ip route 8.8.4.4/32 via 192.168.42.1 dev wan1") && line.contains("keeps its traffic"),
+        |line| {
+            line.contains("'ip route 8.8.4.4/32 via 192.168.42.1 dev wan1")
+                && line.contains("keeps its traffic")
+        },
         SOON,
     );
-    // One that comes later, by a next-hop object that the kernel tells the number of; and it goes again.
+    // One that comes later, by a next-hop object that the kernel tells the number of; and it goes
+    // again.
     let later = "'ip route 9.9.9.9/32 via 192.168.42.1 dev wan1";
     lab.sh(
         "router",
@@ -149,7 +177,10 @@ fn v7_a_host_route_over_a_dead_network_is_named() {
     );
     imon.wait_line(|line| line.contains(later) && line.contains("keeps its traffic"), 2 * SOON);
     lab.sh("router", "sleep 1; ip route del 9.9.9.9");
-    imon.wait_line(|line| line.contains(later) && line.contains("does not count any more"), 2 * SOON);
+    imon.wait_line(
+        |line| line.contains(later) && line.contains("does not count any more"),
+        2 * SOON,
+    );
 }
 
 fn v8_a_port_of_a_bridge_is_named() {
@@ -160,7 +191,10 @@ fn v8_a_port_of_a_bridge_is_named() {
         ip addr add 192.168.42.2/24 dev br0 && ip link set br0 up",
     );
     let imon = start(&lab, json!({}));
-    imon.wait_line(|line| line.contains("wan1 is a port of br0, which has the address: use br0 in its place"), SOON);
+    imon.wait_line(
+        |line| line.contains("wan1 is a port of br0, which has the address: use br0 in its place"),
+        SOON,
+    );
 }
 
 fn v9_a_gateway_in_a_next_hop_object_is_learnt() {
@@ -196,11 +230,15 @@ fn v9_a_way_by_a_next_hop_object_or_by_several_is_looked_at_whole() {
 fn v10_defaults_that_replace_each_other_are_named_and_the_first_gateway_is_kept() {
     let auto = json!({ "primary-gw": "auto", "standby-gw": "auto" });
     let lab = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).default_route(None).up();
-    let replace = |last| lab.sh("router", &format!("ip route replace default via 192.168.{last}.1"));
+    let replace =
+        |last| lab.sh("router", &format!("ip route replace default via 192.168.{last}.1"));
     replace(42);
     replace(62);
     let imon = start(&lab, auto.clone());
-    imon.wait_line(|line| line.contains("Primary Network net42 (wan1): its default route was replaced"), SOON);
+    imon.wait_line(
+        |line| line.contains("Primary Network net42 (wan1): its default route was replaced"),
+        SOON,
+    );
     imon.wait_line(|line| line.contains("option metric"), SOON);
     // Its client renews: from now on both are known.
     replace(42);
@@ -220,7 +258,9 @@ fn v12_an_address_that_is_replaced_brings_no_false_word() {
         // A manager takes the address away, and the subnet's route comes after the new one.
         lab.sh("router", &format!("ip -4 addr flush dev wan1; ip addr add {address}/24 dev wan1 noprefixroute; ip route add 192.168.42.0/24 dev wan1 src {address}"));
         let from = format!("from {address} ipproto tcp");
-        lab.wait_until("a rule for the address", SOON, || rules(&lab).iter().any(|rule| rule.contains(&from)));
+        lab.wait_until("a rule for the address", SOON, || {
+            rules(&lab).iter().any(|rule| rule.contains(&from))
+        });
         lab.wait_until("traffic on primary", SOON, || way(&lab, "1.1.1.1") == "wan1");
     }
     // What is said is said within this.
@@ -236,11 +276,13 @@ fn d10_a_gateway_that_changes_all_the_time_is_told_of_in_sums() {
         "router",
         "ip route add default via 192.168.42.1 metric 10; ip route add default via 192.168.62.1 metric 20",
     );
-    let imon = start(&lab, json!({ "primary-gw": "auto", "standby-gw": "auto", "primary-ping": "1.1.1.1" }));
+    let imon = start(
+        &lab,
+        json!({ "primary-gw": "auto", "standby-gw": "auto", "primary-ping": "1.1.1.1" }),
+    );
     wait_up(&imon);
     let lines = || count(&imon, "its gateway is");
-    let flap =
-        "for last in 254 1 254 1 254 1; do ip route replace default via 192.168.42.$last metric 10; sleep 0.1; done";
+    let flap = "for last in 254 1 254 1 254 1; do ip route replace default via 192.168.42.$last metric 10; sleep 0.1; done";
     lab.wait_until("as many lines as are said one by one", SOON, || {
         lab.sh("router", flap);
         lines() >= 24

@@ -1,4 +1,5 @@
-//! Routes and rules: ours are kept, others' are never touched, and traffic follows the choice without a gap.
+//! Routes and rules: ours are kept, others' are never touched, and traffic follows the choice
+//! without a gap.
 
 use std::time::Duration;
 
@@ -35,7 +36,10 @@ fn b11_a_default_route_that_somebody_deletes_is_set_again() {
     wait_up(&imon);
     lab.sh("router", "ip route del default proto 171");
     lab.wait_until("it is there again", Duration::from_secs(1), || ours(&lab).len() == 1);
-    imon.wait_line(|line| line.contains("was removed or changed by somebody, it is set again"), SOON);
+    imon.wait_line(
+        |line| line.contains("was removed or changed by somebody, it is set again"),
+        SOON,
+    );
     assert_eq!((count(&imon, "set again"), switches(&imon)), (1, 1));
 }
 
@@ -64,7 +68,9 @@ fn b12_a_stray_default_through_the_lan_does_not_win() {
     lab.fault(Fault::UpstreamDead(Wan::One));
     wait_active(&imon, 0, Wan::Two);
     assert_eq!(way(&lab, "9.9.9.9"), "wan2");
-    assert!(defaults(&lab).iter().any(|route| route.starts_with("default via 192.168.92.254 dev lan0")));
+    assert!(
+        defaults(&lab).iter().any(|route| route.starts_with("default via 192.168.92.254 dev lan0"))
+    );
 }
 
 fn b13_a_dhcp_default_through_the_other_wan_does_not_win() {
@@ -145,9 +151,13 @@ fn a_vpns_default_is_respected_and_said() {
         |line| line.contains("Traffic does not go where imon leads it: it leaves by lan0, by the route '0.0.0.0/1 via 192.168.92.10 dev lan0"),
         SOON,
     );
-    let status =
-        wait_status(&lab, &imon, "t", "who outranks us", |s| s["monitors"]["failover"]["outranked_by"].is_string());
-    assert!(status["monitors"]["failover"]["outranked_by"].as_str().unwrap().contains("in table main"), "{status}");
+    let status = wait_status(&lab, &imon, "t", "who outranks us", |s| {
+        s["monitors"]["failover"]["outranked_by"].is_string()
+    });
+    assert!(
+        status["monitors"]["failover"]["outranked_by"].as_str().unwrap().contains("in table main"),
+        "{status}"
+    );
     lab.sh("router", "ip route del 0.0.0.0/1 && ip route del 128.0.0.0/1");
     imon.wait_line(|line| line.ends_with("Traffic goes where imon leads it again"), SOON);
 }
@@ -157,9 +167,16 @@ fn another_rule_that_wins_is_said() {
     let imon = start(&lab, json!({}));
     wait_up(&imon);
     // Nothing can stand before the first.
-    lab.sh("router", "ip route add default via 192.168.62.1 dev wan2 table 7 && ip rule add pref 1 lookup 7");
+    lab.sh(
+        "router",
+        "ip route add default via 192.168.62.1 dev wan2 table 7 && ip rule add pref 1 lookup 7",
+    );
     imon.wait_line(
-        |line| line.contains("it leaves by wan2, by the route 'default via 192.168.62.1 dev wan2 table 7"),
+        |line| {
+            line.contains(
+                "it leaves by wan2, by the route 'default via 192.168.62.1 dev wan2 table 7",
+            )
+        },
         SOON,
     );
     assert_eq!(count(&imon, "Traffic does not go"), 1);
@@ -184,22 +201,33 @@ fn a_thousand_switches_lose_no_packet_for_want_of_a_route() {
     let imon = start(&lab, json!({ "interval": 0.1, "pingwait": 0.2, "hold-down": 0 }));
     wait_up(&imon);
     let sender = lab.sender("router", "1.1.1.1", None);
-    let watch = lab.spawn("router", "sh", ["-c", "while :; do ip -4 route show default proto 171 | wc -l; done"]);
+    let watch = lab.spawn(
+        "router",
+        "sh",
+        ["-c", "while :; do ip -4 route show default proto 171 | wc -l; done"],
+    );
     // Each time the cable comes back primary is used again at once.
-    let flap = "while :; do ip link set cust down; sleep 0.01; ip link set cust up; sleep 0.03; done";
+    let flap =
+        "while :; do ip link set cust down; sleep 0.01; ip link set cust up; sleep 0.03; done";
     let flap = lab.spawn("isp1", "sh", ["-c", flap]);
     lab.wait_until("a thousand switches", Duration::from_secs(240), || switches(&imon) > 1000);
     flap.signal(Signal::SIGKILL);
     watch.signal(Signal::SIGKILL);
     watch.wait(SOON);
     let report = sender.report();
-    assert!(report.sent > 100_000 && report.errors.is_empty(), "{} sent, {:?}", report.sent, report.errors);
+    assert!(
+        report.sent > 100_000 && report.errors.is_empty(),
+        "{} sent, {:?}",
+        report.sent,
+        report.errors
+    );
     let odd: Vec<_> = watch.texts().into_iter().filter(|line| line.trim() != "1").collect();
     assert!(watch.texts().len() > 1000 && odd.is_empty(), "default routes of ours: {odd:?}");
 }
 
 fn a_lan_client_loses_only_what_was_sent_over_the_dead_cable() {
-    let lab = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).nat(Nat::All).default_route(None).up();
+    let lab =
+        Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).nat(Nat::All).default_route(None).up();
     let imon = start(&lab, json!({ "hold-down": 0 }));
     wait_up(&imon);
     let sink = lab.sink("inet");
@@ -220,14 +248,19 @@ fn a_lan_client_loses_only_what_was_sent_over_the_dead_cable() {
     // One that waits for the gateway's address comes late, and is not lost.
     heard.sort_unstable();
     let lost: u64 = heard.windows(2).map(|w| w[1].saturating_sub(w[0] + 1)).sum();
-    // The machine may be very busy; without imon's haste it would be a thousand for each of the ten switches.
+    // The machine may be very busy; without imon's haste it would be a thousand for each of the ten
+    // switches.
     assert!(lost < 2_500, "{lost} of {} packets", heard.len());
 }
 
 /// V14
 fn connections_over_the_wan_that_is_left_are_ended_and_no_others() {
     for flush in [true, false] {
-        let lab = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).nat(Nat::Fixed).default_route(None).up();
+        let lab = Lab::builder()
+            .imon(env!("CARGO_BIN_EXE_imon"))
+            .nat(Nat::Fixed)
+            .default_route(None)
+            .up();
         let imon = start(&lab, json!({ "hold-down": 600, "flush-conntrack": flush }));
         wait_up(&imon);
         // One connection over each WAN; that over the second is made so by its own rule.
@@ -268,5 +301,8 @@ fn an_ipv6_default_over_the_dead_wan_is_warned_about() {
     wait_up(&imon);
     lab.fault(Fault::GatewaySilent(Wan::One));
     wait_active(&imon, 0, Wan::Two);
-    imon.wait_line(|line| line.contains("IPv6 traffic still goes over Primary Network net42 (wan1)"), SOON);
+    imon.wait_line(
+        |line| line.contains("IPv6 traffic still goes over Primary Network net42 (wan1)"),
+        SOON,
+    );
 }

@@ -34,7 +34,11 @@ pub(super) fn tests() -> Vec<Trial> {
 }
 
 fn lab_with(rp_filter: u8, nat: Nat, bcp38: bool) -> Lab {
-    let builder = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).rp_filter(rp_filter).nat(nat).default_route(None);
+    let builder = Lab::builder()
+        .imon(env!("CARGO_BIN_EXE_imon"))
+        .rp_filter(rp_filter)
+        .nat(nat)
+        .default_route(None);
     if bcp38 { builder.bcp38() } else { builder }.up()
 }
 
@@ -70,9 +74,10 @@ fn b6_b7_targets_beyond_the_gateways_without_a_default_route() {
 fn of_a_thousand_probes_none_takes_the_other_wan() {
     let lab = lab_with(2, Nat::All, false);
     // By whose cable an echo request comes, and for whom it is.
-    for (isp, own, other) in
-        [("isp1", "1.1.1.1, 9.9.9.9", "8.8.8.8, 198.18.0.80"), ("isp2", "8.8.8.8, 198.18.0.80", "1.1.1.1, 9.9.9.9")]
-    {
+    for (isp, own, other) in [
+        ("isp1", "1.1.1.1, 9.9.9.9", "8.8.8.8, 198.18.0.80"),
+        ("isp2", "8.8.8.8, 198.18.0.80", "1.1.1.1, 9.9.9.9"),
+    ] {
         let rule = |set: &str| format!("icmp type echo-request ip daddr {{ {set} }} counter");
         let table = format!(
             "table netdev count {{ chain c {{ type filter hook ingress device cust priority 0; {}; {}; }}; }}",
@@ -83,8 +88,9 @@ fn of_a_thousand_probes_none_takes_the_other_wan() {
     }
     let counted = |isp: &str| -> Vec<u64> {
         let text = lab.sh(isp, "nft list table netdev count");
-        let packets =
-            text.lines().filter_map(|line| line.split_once("counter packets ")?.1.split(' ').next()?.parse().ok());
+        let packets = text.lines().filter_map(|line| {
+            line.split_once("counter packets ")?.1.split(' ').next()?.parse().ok()
+        });
         packets.collect()
     };
     let imon = start(
@@ -102,7 +108,9 @@ fn of_a_thousand_probes_none_takes_the_other_wan() {
             lab.fault(fault);
         }
         let enough = |isp| counted(isp)[0] >= stage * 170;
-        lab.wait_until("a third of a thousand probes", Duration::from_secs(30), || enough("isp1") && enough("isp2"));
+        lab.wait_until("a third of a thousand probes", Duration::from_secs(30), || {
+            enough("isp1") && enough("isp2")
+        });
         if let Some(fault) = fault {
             lab.heal(fault);
         }
@@ -113,13 +121,19 @@ fn of_a_thousand_probes_none_takes_the_other_wan() {
 
 fn b3_an_upstream_that_rejects() {
     let lab = lab_with(0, Nat::All, false);
-    let imon = start(&lab, json!({ "primary-ping": "8.8.8.8", "standby-ping": "8.8.8.8", "pingwait": 5 }));
+    let imon =
+        start(&lab, json!({ "primary-ping": "8.8.8.8", "standby-ping": "8.8.8.8", "pingwait": 5 }));
     wait_up(&imon);
     lab.fault(Fault::UpstreamRejecting(Wan::One));
     imon.wait_line(|line| line.contains("8.8.8.8: host unreachable from 192.168.42.1"), SOON);
     wait_active(&imon, 0, Wan::Two);
     // The error concerns primary's probes only, though standby has the same target.
-    assert!(!imon.texts().iter().any(|line| line.contains("Standby Network net62 (wan2) is now offline")));
+    assert!(
+        !imon
+            .texts()
+            .iter()
+            .any(|line| line.contains("Standby Network net62 (wan2) is now offline"))
+    );
 }
 
 fn b9_b36_a_gateway_that_flaps_costs_at_most_two_switches() {
@@ -153,9 +167,17 @@ fn a_dead_gateway_without_arp() {
 }
 
 fn on_the_exact_wire() {
-    let lab = Lab::builder().imon(env!("CARGO_BIN_EXE_imon")).wire(Wan::One).wire(Wan::Two).rp_filter(1).up();
+    let lab = Lab::builder()
+        .imon(env!("CARGO_BIN_EXE_imon"))
+        .wire(Wan::One)
+        .wire(Wan::Two)
+        .rp_filter(1)
+        .up();
     let (one, two) = (lab.wire(Wan::One), lab.wire(Wan::Two));
-    let late = |ms| imon_lab::roles::WireSettings { delay: Duration::from_millis(ms), ..Default::default() };
+    let late = |ms| imon_lab::roles::WireSettings {
+        delay: Duration::from_millis(ms),
+        ..Default::default()
+    };
     one.set(&late(40));
     two.set(&late(10));
     let imon = start(&lab, json!({ "primary-ping": "1.1.1.1", "standby-ping": "8.8.8.8" }));

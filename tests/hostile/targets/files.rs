@@ -1,4 +1,5 @@
-//! What is read back from files and from other processes of this program, and the files of the resolver.
+//! What is read back from files and from other processes of this program, and the files of the
+//! resolver.
 
 use std::time::Duration;
 
@@ -27,14 +28,23 @@ pub(super) const STATE_WORDS: &[&str] = &[
     "\"stopped\":\"x\"",
 ];
 
-/// The state of the ddns monitor: what is read of it is written as the same, and is not more than was there.
+/// The state of the ddns monitor: what is read of it is written as the same, and is not more than
+/// was there.
 pub(super) fn state(data: &[u8]) {
     match Saved::read(data) {
         Ok(saved) => {
             let text = saved.text();
             assert_eq!(Saved::read(text.as_bytes()).as_ref(), Ok(&saved), "{text}");
-            assert!(saved.tracks.len() <= 64 && saved.tracks.iter().all(|track| track.sinks.len() <= 64));
-            assert!(saved.tracks.iter().all(|track| track.address.is_none_or(|address| track.family.has(address))));
+            assert!(
+                saved.tracks.len() <= 64
+                    && saved.tracks.iter().all(|track| track.sinks.len() <= 64)
+            );
+            assert!(
+                saved
+                    .tracks
+                    .iter()
+                    .all(|track| track.address.is_none_or(|address| track.family.has(address)))
+            );
             for secs in [0, saved.written, i64::MAX, i64::MIN] {
                 let _ = saved.is_of_the_future(Wall { secs, nanos: 0 }, 1_795_478_400);
             }
@@ -85,7 +95,8 @@ pub(super) const WORKER_WORDS: &[&str] = &[
     "\n",
 ];
 
-/// What a worker says, and what it is told: what is read is written as the same, and nobody else's words are long.
+/// What a worker says, and what it is told: what is read is written as the same, and nobody else's
+/// words are long.
 pub(super) fn worker(data: &[u8]) {
     if let Some(report) = TaskReport::read(data) {
         assert!(data.ends_with(b"\n"));
@@ -99,8 +110,16 @@ pub(super) fn worker(data: &[u8]) {
             TaskResult::Page(Ok(page)) => page.location.iter().cloned().collect(),
             TaskResult::Lookup(Ok(_)) => vec![],
         };
-        let longest = texts.iter().chain(&report.unconfined).map(|text| text.chars().count()).max().unwrap_or(0);
-        assert!(longest <= 200 || matches!(report.said, TaskResult::Update(..)), "{longest} characters");
+        let longest = texts
+            .iter()
+            .chain(&report.unconfined)
+            .map(|text| text.chars().count())
+            .max()
+            .unwrap_or(0);
+        assert!(
+            longest <= 200 || matches!(report.said, TaskResult::Update(..)),
+            "{longest} characters"
+        );
     }
     if let Some(task) = Task::read(data) {
         let text = task.text();
@@ -125,17 +144,22 @@ pub(super) const RESOLVE_WORDS: &[&str] = &[
     "%",
 ];
 
-/// hosts, resolv.conf, names to look up, and an answer to each question, with zeros between them. (`nsswitch.conf` is not
-/// read.)
+/// hosts, resolv.conf, names to look up, and an answer to each question, with zeros between them.
+/// (`nsswitch.conf` is not read.)
 pub(super) fn resolve(data: &[u8]) {
     let [hosts, conf, names, answer] = parts::<4>(data);
-    let [hosts, conf, names] = [hosts, conf, names].map(|text| String::from_utf8_lossy(text).into_owned());
+    let [hosts, conf, names] =
+        [hosts, conf, names].map(|text| String::from_utf8_lossy(text).into_owned());
     let servers = resolver::servers(&conf);
     assert!((1..=3).contains(&servers.len()));
     assert!(!resolver::is_assumed(&conf) || servers.len() == 1);
     for server in &servers {
         let shown = server.to_string();
-        assert_eq!(resolver::servers(&format!("nameserver {shown}")), std::slice::from_ref(server), "{shown}");
+        assert_eq!(
+            resolver::servers(&format!("nameserver {shown}")),
+            std::slice::from_ref(server),
+            "{shown}"
+        );
     }
     let mut resolver = Resolver::new(7);
     let ids: Vec<_> = names.lines().map(|name| (resolver.watch(name), name)).collect();
@@ -145,8 +169,15 @@ pub(super) fn resolve(data: &[u8]) {
         assert!(v4.is_none_or(|a| a.is_ipv4()) && v6.is_none_or(|a| a.is_ipv6()));
         // Both readers of the hosts file find something, or none does.
         let found = resolver.address(*id);
-        assert_eq!(found.is_some(), v4.is_some() || v6.is_some(), "{name:?}: {found:?}, {v4:?}, {v6:?}");
-        assert!(found.is_none_or(|found| [v4, v6].contains(&Some(found))), "{name:?}: {found:?}, {v4:?}, {v6:?}");
+        assert_eq!(
+            found.is_some(),
+            v4.is_some() || v6.is_some(),
+            "{name:?}: {found:?}, {v4:?}, {v6:?}"
+        );
+        assert!(
+            found.is_none_or(|found| [v4, v6].contains(&Some(found))),
+            "{name:?}: {found:?}, {v4:?}, {v6:?}"
+        );
     }
     // It asks for the others, at most so many at once, and for ever only at its pace.
     let mut now = Instant::ZERO;
@@ -163,7 +194,8 @@ pub(super) fn resolve(data: &[u8]) {
             if round % 3 == 2 {
                 continue;
             }
-            let result = answered(answer, &ask.question).map_err(|_| resolver::AskError::Malformed("x"));
+            let result =
+                answered(answer, &ask.question).map_err(|_| resolver::AskError::Malformed("x"));
             resolver.answer(now, ask.token, result, &mut asks);
         }
         now = now + Duration::from_millis(1);

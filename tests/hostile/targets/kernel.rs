@@ -26,7 +26,8 @@ fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Attributes with lengths that are right: of each its type (the uppermost bit: it consists of such), length and value.
+/// Attributes with lengths that are right: of each its type (the uppermost bit: it consists of
+/// such), length and value.
 fn attributes(input: &mut Input<'_>, deep: usize, out: &mut Vec<u8>) {
     while !input.0.is_empty() {
         let (kind, length) = (input.byte(), input.byte());
@@ -59,15 +60,16 @@ fn datagram(data: &[u8], kinds: &[(u16, usize)]) -> Vec<u8> {
         let mut body = input.take(head).to_vec();
         body.resize(head, 0);
         attributes(&mut Input(input.take(usize::from(length))), 0, &mut body);
-        // Replaces, interrupted, cut short, with words; the first two bits each have a place of their own.
+        // Replaces, interrupted, cut short, with words; the first two bits each have a place of
+        // their own.
         let flags = u16::from(flags & 3) << 8 | u16::from(flags & 0xfc);
         out.extend(message(kind, flags, 0, &body));
     }
     out
 }
 
-/// News of routes: each message is noted and written down, the picture stays as small as what was told, and what is to be
-/// changed on its account can be said.
+/// News of routes: each message is noted and written down, the picture stays as small as what was
+/// told, and what is to be changed on its account can be said.
 pub(super) fn rtnetlink(data: &[u8]) {
     const KINDS: [(u16, usize); 14] = [
         (16, 16),
@@ -89,10 +91,18 @@ pub(super) fn rtnetlink(data: &[u8]) {
     let messages: Vec<Message> = rtnetlink::messages(&bytes).collect();
     assert!(messages.len() <= bytes.len() / HEADER);
     let mut picture = Picture::default();
-    let wan = |device: &str, gateway| Uplink { device: device.into(), gateway, targets: Vec::new(), remembered: None };
+    let wan = |device: &str, gateway| Uplink {
+        device: device.into(),
+        gateway,
+        targets: Vec::new(),
+        remembered: None,
+    };
     let mut policy = Policy::new(
         "x",
-        vec![wan("wan1", GatewaySource::Fixed(Ipv4Addr::new(192, 168, 42, 1))), wan("wan2", GatewaySource::Auto)],
+        vec![
+            wan("wan1", GatewaySource::Fixed(Ipv4Addr::new(192, 168, 42, 1))),
+            wan("wan2", GatewaySource::Auto),
+        ],
         201,
     );
     for message in &messages {
@@ -106,17 +116,25 @@ pub(super) fn rtnetlink(data: &[u8]) {
             News::Rule(rule) | News::NoRule(rule) => {
                 assert!(rule.source_length <= 32 && rule.destination_length <= 32);
                 assert!(rule.to_string().len() < 400 + 3 * bytes.len());
-                for change in
-                    [Change::AddRule(rule.clone()), Change::AppendRule(rule.clone()), Change::RemoveRule(rule.clone())]
-                {
+                for change in [
+                    Change::AddRule(rule.clone()),
+                    Change::AppendRule(rule.clone()),
+                    Change::RemoveRule(rule.clone()),
+                ] {
                     assert_stable(&change);
                 }
             }
             News::Address(address) => {
-                assert!(address.prefix <= 32 && address.reaches(address.peer.unwrap_or(address.address)))
+                assert!(
+                    address.prefix <= 32
+                        && address.reaches(address.peer.unwrap_or(address.address))
+                )
             }
             News::End(errno, words) => {
-                assert!(*errno != i32::MIN && words.as_ref().is_none_or(|words| words.len() <= 3 * bytes.len()));
+                assert!(
+                    *errno != i32::MIN
+                        && words.as_ref().is_none_or(|words| words.len() <= 3 * bytes.len())
+                );
             }
             _ => {}
         }
@@ -141,9 +159,18 @@ pub(super) fn rtnetlink(data: &[u8]) {
         let view = RoutingView::from(&picture);
         let changes = policy.changes(chosen, &view);
         assert!(changes.len() <= picture.routes.len() + picture.rules.len() + 100, "{changes:?}");
-        let _ = (policy.beside(&view), policy.rival(&view), policy.yielded_default(&view), policy.adopted(&view));
-        let _ =
-            (policy.state(0, &view), policy.state(1, &view), policy.free_metric(&view), policy.lacks_metric(1, &view));
+        let _ = (
+            policy.beside(&view),
+            policy.rival(&view),
+            policy.yielded_default(&view),
+            policy.adopted(&view),
+        );
+        let _ = (
+            policy.state(0, &view),
+            policy.state(1, &view),
+            policy.free_metric(&view),
+            policy.lacks_metric(1, &view),
+        );
         for change in &changes {
             let _ = policy.part(change);
             assert_stable(change);
@@ -185,7 +212,9 @@ fn assert_stable(change: &Change) {
     assert_framed(&first);
     assert!(!change.to_string().is_empty());
     let read: Vec<Message> = rtnetlink::messages(&first).collect();
-    let [Message { sequence: 9, news, .. }] = read.as_slice() else { panic!("{change} is read as {read:?}") };
+    let [Message { sequence: 9, news, .. }] = read.as_slice() else {
+        panic!("{change} is read as {read:?}")
+    };
     let again = match (change, news) {
         (Change::Replace(_), News::Route(route)) => Change::Replace(route.clone()),
         (Change::RemoveRoute(_), News::NoRoute(route)) => Change::RemoveRoute(route.clone()),
@@ -203,7 +232,8 @@ fn assert_framed(bytes: &[u8]) {
     assert!(usize::try_from(length) == Ok(bytes.len()) && bytes.len().is_multiple_of(4));
 }
 
-/// The list of connections: each entry can be deleted, by a request that is not longer than what was told of it.
+/// The list of connections: each entry can be deleted, by a request that is not longer than what
+/// was told of it.
 pub(super) fn conntrack(data: &[u8]) {
     const KINDS: [(u16, usize); 4] = [(0x100, 4), (0x100, 4), (2, 4), (3, 4)];
     let bytes = datagram(data, &KINDS);

@@ -1,6 +1,6 @@
-//! What hostile input must not do: a target takes bytes, hands them to what reads such bytes in imon, and panics when a
-//! property does not hold. `cargo test --test hostile` runs these on stable Rust, and `fuzz/` runs the same with libFuzzer:
-//! see docs/development/testing.md.
+//! What hostile input must not do: a target takes bytes, hands them to what reads such bytes in
+//! imon, and panics when a property does not hold. `cargo test --test hostile` runs these on stable
+//! Rust, and `fuzz/` runs the same with libFuzzer: see docs/development/testing.md.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,7 +28,8 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Pieces of text that mean something to what is tried, for the generator.
     pub words: &'static [&'static str],
-    /// Most memory that an input may take at once, in bytes, beside [`PER_BYTE`] for each of its bytes.
+    /// Most memory that an input may take at once, in bytes, beside [`PER_BYTE`] for each of its
+    /// bytes.
     pub memory: usize,
 }
 
@@ -41,18 +42,43 @@ pub const LONGEST: usize = 4096;
 pub const TARGETS: &[Target] = &[
     Target { name: "icmp", run: wire::icmp, words: &[], memory: 64 << 10 },
     Target { name: "frames", run: wire::frames, words: &[], memory: 64 << 10 },
-    Target { name: "dns", run: wire::dns, words: &["\u{3}www", "\u{0}\u{1}\u{0}\u{1}"], memory: 128 << 10 },
-    Target { name: "rtnetlink", run: kernel::rtnetlink, words: &["wan1", "ppp", "tun"], memory: 256 << 10 },
+    Target {
+        name: "dns",
+        run: wire::dns,
+        words: &["\u{3}www", "\u{0}\u{1}\u{0}\u{1}"],
+        memory: 128 << 10,
+    },
+    Target {
+        name: "rtnetlink",
+        run: kernel::rtnetlink,
+        words: &["wan1", "ppp", "tun"],
+        memory: 256 << 10,
+    },
     Target { name: "conntrack", run: kernel::conntrack, words: &[], memory: 64 << 10 },
-    Target { name: "config", run: settings::config, words: settings::CONFIG_WORDS, memory: 1 << 20 },
-    Target { name: "arguments", run: settings::arguments, words: settings::ARGUMENT_WORDS, memory: 256 << 10 },
+    Target {
+        name: "config",
+        run: settings::config,
+        words: settings::CONFIG_WORDS,
+        memory: 1 << 20,
+    },
+    Target {
+        name: "arguments",
+        run: settings::arguments,
+        words: settings::ARGUMENT_WORDS,
+        memory: 256 << 10,
+    },
     Target { name: "text", run: settings::text, words: settings::TEXT_WORDS, memory: 256 << 10 },
     Target { name: "state", run: files::state, words: files::STATE_WORDS, memory: 256 << 10 },
     Target { name: "status", run: files::status, words: files::STATUS_WORDS, memory: 256 << 10 },
     Target { name: "worker", run: files::worker, words: files::WORKER_WORDS, memory: 256 << 10 },
     Target { name: "resolve", run: files::resolve, words: files::RESOLVE_WORDS, memory: 1 << 20 },
     Target { name: "pages", run: web::pages, words: web::PAGE_WORDS, memory: 1 << 20 },
-    Target { name: "secrets", run: web::secrets, words: &["%25", "\\u00", "&#x", "&amp;", "+", "=="], memory: 8 << 20 },
+    Target {
+        name: "secrets",
+        run: web::secrets,
+        words: &["%25", "\\u00", "&#x", "&amp;", "+", "=="],
+        memory: 8 << 20,
+    },
     Target { name: "http", run: web::http, words: web::HTTP_WORDS, memory: 1 << 20 },
 ];
 
@@ -62,7 +88,10 @@ pub const TARGETS: &[Target] = &[
 /// There is none.
 #[must_use]
 pub fn target(name: &str) -> &'static Target {
-    TARGETS.iter().find(|target| target.name == name).unwrap_or_else(|| panic!("there is no target {name}"))
+    TARGETS
+        .iter()
+        .find(|target| target.name == name)
+        .unwrap_or_else(|| panic!("there is no target {name}"))
 }
 
 /// An input that is taken apart from its beginning on. At its end there are zeros.
@@ -70,7 +99,8 @@ struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
     fn byte(&mut self) -> u8 {
-        let (first, rest) = self.0.split_first().map_or((0, &[][..]), |(first, rest)| (*first, rest));
+        let (first, rest) =
+            self.0.split_first().map_or((0, &[][..]), |(first, rest)| (*first, rest));
         self.0 = rest;
         first
     }
@@ -89,7 +119,8 @@ impl<'a> Input<'a> {
         taken
     }
 
-    /// Changes bytes of a packet as the rest says, and cuts it at last. Whether it is now another one.
+    /// Changes bytes of a packet as the rest says, and cuts it at last. Whether it is now another
+    /// one.
     fn edit(&mut self, packet: &mut Vec<u8>) -> bool {
         let before = packet.clone();
         while self.0.len() >= 3 {
@@ -113,7 +144,8 @@ fn parts<const N: usize>(data: &[u8]) -> [&[u8]; N] {
 /// A text must not forge a line of a log or move a cursor.
 fn assert_clean(text: &str) {
     let unsafe_one = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     assert!(!text.contains(unsafe_one), "it has control characters: {text:?}");
 }

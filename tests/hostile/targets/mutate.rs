@@ -35,8 +35,22 @@ impl Random {
 }
 
 /// Numbers at which readers go wrong.
-const NUMBERS: [u64; 14] =
-    [0, 1, 2, 3, 4, 7, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 0x7fff_ffff_ffff_ffff];
+const NUMBERS: [u64; 14] = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    7,
+    0x7f,
+    0x80,
+    0xff,
+    0x7fff,
+    0xffff,
+    0x7fff_ffff,
+    0xffff_ffff,
+    0x7fff_ffff_ffff_ffff,
+];
 /// Texts at which readers go wrong.
 const TEXTS: [&str; 30] = [
     "",
@@ -75,7 +89,8 @@ const TEXTS: [&str; 30] = [
 #[must_use]
 pub fn input(target: &Target, seeds: &[Vec<u8>], seed: u64, n: u64) -> Vec<u8> {
     let mut random = Random::new(seed ^ n.wrapping_mul(0xd129_0d3d_a4d1_5c2d));
-    let from = |random: &mut Random| seeds.get(random.below(seeds.len())).cloned().unwrap_or_default();
+    let from =
+        |random: &mut Random| seeds.get(random.below(seeds.len())).cloned().unwrap_or_default();
     let mut data = if random.below(50) == 0 {
         let length = random.below(64);
         (0..length).map(|_| random.byte()).collect()
@@ -119,7 +134,9 @@ fn once(target: &Target, random: &mut Random, data: &mut Vec<u8>) {
         }
         // A number of some width, in either order.
         2 | 3 => {
-            let number = NUMBERS[random.below(NUMBERS.len())].wrapping_add(random.below(3) as u64).wrapping_sub(1);
+            let number = NUMBERS[random.below(NUMBERS.len())]
+                .wrapping_add(random.below(3) as u64)
+                .wrapping_sub(1);
             let width = 1 << random.below(4);
             let bytes = if random.below(2) == 0 {
                 number.to_le_bytes().to_vec()
@@ -147,7 +164,8 @@ fn once(target: &Target, random: &mut Random, data: &mut Vec<u8>) {
         // The number in a text, or whatever is there, becomes another one.
         8 => {
             let from = (at..data.len()).find(|at| data[*at].is_ascii_digit()).unwrap_or(at);
-            let to = (from..data.len()).find(|at| !data[*at].is_ascii_digit()).unwrap_or(data.len());
+            let to =
+                (from..data.len()).find(|at| !data[*at].is_ascii_digit()).unwrap_or(data.len());
             put(data, from..to, TEXTS[random.below(TEXTS.len())].as_bytes());
         }
         9 => put(data, at..at, TEXTS[random.below(TEXTS.len())].as_bytes()),
@@ -157,9 +175,14 @@ fn once(target: &Target, random: &mut Random, data: &mut Vec<u8>) {
         }
         // A word in place of another.
         10 => {
-            let from = data[..at].iter().rposition(|byte| !is_of_word(*byte)).map_or(0, |at| at + 1);
+            let from =
+                data[..at].iter().rposition(|byte| !is_of_word(*byte)).map_or(0, |at| at + 1);
             let to = (at..data.len()).find(|at| !is_of_word(data[*at])).unwrap_or(data.len());
-            put(data, from..to.max(from), target.words[random.below(target.words.len())].as_bytes());
+            put(
+                data,
+                from..to.max(from),
+                target.words[random.below(target.words.len())].as_bytes(),
+            );
         }
         _ => put(data, at..at, target.words[random.below(target.words.len())].as_bytes()),
     }

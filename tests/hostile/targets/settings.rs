@@ -56,13 +56,18 @@ pub(super) fn config(data: &[u8]) {
     let mut shown: Vec<String> = Vec::new();
     for problem in parsed.errors.iter().chain(&parsed.warnings) {
         let said = problem.to_string();
-        assert!(problem.place.line.is_none_or(|line| (1..=lines).contains(&line)), "{said} of {lines} lines");
+        assert!(
+            problem.place.line.is_none_or(|line| (1..=lines).contains(&line)),
+            "{said} of {lines} lines"
+        );
         assert!(said.len() < 8 * 1024, "{} bytes", said.len());
         assert_clean(&said);
         shown.push(said);
     }
     for section in &parsed.echo {
-        for text in section.lines.iter().flat_map(|(key, value)| [key, value]).chain([&section.name]) {
+        for text in
+            section.lines.iter().flat_map(|(key, value)| [key, value]).chain([&section.name])
+        {
             assert_clean(text);
             shown.push(text.clone());
         }
@@ -97,7 +102,10 @@ fn assert_same_when_written_anew(all: &[edit::Effective], config: &Config) {
     let mut anew = String::from("{}");
     for setting in all.iter().filter(|setting| setting.line.is_some() && !setting.unknown) {
         // What is masked or cut for people cannot be read again.
-        if setting.value.contains(mask::HIDDEN) || setting.value.contains('…') || setting.value.contains("\\u{") {
+        if setting.value.contains(mask::HIDDEN)
+            || setting.value.contains('…')
+            || setting.value.contains("\\u{")
+        {
             return;
         }
         let key = edit::key(&setting.name).unwrap();
@@ -107,15 +115,23 @@ fn assert_same_when_written_anew(all: &[edit::Effective], config: &Config) {
         }
     }
     let again = parse("anew", anew.as_bytes(), &Overrides::default());
-    assert_eq!(again.config.as_ref(), Some(config), "written anew it is {anew}, and {:?}", again.errors);
+    assert_eq!(
+        again.config.as_ref(),
+        Some(config),
+        "written anew it is {anew}, and {:?}",
+        again.errors
+    );
 }
 
 /// Values below the keys of secrets that stand in the text only once are not shown anywhere.
 fn assert_nothing_secret(text: &[u8], shown: &[String]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     // Comments are not JSON.
-    let plain: Vec<&str> =
-        text.trim_start_matches('\u{feff}').lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    let plain: Vec<&str> = text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .collect();
     let Ok(Value::Object(root)) = serde_json::from_str(&plain.join("\n")) else { return };
     let mut secrets = HashSet::new();
     for value in root.values().filter_map(Value::as_object) {
@@ -135,14 +151,16 @@ fn find_secrets(value: &Value, secret: bool, found: &mut HashSet<String>) {
         Value::String(text) if secret && text.len() >= 8 => drop(found.insert(text.clone())),
         Value::Array(list) => list.iter().for_each(|item| find_secrets(item, secret, found)),
         Value::Object(object) => {
-            object.iter().for_each(|(key, value)| find_secrets(value, secret || mask::is_secret(key), found));
+            object.iter().for_each(|(key, value)| {
+                find_secrets(value, secret || mask::is_secret(key), found)
+            });
         }
         _ => {}
     }
 }
 
-/// A change is made where it belongs: the value is there, everything else is as it was, and the same change changes
-/// nothing any more.
+/// A change is made where it belongs: the value is there, everything else is as it was, and the
+/// same change changes nothing any more.
 fn edited(text: &str, change: &str) {
     let (name, value) = change.split_once('=').unwrap_or((change, ""));
     let key = match edit::key(name) {
@@ -155,17 +173,27 @@ fn edited(text: &str, change: &str) {
     };
     assert_eq!(edit::check(key, &raw), Ok(()));
     let Ok(new) = edit::set("file", text, key, &raw) else { return };
-    assert_eq!(edit::raw(new.as_bytes(), key.section, key.name).as_deref(), Some(raw.as_str()), "in {new}");
+    assert_eq!(
+        edit::raw(new.as_bytes(), key.section, key.name).as_deref(),
+        Some(raw.as_str()),
+        "in {new}"
+    );
     assert_eq!(edit::set("file", &new, key, &raw).as_ref(), Ok(&new));
-    let comments = |text: &str| text.lines().filter(|line| line.trim_start().starts_with('#')).count();
+    let comments =
+        |text: &str| text.lines().filter(|line| line.trim_start().starts_with('#')).count();
     let Ok(before) = edit::effective("file", text.as_bytes()) else { return };
     let after = edit::effective("file", new.as_bytes()).unwrap();
     // Those within the value that is replaced are part of it.
     let old = edit::raw(text.as_bytes(), key.section, key.name);
-    assert!(comments(&new) == comments(text) || old.is_some_and(|old| old.contains('\n')), "a comment is lost: {new}");
+    assert!(
+        comments(&new) == comments(text) || old.is_some_and(|old| old.contains('\n')),
+        "a comment is lost: {new}"
+    );
     let others = |all: Vec<edit::Effective>| -> Vec<_> {
         let others = all.into_iter().filter(|setting| setting.name != name);
-        others.map(|setting| (setting.name, setting.value, setting.unknown, setting.wrong)).collect()
+        others
+            .map(|setting| (setting.name, setting.value, setting.unknown, setting.wrong))
+            .collect()
     };
     assert_eq!(others(after), others(before), "{change} has changed more than that: {new}");
 }
@@ -257,14 +285,19 @@ pub(super) fn text(data: &[u8]) {
         }
         1 => write_date(&text),
         2 => {
-            let (ours, std) = (number::read(&text), text.parse::<f64>().ok().filter(|n| n.is_finite()));
+            let (ours, std) =
+                (number::read(&text), text.parse::<f64>().ok().filter(|n| n.is_finite()));
             // Exact to the last digit but one.
-            let same = |a: f64, b: f64| (a - b).abs() <= b.abs() * 4.0 * f64::EPSILON + f64::MIN_POSITIVE;
+            let same =
+                |a: f64, b: f64| (a - b).abs() <= b.abs() * 4.0 * f64::EPSILON + f64::MIN_POSITIVE;
             match (ours, std) {
                 (Some(ours), Some(std)) => {
                     assert!(same(ours, std), "{text:?}: {ours:?} {std:?}");
                     let shown = Plain(ours).to_string();
-                    assert!(number::read(&shown).is_some_and(|read| same(read, ours)), "{text:?} is {shown}");
+                    assert!(
+                        number::read(&shown).is_some_and(|read| same(read, ours)),
+                        "{text:?} is {shown}"
+                    );
                 }
                 (ours, std) => assert_eq!(ours, std, "{text:?}"),
             }

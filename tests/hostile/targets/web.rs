@@ -60,7 +60,8 @@ pub(super) fn pages(data: &[u8]) {
                 );
                 assert!(
                     body.len() <= 2048
-                        && String::from_utf8_lossy(body).contains(&['.', ':'][usize::from(form & 1)].to_string())
+                        && String::from_utf8_lossy(body)
+                            .contains(&['.', ':'][usize::from(form & 1)].to_string())
                 );
             }
             Err(refusal) => assert_clean(&refusal.to_string()),
@@ -72,7 +73,11 @@ pub(super) fn pages(data: &[u8]) {
     let address: IpAddr = if form & 1 == 0 { [203, 0, 113, 1].into() } else { own.into() };
     let secrets = Secrets::of("https://h.example/u", SECRET);
     let status = [200, 204, 302, 401, 500, 999][usize::from(form >> 1) % 6];
-    for reading in [AnswerReading::DynDns2, AnswerReading::Whole(vec!["OK".to_owned()]), AnswerReading::Whole(vec![])] {
+    for reading in [
+        AnswerReading::DynDns2,
+        AnswerReading::Whole(vec!["OK".to_owned()]),
+        AnswerReading::Whole(vec![]),
+    ] {
         match outcome(&reading, status, body, address, &secrets) {
             UpdateOutcome::Done => {}
             UpdateOutcome::Failed(why) | UpdateOutcome::Stop(why) | UpdateOutcome::Wait(_, why) => {
@@ -87,7 +92,9 @@ pub(super) fn pages(data: &[u8]) {
 
 fn encoded(text: &str) -> String {
     text.bytes()
-        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .map(|b| {
+            if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") }
+        })
         .collect()
 }
 
@@ -118,17 +125,22 @@ fn spelled(secret: &str, form: u8) -> (String, usize) {
     }
 }
 
-/// A secret, and what stands before and behind it in a text: no piece of it is left in any spelling. And any text.
+/// A secret, and what stands before and behind it in a text: no piece of it is left in any
+/// spelling. And any text.
 pub(super) fn secrets(data: &[u8]) {
     let mut input = Input(data);
     let form = input.byte();
-    let [secret, before, after] = parts::<3>(input.0).map(|text| String::from_utf8_lossy(text).into_owned());
+    let [secret, before, after] =
+        parts::<3>(input.0).map(|text| String::from_utf8_lossy(text).into_owned());
     // Printable ASCII, without blanks and `+`, which do not count.
-    let secret: String = secret.chars().filter(|c| c.is_ascii_graphic() && *c != '+').take(64).collect();
+    let secret: String =
+        secret.chars().filter(|c| c.is_ascii_graphic() && *c != '+').take(64).collect();
     // What stands around it is whole words: an escape that is cut in two is nobody's spelling.
     let word = |text: &str| -> String {
         text.chars()
-            .filter(|c| matches!(c, 'g'..='z' | ' ' | '\n' | '=' | ':' | '\'' | '<' | '>' | ',' | '.'))
+            .filter(|c| {
+                matches!(c, 'g'..='z' | ' ' | '\n' | '=' | ':' | '\'' | '<' | '>' | ',' | '.')
+            })
             .take(40)
             .collect()
     };
@@ -147,9 +159,17 @@ pub(super) fn secrets(data: &[u8]) {
     let chars: Vec<char> = spelled.chars().collect();
     for piece in chars.windows(6 * widest.max(2)) {
         let piece: String = piece.iter().collect();
-        assert!(!shown.contains(&piece), "spelling {} of {secret:?}: {piece:?} is left in {shown:?}", form % 16);
+        assert!(
+            !shown.contains(&piece),
+            "spelling {} of {secret:?}: {piece:?} is left in {shown:?}",
+            form % 16
+        );
     }
-    assert!(shown.contains(HIDDEN) || shown == WITHHELD, "spelling {} of {secret:?}: {shown:?}", form % 16);
+    assert!(
+        shown.contains(HIDDEN) || shown == WITHHELD,
+        "spelling {} of {secret:?}: {shown:?}",
+        form % 16
+    );
 }
 
 pub(super) const HTTP_WORDS: &[&str] = &[
@@ -196,7 +216,8 @@ impl Server {
                 }
                 let _ = stream.write_all(&answer);
                 let _ = stream.shutdown(Shutdown::Write);
-                // Until the other end has gone: who closes with something unread takes what was said back.
+                // Until the other end has gone: who closes with something unread takes what was
+                // said back.
                 while matches!(stream.read(&mut buffer), Ok(1..)) {}
             }
         });
@@ -207,7 +228,8 @@ impl Server {
 /// The answer of a web server, as a worker reads it.
 pub(super) fn http(data: &[u8]) {
     static SERVER: OnceLock<Mutex<Server>> = OnceLock::new();
-    let mut server = SERVER.get_or_init(Server::start).lock().unwrap_or_else(PoisonError::into_inner);
+    let mut server =
+        SERVER.get_or_init(Server::start).lock().unwrap_or_else(PoisonError::into_inner);
     data.clone_into(&mut server.saying.lock().unwrap_or_else(PoisonError::into_inner));
     // A source of its own for each, in turn: there are only so many ports.
     server.turns = server.turns.wrapping_add(1);

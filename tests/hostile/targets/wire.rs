@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use imon::base::time::Instant;
 use imon::wire::dns;
-use imon::wire::dns::{Class, DnsQuestion, MAX_MESSAGE, MAX_RECORDS, Name, Rcode, RecordType, Reject};
+use imon::wire::dns::{
+    Class, DnsQuestion, MAX_MESSAGE, MAX_RECORDS, Name, Rcode, RecordType, Reject,
+};
 use imon::wire::frame;
 use imon::wire::frame::{Answered, Knock};
 use imon::wire::icmp::{Codec, REQUEST, Received, Token};
@@ -21,7 +23,9 @@ const HOST6: Ipv6Addr = Ipv6Addr::new(0x2606, 0x4700, 0, 0, 0, 0, 0, 0x1111);
 
 /// The internet checksum (RFC 1071).
 fn sum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)));
+    let words = bytes
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)));
     let mut sum = words.fold(0_u32, |sum, word| sum.wrapping_add(word));
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -43,19 +47,26 @@ fn ip4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// Arbitrary bytes, and answers to a probe with arbitrary changes. A probe is never taken for another one: what is heard
-/// as the answer to a probe has its whole payload in it.
+/// Arbitrary bytes, and answers to a probe with arbitrary changes. A probe is never taken for
+/// another one: what is heard as the answer to a probe has its whole payload in it.
 pub(super) fn icmp(data: &[u8]) {
     let mut input = Input(data);
     let form = input.byte();
     let codec = Codec::new(0x1234, Fixed::default());
-    let token =
-        Token { owner: 7, check: input.long(), index: input.word(), sent: Instant::from_nanos(input.long().into()) };
+    let token = Token {
+        owner: 7,
+        check: input.long(),
+        index: input.word(),
+        sent: Instant::from_nanos(input.long().into()),
+    };
     let v6 = form & 1 != 0;
     let to: IpAddr = if v6 { HOST6.into() } else { HOST.into() };
     let size = if form & 2 == 0 { REQUEST } else { usize::from(input.word()) % 1500 };
     let request = codec.request_of(to, &token, size);
-    assert!(request.len() == size.max(REQUEST) && request[..4] == codec.request_of(to, &token, size)[..4]);
+    assert!(
+        request.len() == size.max(REQUEST)
+            && request[..4] == codec.request_of(to, &token, size)[..4]
+    );
     let mut message = match form >> 2 & 3 {
         // A reply.
         0 => [&[if v6 { 129 } else { 0 }], &request[1..]].concat(),
@@ -127,18 +138,28 @@ pub(super) fn icmp(data: &[u8]) {
 fn assert_has_payload(packet: &[u8], request: &[u8]) {
     // Its last bytes mean nothing.
     let payload = &request[8..8 + 26];
-    assert!(packet.windows(payload.len()).any(|window| window == payload), "it is no probe of ours: {packet:x?}");
+    assert!(
+        packet.windows(payload.len()).any(|window| window == payload),
+        "it is no probe of ours: {packet:x?}"
+    );
 }
 
-/// Answers to a question of ARP and to the beginning of a connection. Who does not know its number is not heard.
+/// Answers to a question of ARP and to the beginning of a connection. Who does not know its number
+/// is not heard.
 pub(super) fn frames(data: &[u8]) {
     let mut input = Input(data);
     let form = input.byte();
-    let knock = Knock { from: SocketAddrV4::new(ME, 40_000), to: SocketAddrV4::new(HOST, 443), number: 0x1234_5678 };
+    let knock = Knock {
+        from: SocketAddrV4::new(ME, 40_000),
+        to: SocketAddrV4::new(HOST, 443),
+        number: 0x1234_5678,
+    };
     let hardware = [2, 0, 0, 0, 0, 1];
     let request = knock.request();
     let end = knock.end();
-    assert!(sum(&request[..20]) == 0 && sum(&end[..20]) == 0 && request.len() == 44 && end.len() == 40);
+    assert!(
+        sum(&request[..20]) == 0 && sum(&end[..20]) == 0 && request.len() == 44 && end.len() == 40
+    );
     let mut answer = match form & 7 {
         0 => {
             let mut reply = frame::arp_request(hardware, ROUTER, ME);
@@ -167,7 +188,10 @@ pub(super) fn frames(data: &[u8]) {
         2 => Some(Answered::Closed),
         _ => None,
     };
-    assert!(changed || wanted.is_none() || heard == wanted, "the true answer is not heard: {heard:?}");
+    assert!(
+        changed || wanted.is_none() || heard == wanted,
+        "the true answer is not heard: {heard:?}"
+    );
     if let Some(heard) = heard {
         // The flags, whatever is cut off behind them.
         assert!(answer.len() >= 34 || matches!(heard, Answered::Failed(_)));
@@ -176,7 +200,9 @@ pub(super) fn frames(data: &[u8]) {
     }
     match frame::arp_reply(&answer, ME) {
         Some((address, found)) => {
-            assert!(answer.len() >= 28 && answer[8..14] == found && answer[14..18] == address.octets());
+            assert!(
+                answer.len() >= 28 && answer[8..14] == found && answer[14..18] == address.octets()
+            );
         }
         None => assert!(changed || form & 7 != 0),
     }
@@ -196,7 +222,10 @@ pub(super) fn dns(data: &[u8]) {
             assert!((3..=255).contains(&bytes.len()) && bytes.last() == Some(&0));
             if !text.contains('\\') {
                 assert_eq!(Name::parse(&name.to_string()), Ok(name), "{text:?}");
-                assert_eq!(name.to_string(), text.strip_suffix('.').unwrap_or(&text).to_ascii_lowercase());
+                assert_eq!(
+                    name.to_string(),
+                    text.strip_suffix('.').unwrap_or(&text).to_ascii_lowercase()
+                );
             }
             name
         }
@@ -211,7 +240,14 @@ pub(super) fn dns(data: &[u8]) {
     assert!(asked.len() <= 271 && dns::response(&asked, 0x1234, &question).is_err());
     let mut message = if form & 8 == 0 {
         let mut message = asked.clone();
-        message[2..8].copy_from_slice(&[0x81, form & 0x80 | input.byte() & 0x0f, 0, 1, 0, input.byte() & 31]);
+        message[2..8].copy_from_slice(&[
+            0x81,
+            form & 0x80 | input.byte() & 0x0f,
+            0,
+            1,
+            0,
+            input.byte() & 31,
+        ]);
         message.extend(input.0);
         message
     } else {
@@ -226,7 +262,10 @@ pub(super) fn dns(data: &[u8]) {
             assert!(answer.addresses.len() <= MAX_RECORDS && answer.texts.len() <= MAX_RECORDS);
             assert!(answer.texts.iter().all(|text| text.len() < message.len()));
             assert!(
-                answer.addresses.iter().all(|a| a.is_ipv6() == (kind == RecordType::Aaaa) && kind != RecordType::Txt)
+                answer
+                    .addresses
+                    .iter()
+                    .all(|a| a.is_ipv6() == (kind == RecordType::Aaaa) && kind != RecordType::Txt)
             );
             assert!(answer.texts.is_empty() || kind == RecordType::Txt);
             let mut once = answer.addresses.clone();

@@ -128,29 +128,34 @@ pub enum Fault {
 }
 
 impl Lab {
-    /// Makes a fault. Returns the moment at which it was certainly there (at most some milliseconds after it began).
+    /// Makes a fault. Returns the moment at which it was certainly there (at most some milliseconds
+    /// after it began).
     pub fn fault(&self, fault: Fault) -> Instant {
         self.apply(fault, true)
     }
 
-    /// Undoes a fault. After [`Fault::LinkDown`] the default routes that the kernel dropped are still missing, as in
-    /// real life until DHCP runs; see [`Lab::add_default_route`]. Returns the moment at which it was certainly gone.
+    /// Undoes a fault. After [`Fault::LinkDown`] the default routes that the kernel dropped are
+    /// still missing, as in real life until DHCP runs; see [`Lab::add_default_route`]. Returns the
+    /// moment at which it was certainly gone.
     pub fn heal(&self, fault: Fault) -> Instant {
         self.apply(fault, false)
     }
 
-    /// The router gets another address on this link (192.168.x.`host`/24), as with a new DHCP lease. The kernel drops
-    /// the routes that used the old one.
+    /// The router gets another address on this link (192.168.x.`host`/24), as with a new DHCP
+    /// lease. The kernel drops the routes that used the old one.
     pub fn renumber(&self, wan: Wan, host: u8) -> Instant {
         let (device, [a, b, c, _]) = (wan.device(), wan.address().octets());
         self.change(
             &format!("{device} is renumbered to .{host}"),
             "router",
-            &format!("ip -4 addr flush dev {device} && ip addr add {a}.{b}.{c}.{host}/24 dev {device}"),
+            &format!(
+                "ip -4 addr flush dev {device} && ip addr add {a}.{b}.{c}.{host}/24 dev {device}"
+            ),
         )
     }
 
-    /// A provider translates to another public address from now on. For a lab with [`crate::Builder::public`].
+    /// A provider translates to another public address from now on. For a lab with
+    /// [`crate::Builder::public`].
     ///
     /// # Panics
     /// With the timeline, when that cannot be done.
@@ -159,18 +164,29 @@ impl Lab {
         let (isp, via) = (wan.isp(), wan.public());
         self.sh(
             isp,
-            &format!("ip addr add {address}/32 dev core 2>/dev/null; nft -f - <<'E'\n{}E", provider_nat(address)),
+            &format!(
+                "ip addr add {address}/32 dev core 2>/dev/null; nft -f - <<'E'\n{}E",
+                provider_nat(address)
+            ),
         );
-        self.sh("inet", &format!("[ {address} = {via} ] || ip route replace {address}/32 via {via}"));
+        self.sh(
+            "inet",
+            &format!("[ {address} = {via} ] || ip route replace {address}/32 via {via}"),
+        );
         Instant::now()
     }
 
     /// Deletes the router's IPv4 default route (all of them, if there are several).
     pub fn delete_default_routes(&self) -> Instant {
-        self.change("default route deleted", "router", "while ip -4 route del default 2>/dev/null; do :; done")
+        self.change(
+            "default route deleted",
+            "router",
+            "while ip -4 route del default 2>/dev/null; do :; done",
+        )
     }
 
-    /// Adds an IPv4 default route through this link, with the metric given (0 is the kernel's own choice).
+    /// Adds an IPv4 default route through this link, with the metric given (0 is the kernel's own
+    /// choice).
     pub fn add_default_route(&self, wan: Wan, metric: u32) -> Instant {
         let (gateway, device) = (wan.gateway(), wan.device());
         let command = format!("ip route add default via {gateway} dev {device} metric {metric}");
@@ -182,7 +198,8 @@ impl Lab {
         let (ns, command) = match fault {
             Fault::LinkDown(wan) if broken => ("router", format!("ip link set {} down", wan.device())),
             Fault::Carrier(wan) if broken => (wan.isp(), "ip link set cust down".into()),
-            // An interface that was down has lost its IPv6 addresses, and the provider's its routes to the LAN.
+            // An interface that was down has lost its IPv6 addresses, and the provider's its routes
+            // to the LAN.
             Fault::LinkDown(wan) => {
                 let (device, v6) = (wan.device(), wan.address_v6());
                 ("router", format!("ip link set {device} up && ip addr replace {v6}/64 dev {device} nodad"))

@@ -22,7 +22,15 @@ pub struct ImonBuilder<'a> {
 impl<'a> ImonBuilder<'a> {
     pub(crate) fn new(lab: &'a Lab, ns: &str, program: PathBuf) -> Self {
         let name = format!("imon@{ns}");
-        Self { lab, ns: ns.to_owned(), program, name, args: Vec::new(), env: Vec::new(), incapable: false }
+        Self {
+            lab,
+            ns: ns.to_owned(),
+            program,
+            name,
+            args: Vec::new(),
+            env: Vec::new(),
+            incapable: false,
+        }
     }
 
     /// `--instance NAME`, with this text as /etc/default/imon-NAME.
@@ -65,7 +73,8 @@ impl<'a> ImonBuilder<'a> {
         self
     }
 
-    /// Runs it without any capability, root or not: what it may do is what the group it runs as may.
+    /// Runs it without any capability, root or not: what it may do is what the group it runs as
+    /// may.
     #[must_use]
     pub fn without_capabilities(mut self) -> Self {
         self.incapable = true;
@@ -88,8 +97,10 @@ impl<'a> ImonBuilder<'a> {
     pub fn spawn(self) -> Proc {
         let mut command = if self.incapable {
             let drop = ["--inh-caps=-all", "--bounding-set=-all"].map(OsStr::new);
-            let words =
-                drop.into_iter().chain([self.program.as_os_str()]).chain(self.args.iter().map(OsString::as_os_str));
+            let words = drop
+                .into_iter()
+                .chain([self.program.as_os_str()])
+                .chain(self.args.iter().map(OsString::as_os_str));
             self.lab.command(&self.ns, "setpriv", words)
         } else {
             self.lab.command(&self.ns, &self.program, &self.args)

@@ -51,8 +51,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Puts a userspace cable between the router's link and the provider, whose delay, loss and so on
-    /// [`Lab::wire`] sets. Nothing passes until that runs.
+    /// Puts a userspace cable between the router's link and the provider, whose delay, loss and so
+    /// on [`Lab::wire`] sets. Nothing passes until that runs.
     #[must_use]
     pub fn wire(mut self, wan: Wan) -> Self {
         self.plan.wires.push(wan);
@@ -66,8 +66,8 @@ impl Builder {
         self
     }
 
-    /// The kernel tells of a change of this link's carrier up to a second late if there was another shortly before. So it
-    /// does for real interfaces, while it is quick about veth.
+    /// The kernel tells of a change of this link's carrier up to a second late if there was another
+    /// shortly before. So it does for real interfaces, while it is quick about veth.
     #[must_use]
     pub fn late_news(mut self, wan: Wan) -> Self {
         self.plan.late.push(wan);
@@ -81,8 +81,8 @@ impl Builder {
         self
     }
 
-    /// The providers translate what the router sends to a public address each, 203.0.113.1 and 198.51.100.1, as which
-    /// the internet then sees it. IPv6 is not translated. Needs nft.
+    /// The providers translate what the router sends to a public address each, 203.0.113.1 and
+    /// 198.51.100.1, as which the internet then sees it. IPv6 is not translated. Needs nft.
     #[must_use]
     pub fn public(mut self) -> Self {
         self.plan.public = true;
@@ -96,15 +96,16 @@ impl Builder {
         self
     }
 
-    /// The router's default route goes through this link (the default is the first), or there is none.
+    /// The router's default route goes through this link (the default is the first), or there is
+    /// none.
     #[must_use]
     pub fn default_route(mut self, wan: Option<Wan>) -> Self {
         self.plan.default_route = wan;
         self
     }
 
-    /// The imon program that [`Lab::imon`] runs; tests pass `env!("CARGO_BIN_EXE_imon")`. Without it the environment
-    /// variable `IMON_BIN` counts.
+    /// The imon program that [`Lab::imon`] runs; tests pass `env!("CARGO_BIN_EXE_imon")`. Without
+    /// it the environment variable `IMON_BIN` counts.
     #[must_use]
     pub fn imon(mut self, program: impl Into<PathBuf>) -> Self {
         self.imon = Some(program.into());
@@ -138,7 +139,8 @@ impl Builder {
             match keeper(user_namespace, &topology::script(&self.plan)) {
                 Ok((keeper, pid)) => {
                     let Self { plan, imon } = self;
-                    let lab = Lab { keeper, pid, user_namespace, nsenter, ip, plan, imon, timeline };
+                    let lab =
+                        Lab { keeper, pid, user_namespace, nsenter, ip, plan, imon, timeline };
                     lab.note(&format!("the lab is up (keeper {pid})"));
                     return Ok(lab);
                 }
@@ -150,7 +152,8 @@ impl Builder {
 }
 
 impl Lab {
-    /// The network as it is usually wanted: default route through the first link, reverse path filters off, no wires.
+    /// The network as it is usually wanted: default route through the first link, reverse path
+    /// filters off, no wires.
     ///
     /// # Panics
     /// Where it cannot be built, with one sentence that says what to do.
@@ -178,8 +181,8 @@ impl Lab {
         }
     }
 
-    /// A command that runs a program inside a namespace. Arguments, environment and standard input can still be set;
-    /// [`Self::start`] starts it.
+    /// A command that runs a program inside a namespace. Arguments, environment and standard input
+    /// can still be set; [`Self::start`] starts it.
     pub fn command<A: AsRef<OsStr>>(
         &self,
         ns: &str,
@@ -192,7 +195,12 @@ impl Lab {
             command.args(["--user", "--preserve-credentials"]);
         }
         command.args(["--mount", "--pid", "--"]);
-        command.arg(&self.ip).args(["netns", "exec", ns]).arg(program).args(args).stdin(Stdio::null());
+        command
+            .arg(&self.ip)
+            .args(["netns", "exec", ns])
+            .arg(program)
+            .args(args)
+            .stdin(Stdio::null());
         default_signals(&mut command);
         command
     }
@@ -224,7 +232,12 @@ impl Lab {
     }
 
     #[track_caller]
-    pub(crate) fn start_showing(&self, name: &str, command: &mut Command, shown: fn(&str) -> bool) -> Proc {
+    pub(crate) fn start_showing(
+        &self,
+        name: &str,
+        command: &mut Command,
+        shown: fn(&str) -> bool,
+    ) -> Proc {
         Proc::start(name, command, &self.timeline, shown).unwrap_or_else(|e| panic!("{e}"))
     }
 
@@ -245,7 +258,8 @@ impl Lab {
     /// imon in a namespace, to be given its configuration and arguments.
     ///
     /// # Panics
-    /// When neither [`Builder::imon`] nor the environment variable `IMON_BIN` says where the program is.
+    /// When neither [`Builder::imon`] nor the environment variable `IMON_BIN` says where the
+    /// program is.
     #[track_caller]
     pub fn imon(&self, ns: &str) -> ImonBuilder<'_> {
         ImonBuilder::new(self, ns, self.imon_program())
@@ -262,8 +276,8 @@ impl Lab {
         program.expect("no imon to run: give Lab::builder().imon(PATH) or set IMON_BIN")
     }
 
-    /// Where this process finds a file of the lab: `/etc/default/imon-x` inside is a long path under /proc outside.
-    /// Tests may keep files of their own in /run/lab.
+    /// Where this process finds a file of the lab: `/etc/default/imon-x` inside is a long path
+    /// under /proc outside. Tests may keep files of their own in /run/lab.
     #[must_use]
     pub fn path(&self, inside: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root/{}", self.pid, inside.trim_start_matches('/')))
@@ -336,7 +350,10 @@ impl Lab {
 
 impl fmt::Debug for Lab {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lab").field("pid", &self.pid).field("plan", &self.plan).finish_non_exhaustive()
+        f.debug_struct("Lab")
+            .field("pid", &self.pid)
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
     }
 }
 
@@ -350,22 +367,28 @@ impl Drop for Lab {
     }
 }
 
-/// Starts the keeper. Its namespaces are the lab; it lives until its standard input, a pipe of ours, ends. So the lab
-/// ends with this process however that ends: pid 1 of a pid namespace takes all other processes in it along, and
-/// without processes the namespaces and what is mounted in them are gone.
+/// Starts the keeper. Its namespaces are the lab; it lives until its standard input, a pipe of
+/// ours, ends. So the lab ends with this process however that ends: pid 1 of a pid namespace takes
+/// all other processes in it along, and without processes the namespaces and what is mounted in
+/// them are gone.
 fn keeper(user_namespace: bool, network: &str) -> Result<(Child, i32), String> {
     let mut command = Command::new(tool("unshare")?);
     if user_namespace {
         command.args(["--user", "--map-root-user"]);
     }
     command.args(["--mount", "--net", "--pid", "--fork", "--kill-child=KILL", "sh", "-c"]);
-    command.arg(format!("{}\n{network}\necho ready $pid\nexec >&- 2>&-\ncat >/dev/null\n", include_str!("setup.sh")));
+    command.arg(format!(
+        "{}\n{network}\necho ready $pid\nexec >&- 2>&-\ncat >/dev/null\n",
+        include_str!("setup.sh")
+    ));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("cannot start unshare: {e}"))?;
     let (send, receive) = mpsc::channel();
     let out = child.stdout.take();
     thread::spawn(move || {
-        let ready = out.map(|o| BufReader::new(o).lines().map_while(Result::ok).find(|l| l.starts_with("ready ")));
+        let ready = out.map(|o| {
+            BufReader::new(o).lines().map_while(Result::ok).find(|l| l.starts_with("ready "))
+        });
         send.send(ready.flatten())
     });
     let ready = receive.recv_timeout(UP).ok().flatten();
@@ -393,11 +416,12 @@ fn end(keeper: &mut Child) {
     }
 }
 
-/// Gives the program the signals as a service manager would. Tests that run in the background of a shell, or under
-/// nohup, have some of them ignored, and programs inherit that.
+/// Gives the program the signals as a service manager would. Tests that run in the background of a
+/// shell, or under nohup, have some of them ignored, and programs inherit that.
 #[allow(unsafe_code, reason = "between fork and exec there is no safe way to do anything")]
 fn default_signals(command: &mut Command) {
-    // SAFETY: the closure only calls signal(2), which is async-signal-safe, and SIG_DFL runs no code of ours.
+    // SAFETY: the closure only calls signal(2), which is async-signal-safe, and SIG_DFL runs no
+    // code of ours.
     unsafe {
         command.pre_exec(|| {
             for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
@@ -410,7 +434,8 @@ fn default_signals(command: &mut Command) {
 
 /// What a person can do about a lab that could not be built.
 fn explain(said: &str) -> String {
-    let refused = ["unshare:", "mount:"].iter().any(|tool| said.starts_with(tool)) || said.contains("not permitted");
+    let refused = ["unshare:", "mount:"].iter().any(|tool| said.starts_with(tool))
+        || said.contains("not permitted");
     if refused {
         format!(
             "{NEEDS_ROOT}: run as root, or allow them with \
@@ -419,7 +444,10 @@ fn explain(said: &str) -> String {
              `sysctl user.max_user_namespaces=15000`; in a container, allow it CAP_SYS_ADMIN ({said})"
         )
     } else {
-        format!("the lab's network could not be made: {}", if said.is_empty() { "no answer in time" } else { said })
+        format!(
+            "the lab's network could not be made: {}",
+            if said.is_empty() { "no answer in time" } else { said }
+        )
     }
 }
 
@@ -427,13 +455,15 @@ fn explain(said: &str) -> String {
 fn tool(name: &str) -> Result<PathBuf, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
-    let found = std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|p| p.is_file());
+    let found =
+        std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|p| p.is_file());
     let package = match name {
         "ip" => "iproute2",
         "nft" => "nftables",
         _ => "util-linux",
     };
-    found.ok_or_else(|| format!("the lab needs the program `{name}`: install the package {package}"))
+    found
+        .ok_or_else(|| format!("the lab needs the program `{name}`: install the package {package}"))
 }
 
 #[cfg(test)]

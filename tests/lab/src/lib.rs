@@ -1,15 +1,16 @@
-//! A LAN, a router, two providers and an internet, made of network namespaces, for imon's end-to-end tests, its demo
-//! and its benchmarks.
+//! A LAN, a router, two providers and an internet, made of network namespaces, for imon's
+//! end-to-end tests, its demo and its benchmarks.
 //!
 //! ```text
 //!   lan eth0 --- lan0 router wan1 --- cust isp1 core --- i1 inet   1.1.1.1 8.8.8.8 9.9.9.9 198.18.0.80 198.18.0.81
 //!                     router wan2 --- cust isp2 core --- i2 inet
 //! ```
 //!
-//! [`Lab::new`] builds it in some tens of milliseconds, as root or in an unprivileged user namespace. Real programs run
-//! inside with [`Lab::spawn`]; they see their own `/etc/default`, `/run`, `/dev/log` and `/var/lib/imon`. [`Fault`]s
-//! break the network, [`roles`] are the servers of the internet and misbehave on command. When the lab is dropped, or
-//! the process that made it dies for whatever reason, the kernel takes all of it away.
+//! [`Lab::new`] builds it in some tens of milliseconds, as root or in an unprivileged user
+//! namespace. Real programs run inside with [`Lab::spawn`]; they see their own `/etc/default`,
+//! `/run`, `/dev/log` and `/var/lib/imon`. [`Fault`]s break the network, [`roles`] are the servers
+//! of the internet and misbehave on command. When the lab is dropped, or the process that made it
+//! dies for whatever reason, the kernel takes all of it away.
 //!
 //! A test, benchmark or example that uses the lab has its own `main()` whose first statement is
 //! [`roles::intercept()`]: the roles are the same program, run again inside a namespace.
@@ -43,7 +44,8 @@ pub use stats::{Usage, children};
 pub use timeline::{Timeline, instant_ns, monotonic_ns};
 pub use topology::{INTERNET, INTERNET_V6, NAMESPACES, Nat};
 
-/// A lock whose former holder panicked holds no half-made state here: a failing test still gets its timeline.
+/// A lock whose former holder panicked holds no half-made state here: a failing test still gets its
+/// timeline.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

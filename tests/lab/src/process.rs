@@ -100,7 +100,8 @@ struct Lines {
 }
 
 impl Proc {
-    /// Starts a command made by [`crate::Lab::command`]. `shown` chooses the lines that go to the timeline.
+    /// Starts a command made by [`crate::Lab::command`]. `shown` chooses the lines that go to the
+    /// timeline.
     pub(crate) fn start(
         name: &str,
         command: &mut Command,
@@ -108,11 +109,13 @@ impl Proc {
         shown: fn(&str) -> bool,
     ) -> Result<Self, String> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child =
-            command.spawn().map_err(|e| format!("{name}: cannot start {:?}: {e}", command.get_program()))?;
+        let mut child = command
+            .spawn()
+            .map_err(|e| format!("{name}: cannot start {:?}: {e}", command.get_program()))?;
         let output = Arc::new(Output::default());
         lock(&output.state).open = 2;
-        let reader = |stream| Reader { name: name.to_owned(), stream, shown, output: output.clone() };
+        let reader =
+            |stream| Reader { name: name.to_owned(), stream, shown, output: output.clone() };
         if let Some(out) = child.stdout.take() {
             reader(Stream::Out).start(out, timeline.clone());
         }
@@ -120,7 +123,8 @@ impl Proc {
             reader(Stream::Err).start(err, timeline.clone());
         }
         let stdin = Mutex::new(child.stdin.take());
-        let pid = real_pid(&mut child).ok_or_else(|| format!("{name}: did not start within {START:?}\n{timeline}"))?;
+        let pid = real_pid(&mut child)
+            .ok_or_else(|| format!("{name}: did not start within {START:?}\n{timeline}"))?;
         timeline.add(Instant::now(), name, &format!("[started, pid {pid}]"));
         let (child, ended, timeline) = (Mutex::new(child), Mutex::new(None), timeline.clone());
         Ok(Self { name: name.to_owned(), child, pid, ended, stdin, output, timeline })
@@ -146,7 +150,8 @@ impl Proc {
         }
         self.timeline.add(Instant::now(), &self.name, &format!("[{signal}]"));
         let _ = kill(Pid::from_raw(self.pid), signal);
-        // nsenter stops itself when its child stops, and would never notice that it goes on, or is gone.
+        // nsenter stops itself when its child stops, and would never notice that it goes on, or is
+        // gone.
         if matches!(signal, Signal::SIGCONT | Signal::SIGKILL) {
             let _ = kill(nsenter(&lock(&self.child)), Signal::SIGCONT);
         }
@@ -173,14 +178,20 @@ impl Proc {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.status() {
-                // A process it left behind may hold the pipe open for ever; that is for the test to judge.
+                // A process it left behind may hold the pipe open for ever; that is for the test to
+                // judge.
                 let tail = Instant::now() + TAIL;
                 let state = lock(&self.output.state);
                 let left = tail.saturating_duration_since(Instant::now());
                 drop(self.output.changed.wait_timeout_while(state, left, |s| s.open > 0));
                 return status;
             }
-            assert!(Instant::now() < deadline, "{} still runs after {limit:?}\n{}", self.name, self.timeline);
+            assert!(
+                Instant::now() < deadline,
+                "{} still runs after {limit:?}\n{}",
+                self.name,
+                self.timeline
+            );
             thread::sleep(POLL);
         }
     }
@@ -227,10 +238,17 @@ impl Proc {
     /// # Panics
     /// As [`Self::wait_line`].
     #[track_caller]
-    pub fn wait_line_from(&self, mark: usize, wanted: impl Fn(&str) -> bool, limit: Duration) -> Line {
+    pub fn wait_line_from(
+        &self,
+        mark: usize,
+        wanted: impl Fn(&str) -> bool,
+        limit: Duration,
+    ) -> Line {
         match self.find_line(mark, wanted, limit) {
             Ok((_, line)) => line,
-            Err(why) => panic!("{}: the line waited for did not come: {why}\n{}", self.name, self.timeline),
+            Err(why) => {
+                panic!("{}: the line waited for did not come: {why}\n{}", self.name, self.timeline)
+            }
         }
     }
 
@@ -261,7 +279,11 @@ impl Proc {
             if left.is_zero() {
                 return Err(format!("waited {limit:?}"));
             }
-            state = self.output.changed.wait_timeout(state, left).map_or_else(|e| e.into_inner().0, |r| r.0);
+            state = self
+                .output
+                .changed
+                .wait_timeout(state, left)
+                .map_or_else(|e| e.into_inner().0, |r| r.0);
         }
     }
 
@@ -348,8 +370,8 @@ fn nsenter(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).expect("a pid fits"))
 }
 
-/// Waits until nsenter's child has become the program (it is `nsenter`, then `ip netns exec` before), and returns its
-/// pid. A program that has already ended has the pid last seen, or 0.
+/// Waits until nsenter's child has become the program (it is `nsenter`, then `ip netns exec`
+/// before), and returns its pid. A program that has already ended has the pid last seen, or 0.
 fn real_pid(child: &mut Child) -> Option<i32> {
     let outer = i32::try_from(child.id()).ok()?;
     let deadline = Instant::now() + START;
@@ -376,7 +398,8 @@ fn real_pid(child: &mut Child) -> Option<i32> {
 fn is_the_program(pid: i32) -> bool {
     let Ok(command_line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     let mut words = command_line.split(|b| *b == 0);
-    let name = |word: Option<&[u8]>| word.map(|w| w.rsplit(|b| *b == b'/').next().unwrap_or(w).to_vec());
+    let name =
+        |word: Option<&[u8]>| word.map(|w| w.rsplit(|b| *b == b'/').next().unwrap_or(w).to_vec());
     let (first, second, third) = (name(words.next()), words.next(), words.next());
     match first.as_deref() {
         None | Some(b"" | b"nsenter") => false,

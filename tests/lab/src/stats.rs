@@ -9,7 +9,8 @@ use std::time::Duration;
 pub struct Usage {
     /// Resident memory in KiB.
     pub rss_kib: u64,
-    /// Of it anonymous (heap, stack, written data) in KiB: what cannot be dropped and read again from the file.
+    /// Of it anonymous (heap, stack, written data) in KiB: what cannot be dropped and read again
+    /// from the file.
     pub anonymous_kib: u64,
     /// Proportional share of resident memory in KiB.
     pub pss_kib: u64,
@@ -19,7 +20,8 @@ pub struct Usage {
     pub voluntary_switches: u64,
     /// Times that a thread was made to wait.
     pub involuntary_switches: u64,
-    /// User and system time of all threads; nanosecond resolution where the kernel has schedstat, else 10 ms.
+    /// User and system time of all threads; nanosecond resolution where the kernel has schedstat,
+    /// else 10 ms.
     pub cpu: Duration,
     /// Open file descriptors.
     pub descriptors: usize,
@@ -62,10 +64,14 @@ impl Usage {
 /// Direct children of a process, in no particular order; none when it is gone.
 #[must_use]
 pub fn children(pid: i32) -> Vec<i32> {
-    let numbers = |text: &str| text.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect();
+    let numbers =
+        |text: &str| text.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect();
     match fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) {
-        // Only the first thread's; a program with more threads, or a kernel without this file, needs the long way.
-        Ok(text) if fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|d| d.count() == 1) => numbers(&text),
+        // Only the first thread's; a program with more threads, or a kernel without this file,
+        // needs the long way.
+        Ok(text) if fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|d| d.count() == 1) => {
+            numbers(&text)
+        }
         _ => processes().into_iter().filter(|p| parent(*p) == Some(pid)).collect(),
     }
 }
@@ -88,7 +94,8 @@ fn ticks(pid: i32) -> io::Result<Duration> {
     Ok(Duration::from_millis((at(11) + at(12)) * 10))
 }
 
-/// The fields of /proc/PID/stat from the third (state) on: the second is a name that may hold blanks and parentheses.
+/// The fields of /proc/PID/stat from the third (state) on: the second is a name that may hold
+/// blanks and parentheses.
 fn stat_fields(stat: &str) -> Vec<&str> {
     stat.rsplit_once(')').map_or_else(Vec::new, |(_, rest)| rest.split_ascii_whitespace().collect())
 }
@@ -107,14 +114,18 @@ mod tests {
     fn our_own_usage_is_plausible() {
         let pid = i32::try_from(std::process::id()).unwrap();
         let usage = Usage::of(pid).unwrap();
-        assert!(usage.rss_kib > 100 && usage.anonymous_kib > 0 && usage.rss_kib > usage.anonymous_kib, "{usage:?}");
+        assert!(
+            usage.rss_kib > 100 && usage.anonymous_kib > 0 && usage.rss_kib > usage.anonymous_kib,
+            "{usage:?}"
+        );
         assert!(usage.threads >= 2, "a test runs beside the harness: {usage:?}");
         assert!(usage.descriptors >= 3, "{usage:?}");
     }
 
     #[test]
     fn children_are_found() {
-        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         assert!(children(i32::try_from(std::process::id()).unwrap()).contains(&pid));
         drop(child.stdin.take());

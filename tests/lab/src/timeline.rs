@@ -30,7 +30,11 @@ struct Entry {
 
 impl Timeline {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), entries: Mutex::new(Vec::new()), shown: AtomicBool::new(false) }
+        Self {
+            start: Instant::now(),
+            entries: Mutex::new(Vec::new()),
+            shown: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn was_shown(&self) -> bool {
@@ -81,8 +85,8 @@ fn clock_ns(clock: ClockId) -> u64 {
     u64::try_from(Duration::from(t).as_nanos()).expect("the clock is within 584 years")
 }
 
-/// A process's [`Instant`] on the clock of the roles' reports, in nanoseconds. On Linux both are `CLOCK_MONOTONIC`;
-/// the standard library only does not say the number.
+/// A process's [`Instant`] on the clock of the roles' reports, in nanoseconds. On Linux both are
+/// `CLOCK_MONOTONIC`; the standard library only does not say the number.
 #[must_use]
 pub fn instant_ns(at: Instant) -> u64 {
     let (now, now_ns) = (Instant::now(), monotonic_ns());

@@ -12,7 +12,8 @@ use crate::fault::Wan;
 /// The namespaces of every lab.
 pub const NAMESPACES: [&str; 5] = ["lan", "router", "isp1", "isp2", "inet"];
 
-/// Addresses on inet's loopback interface: the internet's well-known servers, and four of our own for HTTP.
+/// Addresses on inet's loopback interface: the internet's well-known servers, and four of our own
+/// for HTTP.
 pub const INTERNET: [&str; 9] = [
     "1.1.1.1",
     "8.8.8.8",
@@ -68,10 +69,14 @@ pub(crate) struct Plan {
     pub(crate) public: bool,
 }
 
-/// The shell script that makes the network. It relies on the functions of setup.sh. IPv6 addresses are `nodad`: the
-/// kernel would make them usable only a moment later, too late for a server that is started at once.
+/// The shell script that makes the network. It relies on the functions of setup.sh. IPv6 addresses
+/// are `nodad`: the kernel would make them usable only a moment later, too late for a server that
+/// is started at once.
 pub(crate) fn script(plan: &Plan) -> String {
-    let mut s = format!("rp_filter={}\nnameserver router 8.8.8.8\nnameserver lan 8.8.8.8\n", plan.rp_filter);
+    let mut s = format!(
+        "rp_filter={}\nnameserver router 8.8.8.8\nnameserver lan 8.8.8.8\n",
+        plan.rp_filter
+    );
     s.push_str("ip -batch - <<'E'\n");
     for ns in NAMESPACES {
         line(&mut s, format_args!("netns add {ns}"));
@@ -142,11 +147,12 @@ table ip nat {{
     )
 }
 
-/// Hands out interface indexes that differ at the two ends of a link: equal ones (which is what the kernel picks in
-/// fresh namespaces) delay carrier events by 0.7 to 0.9 s.
+/// Hands out interface indexes that differ at the two ends of a link: equal ones (which is what the
+/// kernel picks in fresh namespaces) delay carrier events by 0.7 to 0.9 s.
 struct Links {
     next: u32,
-    /// The kernel is to be late with its news, as it is for real interfaces: the ends have the same index.
+    /// The kernel is to be late with its news, as it is for real interfaces: the ends have the same
+    /// index.
     late: bool,
 }
 
@@ -195,7 +201,8 @@ addr add 2001:db8:92::1/64 dev lan0 nodad
 }
 
 fn isp(wan: Wan, wired: bool) -> String {
-    let (segments, gateway, address) = (if wired { " gso_max_segs 1" } else { "" }, wan.gateway(), wan.address());
+    let (segments, gateway, address) =
+        (if wired { " gso_max_segs 1" } else { "" }, wan.gateway(), wan.address());
     let (gateway6, address6) = (wan.gateway_v6(), wan.address_v6());
     let (public, upstream) = (wan.public(), wan.upstream());
     let (public6, upstream6) = (wan.public_v6(), wan.upstream_v6());
@@ -225,7 +232,8 @@ fn inet() -> String {
         line(&mut s, format_args!("route add {} via {}", wan.network(), wan.public()));
         line(&mut s, format_args!("route add {} via {}", wan.network_v6(), wan.public_v6()));
     }
-    // Nobody translates addresses here, so inet knows the way back to the LAN: through the first provider.
+    // Nobody translates addresses here, so inet knows the way back to the LAN: through the first
+    // provider.
     line(&mut s, format_args!("route add {LAN} via {}", Wan::One.public()));
     line(&mut s, format_args!("route add {LAN_V6} via {}", Wan::One.public_v6()));
     for a in INTERNET {
@@ -251,7 +259,12 @@ fn nat(s: &mut String, nat: Nat) {
     };
     s.push_str("ip netns exec router nft -f - <<'E'\n");
     let rules = rules.join("\n");
-    line(s, format_args!("table ip nat {{\nchain post {{\ntype nat hook postrouting priority 100\n{rules}\n}}\n}}"));
+    line(
+        s,
+        format_args!(
+            "table ip nat {{\nchain post {{\ntype nat hook postrouting priority 100\n{rules}\n}}\n}}"
+        ),
+    );
     s.push_str("E\n");
 }
 

@@ -76,10 +76,13 @@ fn v1_rules_that_lead_everybody_over_one_network_are_overtaken_and_named() {
         add_rule(lookup(100, 100))(world);
     };
     for first in [true, false] {
-        let play = if first { Play::new().given(everybody) } else { Play::new().at(30.0, everybody) };
+        let play =
+            if first { Play::new().given(everybody) } else { Play::new().at(30.0, everybody) };
         let story = play.at(60.4, upstream(0, false)).run(120.0);
         story.moves(&[(60.4, SILENCE, WAN2)]);
-        story.tells(&["would lead all traffic over Primary Network net42 (wan1): imon's choice goes first"]);
+        story.tells(&[
+            "would lead all traffic over Primary Network net42 (wan1): imon's choice goes first",
+        ]);
     }
 }
 
@@ -136,11 +139,18 @@ fn v4_two_modems_with_one_address_serve_the_lan_and_the_router() {
     let look = move |world: &mut SimWorld| {
         own.set((own_way(world, [192, 168, 8, 100], TCP), own_way(world, [192, 168, 8, 100], UDP)));
     };
-    let play = Play::new().set("failover", "primary-gw", "192.168.8.1").set("failover", "standby-gw", "192.168.8.1");
+    let play = Play::new().set("failover", "primary-gw", "192.168.8.1").set(
+        "failover",
+        "standby-gw",
+        "192.168.8.1",
+    );
     let story = play.given(same).at(60.4, upstream(0, false)).at(70.0, look).run(120.0);
     story.moves(&[(60.4, SILENCE, WAN2)]);
     assert_eq!(ways.get(), (WAN2, WAN2), "the router's own");
-    assert!(story.time("has the address 192.168.8.100 too. imon tells them apart by what is probed") < 2.0);
+    assert!(
+        story.time("has the address 192.168.8.100 too. imon tells them apart by what is probed")
+            < 2.0
+    );
 }
 
 fn v5_marked_traffic_that_stays_on_a_dead_network_is_named() {
@@ -173,7 +183,9 @@ fn v7_a_host_route_over_a_dead_network_is_named() {
     let host = route_to([8, 8, 4, 4], 32, default_by(WAN1, GATEWAYS[0], 0));
     let story = Play::new().given(add_route(host)).at(60.4, upstream(0, false)).run(120.0);
     let line = "'ip route 8.8.4.4/32 via 192.168.42.1 dev wan1";
-    assert!(story.time(line) > 60.4 && story.count("keeps its traffic on Primary Network net42") == 1);
+    assert!(
+        story.time(line) > 60.4 && story.count("keeps its traffic on Primary Network net42") == 1
+    );
 }
 
 fn v8_a_port_of_a_bridge_is_named() {
@@ -181,7 +193,10 @@ fn v8_a_port_of_a_bridge_is_named() {
         world.kernel.remove_link(WAN1).unwrap();
         let port = Link { index: WAN1, name: "wan1".into(), master: 9, ..Link::default() };
         world.kernel.add_link(port, true).unwrap();
-        world.kernel.add_link(Link { index: 9, name: "br0".into(), ..Link::default() }, true).unwrap();
+        world
+            .kernel
+            .add_link(Link { index: 9, name: "br0".into(), ..Link::default() }, true)
+            .unwrap();
         add_address(Address { index: 9, ..address(0, 2) })(world);
         world.kernel.set_up(WAN1, true).unwrap();
         world.kernel.set_up(9, true).unwrap();
@@ -193,8 +208,10 @@ fn v8_a_port_of_a_bridge_is_named() {
 
 fn v10_defaults_that_replace_each_other_are_named_and_the_first_gateway_is_kept() {
     let by = |wan: usize| replace_route(default_by([WAN1, WAN2][wan], GATEWAYS[wan], 0));
-    let play = Play::new().set("failover", "primary-gw", "auto").set("failover", "standby-gw", "auto");
-    let story = play.given(by(0)).given(by(1)).at(30.0, by(0)).at(60.0, by(1)).at(70.0, by(0)).run(120.0);
+    let play =
+        Play::new().set("failover", "primary-gw", "auto").set("failover", "standby-gw", "auto");
+    let story =
+        play.given(by(0)).given(by(1)).at(30.0, by(0)).at(60.0, by(1)).at(70.0, by(0)).run(120.0);
     story.tells(&[
         "Primary Network net42 (wan1): its default route was replaced by that of the other network, since neither has a metric",
         "Primary Network net42 (wan1) is now online",
@@ -226,13 +243,25 @@ fn v12_an_address_that_is_replaced_brings_no_false_word() {
             .at(begin + 0.12, replace_route(subnet));
     }
     let story = play.run(120.0);
-    story.hides(&["Traffic does not go", "invalid gateway", "not as they should be", "set again", "offline"]);
+    story.hides(&[
+        "Traffic does not go",
+        "invalid gateway",
+        "not as they should be",
+        "set again",
+        "offline",
+    ]);
     assert_eq!(story.ways().last().unwrap().1, WAN1);
 }
 
 fn v12_where_there_is_only_the_loopback_that_is_said() {
-    let bare =
-        |world: &mut SimWorld| [LAN, WAN1, WAN2].into_iter().for_each(|index| world.kernel.remove_link(index).unwrap());
+    let bare = |world: &mut SimWorld| {
+        [LAN, WAN1, WAN2].into_iter().for_each(|index| world.kernel.remove_link(index).unwrap())
+    };
     let story = Play::new().given(bare).run(20.0);
-    assert_eq!(story.count("There is none at all. It is used as soon as it appears"), 2, "{:#?}", story.log());
+    assert_eq!(
+        story.count("There is none at all. It is used as soon as it appears"),
+        2,
+        "{:#?}",
+        story.log()
+    );
 }

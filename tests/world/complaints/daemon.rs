@@ -1,4 +1,5 @@
-//! The program around the monitors: reloads, signals, disks, permissions, and that nothing waits for anything else.
+//! The program around the monitors: reloads, signals, disks, permissions, and that nothing waits
+//! for anything else.
 
 use std::path::Path;
 use std::time::Duration;
@@ -40,7 +41,12 @@ fn d1_two_hundred_pings_a_second_keep_no_news_from_failover() {
         story.moves(&[(60.4, AT_ONCE, WAN2)]);
         story.tells(&["no carrier", "Primary Network net42 (wan1) is now offline"]);
         let most = story.world.pings * 2 + 10_000;
-        assert!(story.world.waits < most, "{} waits for {} pings", story.world.waits, story.world.pings);
+        assert!(
+            story.world.waits < most,
+            "{} waits for {} pings",
+            story.world.waits,
+            story.world.pings
+        );
     }
 }
 
@@ -56,16 +62,22 @@ fn d2_a_reload_that_is_refused_changes_nothing() {
 }
 
 fn d3_a_disk_that_stalls_delays_nothing() {
-    let story = published().given(|world| world.stall = Duration::from_secs(8)).at(4.4, plugged(WAN1, false)).run(60.0);
+    let story = published()
+        .given(|world| world.stall = Duration::from_secs(8))
+        .at(4.4, plugged(WAN1, false))
+        .run(60.0);
     story.moves(&[(4.4, AT_ONCE, WAN2)]);
     assert!(!story.called("ddns-ip-update").is_empty(), "and the address is published");
 }
 
 fn d4_what_a_full_disk_did_not_take_is_written_later() {
-    let state = |world: &SimWorld| world.files.get(Path::new("/var/lib/imon/sim.ddns.json")).cloned();
+    let state =
+        |world: &SimWorld| world.files.get(Path::new("/var/lib/imon/sim.ddns.json")).cloned();
     let full = |number| move |world: &mut SimWorld| world.disk_error = number;
     let story = published().given(full(Some(libc::ENOSPC))).at(10.0, full(None)).run(100.0);
-    let saved = state(&story.world).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let saved = state(&story.world)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
     assert!(saved.contains("81.2.69.3"), "{saved} {:#?}", story.log());
     let words = story.count("No space left");
     // The directory, the status, the address, and the note of the publication.
@@ -82,7 +94,8 @@ fn d4_what_a_full_disk_did_not_take_is_written_later() {
 /// Failover, and the external address told to the script.
 fn published() -> Play {
     let mut play = Play::new();
-    play.config["ddns"] = json!({ "enable": true, "interval": 600, "sources": ["http://a.example/", "dns:opendns"] });
+    play.config["ddns"] =
+        json!({ "enable": true, "interval": 600, "sources": ["http://a.example/", "dns:opendns"] });
     play
 }
 

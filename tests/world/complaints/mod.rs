@@ -1,5 +1,6 @@
-//! What users met with V2.99 (B) and with 3.0.0 (D, V), and wrote to the author (issue): each a scenario whose name begins
-//! with its number. `docs/development/simulation.md` says which have none here.
+//! What users met with V2.99 (B) and with 3.0.0 (D, V), and wrote to the author (issue): each a
+//! scenario whose name begins with its number. `docs/development/simulation.md` says which have
+//! none here.
 
 mod beside;
 mod daemon;
@@ -27,8 +28,15 @@ fn scenario(name: &str, scenario: fn()) -> Trial {
 }
 
 pub fn tests() -> Vec<Trial> {
-    [switches::tests(), routes::tests(), daemon::tests(), beside::tests(), monitors::tests(), names::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        switches::tests(),
+        routes::tests(),
+        daemon::tests(),
+        beside::tests(),
+        monitors::tests(),
+        names::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

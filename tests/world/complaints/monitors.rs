@@ -56,7 +56,8 @@ fn b24_ten_restarts_call_nobody() {
 }
 
 fn b25_an_address_that_cannot_be_found_is_told_once_and_then_seldom() {
-    let both = |answers| move |world: &mut SimWorld| (0..2).for_each(|wan| upstream(wan, answers)(world));
+    let both =
+        |answers| move |world: &mut SimWorld| (0..2).for_each(|wan| upstream(wan, answers)(world));
     let mut play = Play::new().at(HOUR, both(false)).at(9.0 * HOUR, both(true));
     play.config["ddns"] = ddns();
     let story = play.run(11.0 * HOUR);
@@ -74,7 +75,8 @@ fn b28_a_network_that_flaps_publishes_nothing_untrue() {
         play = play.at(begin, plugged(WAN1, false)).at(begin + 5.0, plugged(WAN1, true));
     }
     let story = play.run(3.0 * HOUR);
-    let updates: Vec<_> = story.world.calls.iter().filter(|call| call.words[0] == "ddns-ip-update").collect();
+    let updates: Vec<_> =
+        story.world.calls.iter().filter(|call| call.words[0] == "ddns-ip-update").collect();
     for call in &updates {
         // The external address of a network ends with the number of its link.
         assert_eq!(call.words[1], format!("81.2.69.{}", story.way_at(call.at)), "{updates:?}");
@@ -100,15 +102,23 @@ fn b34_what_cannot_be_sent_is_lost_with_its_reason() {
     let route = default_by(WAN1, GATEWAYS[0], 100);
     let play = Play::with(json!({ "ping": ping })).given(add_route(route.clone()));
     let story = play.at(25.0, remove_route(route.clone())).at(55.0, add_route(route)).run(90.0);
-    story.tells(&["Probe of 1.1.1.1: could not be sent: Network is unreachable", "Probes of 1.1.1.1 are sent again"]);
+    story.tells(&[
+        "Probe of 1.1.1.1: could not be sent: Network is unreachable",
+        "Probes of 1.1.1.1 are sent again",
+    ]);
     let lost = story.called("ping-result").iter().filter(|call| call.contains(":False:")).count();
     assert_eq!(lost, 3, "{:#?}", story.calls());
-    assert!(story.calls().iter().any(|call| call.contains(":False:") && call.contains("1.0")), "{:#?}", story.calls());
+    assert!(
+        story.calls().iter().any(|call| call.contains(":False:") && call.contains("1.0")),
+        "{:#?}",
+        story.calls()
+    );
 }
 
 fn b37_a_clock_that_is_set_bends_no_duration() {
     for step in [-3600, 3600, -86_400] {
-        let play = updown(&[]).at(60.5, upstream(0, false)).at(90.0, move |world| world.stepped += step);
+        let play =
+            updown(&[]).at(60.5, upstream(0, false)).at(90.0, move |world| world.stepped += step);
         let story = play.at(120.5, upstream(0, true)).run(180.0);
         story.tells(&["Outage Duration: 0 days 0 hours, 0 minutes 51 seconds"]);
         assert_eq!(story.called("updown-online"), ["updown-online 1.1.1.1 0:0:0:51"]);
@@ -119,7 +129,8 @@ fn b40_each_bad_interval_is_one_error_and_changes_nothing() {
     let mut play = updown(&[]);
     let bad = ["0", "\"x\"", "null", "-1", "NaN", "1e308", "[1]", "{}"];
     for (n, value) in bad.into_iter().enumerate() {
-        let text = play.config.to_string().replace("\"interval\":10", &format!("\"interval\":{value}"));
+        let text =
+            play.config.to_string().replace("\"interval\":10", &format!("\"interval\":{value}"));
         play.world.files.insert(file("bad").into(), text.clone().into());
         let loaded = play.world.load(&imon::config::source::ConfigSource::instance("bad", None));
         assert_eq!(loaded.errors.len(), 1, "{value}: {:?}", loaded.errors);
@@ -132,7 +143,8 @@ fn b40_each_bad_interval_is_one_error_and_changes_nothing() {
 
 fn b41_half_a_second_of_pingwait_is_half_a_second() {
     for (delay, offline) in [(20, false), (450, false), (600, true)] {
-        let slow = move |world: &mut SimWorld| world.networks[0].delay = Duration::from_millis(delay);
+        let slow =
+            move |world: &mut SimWorld| world.networks[0].delay = Duration::from_millis(delay);
         let story = updown(&[("pingwait", json!(0.5))]).given(slow).run(60.0);
         assert_eq!(story.count("offline") > 0, offline, "{delay} ms: {:#?}", story.log());
     }
@@ -157,7 +169,10 @@ fn b42_what_is_missing_has_defaults_or_is_a_clear_error() {
 fn b47_a_reply_after_pingwait_is_late() {
     let slow = |world: &mut SimWorld| world.networks[0].delay = Duration::from_millis(1200);
     let story = updown(&[]).given(slow).run(30.0);
-    story.tells(&["Probe of 1.1.1.1: reply too late, after 1200.0 ms", "Monitored IP 1.1.1.1 offline"]);
+    story.tells(&[
+        "Probe of 1.1.1.1: reply too late, after 1200.0 ms",
+        "Monitored IP 1.1.1.1 offline",
+    ]);
 }
 
 fn beside() -> Play {
@@ -166,11 +181,18 @@ fn beside() -> Play {
 
 fn issue3_addresses_beside_are_looked_at_while_the_outage_lasts() {
     let dead = |hosts: &'static [[u8; 4]]| {
-        move |world: &mut SimWorld| world.networks[0].dead = hosts.iter().map(|host| (*host).into()).collect()
+        move |world: &mut SimWorld| {
+            world.networks[0].dead = hosts.iter().map(|host| (*host).into()).collect()
+        }
     };
-    let play = beside().at(60.5, dead(&[[1, 1, 1, 1]])).at(300.0, dead(&[[1, 1, 1, 1], [9, 9, 9, 9]]));
+    let play =
+        beside().at(60.5, dead(&[[1, 1, 1, 1]])).at(300.0, dead(&[[1, 1, 1, 1], [9, 9, 9, 9]]));
     let story = play.at(600.0, dead(&[])).run(700.0);
-    story.tells(&["Monitored IP 1.1.1.1 offline", "Secondary IP 9.9.9.9 offline", "Outage Duration"]);
+    story.tells(&[
+        "Monitored IP 1.1.1.1 offline",
+        "Secondary IP 9.9.9.9 offline",
+        "Outage Duration",
+    ]);
     assert!((300.0..400.0).contains(&story.time("Secondary IP 9.9.9.9 offline")));
 }
 

@@ -40,7 +40,8 @@ fn server(manner: Server) -> impl FnOnce(&mut SimWorld) {
 }
 
 fn updown(name: &str) -> Play {
-    let updown = json!({ "enable": true, "interval": 10, "pingcount": 2, "pingwait": 1, "monitorip": name });
+    let updown =
+        json!({ "enable": true, "interval": 10, "pingcount": 2, "pingwait": 1, "monitorip": name });
     Play::with(json!({ "updown": updown }))
 }
 
@@ -49,34 +50,56 @@ fn b1_a_name_that_stops_resolving_is_probed_at_its_last_address() {
     // An hour later, and the name is still not known, the host itself is out.
     let dead = |hosts: Vec<IpAddr>| move |world: &mut SimWorld| world.networks[0].dead = hosts;
     let story = play.at(4200.5, dead(vec![HOST.into()])).at(4260.5, dead(Vec::new())).run(5000.0);
-    story.tells(&["Monitored IP host.example offline", "Outage Duration: 0 days 0 hours, 0 minutes 51 seconds"]);
+    story.tells(&[
+        "Monitored IP host.example offline",
+        "Outage Duration: 0 days 0 hours, 0 minutes 51 seconds",
+    ]);
     assert!((4200.0..4215.0).contains(&story.time("host.example offline")), "{:#?}", story.log());
 }
 
 fn b1_one_that_has_never_resolved_is_offline_and_picked_up() {
-    let play = with_names(updown("host.example"), Server::Verdict(2)).at(600.0, server(Server::Truth));
+    let play =
+        with_names(updown("host.example"), Server::Verdict(2)).at(600.0, server(Server::Truth));
     let story = play.run(900.0);
     story.tells(&["Monitored IP host.example offline", "Monitored IP host.example online"]);
     assert!((600.0..670.0).contains(&story.time("host.example online")), "{:#?}", story.log());
 }
 
 fn b22_b23_what_is_not_the_address_is_never_told() {
-    for body in ["fe80::1%x;touch${IFS}/x", "$(touch /x)", "203.0.113.9 203.0.113.8", "10.0.0.1", "<html>", ""] {
+    for body in [
+        "fe80::1%x;touch${IFS}/x",
+        "$(touch /x)",
+        "203.0.113.9 203.0.113.8",
+        "10.0.0.1",
+        "<html>",
+        "",
+    ] {
         for status in [200, 500] {
             let manner = Manner::Status(status, body);
             let ddns = json!({ "enable": true, "interval": 60, "sources": ["http://a.example/", "dns:opendns", "dns:google"] });
             let mut play = with_names(Play::with(json!({ "ddns": ddns })), Server::Truth);
-            play =
-                play.at(600.0, move |world| _ = world.internet.sources.insert("http://a.example/".to_owned(), manner));
+            play = play.at(600.0, move |world| {
+                _ = world.internet.sources.insert("http://a.example/".to_owned(), manner)
+            });
             let story = play.run(HOUR);
             let looks = story.world.internet.looks.iter();
-            assert!(looks.filter(|look| look.at > at(600.0) && look.source == "http://a.example/").count() > 0);
-            assert_eq!(story.called("ddns-ip-update"), ["ddns-ip-update 81.2.69.3 unknown"], "{status} {body}");
+            assert!(
+                looks
+                    .filter(|look| look.at > at(600.0) && look.source == "http://a.example/")
+                    .count()
+                    > 0
+            );
+            assert_eq!(
+                story.called("ddns-ip-update"),
+                ["ddns-ip-update 81.2.69.3 unknown"],
+                "{status} {body}"
+            );
         }
     }
 }
 
-/// Reported as issue 5 of V2.99 as well: a router whose line is dead answers every question with its own address.
+/// Reported as issue 5 of V2.99 as well: a router whose line is dead answers every question with
+/// its own address.
 fn b31_made_up_answers_refute_nothing() {
     for (manner, refuted) in [
         (Server::Truth, true),
@@ -89,8 +112,18 @@ fn b31_made_up_answers_refute_nothing() {
         let play = with_names(play.set("updown", "dnslookup", "example.com"), manner);
         let dead = |hosts: Vec<IpAddr>| move |world: &mut SimWorld| world.networks[0].dead = hosts;
         let story = play.at(60.5, dead(vec![HOST.into()])).at(120.5, dead(Vec::new())).run(180.0);
-        assert_eq!(story.count("refuted by DNS query") > 0, refuted, "{manner:?}: {:#?}", story.log());
-        assert_eq!(story.called("updown-offline").len(), usize::from(!refuted), "{manner:?}: {:?}", story.calls());
+        assert_eq!(
+            story.count("refuted by DNS query") > 0,
+            refuted,
+            "{manner:?}: {:#?}",
+            story.log()
+        );
+        assert_eq!(
+            story.called("updown-offline").len(),
+            usize::from(!refuted),
+            "{manner:?}: {:?}",
+            story.calls()
+        );
     }
 }
 
@@ -102,7 +135,9 @@ fn d5_a_thousand_names_that_do_not_exist_cost_a_few_questions_a_second() {
         play.world.signal(at(300.0 + 0.2 * f64::from(n)), USR1);
     }
     let story = play.run(400.0);
-    let asked = |from: f64, to: f64| story.world.asked.iter().filter(|q| q.at >= at(from) && q.at < at(to)).count();
+    let asked = |from: f64, to: f64| {
+        story.world.asked.iter().filter(|q| q.at >= at(from) && q.at < at(to)).count()
+    };
     assert!(asked(0.0, 290.0) >= 1000, "each once");
     assert!(asked(290.0, 400.0) <= 110 * 4 + 40, "{}", asked(290.0, 400.0));
 }

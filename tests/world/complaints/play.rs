@@ -61,13 +61,18 @@ pub struct Story {
 }
 
 impl Play {
-    /// Failover with interval 1, prefer-primary and hold-down 3; wan1 probes 1.1.1.1, wan2 8.8.8.8. Nobody else has set
-    /// any default route.
+    /// Failover with interval 1, prefer-primary and hold-down 3; wan1 probes 1.1.1.1, wan2 8.8.8.8.
+    /// Nobody else has set any default route.
     pub fn new() -> Self {
         let mut world = SimWorld::new(1);
         world.kernel.settings.forwarding = true;
-        for (index, name, net, last) in [(LAN, "lan0", 92, 1), (WAN1, "wan1", 42, 2), (WAN2, "wan2", 62, 2)] {
-            world.kernel.add_link(Link { index, name: name.into(), ..Link::default() }, true).unwrap();
+        for (index, name, net, last) in
+            [(LAN, "lan0", 92, 1), (WAN1, "wan1", 42, 2), (WAN2, "wan2", 62, 2)]
+        {
+            world
+                .kernel
+                .add_link(Link { index, name: name.into(), ..Link::default() }, true)
+                .unwrap();
             world.kernel.add_address(&Address::of(index, [192, 168, net, last])).unwrap();
             world.kernel.set_up(index, true).unwrap();
         }
@@ -151,8 +156,16 @@ impl Play {
         let source = ConfigSource::instance(INSTANCE, None);
         self.world.files.insert(source.file.clone().into(), self.config.to_string().into());
         let loaded = self.world.load(&source);
-        let Some(config) = loaded.config.filter(|_| loaded.errors.is_empty()) else { return loaded.errors.join("\n") };
-        let start = Start { world: self.world, source, config, print: loaded.print, instance: INSTANCE.to_owned() };
+        let Some(config) = loaded.config.filter(|_| loaded.errors.is_empty()) else {
+            return loaded.errors.join("\n");
+        };
+        let start = Start {
+            world: self.world,
+            source,
+            config,
+            print: loaded.print,
+            instance: INSTANCE.to_owned(),
+        };
         match Daemon::new(start) {
             Ok(_) => panic!("it starts"),
             Err(refused) => refused.0.in_words::<SimWorld>(),
@@ -163,7 +176,11 @@ impl Play {
 fn look(world: &SimWorld) -> Look {
     let ours = |r: &&Route| r.table == MAIN && r.prefix == 0 && r.protocol == PROTOCOL;
     let way = world.kernel.way(&lan_flow()).map_or(NOWHERE, |way| way.index);
-    Look { at: seconds(world.time()), way, ours: world.kernel.routes4().iter().filter(ours).count() }
+    Look {
+        at: seconds(world.time()),
+        way,
+        ours: world.kernel.routes4().iter().filter(ours).count(),
+    }
 }
 
 impl Story {
@@ -180,7 +197,10 @@ impl Story {
     /// When a line with this text was there first, which must be.
     pub fn time(&self, text: &str) -> f64 {
         let line = self.world.lines.iter().find(|line| line.text.contains(text));
-        line.map_or_else(|| panic!("'{text}' is not said: {:#?}", self.log()), |line| seconds(line.at))
+        line.map_or_else(
+            || panic!("'{text}' is not said: {:#?}", self.log()),
+            |line| seconds(line.at),
+        )
     }
 
     /// These are said, each once, in this order, whatever is said between.
@@ -218,7 +238,8 @@ impl Story {
         ways
     }
 
-    /// After the first choice the traffic moves to these links one after the other, each time within so many seconds.
+    /// After the first choice the traffic moves to these links one after the other, each time
+    /// within so many seconds.
     pub fn moves(&self, expected: &[(f64, f64, u32)]) {
         let ways: Vec<_> = self.ways().into_iter().filter(|(at, _)| *at > BEGUN).collect();
         let fits = |((at, way), (from, within, to)): (&(f64, u32), &(f64, f64, u32))| {
@@ -230,8 +251,13 @@ impl Story {
 
     /// Once there is a default route of ours there is always exactly one.
     pub fn has_no_gap(&self) {
-        let odd: Vec<_> =
-            self.looks.iter().skip_while(|look| look.ours == 0).filter(|look| look.ours != 1).map(|l| l.at).collect();
+        let odd: Vec<_> = self
+            .looks
+            .iter()
+            .skip_while(|look| look.ours == 0)
+            .filter(|look| look.ours != 1)
+            .map(|l| l.at)
+            .collect();
         assert!(odd.is_empty(), "no default route, or two, at {odd:?}");
     }
 
@@ -248,17 +274,27 @@ impl Story {
     /// Probes of a network that were sent in this time, and how many of them were answered.
     pub fn probes(&self, wan: usize, from: f64, to: f64) -> (usize, usize) {
         let all = self.world.probes.iter().flatten();
-        let sent: Vec<_> =
-            all.filter(|p| p.wan == Some(wan) && (from..to).contains(&seconds(p.at))).map(|p| p.answered).collect();
+        let sent: Vec<_> = all
+            .filter(|p| p.wan == Some(wan) && (from..to).contains(&seconds(p.at)))
+            .map(|p| p.answered)
+            .collect();
         (sent.len(), sent.iter().flatten().count())
     }
 
     /// Whether a route of others is as they made it.
     pub fn keeps(&self, route: &Route) -> bool {
-        let hops = |r: &Route| r.hops.iter().map(|hop| (hop.index, hop.gateway)).collect::<Vec<_>>();
+        let hops =
+            |r: &Route| r.hops.iter().map(|hop| (hop.index, hop.gateway)).collect::<Vec<_>>();
         let same = |r: &&Route| {
             (r.table, r.destination, r.prefix, r.metric, r.protocol, r.source)
-                == (route.table, route.destination, route.prefix, route.metric, route.protocol, route.source)
+                == (
+                    route.table,
+                    route.destination,
+                    route.prefix,
+                    route.metric,
+                    route.protocol,
+                    route.source,
+                )
                 && hops(r) == hops(route)
         };
         self.world.kernel.routes4().iter().any(|r| same(&r))
@@ -289,12 +325,18 @@ pub fn rules_of_ours(world: &SimWorld) -> Vec<Rule> {
 
 /// A packet of a LAN host.
 pub fn lan_flow() -> Flow {
-    Flow { incoming: LAN, from: Some(CLIENT.into()), protocol: imon::kernel::TCP, ..Flow::to(OUT_THERE.into()) }
+    Flow {
+        incoming: LAN,
+        from: Some(CLIENT.into()),
+        protocol: imon::kernel::TCP,
+        ..Flow::to(OUT_THERE.into())
+    }
 }
 
 /// By which link a packet of a socket leaves that has this address already.
 pub fn own_way(world: &SimWorld, address: [u8; 4], protocol: u8) -> u32 {
-    let flow = Flow { from: Some(address.into()), protocol, port: 51_820, ..Flow::to(OUT_THERE.into()) };
+    let flow =
+        Flow { from: Some(address.into()), protocol, port: 51_820, ..Flow::to(OUT_THERE.into()) };
     world.kernel.way(&flow).map_or(NOWHERE, |way| way.index)
 }
 
@@ -353,7 +395,13 @@ pub fn route_to(destination: [u8; 4], prefix: u8, route: Route) -> Route {
 /// A default over a tunnel's link.
 pub fn tunnel_default(table: u32) -> Route {
     let hop = Hop { index: TUNNEL, ..Hop::default() };
-    Route { table, scope: scope::LINK, protocol: 3, hops: vec![hop], ..default_by(TUNNEL, [0; 4], 0) }
+    Route {
+        table,
+        scope: scope::LINK,
+        protocol: 3,
+        hops: vec![hop],
+        ..default_by(TUNNEL, [0; 4], 0)
+    }
 }
 
 /// Somebody adds a route, or takes it away.
@@ -383,5 +431,10 @@ pub fn add_rule(rule: Rule) -> impl FnOnce(&mut SimWorld) {
 }
 
 pub fn remove_rule(rule: Rule) -> impl FnOnce(&mut SimWorld) {
-    move |world| world.kernel.remove_rule(&rule, Some(rule.priority).filter(|priority| *priority != 0)).unwrap()
+    move |world| {
+        world
+            .kernel
+            .remove_rule(&rule, Some(rule.priority).filter(|priority| *priority != 0))
+            .unwrap()
+    }
 }

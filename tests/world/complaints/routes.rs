@@ -21,7 +21,10 @@ pub(super) fn tests() -> Vec<Trial> {
 
 fn b11_a_default_route_that_somebody_deletes_is_set_again() {
     let delete = |world: &mut SimWorld| {
-        let ours = routes_of_ours(world).into_iter().find(|route| route.table == crate::kernel::MAIN).unwrap();
+        let ours = routes_of_ours(world)
+            .into_iter()
+            .find(|route| route.table == crate::kernel::MAIN)
+            .unwrap();
         remove_route(ours)(world);
     };
     let story = Play::new().at(60.01, delete).run(120.0);
@@ -30,7 +33,8 @@ fn b11_a_default_route_that_somebody_deletes_is_set_again() {
     story.moves(&[]);
 }
 
-/// `ip rule flush` leaves but the look into the table of local addresses, and takes main's away as well.
+/// `ip rule flush` leaves but the look into the table of local addresses, and takes main's away as
+/// well.
 fn b11_all_rules_that_somebody_flushes_are_set_again() {
     let flush = |world: &mut SimWorld| {
         for rule in world.kernel.rules(false).to_vec().iter().filter(|rule| rule.priority != 0) {
@@ -41,7 +45,8 @@ fn b11_all_rules_that_somebody_flushes_are_set_again() {
     let (before, after) = (std::rc::Rc::clone(&count), std::rc::Rc::clone(&count));
     let play = Play::new().at(60.0, move |world| before.set(rules_of_ours(world).len()));
     let play = play.at(60.4, flush).at(60.4, plugged(WAN1, false));
-    let story = play.at(61.5, move |world| assert_eq!(rules_of_ours(world).len(), after.get())).run(120.0);
+    let story =
+        play.at(61.5, move |world| assert_eq!(rules_of_ours(world).len(), after.get())).run(120.0);
     story.moves(&[(60.4, 0.05, WAN2)]);
     story.hides(&["cannot be set", "not as they should be"]);
     assert!(count.get() > 0);
@@ -57,14 +62,18 @@ fn b12_a_stray_default_through_the_lan_does_not_win() {
 
 fn b13_a_dhcp_default_through_the_other_network_does_not_win() {
     let dhcp = default_by(WAN2, GATEWAYS[1], 100);
-    let story = Play::new().at(30.0, add_route(dhcp.clone())).at(60.4, plugged(WAN2, false)).run(120.0);
+    let story =
+        Play::new().at(30.0, add_route(dhcp.clone())).at(60.4, plugged(WAN2, false)).run(120.0);
     story.moves(&[]);
     story.tells(&["Standby Network net62 (wan2) is now offline"]);
     assert!(story.keeps(&dhcp));
 }
 
 fn b15_a_dhcp_default_with_a_source_stays_beside_ours() {
-    let theirs = crate::kernel::Route { source: Some([192, 168, 42, 2].into()), ..default_by(WAN1, GATEWAYS[0], 0) };
+    let theirs = crate::kernel::Route {
+        source: Some([192, 168, 42, 2].into()),
+        ..default_by(WAN1, GATEWAYS[0], 0)
+    };
     let story = Play::new().given(add_route(theirs.clone())).at(60.4, gateway(0, false)).run(120.0);
     story.moves(&[(60.4, 2.3, WAN2)]);
     story.has_no_gap();
@@ -73,8 +82,11 @@ fn b15_a_dhcp_default_with_a_source_stays_beside_ours() {
 
 fn b19_a_refused_route_is_never_called_active() {
     // A broadcast address is no gateway. The target is on the link and answers.
-    let play =
-        Play::new().set("failover", "primary-gw", "192.168.42.255").set("failover", "primary-ping", "192.168.42.1");
+    let play = Play::new().set("failover", "primary-gw", "192.168.42.255").set(
+        "failover",
+        "primary-ping",
+        "192.168.42.1",
+    );
     let story = play.run(120.0);
     story.hides(&["Primary Route", "to Primary"]);
     assert!(story.count("the kernel refuses 'ip route") >= 1, "{:#?}", story.log());

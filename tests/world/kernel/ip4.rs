@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{
-    Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, LOOPBACK, MAIN, Mode, News, Route, Way, covers, scope,
+    Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, LOOPBACK, MAIN, Mode, News, Route, Way,
+    covers, scope,
 };
 
 /// What is looked for in a table.
@@ -39,7 +40,12 @@ impl Kernel {
             return Err(libc::ENODEV);
         }
         let mut new = Address { secondary: false, ..new.clone() };
-        let own = || self.addresses.iter().enumerate().filter(|(_, a)| a.index == new.index && a.address.is_ipv4());
+        let own = || {
+            self.addresses
+                .iter()
+                .enumerate()
+                .filter(|(_, a)| a.index == new.index && a.address.is_ipv4())
+        };
         if own().any(|(_, old)| old.address == new.address && old.same_network(&new)) {
             return Err(libc::EEXIST);
         }
@@ -65,14 +71,17 @@ impl Kernel {
         Ok(())
     }
 
-    /// Takes the first address away that is this one. Further ones of its network go with a first one, or the next takes
-    /// its place.
+    /// Takes the first address away that is this one. Further ones of its network go with a first
+    /// one, or the next takes its place.
     pub(super) fn remove_address4(&mut self, old: &Address) -> Result<(), Errno> {
         if self.link(old.index).is_none() {
             return Err(libc::ENODEV);
         }
         let is_it = |a: &&Address| {
-            a.index == old.index && a.address == old.address && a.prefix == old.prefix && a.same_network(old)
+            a.index == old.index
+                && a.address == old.address
+                && a.prefix == old.prefix
+                && a.same_network(old)
         };
         let found = self.addresses.iter().find(is_it).cloned().ok_or(libc::EADDRNOTAVAIL)?;
         self.delete_address(&found, false);
@@ -121,9 +130,17 @@ impl Kernel {
             .collect();
         self.addresses.retain(|a| a != next);
         // Behind the last first address that is at most as near.
-        let after = |a: &Address| a.index == old.index && a.address.is_ipv4() && !a.secondary && old.scope <= a.scope;
+        let after = |a: &Address| {
+            a.index == old.index && a.address.is_ipv4() && !a.secondary && old.scope <= a.scope
+        };
         let first = self.addresses.iter().position(|a| a.index == old.index && a.address.is_ipv4());
-        let at = self.addresses.iter().rposition(after).map(|at| at + 1).or(first).unwrap_or(self.addresses.len());
+        let at = self
+            .addresses
+            .iter()
+            .rposition(after)
+            .map(|at| at + 1)
+            .or(first)
+            .unwrap_or(self.addresses.len());
         self.addresses.insert(at, new.clone());
         self.tell(News::Address(new.clone()));
         self.address_up(&new);
@@ -149,7 +166,8 @@ impl Kernel {
         self.own4(address.index).into_iter().find(|a| !a.secondary && a.same_network(address))
     }
 
-    /// The routes that come with an address: to itself, to its network, to that one's broadcast address.
+    /// The routes that come with an address: to itself, to its network, to that one's broadcast
+    /// address.
     fn add_routes_of(&mut self, address: &Address) {
         let first = if address.secondary { self.first_of(address) } else { Some(address.clone()) };
         let Some(first) = first else { return };
@@ -176,8 +194,8 @@ impl Kernel {
         }
     }
 
-    /// Takes the routes of an address away, as far as no other one of its interface needs them. `first`: the first address
-    /// of its network, which is about to go, while this one stays.
+    /// Takes the routes of an address away, as far as no other one of its interface needs them.
+    /// `first`: the first address of its network, which is about to go, while this one stays.
     fn delete_routes_of(&mut self, address: &Address, first: Option<&Address>, away: bool) {
         let (any, brd) = network(address);
         let broadcast = |a: &Address| a.broadcast.map_or(0, u32::from);
@@ -280,14 +298,15 @@ impl Kernel {
         self.news.extend(gone.into_iter().map(News::NoRoute));
     }
 
-    /// The address that packets over an interface get: a first one, of the gateway's network if there is one, otherwise
-    /// that of another interface.
+    /// The address that packets over an interface get: a first one, of the gateway's network if
+    /// there is one, otherwise that of another interface.
     fn select_source(&self, index: u32, gateway: Option<IpAddr>, scope: u8) -> Option<IpAddr> {
         let near = |a: &&Address| a.address.is_ipv4() && !a.secondary && a.scope <= scope;
         let own = || self.addresses.iter().filter(move |a| a.index == index).filter(near);
         let with = |gateway: IpAddr| own().find(|a| covers(a.base(), a.prefix, gateway));
         let elsewhere = || {
-            let of = |index: u32| self.addresses.iter().filter(move |a| a.index == index).filter(near);
+            let of =
+                |index: u32| self.addresses.iter().filter(move |a| a.index == index).filter(near);
             self.links().find_map(|l| of(l.index).find(|a| a.scope != scope::LINK))
         };
         gateway.and_then(with).or_else(|| own().next()).or_else(elsewhere).map(|a| a.address)
@@ -336,7 +355,8 @@ impl Kernel {
         }
     }
 
-    /// Marks the hops over an interface, and takes the routes away that have no other. Nothing is told.
+    /// Marks the hops over an interface, and takes the routes away that have no other. Nothing is
+    /// told.
     fn disable(&mut self, index: u32, how: Gone) {
         self.forget_all(index, false, how != Gone::Carrier);
         for route in &mut self.routes4 {
@@ -375,7 +395,8 @@ impl Kernel {
     /// Puts a route in.
     pub(super) fn add_route4(&mut self, new: &Route, mode: Mode) -> Result<(), Errno> {
         let new = self.checked(new)?;
-        let key = |r: &Route| (r.table, v4(r.destination), 32 - r.prefix, u8::MAX - r.tos, r.metric);
+        let key =
+            |r: &Route| (r.table, v4(r.destination), 32 - r.prefix, u8::MAX - r.tos, r.metric);
         let first = self.routes4.partition_point(|r| key(r) < key(&new));
         let end = self.routes4.partition_point(|r| key(r) <= key(&new));
         let mut at = first;
@@ -410,12 +431,13 @@ impl Kernel {
         Ok(())
     }
 
-    /// Takes the first route away that has what is named: a metric, protocol, source or hop that is not given may be any,
-    /// and unless `exact` the kind and scope as well.
+    /// Takes the first route away that has what is named: a metric, protocol, source or hop that is
+    /// not given may be any, and unless `exact` the kind and scope as well.
     pub(super) fn remove_route4(&mut self, old: &Route, exact: bool) -> Result<(), Errno> {
         valid_prefix(old)?;
         let named = |r: &Route| {
-            (r.table, r.destination, r.prefix, r.tos) == (old.table, old.destination, old.prefix, old.tos)
+            (r.table, r.destination, r.prefix, r.tos)
+                == (old.table, old.destination, old.prefix, old.tos)
                 && (!exact || (r.kind, r.scope) == (old.kind, old.scope))
                 && [0, r.metric].contains(&old.metric)
                 && [0, r.protocol].contains(&old.protocol)
@@ -502,10 +524,16 @@ impl Kernel {
             hop.linkdown = !link.carrier;
             return Ok(());
         }
-        let find = Find { to: gateway, tos: 0, device: hop.index, scope: of.saturating_add(1).max(scope::LINK) };
+        let find = Find {
+            to: gateway,
+            tos: 0,
+            device: hop.index,
+            scope: of.saturating_add(1).max(scope::LINK),
+        };
         let here = if table == MAIN { Err(libc::EAGAIN) } else { self.find(table, &find) };
         let flow = Flow { device: hop.index, ..Flow::to(gateway) };
-        let look = |table| self.find(table, &find).map(|found| (found, self.routes4[found.0].prefix));
+        let look =
+            |table| self.find(table, &find).map(|found| (found, self.routes4[found.0].prefix));
         let (route, way) = here.or_else(|_| self.walk(&self.rules4, &flow, look))?;
         let route = &self.routes4[route];
         if !matches!(route.kind, Kind::Unicast | Kind::Local) {
@@ -535,7 +563,8 @@ impl Kernel {
     /// The best route of a table, and the first of its hops that will do. `EAGAIN`: there is none.
     fn find(&self, table: u32, find: &Find) -> Result<Found, Errno> {
         let fits = |r: &Route| r.table == table && covers(r.destination, r.prefix, find.to);
-        let mut fitting: Vec<usize> = (0..self.routes4.len()).filter(|at| fits(&self.routes4[*at])).collect();
+        let mut fitting: Vec<usize> =
+            (0..self.routes4.len()).filter(|at| fits(&self.routes4[*at])).collect();
         fitting.sort_by_key(|at| u8::MAX - self.routes4[*at].prefix);
         for at in fitting {
             let route = &self.routes4[at];
@@ -553,7 +582,8 @@ impl Kernel {
         Err(libc::EAGAIN)
     }
 
-    /// The ways that a packet of this machine may take; one, unless the kernel chooses among several.
+    /// The ways that a packet of this machine may take; one, unless the kernel chooses among
+    /// several.
     pub(super) fn lookup4(&self, flow: &Flow) -> Result<Vec<Result<Way, Errno>>, Errno> {
         if flow.incoming != LOOPBACK {
             return self.received4(flow);
@@ -575,12 +605,21 @@ impl Kernel {
             }
         }
         let find = Find { to: flow.to, tos: flow.tos, device: flow.device, scope: 0 };
-        let look = |table| self.find(table, &find).map(|found| (found, self.routes4[found.0].prefix));
+        let look =
+            |table| self.find(table, &find).map(|found| (found, self.routes4[found.0].prefix));
         let (at, hop) = match self.walk(&self.rules4, flow, look) {
             Ok(found) => found,
             Err(_) if flow.device != 0 => {
-                let source = flow.from.or_else(|| self.select_source(flow.device, None, scope::LINK));
-                let way = Way { route: None, table: 0, kind: Kind::Unicast, index: flow.device, gateway: None, source };
+                let source =
+                    flow.from.or_else(|| self.select_source(flow.device, None, scope::LINK));
+                let way = Way {
+                    route: None,
+                    table: 0,
+                    kind: Kind::Unicast,
+                    index: flow.device,
+                    gateway: None,
+                    source,
+                };
                 return Ok(vec![self.sendable(flow, way)]);
             }
             Err(errno) => return Err(errno),
@@ -589,11 +628,13 @@ impl Kernel {
         if route.kind == Kind::Local {
             let source = flow.from.or(route.source).or(Some(flow.to));
             let (table, route) = (route.table, Some(route.clone()));
-            let way = Way { route, table, kind: Kind::Local, index: LOOPBACK, gateway: None, source };
+            let way =
+                Way { route, table, kind: Kind::Local, index: LOOPBACK, gateway: None, source };
             return Ok(vec![self.sendable(flow, way)]);
         }
         let by = |route: &Route, hop: &Hop| {
-            let source = || route.source.or_else(|| self.select_source(hop.index, hop.gateway, route.scope));
+            let source =
+                || route.source.or_else(|| self.select_source(hop.index, hop.gateway, route.scope));
             let way = Way {
                 route: Some(route.clone()),
                 table: route.table,
@@ -608,11 +649,14 @@ impl Kernel {
             let hop = hop.and_then(|hop| route.hops.get(hop)).ok_or(libc::EINVAL)?;
             return Ok(vec![by(route, hop)]);
         }
-        let mut ways: Vec<_> = route.hops.iter().filter(|h| !h.dead).map(|hop| by(route, hop)).collect();
+        let mut ways: Vec<_> =
+            route.hops.iter().filter(|h| !h.dead).map(|hop| by(route, hop)).collect();
         // Among defaults of the same metric it chooses by what is known of the gateways.
         if route.prefix == 0 && route.hops.len() == 1 && route.kind == Kind::Unicast {
             let rivals = self.routes4.iter().filter(|r| r.place() == route.place() && *r != route);
-            for rival in rivals.filter(|r| r.scope == route.scope && r.kind == Kind::Unicast && !r.is_dead()) {
+            for rival in
+                rivals.filter(|r| r.scope == route.scope && r.kind == Kind::Unicast && !r.is_dead())
+            {
                 ways.extend(rival.hops.first().map(|hop| by(rival, hop)));
             }
         }
@@ -623,12 +667,16 @@ impl Kernel {
     fn received4(&self, flow: &Flow) -> Result<Vec<Result<Way, Errno>>, Errno> {
         self.link(flow.incoming).ok_or(libc::ENODEV)?;
         let Some(IpAddr::V4(from)) = flow.from else { return Err(libc::EINVAL) };
-        let nobody = from.is_multicast() || from.is_broadcast() || from.octets()[0] == 0 || from.is_loopback();
+        let nobody = from.is_multicast()
+            || from.is_broadcast()
+            || from.octets()[0] == 0
+            || from.is_loopback();
         if nobody || flow.to.is_loopback() {
             return Err(libc::EINVAL);
         }
         let find = Find { to: flow.to, tos: flow.tos, device: 0, scope: 0 };
-        let look = |table| self.find(table, &find).map(|found| (found, self.routes4[found.0].prefix));
+        let look =
+            |table| self.find(table, &find).map(|found| (found, self.routes4[found.0].prefix));
         let unreachable = |errno| if self.settings.forwarding { errno } else { libc::EHOSTUNREACH };
         let (at, _) = self.walk(&self.rules4, flow, look).map_err(unreachable)?;
         let route = &self.routes4[at];
@@ -653,8 +701,8 @@ impl Kernel {
         Ok(route.hops.iter().filter(|h| !h.dead).map(by).collect())
     }
 
-    /// Whether a packet may have come in by its interface: its source is somebody else, and would be answered, as far as
-    /// `rp_filter` wants that.
+    /// Whether a packet may have come in by its interface: its source is somebody else, and would
+    /// be answered, as far as `rp_filter` wants that.
     fn accepts(&self, flow: &Flow, to: IpAddr, out: u32) -> Result<(), Errno> {
         let source = flow.from.unwrap_or(to);
         let back = Flow {
@@ -668,7 +716,8 @@ impl Kernel {
             ..flow.clone()
         };
         let find = Find { to: source, tos: flow.tos, device: 0, scope: 0 };
-        let look = |table| self.find(table, &find).map(|found| (found, self.routes4[found.0].prefix));
+        let look =
+            |table| self.find(table, &find).map(|found| (found, self.routes4[found.0].prefix));
         let filter = self.settings.rp_filter;
         let bare = self.own4(flow.incoming).is_empty();
         let fine = match self.walk(&self.rules4, &back, look) {
@@ -676,7 +725,8 @@ impl Kernel {
             Ok((at, _)) => {
                 let route = &self.routes4[at];
                 let here = route.hops.iter().any(|h| h.index == flow.incoming);
-                route.kind == Kind::Unicast && (here || if bare { filter == 0 } else { filter != 1 })
+                route.kind == Kind::Unicast
+                    && (here || if bare { filter == 0 } else { filter != 1 })
             }
         };
         if fine { Ok(()) } else { Err(libc::EINVAL) }
@@ -698,7 +748,8 @@ impl Kernel {
 /// Whether a removal that names these hops is about a route with those.
 fn hops_named(named: &[Hop], hops: &[Hop]) -> bool {
     let is = |named: &Hop, hop: &Hop| {
-        [0, hop.index].contains(&named.index) && (named.gateway.is_none() || named.gateway == hop.gateway)
+        [0, hop.index].contains(&named.index)
+            && (named.gateway.is_none() || named.gateway == hop.gateway)
     };
     // One that leads nowhere has a hop to nowhere.
     let nowhere = [Hop::default()];
@@ -706,7 +757,9 @@ fn hops_named(named: &[Hop], hops: &[Hop]) -> bool {
     match named {
         [] => true,
         [one] => hops.first().is_some_and(|hop| is(one, hop)),
-        many => hops.len() <= many.len() && many.iter().zip(hops).all(|(named, hop)| is(named, hop)),
+        many => {
+            hops.len() <= many.len() && many.iter().zip(hops).all(|(named, hop)| is(named, hop))
+        }
     }
 }
 

@@ -1,10 +1,11 @@
-//! Addresses and routes of IPv6. Every route has one hop here; those with a gateway that share a table, a destination and
-//! a metric are one multipath route to everybody who asks.
+//! Addresses and routes of IPv6. Every route has one hop here; those with a gateway that share a
+//! table, a destination and a metric are one multipath route to everybody who asks.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::{
-    Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, LOOPBACK, MAIN, Mode, News, Route, Way, covers, scope,
+    Address, Errno, Flow, Hop, KERNEL, Kernel, Kind, LOCAL, LOOPBACK, MAIN, Mode, News, Route, Way,
+    covers, scope,
 };
 
 /// The metric of a route for which none is asked (`IP6_RT_PRIO_USER`),
@@ -42,13 +43,15 @@ impl Kernel {
 
     pub(super) fn remove_address6(&mut self, old: &Address) -> Result<(), Errno> {
         self.link(old.index).ok_or(libc::ENODEV)?;
-        let is_it = |a: &Address| (a.index, a.address, a.prefix) == (old.index, old.address, old.prefix);
+        let is_it =
+            |a: &Address| (a.index, a.address, a.prefix) == (old.index, old.address, old.prefix);
         let at = self.addresses.iter().position(is_it).ok_or(libc::EADDRNOTAVAIL)?;
         let old = self.addresses.remove(at);
         self.tell(News::NoAddress(old.clone()));
         let own = local_route(&old);
         self.delete6_first(|r| *r == own);
-        let needed = |a: &Address| a.prefix == old.prefix && covers(a.address, a.prefix, old.address);
+        let needed =
+            |a: &Address| a.prefix == old.prefix && covers(a.address, a.prefix, old.address);
         if !old.no_prefix_route && !self.own6(old.index).iter().any(needed) {
             let prefix = |r: &Route| {
                 (r.table, r.prefix) == (MAIN, old.prefix)
@@ -79,7 +82,8 @@ impl Kernel {
             return;
         }
         let metric = if address.metric == 0 { ADDRESS_METRIC } else { address.metric };
-        let route = own_route(MAIN, address.address, address.prefix, metric, Kind::Unicast, address.index);
+        let route =
+            own_route(MAIN, address.address, address.prefix, metric, Kind::Unicast, address.index);
         if let Ok(route) = self.checked6(&route) {
             self.insert6(route);
         }
@@ -94,8 +98,8 @@ impl Kernel {
         }
     }
 
-    /// The address that packets over an interface get (RFC 6724): of the scope of the destination, of that interface, of
-    /// the same label, with most of the destination's bits.
+    /// The address that packets over an interface get (RFC 6724): of the scope of the destination,
+    /// of that interface, of the same label, with most of the destination's bits.
     fn select_source6(&self, index: u32, to: IpAddr) -> Option<IpAddr> {
         let IpAddr::V6(to_ip) = to else { return None };
         let wanted = scope_of(to_ip);
@@ -109,7 +113,9 @@ impl Kernel {
                 // A larger number is a nearer scope.
                 let near = i32::from(address.scope) - i32::from(wanted);
                 let fit = if near <= 0 { 1_000 + near } else { -near };
-                let alike = (u128::from(ip) ^ u128::from(to_ip)).leading_zeros().min(u32::from(address.prefix));
+                let alike = (u128::from(ip) ^ u128::from(to_ip))
+                    .leading_zeros()
+                    .min(u32::from(address.prefix));
                 let score = vec![
                     i32::from(address.address == to),
                     fit,
@@ -183,11 +189,14 @@ impl Kernel {
         let group = |r: &Route| (r.table, r.destination, r.prefix, r.metric);
         let stays = |all: &[Route], route: &Route| {
             // A hop of several stays, and is dead, as long as one is over another interface.
-            all.iter().any(|r| group(r) == group(route) && r.gateway().is_some() && !r.over(index) && !r.is_dead())
+            all.iter().any(|r| {
+                group(r) == group(route) && r.gateway().is_some() && !r.over(index) && !r.is_dead()
+            })
         };
         for route in self.routes6.clone().iter().filter(|r| r.over(index)) {
             if route.gateway().is_some() && stays(&self.routes6, route) {
-                for hop in self.routes6.iter_mut().filter(|r| *r == route).flat_map(|r| &mut r.hops) {
+                for hop in self.routes6.iter_mut().filter(|r| *r == route).flat_map(|r| &mut r.hops)
+                {
                     (hop.dead, hop.linkdown) = (true, true);
                 }
             } else {
@@ -257,7 +266,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// Tells of the route with these new hops, those that it had before first if they were appended.
+    /// Tells of the route with these new hops, those that it had before first if they were
+    /// appended.
     fn tell_multipath(&mut self, new: &[Route], mode: Mode) {
         let at = |route: &Route| self.routes6.iter().position(|r| r == route);
         let before = new.last().and_then(at).and_then(|at| self.siblings(at).first().copied());
@@ -266,8 +276,8 @@ impl Kernel {
         self.news.extend(news);
     }
 
-    /// Takes the first route away that fits. One that names a gateway is about a single hop; others about all that are in
-    /// one multipath route.
+    /// Takes the first route away that fits. One that names a gateway is about a single hop; others
+    /// about all that are in one multipath route.
     pub(super) fn remove_route6(&mut self, old: &Route) -> Result<(), Errno> {
         if old.hops.len() > 1 {
             let one = |hop: &Hop| Route { hops: vec![hop.clone()], ..old.clone() };
@@ -291,7 +301,9 @@ impl Kernel {
             // A table has a default in the place of one, which cannot be taken away.
             let any = |r: &Route| (r.table, r.prefix) == (old.table, 0);
             let bare = self.tables6.contains(&old.table) && !self.routes6.iter().any(any);
-            let fits = old.metric == 0 && [0, KERNEL].contains(&old.protocol) && [0, LOOPBACK].contains(&index);
+            let fits = old.metric == 0
+                && [0, KERNEL].contains(&old.protocol)
+                && [0, LOOPBACK].contains(&index);
             let is_it = old.prefix == 0 && bare && fits && gateway.is_none();
             return Err(if is_it { libc::ENOENT } else { libc::ESRCH });
         };
@@ -316,7 +328,8 @@ impl Kernel {
         if new.prefix > 128 {
             return Err(libc::EINVAL);
         }
-        (new.destination, new.scope, new.tos) = (masked(new.destination, new.prefix), scope::UNIVERSE, 0);
+        (new.destination, new.scope, new.tos) =
+            (masked(new.destination, new.prefix), scope::UNIVERSE, 0);
         if new.metric == 0 {
             new.metric = METRIC;
         }
@@ -355,7 +368,9 @@ impl Kernel {
     fn check_gateway6(&self, gateway: IpAddr, hop: &Hop, table: u32) -> Result<u32, Errno> {
         let IpAddr::V6(ip) = gateway else { return Err(libc::EINVAL) };
         let near = ip.is_unicast_link_local();
-        let own = |index: u32| self.addresses.iter().any(|a| a.address == gateway && (!near || a.index == index));
+        let own = |index: u32| {
+            self.addresses.iter().any(|a| a.address == gateway && (!near || a.index == index))
+        };
         if hop.index != 0 && own(hop.index) {
             return Err(libc::EINVAL);
         }
@@ -367,22 +382,29 @@ impl Kernel {
             // It is nobody's packet, not even this machine's.
             let flow = Flow { device: hop.index, incoming: 0, ..Flow::to(gateway) };
             if hop.onlink {
-                let found = self.find6(MAIN, gateway, hop.index, false).map(|all| &self.routes6[all[0]]);
+                let found =
+                    self.find6(MAIN, gateway, hop.index, false).map(|all| &self.routes6[all[0]]);
                 // A route to `::/1` passes for a default one as well.
-                let wrong =
-                    |r: &Route| !r.destination.is_unspecified() && (r.kind != Kind::Unicast || !r.over(hop.index));
+                let wrong = |r: &Route| {
+                    !r.destination.is_unspecified()
+                        && (r.kind != Kind::Unicast || !r.over(hop.index))
+                };
                 if found.is_some_and(|r| r.kind.error().is_none() && wrong(r)) {
                     return Err(libc::EINVAL);
                 }
             } else {
                 let on_link = |r: &&Route| r.kind.error().is_none() && r.gateway().is_none();
                 let over = |r: &&Route| hop.index == 0 || r.over(hop.index);
-                let here = self.find6(table, gateway, hop.index, true).map(|all| &self.routes6[all[0]]);
+                let here =
+                    self.find6(table, gateway, hop.index, true).map(|all| &self.routes6[all[0]]);
                 let found = match here.filter(on_link).filter(over) {
                     Some(route) => route,
                     None => {
                         let all = self.walk_to_gateway6(&flow).map_err(|_| libc::EHOSTUNREACH)?;
-                        Some(&self.routes6[all[0]]).filter(on_link).filter(over).ok_or(libc::EHOSTUNREACH)?
+                        Some(&self.routes6[all[0]])
+                            .filter(on_link)
+                            .filter(over)
+                            .ok_or(libc::EHOSTUNREACH)?
                     }
                 };
                 index = found.hops.first().map_or(0, |h| h.index);
@@ -416,8 +438,11 @@ impl Kernel {
             }
             if mode.replace {
                 // One that is of the same sort, a hop of several or not, else the first.
-                let like = (first..end).find(|at| self.routes6[*at].gateway().is_some() == several).unwrap_or(first);
-                let others: Vec<usize> = self.siblings(like).into_iter().filter(|at| *at != like).collect();
+                let like = (first..end)
+                    .find(|at| self.routes6[*at].gateway().is_some() == several)
+                    .unwrap_or(first);
+                let others: Vec<usize> =
+                    self.siblings(like).into_iter().filter(|at| *at != like).collect();
                 self.routes6[like] = new.clone();
                 self.remove_at(&others);
                 return Ok(News::Route(new, true));
@@ -455,7 +480,8 @@ impl Kernel {
     fn whole(&self, at: usize) -> Route {
         let siblings = self.siblings(at);
         let (before, from) = siblings.split_at(siblings.iter().position(|s| *s == at).unwrap_or(0));
-        let hops = from.iter().chain(before).flat_map(|at| self.routes6[*at].hops.clone()).collect();
+        let hops =
+            from.iter().chain(before).flat_map(|at| self.routes6[*at].hops.clone()).collect();
         Route { hops, ..self.routes6[at].clone() }
     }
 
@@ -471,15 +497,18 @@ impl Kernel {
         all
     }
 
-    /// The best route of a table, and the others that it may be in its place. `strict`: only over this interface.
+    /// The best route of a table, and the others that it may be in its place. `strict`: only over
+    /// this interface.
     fn find6(&self, table: u32, to: IpAddr, device: u32, strict: bool) -> Option<Vec<usize>> {
         let fits = |r: &Route| r.table == table && covers(r.destination, r.prefix, to);
-        let mut lengths: Vec<u8> = self.routes6.iter().filter(|r| fits(r)).map(|r| r.prefix).collect();
+        let mut lengths: Vec<u8> =
+            self.routes6.iter().filter(|r| fits(r)).map(|r| r.prefix).collect();
         lengths.sort_unstable();
         lengths.dedup();
         lengths.into_iter().rev().find_map(|length| {
             let all = self.routes6.iter().enumerate();
-            let node: Vec<usize> = all.filter(|(_, r)| fits(r) && r.prefix == length).map(|(at, _)| at).collect();
+            let node: Vec<usize> =
+                all.filter(|(_, r)| fits(r) && r.prefix == length).map(|(at, _)| at).collect();
             self.select6(&node, device, strict)
         })
     }
@@ -493,7 +522,9 @@ impl Kernel {
         let best = |of: &[usize]| {
             let mut best: Option<(u8, usize)> = None;
             for at in of {
-                if let Some(score) = score(*at).filter(|s| best.is_none_or(|(highest, _)| *s > highest)) {
+                if let Some(score) =
+                    score(*at).filter(|s| best.is_none_or(|(highest, _)| *s > highest))
+                {
                     best = Some((score, *at));
                 }
             }
@@ -501,21 +532,28 @@ impl Kernel {
         };
         // Those of the lowest metric first, then all others at once.
         let lowest = self.routes6[*node.first()?].metric;
-        let cut = node.iter().position(|at| self.routes6[*at].metric != lowest).unwrap_or(node.len());
+        let cut =
+            node.iter().position(|at| self.routes6[*at].metric != lowest).unwrap_or(node.len());
         let found = best(&node[..cut]).or_else(|| best(&node[cut..]))?;
         let route = &self.routes6[found];
         let sibling = |at: &usize| {
             let other = &self.routes6[*at];
-            *at != found && route.gateway().is_some() && other.gateway().is_some() && other.metric == route.metric
+            *at != found
+                && route.gateway().is_some()
+                && other.gateway().is_some()
+                && other.metric == route.metric
         };
         let others = node.iter().copied().filter(sibling).filter(|at| score(*at).is_some());
         Some([found].into_iter().chain(others).collect())
     }
 
-    /// As [`Self::walk6`], but the kernel overlooks limits of prefix lengths here, and goes on behind no `throw` route.
+    /// As [`Self::walk6`], but the kernel overlooks limits of prefix lengths here, and goes on
+    /// behind no `throw` route.
     fn walk_to_gateway6(&self, flow: &Flow) -> Result<Vec<usize>, Errno> {
         self.walk(&self.rules6, flow, |table| {
-            self.find6(table, flow.to, flow.device, true).map(|found| (found, u8::MAX)).ok_or(libc::EAGAIN)
+            self.find6(table, flow.to, flow.device, true)
+                .map(|found| (found, u8::MAX))
+                .ok_or(libc::EAGAIN)
         })
     }
 

@@ -1,4 +1,5 @@
-//! Who is on a link, as far as the kernel knows. Nobody asks or answers here: what is learnt is set by the world around.
+//! Who is on a link, as far as the kernel knows. Nobody asks or answers here: what is learnt is set
+//! by the world around.
 
 use imon::kernel::news;
 use std::net::{IpAddr, Ipv4Addr};
@@ -60,8 +61,11 @@ impl Kernel {
 
     /// Forgets those on a link, of all families or of IPv4; the `permanent` as well.
     pub(super) fn forget_all(&mut self, index: u32, v6: bool, permanent: bool) {
-        let goes =
-            |n: &Neighbour| n.index == index && n.address.is_ipv6() == v6 && (permanent || n.state != state::PERMANENT);
+        let goes = |n: &Neighbour| {
+            n.index == index
+                && n.address.is_ipv6() == v6
+                && (permanent || n.state != state::PERMANENT)
+        };
         self.neighbours.retain(|n| !goes(n));
     }
 }

@@ -63,17 +63,22 @@ impl Default for Rule {
 /// How much of a rule has to be the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Same {
-    /// For `NLM_F_EXCL`: everything but whether it is inverted; a new rule for all sources is like one for a single one, and
-    /// so with destinations and types of service.
+    /// For `NLM_F_EXCL`: everything but whether it is inverted; a new rule for all sources is like
+    /// one for a single one, and so with destinations and types of service.
     All,
     /// For a removal: what the request names.
     Named,
 }
 
 impl Kernel {
-    /// Adds a rule behind all of its priority; without one (`None`) before the second rule. `exclusive`: unless there is
-    /// one like it.
-    pub fn add_rule(&mut self, rule: &Rule, priority: Option<u32>, exclusive: bool) -> Result<(), Errno> {
+    /// Adds a rule behind all of its priority; without one (`None`) before the second rule.
+    /// `exclusive`: unless there is one like it.
+    pub fn add_rule(
+        &mut self,
+        rule: &Rule,
+        priority: Option<u32>,
+        exclusive: bool,
+    ) -> Result<(), Errno> {
         let rules = self.rules_mut(rule.v6);
         let second = rules.get(1).map_or(0, |second| second.priority.saturating_sub(1));
         let rule = Rule { priority: priority.unwrap_or(second), ..rule.clone() };
@@ -92,7 +97,8 @@ impl Kernel {
     /// Removes the first rule that has what is named.
     pub fn remove_rule(&mut self, rule: &Rule, priority: Option<u32>) -> Result<(), Errno> {
         let rules = self.rules_mut(rule.v6);
-        let named = |r: &Rule| priority.is_none_or(|p| p == r.priority) && r.is_like(rule, Same::Named);
+        let named =
+            |r: &Rule| priority.is_none_or(|p| p == r.priority) && r.is_like(rule, Same::Named);
         let at = rules.iter().position(named).ok_or(libc::ENOENT)?;
         let gone = rules.remove(at);
         self.tell(News::NoRule(gone));
@@ -103,8 +109,8 @@ impl Kernel {
         if v6 { &mut self.rules6 } else { &mut self.rules4 }
     }
 
-    /// Tries the rules in their order. `look` gives what a table has for the packet, and the length of its prefix;
-    /// `EAGAIN`: nothing.
+    /// Tries the rules in their order. `look` gives what a table has for the packet, and the length
+    /// of its prefix; `EAGAIN`: nothing.
     pub(super) fn walk<T>(
         &self,
         rules: &[Rule],
@@ -130,10 +136,16 @@ impl Kernel {
     fn applies(&self, rule: &Rule, flow: &Flow) -> bool {
         let within = |network: Option<(IpAddr, u8)>, address: Option<IpAddr>| {
             let unspecified = if flow.to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-            network.is_none_or(|(network, prefix)| covers(network, prefix, address.unwrap_or(unspecified)))
+            network.is_none_or(|(network, prefix)| {
+                covers(network, prefix, address.unwrap_or(unspecified))
+            })
         };
-        let is = |name: &Option<String>, index: u32| name.as_ref().is_none_or(|n| self.index_of(n) == Some(index));
-        let port = |range: &Option<RangeInclusive<u16>>, port| range.as_ref().is_none_or(|r| r.contains(&port));
+        let is = |name: &Option<String>, index: u32| {
+            name.as_ref().is_none_or(|n| self.index_of(n) == Some(index))
+        };
+        let port = |range: &Option<RangeInclusive<u16>>, port| {
+            range.as_ref().is_none_or(|r| r.contains(&port))
+        };
         let matches = is(&rule.incoming, flow.incoming)
             && is(&rule.device, flow.device)
             && (rule.mark ^ flow.mark) & rule.mask == 0

@@ -1,4 +1,5 @@
-//! The kernel as imon sees it: lists, answers and news in the types of the crate, with what can go wrong on the way.
+//! The kernel as imon sees it: lists, answers and news in the types of the crate, with what can go
+//! wrong on the way.
 
 use imon::kernel;
 use imon::kernel::news::{Default6, Message, News as Said};
@@ -31,7 +32,14 @@ pub enum Heard {
 impl Kernel {
     /// Looks at everything, in place of what the picture has.
     pub fn look(&mut self, picture: &mut Picture) {
-        let all = [Query::Links, Query::Addresses, Query::Nexthops, Query::Routes, Query::Rules, Query::Routes6];
+        let all = [
+            Query::Links,
+            Query::Addresses,
+            Query::Nexthops,
+            Query::Routes,
+            Query::Rules,
+            Query::Routes6,
+        ];
         for _ in 0..TRIES {
             *picture = Picture::default();
             let mut interrupted = false;
@@ -49,7 +57,9 @@ impl Kernel {
     pub fn make(&mut self, change: &Change) -> Result<(), Errno> {
         match (change, self.request(change)) {
             (Change::AddRule(_) | Change::AppendRule(_), Err(libc::EEXIST)) => Ok(()),
-            (Change::RemoveRoute(_) | Change::RemoveRule(_), Err(libc::ESRCH | libc::ENOENT)) => Ok(()),
+            (Change::RemoveRoute(_) | Change::RemoveRule(_), Err(libc::ESRCH | libc::ENOENT)) => {
+                Ok(())
+            }
             (_, result) => result,
         }
     }
@@ -92,7 +102,9 @@ impl Kernel {
 
     /// The messages of a list, without its end.
     pub fn list(&mut self, query: Query) -> Vec<Message> {
-        let links = |index: Option<u32>| self.links().filter(move |l| index.is_none_or(|i| l.index == i)).cloned();
+        let links = |index: Option<u32>| {
+            self.links().filter(move |l| index.is_none_or(|i| l.index == i)).cloned()
+        };
         let mut all: Vec<Said> = match query {
             Query::Links => links(None).map(Said::Link).collect(),
             Query::Link(index) => links(Some(index)).map(Said::Link).collect(),
@@ -109,7 +121,9 @@ impl Kernel {
             Query::Routes6 => self.routes6().iter().map(said_route).collect(),
             Query::Rules => self.rules(false).iter().map(|r| Said::Rule(rule_of(r))).collect(),
             Query::Way(to) => self.way_to(to).map(Said::Route).into_iter().collect(),
-            Query::Neighbours => self.neighbours().iter().map(|n| Said::Neighbour(n.said())).collect(),
+            Query::Neighbours => {
+                self.neighbours().iter().map(|n| Said::Neighbour(n.said())).collect()
+            }
             Query::Nexthops => Vec::new(),
         };
         let interrupted = self.ear.interruptions > 0 && !all.is_empty();
@@ -188,7 +202,8 @@ fn route_of(route: &Route) -> Option<kernel::Route> {
         onlink: h.onlink,
         dead: h.dead,
     };
-    let known = matches!(route.kind, Kind::Unicast | Kind::Blackhole | Kind::Unreachable | Kind::Prohibit);
+    let known =
+        matches!(route.kind, Kind::Unicast | Kind::Blackhole | Kind::Unreachable | Kind::Prohibit);
     known.then(|| kernel::Route {
         table: route.table,
         destination,
@@ -204,7 +219,11 @@ fn route_of(route: &Route) -> Option<kernel::Route> {
 
 fn rule_of(rule: &Rule) -> kernel::Rule {
     let v4 = |of: Option<(std::net::IpAddr, u8)>| {
-        if let Some((std::net::IpAddr::V4(ip), length)) = of { (Some(ip), length) } else { (None, 0) }
+        if let Some((std::net::IpAddr::V4(ip), length)) = of {
+            (Some(ip), length)
+        } else {
+            (None, 0)
+        }
     };
     let (source, source_length) = v4(rule.source);
     let (destination, destination_length) = v4(rule.destination);

@@ -1,4 +1,5 @@
-//! Questions to name servers and connections: sockets of one purpose each, over the simulated networks.
+//! Questions to name servers and connections: sockets of one purpose each, over the simulated
+//! networks.
 
 use std::collections::VecDeque;
 use std::io;
@@ -71,7 +72,9 @@ impl SimWorld {
         };
         let from = bound.from.filter(|from| from.is_ipv4() == to.is_ipv4());
         match from {
-            Some(from) if !self.kernel.addresses().iter().any(|a| a.address == from) => errno(libc::EADDRNOTAVAIL),
+            Some(from) if !self.kernel.addresses().iter().any(|a| a.address == from) => {
+                errno(libc::EADDRNOTAVAIL)
+            }
             _ => Ok(Lead { from, device }),
         }
     }
@@ -85,7 +88,8 @@ impl SimWorld {
         let carrier = self.kernel.links().any(|l| l.index == way.index && l.carrier);
         let network = self.networks.iter().find(|n| n.index == way.index && carrier);
         let fate = network.map_or(Fate::Silent, |network| {
-            let stopped = protocol == UDP && to.port() == DNS && to.is_ipv4() && network.made_up().is_some();
+            let stopped =
+                protocol == UDP && to.port() == DNS && to.is_ipv4() && network.made_up().is_some();
             network.fate(way.gateway, to.ip(), stopped, luck)
         });
         Ok(Trip { way, fate })
@@ -94,7 +98,10 @@ impl SimWorld {
     fn open(&mut self, lead: Lead, to: SocketAddr) -> Socket {
         self.sockets.retain(|_, inbox| inbox.open.strong_count() > 0);
         let (number, open) = (self.number(), Rc::new(()));
-        self.sockets.insert(number, Inbox { open: Rc::downgrade(&open), lead, to, asked: None, came: VecDeque::new() });
+        self.sockets.insert(
+            number,
+            Inbox { open: Rc::downgrade(&open), lead, to, asked: None, came: VecDeque::new() },
+        );
         Socket { number, _open: open }
     }
 
@@ -105,7 +112,10 @@ impl SimWorld {
 
     /// Asks for a connection, for the nth time.
     pub(super) fn request_connection(&mut self, number: u64, nth: u32) {
-        let Some(inbox) = self.sockets.get(&number).filter(|inbox| inbox.open.strong_count() > 0) else { return };
+        let Some(inbox) = self.sockets.get(&number).filter(|inbox| inbox.open.strong_count() > 0)
+        else {
+            return;
+        };
         let (lead, to) = (inbox.lead, inbox.to);
         let (result, after, index) = match self.travel(lead, to, TCP) {
             Err(e) => (Some(Err(e.raw_os_error().unwrap_or(libc::EIO))), Duration::ZERO, None),
@@ -114,7 +124,9 @@ impl SimWorld {
                 Port::Closed => (Some(Err(libc::ECONNREFUSED)), after, Some(way.index)),
                 Port::Silent => (None, Duration::ZERO, None),
             },
-            Ok(Trip { way, fate: Fate::Rejected(_, after) }) => (Some(Err(libc::ENETUNREACH)), after, Some(way.index)),
+            Ok(Trip { way, fate: Fate::Rejected(_, after) }) => {
+                (Some(Err(libc::ENETUNREACH)), after, Some(way.index))
+            }
             Ok(Trip { fate: Fate::Silent, .. }) => (None, Duration::ZERO, None),
         };
         let again = self.now + Duration::from_secs(1 << nth);
@@ -127,7 +139,8 @@ impl SimWorld {
 
     /// Something comes to a socket, over a link, which must have a carrier for it.
     pub(super) fn deliver(&mut self, index: Option<u32>, number: u64, what: Result<Vec<u8>, i32>) {
-        let there = index.is_none_or(|index| self.kernel.links().any(|l| l.index == index && l.carrier));
+        let there =
+            index.is_none_or(|index| self.kernel.links().any(|l| l.index == index && l.carrier));
         let Some(inbox) = self.sockets.get_mut(&number) else { return };
         if there {
             inbox.came.push_back(what);
@@ -138,7 +151,10 @@ impl SimWorld {
 }
 
 pub(super) fn bound(via: Option<&Via>) -> Bound {
-    via.map_or_else(Bound::default, |via| Bound { device: Some(via.device.clone()), from: Some(via.address.into()) })
+    via.map_or_else(Bound::default, |via| Bound {
+        device: Some(via.device.clone()),
+        from: Some(via.address.into()),
+    })
 }
 
 impl Dialer for SimWorld {
@@ -165,14 +181,21 @@ impl Dialer for SimWorld {
                 let network = self.networks.iter().find(|n| n.index == index);
                 let made_up = network.and_then(|n| n.made_up()).filter(|_| to.is_ipv4());
                 let (what, answers) = self.internet.ask(to.ip(), made_up, packet);
-                said =
-                    what.map(|what| (what, now + after + answers.last().map_or(Duration::ZERO, |(later, _)| *later)));
+                said = what.map(|what| {
+                    (what, now + after + answers.last().map_or(Duration::ZERO, |(later, _)| *later))
+                });
                 for (later, answer) in answers {
-                    self.arrive(now + after + later, Arrival::Datagram(Some(index), number, answer));
+                    self.arrive(
+                        now + after + later,
+                        Arrival::Datagram(Some(index), number, answer),
+                    );
                 }
             }
             Fate::Rejected(_, after) => {
-                self.arrive(now + after, Arrival::Datagram(Some(index), number, Err(libc::ENETUNREACH)));
+                self.arrive(
+                    now + after,
+                    Arrival::Datagram(Some(index), number, Err(libc::ENETUNREACH)),
+                );
             }
             Fate::Silent => {}
         }
@@ -187,7 +210,11 @@ impl Dialer for SimWorld {
         Ok(socket)
     }
 
-    fn receive<'a>(&mut self, question: &mut Socket, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+    fn receive<'a>(
+        &mut self,
+        question: &mut Socket,
+        buffer: &'a mut [u8],
+    ) -> io::Result<Option<&'a [u8]>> {
         match self.sockets.get_mut(&question.number).and_then(|inbox| inbox.came.pop_front()) {
             None => Ok(None),
             Some(Err(number)) => errno(number),
@@ -206,7 +233,13 @@ impl Dialer for SimWorld {
         }
         let lead = self.lead(&bound(via), to)?;
         // Without a route it is known at once.
-        let flow = Flow { from: lead.from, device: lead.device, protocol: TCP, port: to.port(), ..Flow::to(to.ip()) };
+        let flow = Flow {
+            from: lead.from,
+            device: lead.device,
+            protocol: TCP,
+            port: to.port(),
+            ..Flow::to(to.ip())
+        };
         self.kernel.way(&flow).map_err(io::Error::from_raw_os_error)?;
         self.sent += 1;
         let socket = self.open(lead, to);

@@ -1,5 +1,5 @@
-//! The disk as a power failure finds it: what was written and not synced is as it was, or as it is, or torn. What lies in
-//! memory (/run) is gone, and so is every process.
+//! The disk as a power failure finds it: what was written and not synced is as it was, or as it is,
+//! or torn. What lies in memory (/run) is gone, and so is every process.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,8 @@ impl SimWorld {
         self.files.insert(path, content);
     }
 
-    /// Takes note of a job that is begun and done at these moments. To be called before the file is changed.
+    /// Takes note of a job that is begun and done at these moments. To be called before the file is
+    /// changed.
     pub(super) fn note_unsynced(&mut self, (begins, at): (Instant, Instant), job: &FileJob) {
         let now = self.now;
         self.unsynced.retain(|change| change.at + BY_ITSELF > now);
@@ -41,9 +42,10 @@ impl SimWorld {
             FileJob::Probe(_) => &[],
             // One that is there has a name.
             FileJob::Record(path) if self.files.contains_key(path) => &[],
-            FileJob::Replace(path, _) | FileJob::Save(path, _) | FileJob::Remove(path) | FileJob::Record(path) => {
-                &[path]
-            }
+            FileJob::Replace(path, _)
+            | FileJob::Save(path, _)
+            | FileJob::Remove(path)
+            | FileJob::Record(path) => &[path],
             FileJob::Move(from, to) => &[from, to],
         };
         for path in paths {
@@ -61,7 +63,8 @@ impl SimWorld {
         self.syncs.retain(|(at, _)| *at + BY_ITSELF > now);
     }
 
-    /// The power fails, and comes back: the machine is as after its start, with what was on the disk.
+    /// The power fails, and comes back: the machine is as after its start, with what was on the
+    /// disk.
     pub fn power_failure(&mut self) {
         let now = self.now;
         let durable = |change: &Unsynced| {
@@ -70,7 +73,8 @@ impl SimWorld {
             };
             self.syncs.iter().any(synced)
         };
-        // What each file may be: as before any change that is not durable, or as after the last that was begun.
+        // What each file may be: as before any change that is not durable, or as after the last
+        // that was begun.
         let mut may_be: BTreeMap<PathBuf, (Vec<Content>, bool)> = BTreeMap::new();
         for change in self.unsynced.iter().filter(|change| !durable(change)) {
             let (contents, over) = may_be.entry(change.path.clone()).or_default();

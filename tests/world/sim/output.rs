@@ -1,4 +1,5 @@
-//! What scripts print: into a pipe, which holds only so much. Who does not get rid of his words waits, and so does his end.
+//! What scripts print: into a pipe, which holds only so much. Who does not get rid of his words
+//! waits, and so does his end.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,8 +14,8 @@ const ROOM: usize = 64 * 1024;
 /// A full one is tried again after this.
 const AGAIN: Duration = Duration::from_millis(2);
 
-/// What a script prints: each text so long after its start. What comes after its end is of something that it has left in the
-/// background.
+/// What a script prints: each text so long after its start. What comes after its end is of
+/// something that it has left in the background.
 pub type Words = Vec<(Duration, Vec<u8>)>;
 
 /// A script that runs, or its output after it has ended.
@@ -29,7 +30,8 @@ pub(super) struct Printer {
 
 impl SimWorld {
     pub(super) fn begin_printing(&mut self, script: u64, words: Words) {
-        let words: VecDeque<_> = words.into_iter().map(|(after, text)| (self.now + after, text)).collect();
+        let words: VecDeque<_> =
+            words.into_iter().map(|(after, text)| (self.now + after, text)).collect();
         if let Some((at, _)) = words.front() {
             self.arrive(*at, Arrival::Printed(script));
         }

@@ -70,11 +70,16 @@ enum Leads {
 type Http = Result<(Duration, u16, String), (Duration, String)>;
 
 impl SimWorld {
-    pub(super) fn begin_work(&mut self, request: &[u8], record: Option<&PathBuf>) -> io::Result<Worker> {
+    pub(super) fn begin_work(
+        &mut self,
+        request: &[u8],
+        record: Option<&PathBuf>,
+    ) -> io::Result<Worker> {
         self.may_fail()?;
         let task = Task::read(request).ok_or(io::ErrorKind::InvalidInput)?;
         let (number, alive) = (self.number(), Rc::new(()));
-        self.workers.insert(number, Working { alive: Rc::downgrade(&alive), orphan: false, line: None });
+        self.workers
+            .insert(number, Working { alive: Rc::downgrade(&alive), orphan: false, line: None });
         self.records.extend(record.map(|path| (number, (path.clone(), Vec::new()))));
         self.arrive(self.now + BEGIN, Arrival::Work(number, Box::new(task)));
         Ok(Worker { number, _alive: alive })
@@ -87,13 +92,17 @@ impl SimWorld {
 
     /// Those whose imon is killed go on.
     pub(super) fn orphan_workers(&mut self) {
-        self.workers.values_mut().filter(|worker| worker.alive.strong_count() > 0).for_each(|w| w.orphan = true);
+        self.workers
+            .values_mut()
+            .filter(|worker| worker.alive.strong_count() > 0)
+            .for_each(|w| w.orphan = true);
     }
 
     /// Forgets those that were ended, and their locks with them.
     pub(super) fn bury_workers(&mut self) {
         let dead = |worker: &Working| !worker.orphan && worker.alive.strong_count() == 0;
-        let gone: Vec<u64> = self.workers.iter().filter(|(_, w)| dead(w)).map(|(number, _)| *number).collect();
+        let gone: Vec<u64> =
+            self.workers.iter().filter(|(_, w)| dead(w)).map(|(number, _)| *number).collect();
         for number in gone {
             self.workers.remove(&number);
             self.records.remove(&number);
@@ -106,11 +115,14 @@ impl SimWorld {
         if !self.workers.contains_key(&number) {
             return;
         }
-        let limit = if matches!(task.job, TaskJob::Update(..)) { UPDATE_LIMIT } else { LOOKUP_LIMIT };
+        let limit =
+            if matches!(task.job, TaskJob::Update(..)) { UPDATE_LIMIT } else { LOOKUP_LIMIT };
         let answer = match &task.job {
             TaskJob::Lookup(source) => match source.means {
                 SourceMeans::Page { secure, trace } => self.page(task, &source.text, secure, trace),
-                SourceMeans::Dns(service) => self.service(task, &source.text, service.server(task.family)),
+                SourceMeans::Dns(service) => {
+                    self.service(task, &source.text, service.server(task.family))
+                }
                 SourceMeans::Interface => self.own(task),
             },
             TaskJob::Update(request, address) => self.update(number, task, request, *address),
@@ -123,7 +135,9 @@ impl SimWorld {
             Answer::Dies(after) => (now + after, None),
             Answer::Never => (now + limit + AT_LAST, None),
         };
-        let line = line.map(|said| TaskReport { said, unconfined: None }.line().into_bytes()).unwrap_or_default();
+        let line = line
+            .map(|said| TaskReport { said, unconfined: None }.line().into_bytes())
+            .unwrap_or_default();
         self.arrive(at, Arrival::Said(number, line));
     }
 
@@ -138,9 +152,13 @@ impl SimWorld {
         {
             self.write(path, line.clone());
         }
-        let done =
-            TaskReport::read(&line).is_some_and(|r| matches!(r.said, TaskResult::Update(_, UpdateOutcome::Done)));
-        self.internet.taken.iter_mut().filter(|taken| taken.worker == number).for_each(|taken| taken.heard = done);
+        let done = TaskReport::read(&line)
+            .is_some_and(|r| matches!(r.said, TaskResult::Update(_, UpdateOutcome::Done)));
+        self.internet
+            .taken
+            .iter_mut()
+            .filter(|taken| taken.worker == number)
+            .for_each(|taken| taken.heard = done);
         if orphan {
             self.workers.remove(&number);
         }
@@ -154,11 +172,14 @@ impl SimWorld {
         });
         let (after, status, body) = match answer {
             Ok(answer) => answer,
-            Err((after, why)) => return self.looked(task, url, after, Err(NotFound::because(&why)), &manner),
+            Err((after, why)) => {
+                return self.looked(task, url, after, Err(NotFound::because(&why)), &manner);
+            }
         };
         let result = if (200..300).contains(&status) {
             let read = if trace { answer::trace } else { answer::address };
-            let found = read(body.as_bytes(), task.family).map_err(|refusal| NotFound::because(&refusal.to_string()));
+            let found = read(body.as_bytes(), task.family)
+                .map_err(|refusal| NotFound::because(&refusal.to_string()));
             found.map(|address| Found { address, local: way })
         } else {
             let why = format!("the answer has HTTP status {status}").into();
@@ -170,7 +191,8 @@ impl SimWorld {
     /// The address that a page shows to whoever comes by this network.
     fn seen(&self, index: u32, task: &Task, manner: &Manner, secure: bool) -> IpAddr {
         let network = self.networks.iter().find(|n| n.index == index);
-        let external = |n: &crate::networks::Network| n.proxy.filter(|_| !secure).unwrap_or(n.external).into();
+        let external =
+            |n: &crate::networks::Network| n.proxy.filter(|_| !secure).unwrap_or(n.external).into();
         match manner {
             Manner::Says(address) => (*address).into(),
             _ if task.family == Family::V6 => self.local6(index).unwrap_or(IpAddr::from([0; 16])),
@@ -179,7 +201,8 @@ impl SimWorld {
     }
 
     fn local6(&self, index: u32) -> Option<IpAddr> {
-        let mut all = self.kernel.addresses().iter().filter(|a| a.index == index && a.address.is_ipv6());
+        let mut all =
+            self.kernel.addresses().iter().filter(|a| a.index == index && a.address.is_ipv6());
         all.next().map(|a| a.address)
     }
 
@@ -208,7 +231,9 @@ impl SimWorld {
             let made_up = network.and_then(|n| n.made_up()).filter(|_| server.is_ipv4());
             let address = match (made_up, &manner) {
                 (Some(address), _) => Some(address.into()),
-                (None, Manner::Right | Manner::Says(_)) => Some(self.seen(way.index, task, &manner, true)),
+                (None, Manner::Right | Manner::Says(_)) => {
+                    Some(self.seen(way.index, task, &manner, true))
+                }
                 (None, Manner::Late(later)) if *later < NAME_SERVER => {
                     after += *later;
                     Some(self.seen(way.index, task, &manner, true))
@@ -233,9 +258,11 @@ impl SimWorld {
         let to = SocketAddr::new(SOMEWHERE.into(), 80);
         let trip = self.lead(&task.bound, to).and_then(|lead| self.travel(lead, to, UDP));
         let local = trip.ok().and_then(|trip| task.bound.from.or(trip.way.source));
-        let address = local.ok_or_else(|| NotFound::because("there is no route")).and_then(|address| {
-            answer::public(address, task.family).map_err(|refusal| NotFound::because(&refusal.to_string()))
-        });
+        let address =
+            local.ok_or_else(|| NotFound::because("there is no route")).and_then(|address| {
+                answer::public(address, task.family)
+                    .map_err(|refusal| NotFound::because(&refusal.to_string()))
+            });
         let result = address.map(|address| Found { address, local });
         self.looked(task, "interface", Duration::ZERO, result, &Manner::Right)
     }
@@ -276,10 +303,19 @@ impl SimWorld {
         let manner = self.internet.providers.get(&host).cloned().unwrap_or(Manner::Right);
         let dyndns2 = request.reading == update::AnswerReading::DynDns2;
         assert!(request.secret == "secret");
-        let has = self.internet.taken.iter().rev().find(|taken| taken.reached && taken.provider == host);
+        let has =
+            self.internet.taken.iter().rev().find(|taken| taken.reached && taken.provider == host);
         let known = has.is_some_and(|taken| taken.address == address);
         let (at, provider, instance) = (self.now, host.clone(), self.instance().to_owned());
-        self.internet.taken.push(Taken { at, provider, address, instance, worker, reached: false, heard: false });
+        self.internet.taken.push(Taken {
+            at,
+            provider,
+            address,
+            instance,
+            worker,
+            reached: false,
+            heard: false,
+        });
         let (answer, _) = self.fetch(task, &request.url, secure, &manner, |world, _| {
             let said = if let Manner::Says(other) = manner { other.into() } else { address };
             if let Some(taken) = world.internet.taken.last_mut() {
@@ -292,9 +328,16 @@ impl SimWorld {
             }
         });
         let (after, outcome) = match answer {
-            Ok((after, status, body)) => {
-                (after, update::outcome(&request.reading, status, body.as_bytes(), address, &Secrets::default()))
-            }
+            Ok((after, status, body)) => (
+                after,
+                update::outcome(
+                    &request.reading,
+                    status,
+                    body.as_bytes(),
+                    address,
+                    &Secrets::default(),
+                ),
+            ),
             Err((after, why)) => (after, UpdateOutcome::Failed(why.into())),
         };
         match manner {
@@ -304,7 +347,8 @@ impl SimWorld {
         }
     }
 
-    /// Gets a page, which `answer` makes for whoever comes by that network. Our own address on the way comes with it.
+    /// Gets a page, which `answer` makes for whoever comes by that network. Our own address on the
+    /// way comes with it.
     fn fetch(
         &mut self,
         task: &Task,
@@ -313,7 +357,12 @@ impl SimWorld {
         manner: &Manner,
         answer: impl FnOnce(&mut Self, u32) -> String,
     ) -> (Http, Option<IpAddr>) {
-        let host = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', ':']).next().unwrap_or_default();
+        let host = url
+            .split_once("://")
+            .map_or(url, |(_, rest)| rest)
+            .split(['/', ':'])
+            .next()
+            .unwrap_or_default();
         let (mut after, astray) = match self.resolve(task, host) {
             Leads::Right(after) => (after, false),
             Leads::Astray(after) => (after, true),
@@ -321,7 +370,9 @@ impl SimWorld {
         };
         let to = match task.family {
             Family::V4 => SocketAddr::new(SOMEWHERE.into(), if secure { 443 } else { 80 }),
-            Family::V6 => SocketAddr::new(IpAddr::from([0x2001, 0xdb8, 0xf00, 0, 0, 0, 0, 0x80]), 80),
+            Family::V6 => {
+                SocketAddr::new(IpAddr::from([0x2001, 0xdb8, 0xf00, 0, 0, 0, 0, 0x80]), 80)
+            }
         };
         let trip = self.lead(&task.bound, to).and_then(|lead| self.travel(lead, to, TCP));
         let Trip { way, fate } = match trip {
@@ -329,7 +380,8 @@ impl SimWorld {
             Err(e) => return (Err((after, e.to_string())), None),
         };
         let local = task.bound.from.or(way.source);
-        let portal = self.networks.iter().any(|n| n.index == way.index && n.portal && n.has_gateway);
+        let portal =
+            self.networks.iter().any(|n| n.index == way.index && n.portal && n.has_gateway);
         let answer = match fate {
             _ if portal || astray => {
                 after += Duration::from_millis(10);
@@ -377,7 +429,9 @@ impl SimWorld {
                 return Leads::Astray(after + took);
             }
             match self.internet.servers.get(&server.address) {
-                Some(internet::Server::Truth | internet::Server::Forged(_)) => return Leads::Right(after + took),
+                Some(internet::Server::Truth | internet::Server::Forged(_)) => {
+                    return Leads::Right(after + took);
+                }
                 Some(internet::Server::Everything(_) | internet::Server::Wrong(_)) => {
                     return Leads::Astray(after + took);
                 }
@@ -385,11 +439,16 @@ impl SimWorld {
                     return Leads::Right(after + took + *later);
                 }
                 Some(internet::Server::Truncated) => {
-                    return Leads::Nowhere(after + took, format!("the name {host} has no IPv4 address"));
+                    return Leads::Nowhere(
+                        after + took,
+                        format!("the name {host} has no IPv4 address"),
+                    );
                 }
-                Some(internet::Server::Verdict(_) | internet::Server::Broken | internet::Server::Closed) => {
-                    after += took
-                }
+                Some(
+                    internet::Server::Verdict(_)
+                    | internet::Server::Broken
+                    | internet::Server::Closed,
+                ) => after += took,
                 _ => after += NAME_SERVER,
             }
         }
@@ -399,7 +458,9 @@ impl SimWorld {
 
 fn too_late(task: &Task) -> TaskResult {
     match &task.job {
-        TaskJob::Update(_, address) => TaskResult::Update(*address, UpdateOutcome::Failed(TOO_LATE.into())),
+        TaskJob::Update(_, address) => {
+            TaskResult::Update(*address, UpdateOutcome::Failed(TOO_LATE.into()))
+        }
         _ => TaskResult::Lookup(Err(NotFound::because(TOO_LATE))),
     }
 }

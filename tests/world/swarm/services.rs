@@ -1,5 +1,6 @@
-//! What the days of weather have beside links and pings: names and their servers, ports, IPv6, pages and providers, what
-//! scripts print, and the power. Their faults, and what must hold whatever they do.
+//! What the days of weather have beside links and pings: names and their servers, ports, IPv6,
+//! pages and providers, what scripts print, and the power. Their faults, and what must hold
+//! whatever they do.
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,13 +29,17 @@ const OPINION: Ipv4Addr = SERVERS[0];
 const KNOWN: &str = "known.example";
 /// A name that is pinged, and the addresses that it may have.
 const NAMED: &str = "named.example";
-const PLACES: [Ipv4Addr; 3] =
-    [Ipv4Addr::new(203, 0, 113, 20), Ipv4Addr::new(203, 0, 113, 21), Ipv4Addr::new(203, 0, 113, 22)];
+const PLACES: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(203, 0, 113, 20),
+    Ipv4Addr::new(203, 0, 113, 21),
+    Ipv4Addr::new(203, 0, 113, 22),
+];
 const TTL: u32 = 120;
 const FAR: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf00, 0, 0, 0, 0, 7);
 const PORT: u16 = 443;
 /// A lie about the external address is never of the network of the true ones.
-const LIES: [Ipv4Addr; 3] = [Ipv4Addr::new(9, 9, 9, 1), Ipv4Addr::new(9, 9, 9, 2), Ipv4Addr::new(9, 9, 9, 3)];
+const LIES: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(9, 9, 9, 1), Ipv4Addr::new(9, 9, 9, 2), Ipv4Addr::new(9, 9, 9, 3)];
 
 /// From one question to an operator to the next.
 const POLITE: Duration = Duration::from_secs(300);
@@ -79,9 +84,11 @@ pub(super) struct Settings {
 
 pub(super) fn settings(seed: u64, interval: u64) -> Settings {
     // Of years only what takes no time.
-    let (look, others) = if interval == 10 { (120, format!("{NAMED},{FAR}")) } else { (600, FAR.to_string()) };
+    let (look, others) =
+        if interval == 10 { (120, format!("{NAMED},{FAR}")) } else { (600, FAR.to_string()) };
     let pages = PAGES.iter().map(|host| source(host));
-    let sources: Vec<String> = pages.chain(SERVICES.map(str::to_owned)).map(|text| format!("{text:?}")).collect();
+    let sources: Vec<String> =
+        pages.chain(SERVICES.map(str::to_owned)).map(|text| format!("{text:?}")).collect();
     let [dyndns, duck] = PROVIDERS;
     let update = format!(
         r#"[{{"type": "dyndns2", "server": "{SECURE}://{dyndns}", "hostname": "home.example", "username": "me",
@@ -101,7 +108,10 @@ pub(super) fn settings(seed: u64, interval: u64) -> Settings {
         Targets::Mixed => (2, format!("{INTERNET},tcp:{INTERNET}:{PORT},dns:{OPINION}")),
     };
     Settings {
-        ddns: format!(r#""interval": {look}, "sources": [{}], "update": {update}"#, sources.join(", ")),
+        ddns: format!(
+            r#""interval": {look}, "sources": [{}], "update": {update}"#,
+            sources.join(", ")
+        ),
         updown: format!(r#""addping": "{others}"{opinion}"#),
         ping: others,
         failover: format!(r#""min-up": {min_up},"#),
@@ -139,7 +149,11 @@ fn gateway6(wan: usize) -> Ipv6Addr {
 pub(super) fn manage6(world: &mut SimWorld, wan: usize) {
     let index = 3 + wan as u32;
     let address = Ipv6Addr::new(0x2001, 0xdb8, 0x42 + wan as u16, 0, 0, 0, 0, 2);
-    let _ = world.kernel.add_address(&Address { address: address.into(), prefix: 64, ..Address::of(index, [0; 4]) });
+    let _ = world.kernel.add_address(&Address {
+        address: address.into(),
+        prefix: 64,
+        ..Address::of(index, [0; 4])
+    });
     let route = Route {
         table: MAIN,
         destination: Ipv6Addr::UNSPECIFIED.into(),
@@ -190,7 +204,10 @@ pub(super) fn prints(world: &mut SimWorld, printed: &Printed) {
         if !floods.get() {
             return Vec::new();
         }
-        let mut words = vec![(Duration::ZERO, format!("{}\nthe second \u{fc}\n", call.words.join(" ")).into_bytes())];
+        let mut words = vec![(
+            Duration::ZERO,
+            format!("{}\nthe second \u{fc}\n", call.words.join(" ")).into_bytes(),
+        )];
         lines.set(lines.get() + 2);
         if call.words[0] != "ping-result" {
             // More than a pipe holds, and more from the background.
@@ -214,13 +231,20 @@ pub(super) fn deeds(
     let (from, to) = times;
     let longer = from + to.since(from) * 4;
     let wrong = *random.pick(&LIES);
-    let on_network =
-        |what: &'static str, back: &'static str, until: Instant, set: fn(&mut Network, bool, Ipv4Addr)| -> Vec<Deed> {
-            vec![
-                (from, what, Box::new(move |w: &mut SimWorld| set(&mut w.networks[wan], true, wrong))),
-                (until, back, Box::new(move |w: &mut SimWorld| set(&mut w.networks[wan], false, wrong))),
-            ]
-        };
+    let on_network = |what: &'static str,
+                      back: &'static str,
+                      until: Instant,
+                      set: fn(&mut Network, bool, Ipv4Addr)|
+     -> Vec<Deed> {
+        vec![
+            (from, what, Box::new(move |w: &mut SimWorld| set(&mut w.networks[wan], true, wrong))),
+            (
+                until,
+                back,
+                Box::new(move |w: &mut SimWorld| set(&mut w.networks[wan], false, wrong)),
+            ),
+        ]
+    };
     match kind {
         Kind::NameServer => {
             let place = random.below(2);
@@ -239,13 +263,18 @@ pub(super) fn deeds(
                 Server::Closed,
                 Server::Forged(Ipv4Addr::new(203, 0, 113, 66)),
             ]);
-            let set =
-                move |manner| move |w: &mut SimWorld| _ = w.internet.servers.insert(SERVERS[place].into(), manner);
-            vec![(from, "changes", Box::new(set(manner))), (to, "is right", Box::new(set(Server::Truth)))]
+            let set = move |manner| {
+                move |w: &mut SimWorld| _ = w.internet.servers.insert(SERVERS[place].into(), manner)
+            };
+            vec![
+                (from, "changes", Box::new(set(manner))),
+                (to, "is right", Box::new(set(Server::Truth))),
+            ]
         }
         Kind::Renumbered => {
             let place = *random.pick(&PLACES);
-            let set = move |w: &mut SimWorld| w.internet.zone.get_mut(NAMED).unwrap().v4 = vec![place];
+            let set =
+                move |w: &mut SimWorld| w.internet.zone.get_mut(NAMED).unwrap().v4 = vec![place];
             vec![(from, "another address", Box::new(set))]
         }
         Kind::Resolv => {
@@ -256,22 +285,32 @@ pub(super) fn deeds(
                 "nameserver 203.0.113.99\nnameserver 198.51.100.53\n",
             ]);
             let old = format!("nameserver {}\nnameserver {}\n", SERVERS[0], SERVERS[1]);
-            let set = |text: String| move |w: &mut SimWorld| _ = w.files.insert("/etc/resolv.conf".into(), text.into());
-            vec![(from, "others", Box::new(set(other.to_owned()))), (to, "the old ones", Box::new(set(old)))]
+            let set = |text: String| {
+                move |w: &mut SimWorld| _ = w.files.insert("/etc/resolv.conf".into(), text.into())
+            };
+            vec![
+                (from, "others", Box::new(set(other.to_owned()))),
+                (to, "the old ones", Box::new(set(old))),
+            ]
         }
-        Kind::Hijacked => {
-            on_network("answers all DNS", "does not", longer, |n, on, wrong| n.hijack = on.then_some(wrong))
-        }
+        Kind::Hijacked => on_network("answers all DNS", "does not", longer, |n, on, wrong| {
+            n.hijack = on.then_some(wrong)
+        }),
         Kind::Portal => on_network("wants a login", "is logged in", to, |n, on, _| n.portal = on),
-        Kind::Proxy => on_network("has a proxy", "has none", longer, |n, on, wrong| n.proxy = on.then_some(wrong)),
+        Kind::Proxy => on_network("has a proxy", "has none", longer, |n, on, wrong| {
+            n.proxy = on.then_some(wrong)
+        }),
         Kind::Upstream6 => on_network("no IPv6", "IPv6", to, |n, on, _| n.has_upstream6 = !on),
         Kind::PortClosed => {
             let port = *random.pick(&[Port::Closed, Port::Silent]);
-            let set = |port| move |w: &mut SimWorld| _ = w.internet.ports.insert((INTERNET.into(), PORT), port);
+            let set = |port| {
+                move |w: &mut SimWorld| _ = w.internet.ports.insert((INTERNET.into(), PORT), port)
+            };
             vec![(from, "closed", Box::new(set(port))), (to, "open", Box::new(set(Port::Open)))]
         }
         Kind::Liar | Kind::SourceDown | Kind::WorkerHangs | Kind::WorkerDies => {
-            let all: Vec<String> = PAGES.iter().map(|host| source(host)).chain(SERVICES.map(str::to_owned)).collect();
+            let all: Vec<String> =
+                PAGES.iter().map(|host| source(host)).chain(SERVICES.map(str::to_owned)).collect();
             let pages = [
                 Manner::Status(503, "busy"),
                 Manner::Status(403, "no"),
@@ -301,13 +340,21 @@ pub(super) fn deeds(
             let set = move |w: &mut SimWorld| {
                 whose.into_iter().for_each(|s| _ = w.internet.sources.insert(s, manner.clone()))
             };
-            let unset = move |w: &mut SimWorld| back.iter().for_each(|s| _ = w.internet.sources.remove(s));
+            let unset =
+                move |w: &mut SimWorld| back.iter().for_each(|s| _ = w.internet.sources.remove(s));
             vec![(from, "changes", Box::new(set)), (longer, "is right", Box::new(unset))]
         }
         Kind::ProviderDown | Kind::Unheard => {
             let host = (*random.pick(&PROVIDERS)).to_owned();
             let manner = if kind == Kind::Unheard {
-                random.pick(&[Manner::Unheard, Manner::Hangs, Manner::Dies, Manner::Late(SECOND * 20)]).clone()
+                random
+                    .pick(&[
+                        Manner::Unheard,
+                        Manner::Hangs,
+                        Manner::Dies,
+                        Manner::Late(SECOND * 20),
+                    ])
+                    .clone()
             } else {
                 let down = [
                     Manner::Status(503, "busy"),
@@ -351,14 +398,18 @@ fn fail(world: &mut SimWorld) {
 }
 
 /// What the second opinion refutes counts as answered, at its probe's end.
-pub(super) fn believed<'a>(world: &'a SimWorld, probes: impl Iterator<Item = &'a Probe>) -> Vec<Probe> {
+pub(super) fn believed<'a>(
+    world: &'a SimWorld,
+    probes: impl Iterator<Item = &'a Probe>,
+) -> Vec<Probe> {
     let mut asked = world.asked.iter().filter(|asked| asked.to == IpAddr::V4(OPINION)).peekable();
     let mut all: Vec<Probe> = probes.copied().collect();
     for probe in &mut all {
         while asked.next_if(|asked| asked.at < probe.at).is_some() {}
         let (mut name, mut honest) = (false, false);
         while let Some(question) = asked.next_if(|asked| asked.at == probe.at) {
-            let said = question.said.filter(|(_, at)| *at <= probe.at + SECOND).map(|(said, _)| said);
+            let said =
+                question.said.filter(|(_, at)| *at <= probe.at + SECOND).map(|(said, _)| said);
             // Nobody can see that an address in the internet is another's.
             name |= question.name == KNOWN && matches!(said, Some(Said::Truth | Said::Lie));
             honest |= question.name.ends_with(".invalid") && said == Some(Said::Truth);
@@ -378,11 +429,14 @@ pub(super) fn can_be_found(world: &SimWorld) -> bool {
     let hour = |look: &&crate::internet::Look| world.time().since(look.at) < SECOND * 3700;
     let lately = || world.internet.looks.iter().rev().take_while(hour);
     let rests = |text: &str| lately().any(|look| look.resting && look.source == text);
-    let right = |host: &&&str| !world.internet.sources.contains_key(&source(host)) && !rests(&source(host));
+    let right =
+        |host: &&&str| !world.internet.sources.contains_key(&source(host)) && !rests(&source(host));
     let secured = PAGES[..4].iter().filter(right).count();
-    let lying = |host: &&&str| matches!(world.internet.sources.get(&source(host)), Some(Manner::Says(_)));
+    let lying =
+        |host: &&&str| matches!(world.internet.sources.get(&source(host)), Some(Manner::Says(_)));
     let liars = PAGES.iter().filter(lying).count() + usize::from(network.proxy.is_some());
-    let servers = SERVERS.iter().all(|s| world.internet.servers.get(&IpAddr::V4(*s)) == Some(&Server::Truth));
+    let servers =
+        SERVERS.iter().all(|s| world.internet.servers.get(&IpAddr::V4(*s)) == Some(&Server::Truth));
     cfg!(feature = "tls") && servers && secured >= 2 && liars < secured
 }
 
@@ -395,12 +449,22 @@ pub(super) fn watch(world: &SimWorld, known: &Truth, say: &mut dyn FnMut(String)
     if !known.quiet(now, 400) || world.external().is_none() {
         return;
     }
-    let servers = SERVERS.iter().all(|s| world.internet.servers.get(&IpAddr::V4(*s)) == Some(&Server::Truth));
+    let servers =
+        SERVERS.iter().all(|s| world.internet.servers.get(&IpAddr::V4(*s)) == Some(&Server::Truth));
     let told = world.networks.iter().all(|n| n.made_up().is_none() && n.works());
     let place = world.internet.zone[NAMED].v4[0];
-    let last = world.probes.iter().flatten().rev().take(400).find(|probe| probe.wan.is_none() && is_place(probe.to));
+    let last = world
+        .probes
+        .iter()
+        .flatten()
+        .rev()
+        .take(400)
+        .find(|probe| probe.wan.is_none() && is_place(probe.to));
     if servers && told && last.is_some_and(|probe| probe.to != IpAddr::V4(place)) {
-        say(format!("{NAMED} is {place}, and the last ping goes to {:?}", last.map(|probe| probe.to)));
+        say(format!(
+            "{NAMED} is {place}, and the last ping goes to {:?}",
+            last.map(|probe| probe.to)
+        ));
     }
     if known.quiet(now, 2000) && can_be_found(world) {
         watch_providers(world, known, say);
@@ -409,18 +473,30 @@ pub(super) fn watch(world: &SimWorld, known: &Truth, say: &mut dyn FnMut(String)
 
 /// Providers have the true address, as far as this instance was to tell it.
 fn watch_providers(world: &SimWorld, known: &Truth, say: &mut dyn FnMut(String)) {
-    if known.script.get().is_some() || world.disk_error.is_some() || !world.internet.providers.is_empty() {
+    if known.script.get().is_some()
+        || world.disk_error.is_some()
+        || !world.internet.providers.is_empty()
+    {
         return;
     }
     let external = world.external().map(IpAddr::V4);
     for provider in PROVIDERS {
-        let mine = |taken: &&crate::internet::Taken| taken.provider == provider && taken.instance == world.instance();
+        let mine = |taken: &&crate::internet::Taken| {
+            taken.provider == provider && taken.instance == world.instance()
+        };
         let by_it = |taken: &&crate::internet::Taken| mine(taken) && taken.reached;
         let last = world.internet.taken.iter().rev().find(by_it);
-        let given_up = world.lines.iter().rev().take_while(|line| last.is_none_or(|last| line.at > last.at));
-        let given_up = given_up.filter(|line| line.text.contains("times") && line.text.contains(provider)).count() > 0;
+        let given_up =
+            world.lines.iter().rev().take_while(|line| last.is_none_or(|last| line.at > last.at));
+        let given_up = given_up
+            .filter(|line| line.text.contains("times") && line.text.contains(provider))
+            .count()
+            > 0;
         if last.map(|taken| taken.address) != external && !given_up {
-            say(format!("{provider} has {:?}, {external:?} is true", last.map(|taken| taken.address)));
+            say(format!(
+                "{provider} has {:?}, {external:?} is true",
+                last.map(|taken| taken.address)
+            ));
         }
     }
 }
@@ -446,9 +522,16 @@ fn judge_published(world: &SimWorld, known: &Truth, wrong: &mut Vec<(Instant, St
         ));
     }
     for call in world.calls.iter().filter(|call| call.words[0] == "ddns-ip-update") {
-        let mine = |name: &str| call.env.iter().any(|(key, value)| *key == "IMON_INSTANCE" && value == name);
+        let mine = |name: &str| {
+            call.env.iter().any(|(key, value)| *key == "IMON_INSTANCE" && value == name)
+        };
         let instance = [INSTANCE, ANOTHER].into_iter().find(|name| mine(name)).unwrap_or_default();
-        told.push((format!("the script by {instance}"), call.at, call.words[1].clone(), call.done.is_some()));
+        told.push((
+            format!("the script by {instance}"),
+            call.at,
+            call.words[1].clone(),
+            call.done.is_some(),
+        ));
     }
     for (who, at, address, _) in &told {
         if !address.starts_with("81.2.") {
@@ -465,7 +548,10 @@ fn judge_published(world: &SimWorld, known: &Truth, wrong: &mut Vec<(Instant, St
                 && first.since(*at) < SECOND * 3600
         };
         if who == next && address == again && *heard && !known.timeline.iter().any(excuse) {
-            wrong.push((*second, format!("{who} is told {address} again, which it was told at {first:?}")));
+            wrong.push((
+                *second,
+                format!("{who} is told {address} again, which it was told at {first:?}"),
+            ));
         }
     }
 }
@@ -511,8 +597,11 @@ fn judge_results(world: &SimWorld, known: &Truth, wrong: &mut Vec<(Instant, Stri
     if known.drawn.contains_key(&Kind::ScriptHangs) {
         return;
     }
-    let is = |target: &str, to: IpAddr| if target == NAMED { is_place(to) } else { to == IpAddr::V6(FAR) };
-    let probes: Vec<&Probe> = world.probes.iter().flatten().filter(|probe| probe.wan.is_none()).collect();
+    let is = |target: &str, to: IpAddr| {
+        if target == NAMED { is_place(to) } else { to == IpAddr::V6(FAR) }
+    };
+    let probes: Vec<&Probe> =
+        world.probes.iter().flatten().filter(|probe| probe.wan.is_none()).collect();
     for target in [FAR.to_string(), NAMED.to_owned()] {
         let mut at = 0;
         let mut last = Instant::ZERO;
@@ -524,13 +613,18 @@ fn judge_results(world: &SimWorld, known: &Truth, wrong: &mut Vec<(Instant, Stri
                 at += 1;
                 if is(&target, probe.to) {
                     any += 1;
-                    good += usize::from(probe.answered.is_some_and(|answered| answered.since(probe.at) <= SECOND));
+                    good += usize::from(
+                        probe.answered.is_some_and(|answered| answered.since(probe.at) <= SECOND),
+                    );
                 }
             }
             // The secondary look of updown pings the same hosts.
             let calm = || known.quiet(call.at, 60) && call.at.since(last) > SECOND * 5;
             if any > 0 && said != (good > 0) && calm() {
-                wrong.push((call.at, format!("{target} is said to answer: {said}, {good} of {any} probes did")));
+                wrong.push((
+                    call.at,
+                    format!("{target} is said to answer: {said}, {good} of {any} probes did"),
+                ));
             }
             last = call.at;
         }
@@ -546,6 +640,9 @@ fn judge_printed(world: &SimWorld, known: &Truth, wrong: &mut Vec<(Instant, Stri
     let logged = world.lines.iter().filter(|line| line.severity == Severity::Debug).count();
     let printed = known.printed.lines.get();
     if logged != printed {
-        wrong.push((world.time(), format!("scripts have printed {printed} lines, {logged} are logged")));
+        wrong.push((
+            world.time(),
+            format!("scripts have printed {printed} lines, {logged} are logged"),
+        ));
     }
 }

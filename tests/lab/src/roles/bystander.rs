@@ -1,5 +1,5 @@
-//! Somebody else's traffic: pings, lookups and connections at a steady pace, and which of them were answered. What
-//! something costs those who have nothing to do with it.
+//! Somebody else's traffic: pings, lookups and connections at a steady pace, and which of them were
+//! answered. What something costs those who have nothing to do with it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -50,7 +50,8 @@ impl Flow {
         self
     }
 
-    /// Whether a system with these addresses and interfaces (as `ip -o` prints them) has none of what it is bound to.
+    /// Whether a system with these addresses and interfaces (as `ip -o` prints them) has none of
+    /// what it is bound to.
     #[must_use]
     pub fn is_from_elsewhere(&self, has: &str) -> bool {
         let from = self.from.is_some_and(|from| !has.contains(&format!(" {from}/")));
@@ -82,16 +83,21 @@ pub struct Attempt {
 pub struct Answers(Vec<Attempt>);
 
 impl Answers {
-    /// The flows of which less was answered between two moments than before the first: `host dns: 3 of 80 lost`.
-    /// One that was answered only in part before says nothing and is named as unsteady.
+    /// The flows of which less was answered between two moments than before the first: `host dns: 3
+    /// of 80 lost`. One that was answered only in part before says nothing and is named as
+    /// unsteady.
     #[must_use]
     pub fn losses(&self, begin_ns: u64, end_ns: u64) -> Vec<String> {
         let mut flows: Vec<&str> = self.0.iter().map(|a| a.flow.as_str()).collect();
         flows.sort_unstable();
         flows.dedup();
         let count = |flow: &str, during: &dyn Fn(u64) -> bool| {
-            let of: Vec<bool> =
-                self.0.iter().filter(|a| a.flow == flow && during(a.at_ns)).map(|a| a.answered).collect();
+            let of: Vec<bool> = self
+                .0
+                .iter()
+                .filter(|a| a.flow == flow && during(a.at_ns))
+                .map(|a| a.answered)
+                .collect();
             (of.iter().filter(|answered| **answered).count(), of.len())
         };
         let lost = |flow: &&str| {
@@ -100,9 +106,12 @@ impl Answers {
             match (good, all) {
                 (_, 0) => Some(format!("{flow}: nothing was sent before")),
                 (0, _) => None,
-                (good, all) if good < all => Some(format!("{flow}: unsteady before, {good} of {all}")),
+                (good, all) if good < all => {
+                    Some(format!("{flow}: unsteady before, {good} of {all}"))
+                }
                 _ if all_then == 0 => Some(format!("{flow}: nothing was sent meanwhile")),
-                _ => (good_then < all_then).then(|| format!("{flow}: {} of {all_then} lost", all_then - good_then)),
+                _ => (good_then < all_then)
+                    .then(|| format!("{flow}: {} of {all_then} lost", all_then - good_then)),
             }
         };
         flows.iter().filter_map(lost).collect()
@@ -134,7 +143,8 @@ enum Command {
 pub struct Bystander(Role);
 
 impl Lab {
-    /// Pings, lookups at port 53 and connections to port 443, all flows of a namespace side by side, until told to stop.
+    /// Pings, lookups at port 53 and connections to port 443, all flows of a namespace side by
+    /// side, until told to stop.
     #[track_caller]
     pub fn bystander(&self, ns: &str, flows: &[Flow]) -> Bystander {
         let flows = serde_json::to_string(flows).expect("flows are JSON");
@@ -207,16 +217,22 @@ pub(super) fn play(args: &[String]) -> io::Result<()> {
 fn send(sockets: &mut Sockets, id: u16, attempts: &mut Vec<Attempt>) {
     let Sockets { flow, icmp, udp, connections } = sockets;
     let mut attempt = |kind: &str| {
-        attempts.push(Attempt { flow: format!("{} {kind}", flow.name), at_ns: monotonic_ns(), answered: false });
+        attempts.push(Attempt {
+            flow: format!("{} {kind}", flow.name),
+            at_ns: monotonic_ns(),
+            answered: false,
+        });
         attempts.len() - 1
     };
     // What cannot be sent is not answered.
     let number = u32::try_from(attempt("ping")).unwrap_or(u32::MAX).to_be_bytes();
-    let mut packet = [&[8, 0, 0, 0][..], &id.to_be_bytes(), &number[2..], &number, b"bystander by"].concat();
+    let mut packet =
+        [&[8, 0, 0, 0][..], &id.to_be_bytes(), &number[2..], &number, b"bystander by"].concat();
     let sum = pnet::util::checksum(&packet, 1);
     packet[2..4].copy_from_slice(&sum.to_be_bytes());
     let _ = icmp.send_to(&packet, &SocketAddr::new(flow.to.into(), 0).into());
-    // `one.one.one.one`, type A, with recursion, and the number as part of the id: a lookup has 16 bits for it.
+    // `one.one.one.one`, type A, with recursion, and the number as part of the id: a lookup has 16
+    // bits for it.
     let number = attempt("dns");
     let mut packet = u16::try_from(number & 0xffff).unwrap_or(0).to_be_bytes().to_vec();
     packet.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);

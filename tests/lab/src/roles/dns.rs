@@ -1,4 +1,5 @@
-//! A name server that knows a small zone and can misbehave in the ways that resolvers and those in their path do.
+//! A name server that knows a small zone and can misbehave in the ways that resolvers and those in
+//! their path do.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -59,14 +60,16 @@ pub enum DnsMode {
     OtherPort,
     /// Two CNAMEs that point to each other.
     CnameLoop,
-    /// So many answers that every name has this address, each with another id or to another question, and then the right
-    /// one: somebody on the way is faster.
+    /// So many answers that every name has this address, each with another id or to another
+    /// question, and then the right one: somebody on the way is faster.
     Forged(u16, IpAddr),
     /// The largest answer that fits into a datagram.
     Huge,
-    /// A thousand names, each of which is a pointer to the one before, and one that points to itself.
+    /// A thousand names, each of which is a pointer to the one before, and one that points to
+    /// itself.
     PointerLoop,
-    /// From the zone, but those who tell who asks tell this address: somebody on the way answers in their place.
+    /// From the zone, but those who tell who asks tell this address: somebody on the way answers in
+    /// their place.
     Whoami(IpAddr),
 }
 
@@ -114,9 +117,10 @@ pub struct Dns(Role);
 impl Lab {
     /// A name server on port 53 of all internet addresses, in inet.
     ///
-    /// Its zone: microsoft.com, google.com, host.test and whatismyip.test are 198.18.0.80, host2.test is 198.18.0.81,
-    /// whoami.cloudflare, myip.opendns.com and o-o.myaddr.l.google.com tell who asks, each at its own server only.
-    /// alias.test is an alias of host2.test, six.test has only the IPv6 address 2001:db8:80::80, both.test has both.
+    /// Its zone: microsoft.com, google.com, host.test and whatismyip.test are 198.18.0.80,
+    /// host2.test is 198.18.0.81, whoami.cloudflare, myip.opendns.com and o-o.myaddr.l.google.com
+    /// tell who asks, each at its own server only. alias.test is an alias of host2.test, six.test
+    /// has only the IPv6 address 2001:db8:80::80, both.test has both.
     #[track_caller]
     pub fn dns(&self) -> Dns {
         let all: Vec<&str> = INTERNET.into_iter().chain(INTERNET_V6).collect();
@@ -168,7 +172,12 @@ impl Dns {
     /// # Panics
     /// When there is none after `limit`.
     #[track_caller]
-    pub fn wait_query(&self, skip: usize, wanted: impl Fn(&Query) -> bool, limit: Duration) -> Query {
+    pub fn wait_query(
+        &self,
+        skip: usize,
+        wanted: impl Fn(&Query) -> bool,
+        limit: Duration,
+    ) -> Query {
         self.0.wait_event(skip, wanted, limit)
     }
 }
@@ -226,8 +235,10 @@ impl Server {
     fn new(addresses: &[String]) -> io::Result<Self> {
         let mut sockets = Vec::new();
         for text in addresses {
-            let address: IpAddr = text.parse().map_err(|e| io::Error::other(format!("{text}: {e}")))?;
-            let socket = UdpSocket::bind((address, 53)).map_err(|e| io::Error::other(format!("{text}: {e}")))?;
+            let address: IpAddr =
+                text.parse().map_err(|e| io::Error::other(format!("{text}: {e}")))?;
+            let socket = UdpSocket::bind((address, 53))
+                .map_err(|e| io::Error::other(format!("{text}: {e}")))?;
             socket.set_nonblocking(true)?;
             sockets.push((address, socket));
         }
@@ -267,10 +278,20 @@ impl Server {
         let server = self.sockets[by].0;
         let (at_ns, id) = (monotonic_ns(), u16::from_be_bytes([bytes[0], bytes[1]]));
         let recursion = bytes.get(2).is_some_and(|flags| flags & 1 == 1);
-        report(&Query { at_ns, from, server, id, name: question.name.clone(), kind: question.kind, recursion });
+        report(&Query {
+            at_ns,
+            from,
+            server,
+            id,
+            name: question.name.clone(),
+            kind: question.kind,
+            recursion,
+        });
         let mode = &self.modes.get(&server).unwrap_or(&self.mode).clone();
         let from_ip = from.ip().to_canonical();
-        let Some(answer) = self.respond(mode, id, &question, bytes, (server, from_ip)) else { return };
+        let Some(answer) = self.respond(mode, id, &question, bytes, (server, from_ip)) else {
+            return;
+        };
         let by = match mode {
             DnsMode::OtherPort => None,
             DnsMode::OtherAddress => {
@@ -298,10 +319,11 @@ impl Server {
     ) -> Option<Vec<u8>> {
         let told = if let DnsMode::Whoami(address) = mode { *address } else { from };
         let hijacked = matches!(mode, DnsMode::Whoami(_));
-        let known = || match whoami(question, server, told, hijacked).or_else(|| self.lookup(question)) {
-            Some(records) => response(id, 0, question, &records),
-            None => response(id, 3, question, &[]),
-        };
+        let known =
+            || match whoami(question, server, told, hijacked).or_else(|| self.lookup(question)) {
+                Some(records) => response(id, 0, question, &records),
+                None => response(id, 3, question, &[]),
+            };
         let lie = |address: IpAddr| {
             let kind = if address.is_ipv4() { A } else { AAAA };
             let records = [(question.name.clone(), Record::Address(address))];
@@ -309,12 +331,15 @@ impl Server {
         };
         Some(match mode {
             DnsMode::Timeout => return None,
-            DnsMode::Normal | DnsMode::OtherAddress | DnsMode::OtherPort | DnsMode::Whoami(_) | DnsMode::Forged(..) => {
-                known()
-            }
+            DnsMode::Normal
+            | DnsMode::OtherAddress
+            | DnsMode::OtherPort
+            | DnsMode::Whoami(_)
+            | DnsMode::Forged(..) => known(),
             DnsMode::Huge => {
                 const LARGEST: usize = 65_507;
-                let record = (question.name.clone(), Record::Address(Ipv4Addr::new(203, 0, 113, 66).into()));
+                let record =
+                    (question.name.clone(), Record::Address(Ipv4Addr::new(203, 0, 113, 66).into()));
                 let room = (LARGEST - 12 - question.bytes.len()) / 16;
                 response(id, 0, question, &vec![record; room])
             }
@@ -324,7 +349,9 @@ impl Server {
             DnsMode::ServFail => response(id, 2, question, &[]),
             DnsMode::Refused => response(id, 5, question, &[]),
             DnsMode::Lie(address) => lie(*address),
-            DnsMode::LieExceptInvalid(_) if question.name.ends_with(".invalid") => response(id, 3, question, &[]),
+            DnsMode::LieExceptInvalid(_) if question.name.ends_with(".invalid") => {
+                response(id, 3, question, &[])
+            }
             DnsMode::LieExceptInvalid(address) => lie(*address),
             DnsMode::WrongId => {
                 let mut bytes = known();
@@ -335,7 +362,12 @@ impl Server {
                 let mut other = name_bytes("other.test");
                 other.extend([question.kind.to_be_bytes(), [0, 1]].concat());
                 let records = self.lookup(question).unwrap_or_default();
-                response(id, 0, &Question { name: "other.test".into(), kind: question.kind, bytes: &other }, &records)
+                response(
+                    id,
+                    0,
+                    &Question { name: "other.test".into(), kind: question.kind, bytes: &other },
+                    &records,
+                )
             }
             DnsMode::Truncated => {
                 let mut bytes = response(id, 0, question, &[]);
@@ -361,7 +393,9 @@ impl Server {
             let mut next = None;
             for record in records {
                 match record {
-                    Record::Address(a) if (if a.is_ipv4() { A } else { AAAA }) != question.kind => continue,
+                    Record::Address(a) if (if a.is_ipv4() { A } else { AAAA }) != question.kind => {
+                        continue;
+                    }
                     Record::Text(_) if question.kind != TXT => continue,
                     Record::Address(_) | Record::Text(_) => {}
                     Record::Cname(target) => next = Some(target.clone()),
@@ -380,16 +414,24 @@ impl Server {
     fn send(&self, answer: &Answer) {
         let _ = match answer.by {
             Some(by) => self.sockets[by].1.send_to(&answer.bytes, answer.to),
-            None => UdpSocket::bind((answer.server, 0)).and_then(|s| s.send_to(&answer.bytes, answer.to)),
+            None => UdpSocket::bind((answer.server, 0))
+                .and_then(|s| s.send_to(&answer.bytes, answer.to)),
         };
     }
 }
 
 /// The answer of those who tell who asks; `None` when the question is none for this server.
-fn whoami(question: &Question<'_>, server: IpAddr, told: IpAddr, anywhere: bool) -> Option<Vec<(String, Record)>> {
+fn whoami(
+    question: &Question<'_>,
+    server: IpAddr,
+    told: IpAddr,
+    anywhere: bool,
+) -> Option<Vec<(String, Record)>> {
     let at = |servers: [&str; 2]| anywhere || servers.iter().any(|s| s.parse() == Ok(server));
     let record = match (question.name.as_str(), question.kind) {
-        ("whoami.cloudflare", TXT) if at(["1.1.1.1", "2606:4700:4700::1111"]) => Record::Text(told.to_string()),
+        ("whoami.cloudflare", TXT) if at(["1.1.1.1", "2606:4700:4700::1111"]) => {
+            Record::Text(told.to_string())
+        }
         ("o-o.myaddr.l.google.com", TXT) if at(["216.239.32.10", "2001:4860:4802:32::a"]) => {
             Record::Text(told.to_string())
         }
@@ -414,7 +456,10 @@ fn zone() -> BTreeMap<String, Vec<Record>> {
         // What `imon check` asks for.
         (
             "one.one.one.one",
-            vec![Record::Address(Ipv4Addr::new(1, 1, 1, 1).into()), Record::Address(Ipv4Addr::new(1, 0, 0, 1).into())],
+            vec![
+                Record::Address(Ipv4Addr::new(1, 1, 1, 1).into()),
+                Record::Address(Ipv4Addr::new(1, 0, 0, 1).into()),
+            ],
         ),
         ("icanhazip.com", vec![four(81)]),
         ("cp.cloudflare.com", vec![four(82)]),
@@ -434,7 +479,8 @@ fn forgeries(id: u16, question: &Question<'_>, count: u16, address: IpAddr) -> V
     let other = Question { name: "other.test".into(), kind: question.kind, bytes: &other };
     let forgery = |n: u16| {
         let (id, question) = if n.is_multiple_of(8) { (id, &other) } else { (id ^ n, question) };
-        let mut bytes = response(id, 0, question, &[(question.name.clone(), Record::Address(address))]);
+        let mut bytes =
+            response(id, 0, question, &[(question.name.clone(), Record::Address(address))]);
         // A query instead of a response.
         bytes[2] &= if n % 8 == 1 { 0x7f } else { 0xff };
         bytes
@@ -528,7 +574,12 @@ mod tests {
         let query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x05Alias\x04test\x00\x00\x01\x00\x01";
         let asked = question(query).unwrap();
         assert_eq!((asked.name.as_str(), asked.kind), ("alias.test", A));
-        let answer = response(0x1234, 0, &asked, &[("host2.test".into(), Record::Address([1, 2, 3, 4].into()))]);
+        let answer = response(
+            0x1234,
+            0,
+            &asked,
+            &[("host2.test".into(), Record::Address([1, 2, 3, 4].into()))],
+        );
         let tail = b"\x05host2\x04test\x00\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x01\x02\x03\x04";
         let head = b"\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00";
         assert_eq!(answer, [&head[..], &query[12..], tail].concat());
@@ -538,7 +589,10 @@ mod tests {
     fn what_is_no_query_is_left_alone() {
         assert!(question(b"").is_none());
         assert!(question(&[0; 12]).is_none());
-        assert!(question(b"\x12\x34\x81\x80\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01").is_none());
+        assert!(
+            question(b"\x12\x34\x81\x80\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01")
+                .is_none()
+        );
         assert!(question(b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x3fshort").is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! Packets at a steady rate that look like answers and are none: what somebody sends who can forge addresses but has
-//! not seen the questions.
+//! Packets at a steady rate that look like answers and are none: what somebody sends who can forge
+//! addresses but has not seen the questions.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,18 +45,21 @@ impl Flooded {
     /// Packets a second.
     #[must_use]
     pub fn rate(self) -> u64 {
-        u64::try_from(u128::from(self.sent) * 1000 / self.took.as_millis().max(1)).unwrap_or(u64::MAX)
+        u64::try_from(u128::from(self.sent) * 1000 / self.took.as_millis().max(1))
+            .unwrap_or(u64::MAX)
     }
 }
 
 impl Lab {
-    /// Sends so many forged packets a second from a namespace to an address: echo replies with any id, sequence number and
-    /// payload from each of `claimed` and from elsewhere, ICMP errors about echo requests to them that were never sent,
-    /// and DNS answers from them, with any id, to any port, that host.test is 203.0.113.66.
+    /// Sends so many forged packets a second from a namespace to an address: echo replies with any
+    /// id, sequence number and payload from each of `claimed` and from elsewhere, ICMP errors about
+    /// echo requests to them that were never sent, and DNS answers from them, with any id, to any
+    /// port, that host.test is 203.0.113.66.
     #[track_caller]
     pub fn flood(&self, ns: &str, to: Ipv4Addr, claimed: &[&str], rate: u32) -> Flood {
         let numbers = [to.to_string(), rate.to_string()];
-        let args: Vec<String> = numbers.into_iter().chain(claimed.iter().map(ToString::to_string)).collect();
+        let args: Vec<String> =
+            numbers.into_iter().chain(claimed.iter().map(ToString::to_string)).collect();
         Flood(Role::start(self, ns, NAME, &args))
     }
 }
@@ -70,7 +73,9 @@ impl Flood {
 }
 
 pub(super) fn play(args: &[String]) -> io::Result<()> {
-    let [to, rate, claimed @ ..] = args else { return Err(io::Error::other("flood ADDRESS RATE CLAIMED...")) };
+    let [to, rate, claimed @ ..] = args else {
+        return Err(io::Error::other("flood ADDRESS RATE CLAIMED..."));
+    };
     let address = |text: &String| text.parse::<Ipv4Addr>().map_err(io::Error::other);
     let (to, rate) = (address(to)?, rate.parse::<u32>().map_err(io::Error::other)?);
     let claimed: Vec<Ipv4Addr> = claimed.iter().map(address).collect::<io::Result<_>>()?;
@@ -100,13 +105,21 @@ pub(super) fn play(args: &[String]) -> io::Result<()> {
 fn packet(random: &mut Random, claimed: &[Ipv4Addr], to: Ipv4Addr) -> Vec<u8> {
     let drawn = random.next();
     let [kind, which, a, b, c, d, ..] = drawn.to_be_bytes();
-    let source = claimed.get(usize::from(which) % claimed.len().max(1)).copied().unwrap_or(Ipv4Addr::LOCALHOST);
+    let source = claimed
+        .get(usize::from(which) % claimed.len().max(1))
+        .copied()
+        .unwrap_or(Ipv4Addr::LOCALHOST);
     let elsewhere = Ipv4Addr::new(203, 0, 113, 254);
     match kind % 8 {
         0..=3 => icmp(source, to, &echo(0, random, [a, b, c, d], usize::from(which))),
         4 => icmp(elsewhere, to, &echo(0, random, [a, b, c, d], 32)),
         kind @ 5..=6 => {
-            let quoted = packet_of(to, source, 1, &echo(8, random, [a, b, c, d], if which & 1 == 0 { 0 } else { 48 }));
+            let quoted = packet_of(
+                to,
+                source,
+                1,
+                &echo(8, random, [a, b, c, d], if which & 1 == 0 { 0 } else { 48 }),
+            );
             let error = if kind == 5 { [3, 1 + (which & 3)] } else { [11, 0] };
             let message = [&error[..], &[0; 6], &quoted].concat();
             icmp(if which & 2 == 0 { elsewhere } else { source }, to, &message)
@@ -172,7 +185,10 @@ mod tests {
         for _ in 0..200 {
             let bytes = packet(&mut random, &claimed, to);
             let ip = ipv4::Ipv4Packet::new(&bytes).unwrap();
-            assert_eq!((usize::from(ip.get_total_length()), ip.get_checksum()), (bytes.len(), ipv4::checksum(&ip)));
+            assert_eq!(
+                (usize::from(ip.get_total_length()), ip.get_checksum()),
+                (bytes.len(), ipv4::checksum(&ip))
+            );
             if ip.get_next_level_protocol() == IpNextHeaderProtocols::Icmp {
                 assert_eq!(util::checksum(ip.payload(), ip.payload().len() / 2 + 1), 0);
             }

@@ -49,7 +49,8 @@ pub struct Sender(Role);
 pub struct Sink(Role);
 
 impl Lab {
-    /// Sends numbered UDP packets from a namespace to an address, one each `every`, or as fast as it can.
+    /// Sends numbered UDP packets from a namespace to an address, one each `every`, or as fast as
+    /// it can.
     #[track_caller]
     pub fn sender(&self, ns: &str, to: &str, every: Option<Duration>) -> Sender {
         let every = every.map_or(0, |every| every.as_nanos());
@@ -98,7 +99,8 @@ pub(super) fn play_sender(args: &[String]) -> io::Result<()> {
                 Ok(_) => done.sent += 1,
                 // A full queue is the sender's own haste.
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                // An ICMP error for an earlier packet is told at the next one; it was sent all the same.
+                // An ICMP error for an earlier packet is told at the next one; it was sent all the
+                // same.
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(e) => *done.errors.entry(e.to_string()).or_default() += 1,
             }

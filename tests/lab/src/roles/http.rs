@@ -1,5 +1,5 @@
-//! A "what is my address" provider on ports 80 and 443, and what stands in its place when the path is not honest. It
-//! serves updates of addresses as well: a test says what is answered.
+//! A "what is my address" provider on ports 80 and 443, and what stands in its place when the path
+//! is not honest. It serves updates of addresses as well: a test says what is answered.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
@@ -133,7 +133,8 @@ impl Http {
         self.0.call(&Command::Mode(Some(server), mode.clone()))
     }
 
-    /// From now on the servers' clocks are ahead by so many seconds, which their header `Date` tells.
+    /// From now on the servers' clocks are ahead by so many seconds, which their header `Date`
+    /// tells.
     #[track_caller]
     pub fn clock(&self, ahead: i64) {
         self.0.call(&Command::Clock(ahead))
@@ -163,7 +164,12 @@ impl Http {
     /// # Panics
     /// When there is none after `limit`.
     #[track_caller]
-    pub fn wait_request(&self, skip: usize, wanted: impl Fn(&HttpRequest) -> bool, limit: Duration) -> HttpRequest {
+    pub fn wait_request(
+        &self,
+        skip: usize,
+        wanted: impl Fn(&HttpRequest) -> bool,
+        limit: Duration,
+    ) -> HttpRequest {
         self.0.wait_event(skip, wanted, limit)
     }
 }
@@ -190,7 +196,12 @@ impl Shared {
 
 /// The role's life: a thread for each connection, and this one for commands.
 pub(super) fn play() -> io::Result<()> {
-    let shared = Shared { mode: HttpMode::Ok, modes: BTreeMap::new(), certificate: Certificate::Good, ahead: 0 };
+    let shared = Shared {
+        mode: HttpMode::Ok,
+        modes: BTreeMap::new(),
+        certificate: Certificate::Good,
+        ahead: 0,
+    };
     let shared = Arc::new(Mutex::new(shared));
     // Making keys takes a moment, and most tests have no use for them.
     let certificates: Arc<OnceLock<Certificates>> = Arc::default();
@@ -240,7 +251,8 @@ fn accept(
     if !secure {
         return serve(connection, from, server, false, shared);
     }
-    let plain = lock(shared).modes.get(&server).filter(|mode| matches!(mode, HttpMode::Plain(_))).cloned();
+    let plain =
+        lock(shared).modes.get(&server).filter(|mode| matches!(mode, HttpMode::Plain(_))).cloned();
     if let Some(mode) = plain {
         return respond(&mut &connection, &mode, from);
     }
@@ -273,8 +285,10 @@ fn serve(
     };
     if empty && mode == HttpMode::Ok {
         let date = date(ahead);
-        return connection
-            .write_all(format!("HTTP/1.1 204 No Content\r\nDate: {date}\r\nConnection: close\r\n\r\n").as_bytes());
+        return connection.write_all(
+            format!("HTTP/1.1 204 No Content\r\nDate: {date}\r\nConnection: close\r\n\r\n")
+                .as_bytes(),
+        );
     }
     respond(&mut connection, &mode, from)
 }
@@ -300,13 +314,16 @@ fn respond(connection: &mut (impl Read + Write), mode: &HttpMode, from: IpAddr) 
         HttpMode::Error500 => answer(connection, "500 Internal Server Error", &address),
         HttpMode::V6 => answer(connection, "200 OK", "2001:db8::77\n"),
         HttpMode::Huge => {
-            connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\nConnection: close\r\n\r\n")?;
+            connection.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\nConnection: close\r\n\r\n",
+            )?;
             let chunk = [b'9'; 50_000];
             (0..4000).try_for_each(|_| connection.write_all(&chunk))
         }
         HttpMode::Redirect(to) => {
-            let head =
-                format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let head = format!(
+                "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
             connection.write_all(head.as_bytes())
         }
         HttpMode::Raw(body) => answer(connection, "200 OK", body),
@@ -316,7 +333,14 @@ fn respond(connection: &mut (impl Read + Write), mode: &HttpMode, from: IpAddr) 
             answer_with(connection, "200 OK", &head, "")
         }
         HttpMode::Trace => {
-            let lines = ["fl=1f1", "h=x.test", &format!("ip={from}"), "ts=1.0", "visit_scheme=https", "warp=off"];
+            let lines = [
+                "fl=1f1",
+                "h=x.test",
+                &format!("ip={from}"),
+                "ts=1.0",
+                "visit_scheme=https",
+                "warp=off",
+            ];
             answer(connection, "200 OK", &format!("{}\n", lines.join("\n")))
         }
         HttpMode::Endless => {
@@ -338,7 +362,9 @@ fn respond(connection: &mut (impl Read + Write), mode: &HttpMode, from: IpAddr) 
                 thread::sleep(*pause);
             }
         }
-        HttpMode::Sequence(modes) => modes.first().map_or(Ok(()), |mode| respond(connection, mode, from)),
+        HttpMode::Sequence(modes) => {
+            modes.first().map_or(Ok(()), |mode| respond(connection, mode, from))
+        }
         HttpMode::After(delay, mode) => {
             thread::sleep(*delay);
             respond(connection, mode, from)
@@ -361,7 +387,12 @@ fn answer(connection: &mut impl Write, status: &str, body: &str) -> io::Result<(
     answer_with(connection, status, "", body)
 }
 
-fn answer_with(connection: &mut impl Write, status: &str, header: &str, body: &str) -> io::Result<()> {
+fn answer_with(
+    connection: &mut impl Write,
+    status: &str,
+    header: &str,
+    body: &str,
+) -> io::Result<()> {
     let len = body.len();
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\n{header}Content-Length: {len}\r\nConnection: close\r\n\r\n"
@@ -395,7 +426,12 @@ impl Certificates {
         let kinds = kinds.map(|kind| {
             let names: Vec<String> = match kind {
                 Certificate::WrongName => vec!["elsewhere.test".to_owned()],
-                _ => NAMES.iter().chain(&INTERNET).chain(&INTERNET_V6).map(ToString::to_string).collect(),
+                _ => NAMES
+                    .iter()
+                    .chain(&INTERNET)
+                    .chain(&INTERNET_V6)
+                    .map(ToString::to_string)
+                    .collect(),
             };
             let mut params = CertificateParams::new(names).expect("names and addresses");
             (params.not_before, params.not_after) = match kind {
@@ -411,9 +447,15 @@ impl Certificates {
             let der = signed.expect("it can be signed").der().clone();
             let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key in PKCS#8");
             let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+            let builder =
+                ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
             let builder = builder.expect("the usual versions").with_no_client_auth();
-            (kind, Arc::new(builder.with_single_cert(vec![der], key).expect("certificate and key fit")))
+            (
+                kind,
+                Arc::new(
+                    builder.with_single_cert(vec![der], key).expect("certificate and key fit"),
+                ),
+            )
         });
         Self { authority: authority.pem(), kinds: kinds.into() }
     }

@@ -1,8 +1,10 @@
-//! The servers of the lab's internet. Each is this same program, run again in a namespace with `--lab-role NAME`,
-//! obeying lines on standard input and reporting on standard output; a handle hides that from the test.
+//! The servers of the lab's internet. Each is this same program, run again in a namespace with
+//! `--lab-role NAME`, obeying lines on standard input and reporting on standard output; a handle
+//! hides that from the test.
 //!
-//! On standard output a line is `ok JSON` or `error TEXT`, the answer to a command, or `event JSON`, something seen.
-//! All times are nanoseconds of `CLOCK_MONOTONIC`, see [`crate::monotonic_ns`].
+//! On standard output a line is `ok JSON` or `error TEXT`, the answer to a command, or `event
+//! JSON`, something seen. All times are nanoseconds of `CLOCK_MONOTONIC`, see
+//! [`crate::monotonic_ns`].
 
 mod bystander;
 mod dns;
@@ -46,8 +48,8 @@ const FLAG: &str = "--lab-role";
 /// How long a role may take to obey.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Must be the first statement of `main()` in whatever uses the lab: when this process was started as a role, it plays
-/// it and does not return.
+/// Must be the first statement of `main()` in whatever uses the lab: when this process was started
+/// as a role, it plays it and does not return.
 pub fn intercept() {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() != Some(FLAG) {
@@ -90,7 +92,8 @@ impl Role {
         let this = std::env::current_exe().expect("this program's own path is known");
         let mut command = lab.command(ns, this, [FLAG, role].map(str::to_owned).iter().chain(args));
         command.stdin(Stdio::piped());
-        let proc = lab.start_showing(&format!("{role}@{ns}"), &mut command, |line| !line.starts_with("ok "));
+        let proc = lab
+            .start_showing(&format!("{role}@{ns}"), &mut command, |line| !line.starts_with("ok "));
         let role = Self { proc, turn: Mutex::new(()) };
         let () = role.answer(0);
         role
@@ -111,12 +114,16 @@ impl Role {
 
     #[track_caller]
     fn answer<R: DeserializeOwned>(&self, mark: usize) -> R {
-        let found = self.proc.find_line(mark, |l| l.starts_with("ok ") || l.starts_with("error "), ANSWER);
+        let found =
+            self.proc.find_line(mark, |l| l.starts_with("ok ") || l.starts_with("error "), ANSWER);
         let name = self.proc.name();
         match found {
             Ok((at, line)) => {
-                let Some(json) = line.text.strip_prefix("ok ") else { panic!("{name}: {}", line.text) };
-                let value = serde_json::from_str(json).unwrap_or_else(|e| panic!("{name}: {e} in {json}"));
+                let Some(json) = line.text.strip_prefix("ok ") else {
+                    panic!("{name}: {}", line.text)
+                };
+                let value =
+                    serde_json::from_str(json).unwrap_or_else(|e| panic!("{name}: {e} in {json}"));
                 self.proc.forget_line(at);
                 value
             }
@@ -172,8 +179,8 @@ impl Control {
         Ok(Self { input, buffer: Vec::new() })
     }
 
-    /// The commands that are there, at least one byte of them having been announced by poll. `None` when the harness
-    /// is gone or done with this role.
+    /// The commands that are there, at least one byte of them having been announced by poll. `None`
+    /// when the harness is gone or done with this role.
     fn read<C: DeserializeOwned>(&mut self) -> io::Result<Option<Vec<C>>> {
         let mut chunk = [0; 4096];
         let n = self.input.read(&mut chunk)?;
@@ -213,9 +220,11 @@ fn say(kind: &str, value: &impl Serialize) {
     let _ = writeln!(out, "{kind} {json}").and_then(|()| out.flush());
 }
 
-/// Waits until one of the descriptors can be read or the moment has come (`None`: for ever). Says which can be read.
+/// Waits until one of the descriptors can be read or the moment has come (`None`: for ever). Says
+/// which can be read.
 fn wait(fds: &[BorrowedFd<'_>], until_ns: Option<u64>) -> io::Result<Vec<bool>> {
-    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    let mut polled: Vec<PollFd<'_>> =
+        fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     let left = until_ns.map(|t| t.saturating_sub(monotonic_ns()));
     let left = left.map(|ns| TimeSpec::nanoseconds(i64::try_from(ns).unwrap_or(i64::MAX)));
     match ppoll(&mut polled, left, None) {
@@ -295,7 +304,8 @@ impl Random {
         percent > 0.0 && self.fraction() * 100.0 < percent
     }
 
-    /// `delay` bent by at most `jitter` in either direction, evenly, never negative; in nanoseconds.
+    /// `delay` bent by at most `jitter` in either direction, evenly, never negative; in
+    /// nanoseconds.
     fn around(&mut self, delay: Duration, jitter: Duration) -> u64 {
         let bend = jitter.as_secs_f64() * (self.fraction() * 2.0 - 1.0);
         let seconds = (delay.as_secs_f64() + bend).max(0.0);

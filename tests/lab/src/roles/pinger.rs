@@ -1,5 +1,5 @@
-//! A ping of the lab's own, so that its tests trust neither the program under test nor an installed one: it reports
-//! every ICMP message that reaches its namespace, right or wrong.
+//! A ping of the lab's own, so that its tests trust neither the program under test nor an installed
+//! one: it reports every ICMP message that reaches its namespace, right or wrong.
 
 use std::collections::HashSet;
 use std::io;
@@ -86,7 +86,8 @@ pub struct Pinged {
     pub id: u16,
     /// The requests, with their error if they could not be sent.
     pub sent: Vec<Sent>,
-    /// Every ICMP message (without our own requests and neighbour discovery) that was heard meanwhile.
+    /// Every ICMP message (without our own requests and neighbour discovery) that was heard
+    /// meanwhile.
     pub heard: Vec<Heard>,
 }
 
@@ -136,8 +137,9 @@ impl Pinged {
 
     fn correct(&self, to: &str) -> impl Iterator<Item = &Heard> {
         let to: IpAddr = to.parse().unwrap_or_else(|e| panic!("{to}: {e}"));
-        let right =
-            move |h: &Heard| [0, 129].contains(&h.kind) && h.from == to && h.id == self.id && h.payload == COOKIE;
+        let right = move |h: &Heard| {
+            [0, 129].contains(&h.kind) && h.from == to && h.id == self.id && h.payload == COOKIE
+        };
         self.heard.iter().filter(move |h| right(h))
     }
 
@@ -151,7 +153,8 @@ impl Pinged {
 }
 
 impl Lab {
-    /// Pings from a namespace and returns when all requests are answered correctly or the time is over.
+    /// Pings from a namespace and returns when all requests are answered correctly or the time is
+    /// over.
     #[track_caller]
     pub fn ping(&self, ns: &str, ping: &Ping) -> Pinged {
         Role::start(self, ns, NAME, &[]).call(ping)
@@ -190,7 +193,8 @@ fn ping(ping: &Ping) -> io::Result<Pinged> {
     let start = monotonic_ns();
     for seq in 1..=ping.count {
         listen(&socket, start + ns(ping.every) * u64::from(seq - 1), &mut pinged, |_| false)?;
-        let mut icmp = [&[request, 0, 0, 0][..], &id.to_be_bytes(), &seq.to_be_bytes(), &COOKIE].concat();
+        let mut icmp =
+            [&[request, 0, 0, 0][..], &id.to_be_bytes(), &seq.to_be_bytes(), &COOKIE].concat();
         if ping.to.is_ipv4() {
             let sum = pnet::util::checksum(&icmp, 1);
             icmp[2..4].copy_from_slice(&sum.to_be_bytes());
@@ -205,7 +209,12 @@ fn ping(ping: &Ping) -> io::Result<Pinged> {
 }
 
 /// Hears until the moment has come or it is enough.
-fn listen(socket: &Socket, until_ns: u64, pinged: &mut Pinged, enough: impl Fn(&Pinged) -> bool) -> io::Result<()> {
+fn listen(
+    socket: &Socket,
+    until_ns: u64,
+    pinged: &mut Pinged,
+    enough: impl Fn(&Pinged) -> bool,
+) -> io::Result<()> {
     let mut buffer = [0; 65_536];
     loop {
         while let Some(heard) = hear(socket, &mut buffer)? {
@@ -237,6 +246,14 @@ fn hear(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Heard>> {
         }
         let word = |at| u16::from_be_bytes([icmp[at], icmp[at + 1]]);
         let (kind, code, id, seq) = (icmp[0], icmp[1], word(4), word(6));
-        return Ok(Some(Heard { at_ns, from, kind, code, id, seq, payload: icmp[HEADER..].to_vec() }));
+        return Ok(Some(Heard {
+            at_ns,
+            from,
+            kind,
+            code,
+            id,
+            seq,
+            payload: icmp[HEADER..].to_vec(),
+        }));
     }
 }

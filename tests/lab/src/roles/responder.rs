@@ -11,7 +11,8 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc::in6_pktinfo;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt::Ipv6RecvPacketInfo,
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt,
+    sockopt::Ipv6RecvPacketInfo,
 };
 use pnet::packet::ip::IpNextHeaderProtocols;
 use pnet::packet::ipv4::{self, Ipv4Packet, MutableIpv4Packet};
@@ -169,13 +170,14 @@ enum Command {
     Forget,
 }
 
-/// The handle of a running responder; when it is dropped the kernel does not answer for it: see [`Lab::responder`].
+/// The handle of a running responder; when it is dropped the kernel does not answer for it: see
+/// [`Lab::responder`].
 #[derive(Debug)]
 pub struct Responder(Role);
 
 impl Lab {
-    /// Answers pings to all addresses of a namespace in the kernel's place, until the handle is dropped; then nobody
-    /// answers there any more.
+    /// Answers pings to all addresses of a namespace in the kernel's place, until the handle is
+    /// dropped; then nobody answers there any more.
     #[track_caller]
     pub fn responder(&self, ns: &str) -> Responder {
         Responder(Role::start(self, ns, NAME, &[]))
@@ -243,8 +245,10 @@ pub(super) fn play() -> io::Result<()> {
     let mut state = State::new();
     let mut control = Control::ready()?;
     loop {
-        let ready =
-            wait(&[control.as_fd(), sockets.receive4.as_fd(), sockets.receive6.as_fd()], state.later.next_ns())?;
+        let ready = wait(
+            &[control.as_fd(), sockets.receive4.as_fd(), sockets.receive6.as_fd()],
+            state.later.next_ns(),
+        )?;
         state.send_due(&sockets);
         if ready[1] {
             while let Some(packet) = sockets.next4()? {
@@ -309,7 +313,11 @@ impl Sockets {
     /// The next echo request over IPv4, if there is one.
     fn next4(&mut self) -> io::Result<Option<Packet>> {
         loop {
-            let n = match nix::sys::socket::recv(self.receive4.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+            let n = match nix::sys::socket::recv(
+                self.receive4.as_raw_fd(),
+                &mut self.buffer,
+                MsgFlags::empty(),
+            ) {
                 Ok(n) => n,
                 Err(Errno::EAGAIN) => return Ok(None),
                 Err(e) => return Err(e.into()),
@@ -329,20 +337,32 @@ impl Sockets {
         loop {
             let mut parts = [IoSliceMut::new(&mut self.buffer)];
             let fd = self.receive6.as_raw_fd();
-            let message = match recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), MsgFlags::empty()) {
+            let message = match recvmsg::<SockaddrStorage>(
+                fd,
+                &mut parts,
+                Some(&mut self.control),
+                MsgFlags::empty(),
+            ) {
                 Ok(message) => message,
                 Err(Errno::EAGAIN) => return Ok(None),
                 Err(e) => return Err(e.into()),
             };
             let at_ns = monotonic_ns();
-            let src = message.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in6).map(|a| IpAddr::V6(a.ip()));
+            let src = message
+                .address
+                .as_ref()
+                .and_then(SockaddrStorage::as_sockaddr_in6)
+                .map(|a| IpAddr::V6(a.ip()));
             let dst = message.cmsgs()?.find_map(|c| match c {
-                ControlMessageOwned::Ipv6PacketInfo(i) => Some(IpAddr::V6(Ipv6Addr::from(i.ipi6_addr.s6_addr))),
+                ControlMessageOwned::Ipv6PacketInfo(i) => {
+                    Some(IpAddr::V6(Ipv6Addr::from(i.ipi6_addr.s6_addr)))
+                }
                 _ => None,
             });
             let n = message.bytes;
             let icmp = self.buffer[..n].to_vec();
-            if let (Some(src), Some(dst), true) = (src, dst, icmp.len() >= HEADER && icmp[0] == 128) {
+            if let (Some(src), Some(dst), true) = (src, dst, icmp.len() >= HEADER && icmp[0] == 128)
+            {
                 return Ok(Some(Packet { src, dst, at_ns, icmp }));
             }
         }
@@ -366,7 +386,8 @@ struct State {
     requests: Vec<Request>,
     /// Number of requests forgotten: `requests[0]` is the one with this number.
     forgotten: usize,
-    /// Reordered addresses: the request that waits for the next, its number and when it is sent at the latest.
+    /// Reordered addresses: the request that waits for the next, its number and when it is sent at
+    /// the latest.
     held: HashMap<IpAddr, (usize, Message)>,
     later: Later<Action>,
 }
@@ -400,7 +421,9 @@ impl State {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Set(Some(address), behaviour) => drop(self.behaviours.insert(address, behaviour)),
+            Command::Set(Some(address), behaviour) => {
+                self.behaviours.insert(address, behaviour);
+            }
             Command::Set(None, behaviour) => self.default = behaviour,
             Command::Seed(seed) => self.random = Random(seed),
             Command::Requests => return ok(&self.requests),
@@ -422,7 +445,17 @@ impl State {
         let word = |at| u16::from_be_bytes([icmp[at], icmp[at + 1]]);
         let (id, seq, len) = (word(4), word(6), icmp.len() - HEADER);
         let number = self.forgotten + self.requests.len();
-        self.requests.push(Request { src, dst, id, seq, len, valid, at_ns, replied_ns: None, lost });
+        self.requests.push(Request {
+            src,
+            dst,
+            id,
+            seq,
+            len,
+            valid,
+            at_ns,
+            replied_ns: None,
+            lost,
+        });
         if !valid || lost {
             return;
         }
@@ -455,10 +488,13 @@ impl State {
                     None => continue,
                 },
             };
-            // Before sending: with nothing but software between, the reply has arrived when send returns.
+            // Before sending: with nothing but software between, the reply has arrived when send
+            // returns.
             let now = monotonic_ns();
             sockets.send(message.src, message.dst, &message.icmp);
-            if let Some(request) = number.checked_sub(self.forgotten).and_then(|n| self.requests.get_mut(n)) {
+            if let Some(request) =
+                number.checked_sub(self.forgotten).and_then(|n| self.requests.get_mut(n))
+            {
                 request.replied_ns.get_or_insert(now);
             }
         }
@@ -507,7 +543,8 @@ fn answers(packet: &Packet, echo: Message, reply: &Reply) -> Vec<Message> {
     }
 }
 
-/// An ICMP error from `from` to who asked: 4 bytes of type, code and checksum, 4 unused, the quoted packet.
+/// An ICMP error from `from` to who asked: 4 bytes of type, code and checksum, 4 unused, the quoted
+/// packet.
 fn error(packet: &Packet, kind: u8, code: u8, from: IpAddr, quote: Quote) -> Message {
     let mut quoted = packet.icmp.clone();
     match quote {

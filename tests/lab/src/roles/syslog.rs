@@ -1,4 +1,5 @@
-//! The system's log: hears what is sent to /dev/log, byte by byte, and can go away or stop listening.
+//! The system's log: hears what is sent to /dev/log, byte by byte, and can go away or stop
+//! listening.
 
 use std::fs;
 use std::io;
@@ -34,7 +35,8 @@ impl Datagram {
     }
 }
 
-/// On the way from the role: each byte is the character of that number, so that the line is exact and can be read.
+/// On the way from the role: each byte is the character of that number, so that the line is exact
+/// and can be read.
 #[derive(Serialize, Deserialize)]
 struct Event {
     at_ns: u64,
@@ -43,7 +45,10 @@ struct Event {
 
 impl From<Event> for Datagram {
     fn from(event: Event) -> Self {
-        Self { at_ns: event.at_ns, bytes: event.bytes.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect() }
+        Self {
+            at_ns: event.at_ns,
+            bytes: event.bytes.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect(),
+        }
     }
 }
 
@@ -104,8 +109,9 @@ impl Syslog {
     /// When there is none after `limit`.
     #[track_caller]
     pub fn wait(&self, skip: usize, wanted: impl Fn(&str) -> bool, limit: Duration) -> Datagram {
-        let wanted =
-            |e: &Event| wanted(&String::from_utf8_lossy(&e.bytes.chars().map(|c| c as u8).collect::<Vec<_>>()));
+        let wanted = |e: &Event| {
+            wanted(&String::from_utf8_lossy(&e.bytes.chars().map(|c| c as u8).collect::<Vec<_>>()))
+        };
         self.0.wait_event(skip, wanted, limit).into()
     }
 }
@@ -156,9 +162,10 @@ fn listen() -> io::Result<UnixDatagram> {
 fn hear(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<()> {
     loop {
         match socket.recv(buffer) {
-            Ok(n) => {
-                report(&Event { at_ns: monotonic_ns(), bytes: buffer[..n].iter().map(|b| char::from(*b)).collect() })
-            }
+            Ok(n) => report(&Event {
+                at_ns: monotonic_ns(),
+                bytes: buffer[..n].iter().map(|b| char::from(*b)).collect(),
+            }),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(e) => return Err(e),
         }

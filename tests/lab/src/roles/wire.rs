@@ -1,5 +1,5 @@
-//! A cable in user space: frames between two interfaces, late, lost, doubled, out of order or rationed as the test
-//! says, with a record of what happened to each ping on the way.
+//! A cable in user space: frames between two interfaces, late, lost, doubled, out of order or
+//! rationed as the test says, with a record of what happened to each ping on the way.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -11,7 +11,8 @@ use nix::ifaddrs::getifaddrs;
 use nix::libc::timespec;
 use nix::sys::prctl::set_timerslack;
 use nix::sys::socket::{
-    ControlMessageOwned, LinkAddr, MsgFlags, SockaddrStorage, bind, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
+    ControlMessageOwned, LinkAddr, MsgFlags, SockaddrStorage, bind, recvmsg, setsockopt,
+    sockopt::ReceiveTimestampns,
 };
 use pnet::packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
 use pnet::packet::ip::{IpNextHeaderProtocol, IpNextHeaderProtocols};
@@ -36,13 +37,16 @@ const IPV6_HEADER: usize = 40;
 /// How long a frame held back for reordering waits for a next one.
 const HELD: Duration = Duration::from_secs(1);
 
-/// What the cable does to the frames of one direction. ARP and neighbour discovery are delayed like the rest but never
-/// lost, doubled or reordered, so that the figures are those of a test's own packets.
+/// What the cable does to the frames of one direction. ARP and neighbour discovery are delayed like
+/// the rest but never lost, doubled or reordered, so that the figures are those of a test's own
+/// packets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WireSettings {
-    /// How long a frame is on its way. The round trip takes twice as long when both directions have it.
+    /// How long a frame is on its way. The round trip takes twice as long when both directions have
+    /// it.
     pub delay: Duration,
-    /// The delay varies by at most this in either direction, evenly; frames may overtake each other.
+    /// The delay varies by at most this in either direction, evenly; frames may overtake each
+    /// other.
     pub jitter: Duration,
     /// Percent of the frames that never arrive.
     pub loss: f64,
@@ -76,7 +80,8 @@ pub struct Passage {
     pub seq: u16,
     /// When it entered the cable, by the kernel's time stamp.
     pub in_ns: u64,
-    /// When it left the cable: at once for each of a doubled one; none for a lost one or one still on its way.
+    /// When it left the cable: at once for each of a doubled one; none for a lost one or one still
+    /// on its way.
     pub out_ns: Vec<u64>,
     /// Whether it was lost.
     pub lost: bool,
@@ -138,7 +143,8 @@ impl Wire {
         self.0.call(&Command::Forget)
     }
 
-    /// The round trip as seen from the cable's end at the router: from the request's entry to the first reply's exit.
+    /// The round trip as seen from the cable's end at the router: from the request's entry to the
+    /// first reply's exit.
     #[track_caller]
     pub fn round_trip(&self, id: u16, seq: u16) -> Option<Duration> {
         round_trip(&self.passages(), id, seq)
@@ -155,7 +161,9 @@ pub fn round_trip(passages: &[Passage], id: u16, seq: u16) -> Option<Duration> {
 
 /// The role's life. Its arguments are the two interfaces, the router's first.
 pub(super) fn play(interfaces: &[String]) -> io::Result<()> {
-    let [router, provider] = interfaces else { return Err(io::Error::other("a wire has two ends")) };
+    let [router, provider] = interfaces else {
+        return Err(io::Error::other("a wire has two ends"));
+    };
     // The kernel may wake us up to 50 us late to save energy; a wire should not.
     set_timerslack(1)?;
     let mut ends = [End::open(router)?, End::open(provider)?];
@@ -194,14 +202,22 @@ struct End {
 impl End {
     fn open(interface: &str) -> io::Result<Self> {
         let named = |name: &str| io::Error::other(format!("{name}: no such interface"));
-        let mut addresses = getifaddrs()?.filter(|a| a.interface_name == interface).filter_map(|a| a.address);
-        let link: LinkAddr = addresses.find_map(|a| a.as_link_addr().copied()).ok_or_else(|| named(interface))?;
-        let socket = Socket::new_raw(Domain::PACKET, Type::RAW, Some(Protocol::from(ALL_PROTOCOLS)))?;
+        let mut addresses =
+            getifaddrs()?.filter(|a| a.interface_name == interface).filter_map(|a| a.address);
+        let link: LinkAddr =
+            addresses.find_map(|a| a.as_link_addr().copied()).ok_or_else(|| named(interface))?;
+        let socket =
+            Socket::new_raw(Domain::PACKET, Type::RAW, Some(Protocol::from(ALL_PROTOCOLS)))?;
         bind(socket.as_raw_fd(), &link)?;
         setsockopt(&socket, ReceiveTimestampns, &true)?;
         socket.set_nonblocking(true)?;
         socket.set_recv_buffer_size(4 << 20)?;
-        Ok(Self { socket, index: link.ifindex(), buffer: vec![0; 65_536], control: cmsg_space!(timespec) })
+        Ok(Self {
+            socket,
+            index: link.ifindex(),
+            buffer: vec![0; 65_536],
+            control: cmsg_space!(timespec),
+        })
     }
 
     /// The next frame that came to this end, and when.
@@ -209,7 +225,12 @@ impl End {
         loop {
             let mut parts = [IoSliceMut::new(&mut self.buffer)];
             let fd = self.socket.as_raw_fd();
-            let message = match recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), MsgFlags::empty()) {
+            let message = match recvmsg::<SockaddrStorage>(
+                fd,
+                &mut parts,
+                Some(&mut self.control),
+                MsgFlags::empty(),
+            ) {
                 Ok(message) => message,
                 Err(Errno::EAGAIN) => return Ok(None),
                 // The interface went down, which is a fault like any other.
@@ -299,7 +320,15 @@ impl State {
         let twice = !exempt && self.random.chance(settings.duplicate);
         let hold = !exempt && self.random.chance(settings.reorder);
         let passage = echo(&bytes).map(|(reply, id, seq)| {
-            self.passages.push(Passage { direction, reply, id, seq, in_ns, out_ns: Vec::new(), lost });
+            self.passages.push(Passage {
+                direction,
+                reply,
+                id,
+                seq,
+                in_ns,
+                out_ns: Vec::new(),
+                lost,
+            });
             self.forgotten + self.passages.len() - 1
         });
         if lost {
@@ -308,7 +337,8 @@ impl State {
         let mut start = in_ns;
         if settings.rate_kbit > 0 {
             let bits = u64::try_from(bytes.len()).unwrap_or(0) * 8;
-            self.free_ns[way] = self.free_ns[way].max(in_ns) + bits * 1_000_000 / u64::from(settings.rate_kbit);
+            self.free_ns[way] =
+                self.free_ns[way].max(in_ns) + bits * 1_000_000 / u64::from(settings.rate_kbit);
             start = self.free_ns[way];
         }
         self.held_number += 1;
@@ -362,7 +392,10 @@ fn carries_data(frame: &[u8]) -> bool {
         EtherTypes::Ipv4 => true,
         EtherTypes::Ipv6 => {
             !(ethernet.payload().get(6) == Some(&58)
-                && ethernet.payload().get(IPV6_HEADER).is_some_and(|kind| (133..=137).contains(kind)))
+                && ethernet
+                    .payload()
+                    .get(IPV6_HEADER)
+                    .is_some_and(|kind| (133..=137).contains(kind)))
         }
         _ => false,
     }
@@ -391,11 +424,15 @@ fn finish_checksum(frame: &mut [u8]) {
     let Some(mut ethernet) = MutableEthernetPacket::new(frame) else { return };
     let kind = ethernet.get_ethertype();
     let packet = ethernet.payload_mut();
-    // Headers with options or extensions, and fragments, pass as they are; nothing in the lab sends them.
+    // Headers with options or extensions, and fragments, pass as they are; nothing in the lab sends
+    // them.
     let (start, end, protocol) = match kind {
         EtherTypes::Ipv4 => {
             let Some(ip) = Ipv4Packet::new(packet) else { return };
-            if ip.get_header_length() != 5 || ip.get_fragment_offset() != 0 || ip.get_flags() & 1 != 0 {
+            if ip.get_header_length() != 5
+                || ip.get_fragment_offset() != 0
+                || ip.get_flags() & 1 != 0
+            {
                 return;
             }
             (IPV4_HEADER, usize::from(ip.get_total_length()), ip.get_next_level_protocol())
@@ -412,7 +449,10 @@ fn finish_checksum(frame: &mut [u8]) {
         _ => return,
     };
     let (header, rest) = packet.split_at_mut(start);
-    let Some(segment) = rest.get_mut(..end.saturating_sub(start)).filter(|s| s.len() >= at + 2) else { return };
+    let Some(segment) = rest.get_mut(..end.saturating_sub(start)).filter(|s| s.len() >= at + 2)
+    else {
+        return;
+    };
     // UDP over IPv4 may go without.
     if protocol == IpNextHeaderProtocols::Udp && segment[at..at + 2] == [0, 0] {
         return;
@@ -421,8 +461,8 @@ fn finish_checksum(frame: &mut [u8]) {
     segment[at..at + 2].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// The checksum over pseudo header and segment, leaving out the word that holds it; 0 is sent as ffff (RFC 768), which
-/// for TCP means the same.
+/// The checksum over pseudo header and segment, leaving out the word that holds it; 0 is sent as
+/// ffff (RFC 768), which for TCP means the same.
 fn checksum(header: &[u8], segment: &[u8], skip: usize, protocol: IpNextHeaderProtocol) -> u16 {
     let sum = if let (6, Some(ip)) = (header[0] >> 4, Ipv6Packet::new(header)) {
         util::ipv6_checksum(segment, skip, &[], &ip.get_source(), &ip.get_destination(), protocol)
@@ -438,7 +478,8 @@ fn checksum(header: &[u8], segment: &[u8], skip: usize, protocol: IpNextHeaderPr
 mod tests {
     use super::*;
 
-    /// Ethernet, IPv4 from 10.0.0.1 to 10.0.0.2, UDP from port 1 to port 2 with "hi" and a checksum to be finished.
+    /// Ethernet, IPv4 from 10.0.0.1 to 10.0.0.2, UDP from port 1 to port 2 with "hi" and a checksum
+    /// to be finished.
     fn udp() -> Vec<u8> {
         let ip = [0x45, 0, 0, 30, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
         [&[0; 12][..], &[8, 0], &ip, &[0, 1, 0, 2, 0, 10, 0xaa, 0xbb], b"hi"].concat()

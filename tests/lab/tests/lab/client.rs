@@ -46,7 +46,8 @@ fn udp(to: &str, query: &str) {
     let to: SocketAddr = to.parse().unwrap();
     let socket = UdpSocket::bind(if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
     let digits: Vec<u32> = query.chars().map(|c| c.to_digit(16).unwrap()).collect();
-    let query: Vec<u8> = digits.chunks(2).map(|d| u8::try_from(d[0] * 16 + d[1]).unwrap()).collect();
+    let query: Vec<u8> =
+        digits.chunks(2).map(|d| u8::try_from(d[0] * 16 + d[1]).unwrap()).collect();
     socket.send_to(&query, to).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     let mut buffer = [0; 4096];
@@ -88,7 +89,8 @@ fn log(texts: &[&str]) {
 fn flood_log() {
     let socket = UnixDatagram::unbound().unwrap();
     socket.set_nonblocking(true).unwrap();
-    let sent = (0..100_000).take_while(|_| socket.send_to(b"<14>once more", "/dev/log").is_ok()).count();
+    let sent =
+        (0..100_000).take_while(|_| socket.send_to(b"<14>once more", "/dev/log").is_ok()).count();
     println!("{sent}");
 }
 
@@ -116,7 +118,10 @@ fn ping_in_a_lab() {
     for to in ["1.1.1.1", "2606:4700:4700::1111"] {
         assert_eq!(lab.ping("lan", &Ping::new(to)).answered(to), 1, "{to}\n{}", lab.timeline());
     }
-    println!("works for uid {}", lab.sh("router", "cat /proc/self/uid_map").split_whitespace().nth(1).unwrap());
+    println!(
+        "works for uid {}",
+        lab.sh("router", "cat /proc/self/uid_map").split_whitespace().nth(1).unwrap()
+    );
 }
 
 /// Prints which of the first three signals (a bit each) are ignored here and in a lab's programs.

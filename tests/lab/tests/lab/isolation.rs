@@ -25,14 +25,19 @@ const SOON: Duration = Duration::from_secs(30);
 fn namespaces(keeper: i32) -> BTreeSet<u64> {
     let own = ["pid", "mnt", "net"].map(|kind| format!("/proc/{keeper}/ns/{kind}"));
     let named = NAMESPACES.map(|ns| format!("/proc/{keeper}/root/run/netns/{ns}"));
-    let found: BTreeSet<u64> = own.iter().chain(&named).map(|path| fs::metadata(path).unwrap().ino()).collect();
+    let found: BTreeSet<u64> =
+        own.iter().chain(&named).map(|path| fs::metadata(path).unwrap().ino()).collect();
     assert_eq!(found.len(), own.len() + named.len());
     found
 }
 
 /// The processes in one of these namespaces.
 fn inhabitants(of: &BTreeSet<u64>) -> Vec<String> {
-    let pids = fs::read_dir("/proc").unwrap().flatten().map(|e| e.path()).filter(|p| p.join("ns").is_dir());
+    let pids = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.join("ns").is_dir());
     let inside = |p: &std::path::Path| {
         ["pid", "mnt", "net"]
             .iter()
@@ -44,10 +49,14 @@ fn inhabitants(of: &BTreeSet<u64>) -> Vec<String> {
 /// What this machine shows of labs: mounts, named namespaces, files.
 fn machine() -> (String, BTreeSet<String>) {
     let names = |dir: &str| {
-        let entries = fs::read_dir(dir).map(|d| d.flatten().map(|e| e.path().display().to_string()).collect());
+        let entries = fs::read_dir(dir)
+            .map(|d| d.flatten().map(|e| e.path().display().to_string()).collect());
         entries.unwrap_or_else(|_| Vec::new())
     };
-    let files = ["/run", "/run/netns", "/etc/netns", "/etc/default", "/var/lib"].into_iter().flat_map(names).collect();
+    let files = ["/run", "/run/netns", "/etc/netns", "/etc/default", "/var/lib"]
+        .into_iter()
+        .flat_map(names)
+        .collect();
     (fs::read_to_string("/proc/self/mounts").unwrap(), files)
 }
 
@@ -104,14 +113,24 @@ fn an_unprivileged_user_gets_the_same_lab() {
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     let nobody = |program: &std::ffi::OsStr, args: &[&str]| {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs", "--"]);
+        command.args([
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--clear-groups",
+            "--no-new-privs",
+            "--",
+        ]);
         if !is_root() {
             command = Command::new("env");
         }
         command.arg(program).args(args).output().unwrap()
     };
     let run = nobody(copy.as_os_str(), &["--client", "ping-in-a-lab"]);
-    let allowed = nobody("unshare".as_ref(), &["--user", "--map-root-user", "--mount", "true"]).status.success();
+    let allowed = nobody("unshare".as_ref(), &["--user", "--map-root-user", "--mount", "true"])
+        .status
+        .success();
     fs::remove_file(&copy).unwrap();
     let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     if allowed {

@@ -1,5 +1,9 @@
 //! The lab does what the tests that use it believe.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "test code, not imon's core")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "test code, not imon's core"
+)]
 
 mod client;
 mod isolation;
@@ -13,7 +17,8 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     imon_lab::roles::intercept();
     client::intercept();
-    let tests = [network::tests(), processes::tests(), servers::tests(), wire::tests(), isolation::tests()];
+    let tests =
+        [network::tests(), processes::tests(), servers::tests(), wire::tests(), isolation::tests()];
     libtest_mimic::run(&Arguments::from_args(), tests.into_iter().flatten().collect()).exit();
 }
 

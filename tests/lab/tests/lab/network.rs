@@ -67,14 +67,19 @@ fn each_fault_breaks_what_it_says_and_heals() {
         lab.delete_default_routes();
         lab.add_default_route(wan, 0);
         let gateway = wan.gateway().to_string();
-        let carrier = format!("cat /sys/class/net/{}/carrier 2>/dev/null || echo down", wan.device());
+        let carrier =
+            format!("cat /sys/class/net/{}/carrier 2>/dev/null || echo down", wan.device());
         let state = || (answered(&lab, &gateway), answered(&lab, "1.1.1.1"));
         let healed = || {
             // The router asks for its neighbour's address once a second.
-            lab.wait_until("all is well again", Duration::from_secs(30), || state() == (true, true));
+            lab.wait_until("all is well again", Duration::from_secs(30), || {
+                state() == (true, true)
+            });
             let v6 = wan.gateway_v6().to_string();
             assert_eq!(lab.ping("router", &Ping::new(&v6)).answered(&v6), 1, "{wan:?}");
-            assert!(wan == Wan::Two || lab.ping("lan", &Ping::new("1.1.1.1")).answered("1.1.1.1") == 1);
+            assert!(
+                wan == Wan::Two || lab.ping("lan", &Ping::new("1.1.1.1")).answered("1.1.1.1") == 1
+            );
         };
         assert_eq!(state(), (true, true), "{wan:?}");
 
@@ -89,7 +94,8 @@ fn each_fault_breaks_what_it_says_and_heals() {
 
         lab.fault(Fault::UpstreamRejecting(wan));
         assert_eq!(state(), (true, false), "{wan:?}");
-        // The kernel's own limit for ICMP errors is not for one namespace alone: other labs use it up for a moment.
+        // The kernel's own limit for ICMP errors is not for one namespace alone: other labs use it
+        // up for a moment.
         lab.wait_until("every probe is rejected", Duration::from_secs(30), || {
             let heard = ping(&lab, "1.1.1.1").heard;
             let errors: Vec<_> = heard.iter().map(|h| (h.from.to_string(), h.kind)).collect();

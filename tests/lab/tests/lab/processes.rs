@@ -25,7 +25,8 @@ const SOON: Duration = Duration::from_secs(30);
 
 fn a_process_has_its_real_pid_output_and_end() {
     let lab = Lab::new();
-    let proc = lab.spawn("router", "sh", ["-c", "echo one; echo two >&2; sleep 0.05; echo three; exit 7"]);
+    let proc =
+        lab.spawn("router", "sh", ["-c", "echo one; echo two >&2; sleep 0.05; echo three; exit 7"]);
     let status = fs::read_to_string(format!("/proc/{}/status", proc.pid())).unwrap();
     assert!(status.starts_with("Name:\tsh\n"), "{status}");
     let three = proc.wait_line(|l| l == "three", SOON);
@@ -59,11 +60,20 @@ fn signals_are_not_ignored_because_the_test_ignores_them() {
 
 fn a_stopped_program_goes_on() {
     let lab = Lab::new();
-    let proc = lab.spawn("router", "sh", ["-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.005; done"]);
+    let proc = lab.spawn(
+        "router",
+        "sh",
+        ["-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.005; done"],
+    );
     proc.wait_line(|l| l == "2", SOON);
     proc.signal(Signal::SIGSTOP);
-    let state =
-        || fs::read_to_string(format!("/proc/{}/stat", proc.pid())).unwrap().split(' ').nth(2).map(str::to_owned);
+    let state = || {
+        fs::read_to_string(format!("/proc/{}/stat", proc.pid()))
+            .unwrap()
+            .split(' ')
+            .nth(2)
+            .map(str::to_owned)
+    };
     lab.wait_until("it has stopped", SOON, || state().as_deref() == Some("T"));
     let mark = proc.mark();
     proc.signal(Signal::SIGCONT);
@@ -100,7 +110,11 @@ fn the_program_under_test_gets_its_configuration() {
 
 fn what_a_program_costs_can_be_read() {
     let lab = Lab::new();
-    let proc = lab.spawn("router", "sh", ["-c", "sleep 1000 & echo ready; i=0; while :; do i=$((i+1)); done"]);
+    let proc = lab.spawn(
+        "router",
+        "sh",
+        ["-c", "sleep 1000 & echo ready; i=0; while :; do i=$((i+1)); done"],
+    );
     proc.wait_line(|l| l == "ready", SOON);
     let before = proc.usage();
     lab.wait_until("it has used 20 ms of the processor", SOON, || {

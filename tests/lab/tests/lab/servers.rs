@@ -36,9 +36,18 @@ fn the_responder_answers_rightly_and_keeps_a_record() {
     assert_eq!(pinged.answered("1.1.1.1"), 3);
     let requests = responder.requests();
     for (request, sent) in requests.iter().zip(&pinged.sent) {
-        assert_eq!((request.seq, request.id, request.len, request.valid), (sent.seq, pinged.id, 16, true));
-        assert_eq!((request.src.to_string(), request.dst.to_string()), ("192.168.92.10".into(), "1.1.1.1".into()));
-        assert!(sent.at_ns < request.at_ns && request.at_ns < request.replied_ns.unwrap(), "one clock for all");
+        assert_eq!(
+            (request.seq, request.id, request.len, request.valid),
+            (sent.seq, pinged.id, 16, true)
+        );
+        assert_eq!(
+            (request.src.to_string(), request.dst.to_string()),
+            ("192.168.92.10".into(), "1.1.1.1".into())
+        );
+        assert!(
+            sent.at_ns < request.at_ns && request.at_ns < request.replied_ns.unwrap(),
+            "one clock for all"
+        );
         assert!(request.replied_ns.unwrap() < instant_ns(std::time::Instant::now()));
     }
     assert_eq!((requests.len(), responder.count()), (3, 3));
@@ -54,7 +63,8 @@ fn the_responder_misbehaves_over_ipv6() {
     misbehave("2606:4700:4700::1111", "2001:4860:4860::8888", "2001:db8:f1::fe", (1, 3));
 }
 
-/// Each misbehaviour, as a ping from the router hears it. `kinds`: ICMP types of unreachable and time exceeded.
+/// Each misbehaviour, as a ping from the router hears it. `kinds`: ICMP types of unreachable and
+/// time exceeded.
 fn misbehave(to: &str, other: &str, third: &str, kinds: (u8, u8)) {
     let lab = Lab::new();
     let responder = lab.responder("inet");
@@ -64,7 +74,11 @@ fn misbehave(to: &str, other: &str, third: &str, kinds: (u8, u8)) {
     };
     let address = |text: &str| text.parse::<IpAddr>().unwrap();
     let alone = |pinged: &Pinged| {
-        assert_eq!((pinged.heard.len(), pinged.answered(to)), (1, 0), "one message, and not the right one: {pinged:?}");
+        assert_eq!(
+            (pinged.heard.len(), pinged.answered(to)),
+            (1, 0),
+            "one message, and not the right one: {pinged:?}"
+        );
         pinged.heard[0].clone()
     };
 
@@ -82,7 +96,9 @@ fn misbehave(to: &str, other: &str, third: &str, kinds: (u8, u8)) {
     assert_eq!(alone(&ask(Reply::Truncated(5), 1)).payload.len(), 5);
     assert_eq!(alone(&ask(Reply::WrongSource(address(other)), 1)).from, address(other));
 
-    for (kind, code, quote) in [(kinds.0, 1, Quote::Full), (kinds.1, 0, Quote::Short), (kinds.0, 3, Quote::Forged)] {
+    for (kind, code, quote) in
+        [(kinds.0, 1, Quote::Full), (kinds.1, 0, Quote::Short), (kinds.0, 3, Quote::Forged)]
+    {
         let then_reply = quote == Quote::Forged;
         let pinged = ask(Reply::Error { kind, code, from: address(third), quote, then_reply }, 1);
         let error = &pinged.heard[0];
@@ -90,7 +106,11 @@ fn misbehave(to: &str, other: &str, third: &str, kinds: (u8, u8)) {
         assert_eq!(pinged.answered(to), usize::from(then_reply));
         let ip = if error.from.is_ipv4() { 20 } else { 40 };
         let quoted = &error.payload[ip..];
-        assert_eq!(quoted[4..8], [pinged.id.to_be_bytes(), 1_u16.to_be_bytes()].concat(), "id and sequence");
+        assert_eq!(
+            quoted[4..8],
+            [pinged.id.to_be_bytes(), 1_u16.to_be_bytes()].concat(),
+            "id and sequence"
+        );
         let cookie = &quoted[8..];
         match quote {
             Quote::Full => assert_eq!(cookie, b"imon-lab's ping!"),
@@ -129,7 +149,8 @@ fn the_responder_copes_with_five_thousand_requests_a_second() {
 
 /// A query with this id for the A record of a name, in hexadecimal.
 fn query(id: u16, name: &str) -> String {
-    let labels: String = name.split('.').map(|l| format!("{:02x}{}", l.len(), hex(l.as_bytes()))).collect();
+    let labels: String =
+        name.split('.').map(|l| format!("{:02x}{}", l.len(), hex(l.as_bytes()))).collect();
     format!("{id:04x}01000001000000000000{labels}0000010001")
 }
 
@@ -171,7 +192,10 @@ fn the_name_server_answers_and_misbehaves() {
     ends("nowhere.test", "0a010203");
     dns.set("nowhere.test", &[]);
     let queries = dns.queries();
-    assert_eq!((queries[1].name.as_str(), queries[1].kind, queries[1].id), ("host.test", 1, 0x1234));
+    assert_eq!(
+        (queries[1].name.as_str(), queries[1].kind, queries[1].id),
+        ("host.test", 1, 0x1234)
+    );
     assert_eq!(queries[1].server.to_string(), "1.1.1.1");
     assert_eq!(queries[1].from.ip().to_string(), "192.168.42.2");
 
@@ -190,7 +214,9 @@ fn the_name_server_answers_and_misbehaves() {
     assert_eq!(code(&with(DnsMode::LieExceptInvalid(liar()), "x.invalid")), Some("3"));
     assert!(with(DnsMode::LieExceptInvalid(liar()), "host.test").unwrap().1.ends_with("0a424242"));
     assert_ne!(with(DnsMode::WrongId, "host.test").unwrap().1[..4], *"1234");
-    assert!(with(DnsMode::WrongQuestion, "host.test").unwrap().1.contains(&hex(b"\x05other\x04test")));
+    assert!(
+        with(DnsMode::WrongQuestion, "host.test").unwrap().1.contains(&hex(b"\x05other\x04test"))
+    );
     assert_eq!(&with(DnsMode::Truncated, "host.test").unwrap().1[4..6], "83");
     assert!(with(DnsMode::Garbage, "host.test").unwrap().1.starts_with("a580"));
     assert_eq!(with(DnsMode::Echo, "host.test").unwrap().1, query(0x1234, "host.test"));
@@ -225,7 +251,10 @@ fn the_provider_answers_and_misbehaves() {
     let ok = "HTTP/1.1 200 OK";
     assert_eq!(get(HttpMode::Ok), [ok, "192.168.42.2", ""]);
     let request = http.wait_request(0, |_| true, SOON);
-    assert_eq!((request.from.to_string(), request.server.to_string()), ("192.168.42.2".into(), "198.18.0.80".into()));
+    assert_eq!(
+        (request.from.to_string(), request.server.to_string()),
+        ("192.168.42.2".into(), "198.18.0.80".into())
+    );
     assert_eq!(request.head, ["GET / HTTP/1.1", "Host: whatismyip.test"]);
     assert_eq!(get(HttpMode::Hang), ["nothing"]);
     assert_eq!(get(HttpMode::Html), [ok, "<html>captive portal</html>"]);
@@ -237,14 +266,21 @@ fn the_provider_answers_and_misbehaves() {
     assert_eq!(get(HttpMode::Raw("fe80::1%x;id".into())), [ok, "fe80::1%x;id"]);
     assert_eq!(http.requests().len(), 9);
     http.mode(&HttpMode::Ok);
-    assert_eq!(client::run(&lab, "router", &["http", "[2001:db8:80::80]:80"]), [ok, "2001:db8:42::2", ""]);
+    assert_eq!(
+        client::run(&lab, "router", &["http", "[2001:db8:80::80]:80"]),
+        [ok, "2001:db8:42::2", ""]
+    );
 }
 
 fn the_provider_has_a_mode_for_each_address_and_they_take_turns() {
     let lab = Lab::new();
     let http = lab.http();
     let get = |to: &str| client::run(&lab, "router", &["http", &format!("{to}:80")]);
-    let turns = vec![HttpMode::Reply(429, String::new()), HttpMode::HeaderOnly, HttpMode::Raw("last".to_owned())];
+    let turns = vec![
+        HttpMode::Reply(429, String::new()),
+        HttpMode::HeaderOnly,
+        HttpMode::Raw("last".to_owned()),
+    ];
     http.mode_of("198.18.0.82", &HttpMode::Sequence(turns));
     assert_eq!(get("198.18.0.82")[0], "HTTP/1.1 429 Status");
     assert_eq!(get("198.18.0.82"), ["HTTP/1.1 200 OK", ""]);
@@ -253,7 +289,10 @@ fn the_provider_has_a_mode_for_each_address_and_they_take_turns() {
     }
     assert_eq!(get("198.18.0.83")[1], "192.168.42.2");
     http.mode(&HttpMode::Trace);
-    assert!(get("198.18.0.82").contains(&"ip=192.168.42.2".to_owned()), "a mode for all replaces those of addresses");
+    assert!(
+        get("198.18.0.82").contains(&"ip=192.168.42.2".to_owned()),
+        "a mode for all replaces those of addresses"
+    );
     assert!(http.authority().starts_with("-----BEGIN CERTIFICATE-----"));
 }
 

@@ -25,7 +25,12 @@ const MS: Duration = Duration::from_millis(1);
 fn lab() -> (Lab, Wire) {
     let lab = Lab::builder().wire(Wan::One).up();
     let wire = lab.wire(Wan::One);
-    assert_eq!(lab.ping("router", &Ping::new("1.1.1.1")).answered("1.1.1.1"), 1, "{}", lab.timeline());
+    assert_eq!(
+        lab.ping("router", &Ping::new("1.1.1.1")).answered("1.1.1.1"),
+        1,
+        "{}",
+        lab.timeline()
+    );
     wire.forget();
     (lab, wire)
 }
@@ -48,7 +53,10 @@ fn a_wire_delays_and_says_how_long() {
     assert!(late.min().unwrap() >= 10 * MS, "{passages:?}");
     let outside: Vec<Duration> = (1..=10)
         .map(|seq| {
-            let (seen, passed) = (pinged.rtt("1.1.1.1", seq).unwrap(), round_trip(&passages, pinged.id, seq).unwrap());
+            let (seen, passed) = (
+                pinged.rtt("1.1.1.1", seq).unwrap(),
+                round_trip(&passages, pinged.id, seq).unwrap(),
+            );
             assert!(passed >= 20 * MS, "{passed:?}");
             seen.checked_sub(passed).expect("the cable is a part of the way")
         })
@@ -60,8 +68,12 @@ fn a_wire_delays_and_says_how_long() {
     let pinged = ping(&lab, 1);
     let rtt = wire.round_trip(pinged.id, 1).unwrap();
     assert!(rtt >= 10 * MS, "{rtt:?}");
-    let out: Vec<_> = wire.passages().into_iter().filter(|p| p.direction == Direction::Out).collect();
-    assert!(out.len() == 1 && !out[0].reply && out[0].out_ns[0] - out[0].in_ns < 10_000_000, "{out:?}");
+    let out: Vec<_> =
+        wire.passages().into_iter().filter(|p| p.direction == Direction::Out).collect();
+    assert!(
+        out.len() == 1 && !out[0].reply && out[0].out_ns[0] - out[0].in_ns < 10_000_000,
+        "{out:?}"
+    );
 }
 
 fn a_wire_loses_and_says_what() {
@@ -70,14 +82,18 @@ fn a_wire_loses_and_says_what() {
     wire.set_direction(Direction::In, &WireSettings { loss: 40.0, ..WireSettings::default() });
     let pinged = ping(&lab, 50);
     let lost: Vec<u16> = wire.passages().iter().filter(|p| p.lost).map(|p| p.seq).collect();
-    let unanswered: Vec<u16> = (1..=50).filter(|seq| pinged.replies("1.1.1.1", *seq).is_empty()).collect();
+    let unanswered: Vec<u16> =
+        (1..=50).filter(|seq| pinged.replies("1.1.1.1", *seq).is_empty()).collect();
     assert_eq!(unanswered, lost);
     assert!((5..=40).contains(&lost.len()), "{lost:?}");
 }
 
 fn a_wire_doubles_and_reorders() {
     let (lab, wire) = lab();
-    wire.set_direction(Direction::In, &WireSettings { duplicate: 100.0, ..WireSettings::default() });
+    wire.set_direction(
+        Direction::In,
+        &WireSettings { duplicate: 100.0, ..WireSettings::default() },
+    );
     let pinged = ping(&lab, 3);
     assert_eq!(pinged.heard.iter().map(|h| h.seq).collect::<Vec<_>>(), [1, 1, 2, 2, 3, 3]);
     wire.set_direction(Direction::In, &WireSettings { reorder: 100.0, ..WireSettings::default() });
@@ -90,12 +106,17 @@ fn a_wire_has_a_rate() {
     // A frame of our pings is 14 + 20 + 8 + 16 bytes: 464 bits take 46.4 ms.
     wire.set_direction(Direction::Out, &WireSettings { rate_kbit: 10, ..WireSettings::default() });
     lab.ping("router", &Ping::new("1.1.1.1").count(2, 2 * MS));
-    let passages: Vec<_> = wire.passages().into_iter().filter(|p| p.direction == Direction::Out).collect();
+    let passages: Vec<_> =
+        wire.passages().into_iter().filter(|p| p.direction == Direction::Out).collect();
     assert_eq!(passages.len(), 2, "{passages:?}");
-    // The second one waits for the first, unless a busy machine sent it later: then it takes its own time.
+    // The second one waits for the first, unless a busy machine sent it later: then it takes its
+    // own time.
     let [first, second] = [0, 1].map(|n| (passages[n].in_ns, passages[n].out_ns[0]));
     let least = 46_000_000;
-    assert!(first.1 - first.0 >= least && second.1 - first.1 >= least && second.1 - second.0 >= least, "{passages:?}");
+    assert!(
+        first.1 - first.0 >= least && second.1 - first.1 >= least && second.1 - second.0 >= least,
+        "{passages:?}"
+    );
 }
 
 fn a_wire_carries_udp_and_tcp() {
@@ -103,7 +124,10 @@ fn a_wire_carries_udp_and_tcp() {
     let (_dns, http) = (lab.dns(), lab.http());
     let query = "123401000001000000000000096d6963726f736f667403636f6d0000010001";
     assert!(client::run(&lab, "router", &["udp", "1.1.1.1:53", query])[0].ends_with("c6120050"));
-    assert!(client::run(&lab, "lan", &["udp", "[2606:4700:4700::1111]:53", query])[0].ends_with("c6120050"));
+    assert!(
+        client::run(&lab, "lan", &["udp", "[2606:4700:4700::1111]:53", query])[0]
+            .ends_with("c6120050")
+    );
     // Long enough for segments that only a network card would cut.
     http.mode(&HttpMode::Raw("x".repeat(500_000)));
     for to in ["198.18.0.80:80", "[2001:db8:80::80]:80"] {
