@@ -6,10 +6,10 @@
 //! ```
 //! use std::rc::Rc;
 //! use std::time::Duration;
-//! use imon::monitor::check::Plan;
+//! use imon::base::time::Instant;
 //! use imon::monitor::ping::Ping;
-//! use imon::monitor::{Effect, Seen};
-//! use imon::time::Instant;
+//! use imon::monitor::{Effect, Observation};
+//! use imon::probe::round::Plan;
 //!
 //! // Two probes every ten seconds, each of which is waited for one second.
 //! let plan = Plan::new(Duration::from_secs(10), 2, Duration::from_secs(1));
@@ -21,13 +21,13 @@
 //! while log.is_empty() {
 //!     now = ping.poll_at().unwrap();
 //!     let mut effects = Vec::new();
-//!     ping.on(now, &Seen::Tick, &mut effects);
+//!     ping.on(now, &Observation::Tick, &mut effects);
 //!     while let Some(effect) = effects.pop() {
 //!         match effect {
 //!             Effect::Probe(id) if id.index == 1 => {
 //!                 let rtt = Duration::from_millis(20);
 //!                 now = now + rtt;
-//!                 ping.on(now, &Seen::Reply(id, rtt), &mut effects);
+//!                 ping.on(now, &Observation::Reply(id, rtt), &mut effects);
 //!             }
 //!             Effect::Emit(event) => event.log(false, &mut |_, line| log.push(line.to_string())),
 //!             _ => {}

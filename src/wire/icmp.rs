@@ -72,7 +72,7 @@ pub enum Received {
 /// use std::hash::RandomState;
 /// use std::net::Ipv6Addr;
 /// use imon::base::time::Instant;
-/// use imon::wire::icmp::{Codec, Heard, Token};
+/// use imon::wire::icmp::{Codec, Received, Token};
 ///
 /// let codec = Codec::new(0x1234, RandomState::new());
 /// let token = Token { owner: 7, check: 1, index: 0, sent: Instant::from_nanos(42) };
@@ -81,7 +81,7 @@ pub enum Received {
 /// // The reply is the request with another type (RFC 4443). It brings the token back.
 /// let mut reply = request;
 /// reply[0] = 129;
-/// assert_eq!(codec.heard_icmp6(Ipv6Addr::LOCALHOST, &reply), Some(Heard::Reply(token)));
+/// assert_eq!(codec.heard_icmp6(Ipv6Addr::LOCALHOST, &reply), Some(Received::Reply(token)));
 ///
 /// // From another host, or changed on the way, it is no reply.
 /// assert_eq!(codec.heard_icmp6("2001:db8::1".parse().unwrap(), &reply), None);

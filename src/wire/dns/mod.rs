@@ -4,9 +4,10 @@
 //! answer has at most 512 bytes. A longer one arrives truncated; the addresses that did fit are
 //! used, there is no second try over TCP.
 //! ```
-//! use imon::wire::dns::{self, Class, Kind, Name, Question, Rcode, Reject};
+//! use imon::wire::dns::{self, Class, DnsQuestion, Name, Rcode, RecordType, Reject};
 //!
-//! let question = Question { name: Name::parse("host.example").unwrap(), kind: Kind::A, class: Class::In };
+//! let name = Name::parse("host.example").unwrap();
+//! let question = DnsQuestion { name, kind: RecordType::A, class: Class::In };
 //! let mut message = Vec::new();
 //! dns::query(0x1234, &question, &mut message);
 //!
