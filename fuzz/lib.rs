@@ -10,8 +10,13 @@ pub use libfuzzer_sys;
 #[macro_export]
 macro_rules! program {
     ($name:literal) => {
-        $crate::libfuzzer_sys::fuzz_target!(|data: &[u8]| ($crate::targets::target($name).run)(data));
-        $crate::libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+        $crate::libfuzzer_sys::fuzz_target!(|data: &[u8]| ($crate::targets::target($name).run)(
+            data
+        ));
+        $crate::libfuzzer_sys::fuzz_mutator!(|data: &mut [u8],
+                                              size: usize,
+                                              max_size: usize,
+                                              seed: u32| {
             $crate::changed($name, data, size, max_size, seed)
         });
     };
@@ -23,7 +28,11 @@ pub fn changed(name: &str, data: &mut [u8], size: usize, max_size: usize, seed: 
         return libfuzzer_sys::fuzzer_mutate(data, size, max_size);
     }
     let mut input = data[..size].to_vec();
-    targets::mutate::change(targets::target(name), &mut targets::mutate::Random::new(seed.into()), &mut input);
+    targets::mutate::change(
+        targets::target(name),
+        &mut targets::mutate::Random::new(seed.into()),
+        &mut input,
+    );
     input.truncate(max_size);
     data[..input.len()].copy_from_slice(&input);
     input.len()
