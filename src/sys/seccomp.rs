@@ -65,7 +65,10 @@ const REFUSED: &[libc::c_long] = &[
 #[cfg(any(target_arch = "x86_64", target_arch = "arm", target_arch = "mips"))]
 #[rustfmt::skip]
 const REFUSED_BY_OLD_NAMES: &[libc::c_long] = &[
-    libc::SYS_fork, libc::SYS_vfork, libc::SYS_creat, libc::SYS_unlink, libc::SYS_rmdir, libc::SYS_rename, libc::SYS_renameat,
+    libc::SYS_fork,
+    #[cfg(not(target_arch = "mips"))]
+    libc::SYS_vfork,
+    libc::SYS_creat, libc::SYS_unlink, libc::SYS_rmdir, libc::SYS_rename, libc::SYS_renameat,
     libc::SYS_link, libc::SYS_symlink, libc::SYS_mkdir, libc::SYS_mknod, libc::SYS_chmod, libc::SYS_chown, libc::SYS_lchown,
 ];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "arm", target_arch = "mips")))]
