@@ -20,6 +20,7 @@ use imon::kernel::{Change, Hop, MAIN, PROTOCOL, Picture, Route, Rule};
 use imon::routing::{GatewaySource, LinkState, Policy, RoutingView, Uplink};
 use imon::sys::netlink::{Events, Requests};
 use imon::sys::poll::Poll;
+use imon::sys::real::Real;
 use imon_lab::Lab;
 use libtest_mimic::{Arguments, Trial};
 
@@ -165,7 +166,7 @@ fn errors() {
     }
     let unreachable = default(201, Ipv4Addr::new(10, 99, 0, 1), wan1);
     let refused = requests.make(&Change::Replace(unreachable)).unwrap_err();
-    assert_eq!(refused.to_string(), "Network is unreachable (Nexthop has invalid gateway)");
+    assert_eq!(refused.in_words::<Real>(), "Network is unreachable (Nexthop has invalid gateway)");
     assert_eq!(look(&mut requests).routes.iter().filter(|r| r.is_ours()).count(), 0);
     assert_eq!(requests.link(wan1).unwrap().unwrap().name, "wan1");
     assert_eq!(requests.link(9_999).unwrap(), None);

@@ -12,6 +12,7 @@ mod test_action;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use crate::base::error;
 use crate::config::source::{ConfigSource, Loaded};
 use crate::engine::world::OpenError;
 use crate::engine::{Daemon, Start, StartRefused};
@@ -203,7 +204,7 @@ fn run(
                 format!("Instance '{instance}' is already running ({} is locked)", lock.display());
             return refuse(FAILURE, &[text], &mut log, &notify);
         }
-        Err(RuntimeError::Unusable(directory, e)) if crate::base::error::is_shortage(&e) => {
+        Err(RuntimeError::Unusable(directory, e)) if error::is_shortage(&e) => {
             let text = format!("{} cannot be used: {}", directory.display(), shortage::told(&e));
             return refuse(FAILURE, &[text], &mut log, &notify);
         }
@@ -306,13 +307,13 @@ fn source(selection: &Selection) -> Result<(ConfigSource, Option<String>), Strin
 fn is_forbidden(e: &OpenError) -> bool {
     let all = [&e.raw, &e.datagram];
     let forbidden = |e: &&std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
-    all.iter().any(forbidden) && !all.iter().any(|e| crate::base::error::is_shortage(e))
+    all.iter().any(forbidden) && !all.iter().any(|e| error::is_shortage(e))
 }
 
 /// Why there is no socket; where a permission is missing, the commands that grant it.
 fn no_socket(e: &OpenError) -> String {
     if !is_forbidden(e) {
-        let short = [&e.raw, &e.datagram].into_iter().find(|e| crate::base::error::is_shortage(e));
+        let short = [&e.raw, &e.datagram].into_iter().find(|e| error::is_shortage(e));
         return format!(
             "No socket for ICMP echo requests can be opened: {}",
             shortage::told(short.unwrap_or(&e.raw))

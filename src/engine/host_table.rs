@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::dns_client::Questions;
 use super::world::{Store, World};
 use crate::addr::host::Host;
+use crate::base::error;
 use crate::base::time::Instant;
 use crate::config::Config;
 use crate::dns::resolver::{AskError, NameId, NameQuery, Resolver};
@@ -44,7 +45,7 @@ impl Files {
     pub(super) fn read(world: &mut impl Store) -> io::Result<Self> {
         let stamps = Self::stamps(world);
         let mut read = |path| match world.read_start(path, LONGEST) {
-            Err(e) if crate::base::error::is_shortage(&e) => Err(e),
+            Err(e) if error::is_shortage(&e) => Err(e),
             other => Ok(other.unwrap_or_default()),
         };
         Ok(Self { stamps, hosts: read(HOSTS)?, conf: read(RESOLV_CONF)? })

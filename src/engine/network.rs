@@ -11,6 +11,7 @@ use super::complaint::{Complaint, Word};
 use super::leftovers;
 use super::restores::Restores;
 use super::world::{WaitSource, Waited, World};
+use crate::base::error;
 use crate::base::text::nearest;
 use crate::base::time::Instant;
 use crate::config;
@@ -155,8 +156,7 @@ impl<W: World> Network<W> {
         let policy = policy(instance, settings);
         let locks = lock(settings, world, held, policy.table())?;
         let no_socket = |e: io::Error| Unable::Short("netlink socket", e);
-        let blind =
-            |e: ChangeRefused| Unable::Netlink(format!("The kernel does not show its routes: {e}"));
+        let blind = |e: ChangeRefused| Unable::Netlink(unseen::<W>(&e));
         // First the news, then the look: nothing is missed between.
         let events = world.open_news().map_err(no_socket)?;
         let mut requests = world.open_requests().map_err(no_socket)?;
@@ -599,11 +599,16 @@ impl<W: World> Network<W> {
                     }
                 }
                 (Part::Wan(wan), Err(e)) => {
-                    let why = format!("the kernel refuses '{}': {e}", self.shown(&change));
+                    let why = format!(
+                        "the kernel refuses '{}': {}",
+                        self.shown(&change),
+                        e.in_words::<W>()
+                    );
                     self.refuse(wan, Some(why));
                 }
                 (part, Err(e)) => {
-                    let why: Rc<str> = format!("{e} ({})", self.shown(&change)).into();
+                    let why: Rc<str> =
+                        format!("{} ({})", e.in_words::<W>(), self.shown(&change)).into();
                     if part == Part::Default || leading.is_none() {
                         result = result.and(Err(why));
                     }
@@ -641,7 +646,7 @@ impl<W: World> Network<W> {
     }
 
     fn complain_of_look(&mut self, e: &ChangeRefused, now: Instant) {
-        self.said.refused.note(now, Some(format!("The kernel does not show its routes: {e}")));
+        self.said.refused.note(now, Some(unseen::<W>(e)));
     }
 
     /// What the links are like now. Tells of another address or gateway, and returns whether
@@ -1074,7 +1079,7 @@ fn lock<W: World>(
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 return Err(Unable::Taken(device.clone()));
             }
-            Err(e) if crate::base::error::is_shortage(&e) => {
+            Err(e) if error::is_shortage(&e) => {
                 return Err(Unable::Short("lock of an interface", e));
             }
             // Said when the directory was tried for the status.
@@ -1082,6 +1087,11 @@ fn lock<W: World>(
         }
     }
     Ok(locks)
+}
+
+/// That a look at the kernel's network has failed.
+fn unseen<W: World>(why: &ChangeRefused) -> String {
+    format!("The kernel does not show its routes: {}", why.in_words::<W>())
 }
 
 /// A change that changes nothing: a rule is removed that nobody has.

@@ -5,6 +5,7 @@ use super::network::{Network, Unable};
 use super::web::Web;
 use super::world::World;
 use super::*;
+use crate::base::error;
 use crate::base::time::Instant;
 use crate::config::{Config, Timing};
 use crate::engine::world::OpenError;
@@ -60,8 +61,7 @@ impl<W: World> Prepared<W> {
             for wan in 0..network.states().len() {
                 // Without a socket for another reason there is another try with the next probe.
                 if let Err(e) = world.set_lane(&mut pinger, wan, network.via(wan).as_ref())
-                    && (crate::base::error::is_shortage(&e)
-                        || e.kind() == std::io::ErrorKind::PermissionDenied)
+                    && (error::is_shortage(&e) || e.kind() == std::io::ErrorKind::PermissionDenied)
                 {
                     return Err(StartRefused::Short("socket for the probes of a network", e));
                 }
@@ -93,8 +93,8 @@ impl StartRefused {
     #[must_use]
     pub fn in_words<W: World>(&self) -> String {
         match self {
-            Self::Ping(e) => format!("No ICMP socket: {}", W::in_words(&e.raw)),
-            Self::Short(what, e) => format!("No {what} can be had: {}", W::in_words(e)),
+            Self::Ping(e) => format!("No ICMP socket: {}", W::shortage_in_words(&e.raw)),
+            Self::Short(what, e) => format!("No {what} can be had: {}", W::shortage_in_words(e)),
             Self::Routes => "No permission to change routes".to_owned(),
             Self::Device(device) => {
                 format!("Another instance switches the routes over {device} already")

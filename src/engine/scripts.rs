@@ -230,7 +230,7 @@ impl<W: World> Actions<W> {
                     }
                     Err(e) => {
                         self.failed += 1;
-                        let why = W::in_words(&e);
+                        let why = W::shortage_in_words(&e);
                         let text = format_args!(
                             "Action script '{script}' could not be run for {name}: {why}"
                         );

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::world::{Done, FileJob, Record, WaitSource, Waited, World};
 use super::writer::{WriteTicket, Writing};
 use crate::addr::family::Family;
+use crate::base::error;
 use crate::base::time::Instant;
 use crate::base::time::RELEASED;
 use crate::config;
@@ -172,7 +173,7 @@ impl<W: World> Web<W> {
     ) -> io::Result<Self> {
         let mut remarks = Vec::new();
         let watch = match world.open_address_news() {
-            Err(e) if crate::base::error::is_shortage(&e) => return Err(e),
+            Err(e) if error::is_shortage(&e) => return Err(e),
             Err(e) => {
                 let why = W::in_words(&e);
                 let text = format!(
@@ -449,9 +450,10 @@ impl<W: World> Web<W> {
                 let until = now + LOOKUP_LIMIT + GRACE;
                 self.begin(worker, TaskPurpose::Lookup(id), until);
             }
-            Err(e) => self
-                .answers
-                .push(WebResult::Lookup(id, Err(NotFound::because(&unstarted(&W::in_words(&e)))))),
+            Err(e) => self.answers.push(WebResult::Lookup(
+                id,
+                Err(NotFound::because(&unstarted(&W::shortage_in_words(&e)))),
+            )),
         }
     }
 
@@ -528,7 +530,7 @@ impl<W: World> Web<W> {
             };
             world
                 .start_worker(task.text().as_bytes(), record.as_ref().map(|record| &record.file))
-                .map_err(|e| unstarted(&W::in_words(&e)))
+                .map_err(|e| unstarted(&W::shortage_in_words(&e)))
         });
         match started {
             Ok(worker) => {

@@ -532,10 +532,13 @@ pub trait World: Log + Store + Processes + Dialer + Pings + Kernel {
     /// A number that nobody can predict.
     fn random(&mut self) -> u64;
 
-    /// An error in words. Where this process is short of something, what mends that is added.
-    fn in_words(e: &io::Error) -> String
-    where
-        Self: Sized;
+    /// An error in words. Where this process is short of descriptors or memory, what mends that is
+    /// added.
+    fn in_words(e: &io::Error) -> String;
+
+    /// The same for something that could not be had at all, a process or a socket: what else may be
+    /// lacking for that is named as well.
+    fn shortage_in_words(e: &io::Error) -> String;
 
     /// Begins another list of what is waited for, with nothing in it.
     fn watch_nothing(&mut self);
@@ -608,10 +611,15 @@ pub struct ChangeRefused {
     pub words: Option<String>,
 }
 
-impl fmt::Display for ChangeRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::base::error::text(&io::Error::from_raw_os_error(self.errno)))?;
-        self.words.as_ref().map_or(Ok(()), |words| write!(f, " ({words})"))
+impl ChangeRefused {
+    /// Why, for a person.
+    #[must_use]
+    pub fn in_words<W: World>(&self) -> String {
+        let text = W::in_words(&io::Error::from_raw_os_error(self.errno));
+        match &self.words {
+            Some(words) => format!("{text} ({words})"),
+            None => text,
+        }
     }
 }
 

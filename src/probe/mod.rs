@@ -8,6 +8,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::base::error;
 use crate::wire::icmp::IcmpError;
 
 /// The number of a host in the daemon's table: whoever probes it, and whoever asks it for a name.
@@ -109,13 +110,8 @@ impl fmt::Display for Reason {
             Self::Icmp(e) => write!(f, "{e}"),
             Self::Hinted(e) => write!(f, "no reply (unproven: {e})"),
             Self::Send(errno) => {
-                let text = io::Error::from_raw_os_error(*errno).to_string();
-                // Without the number that Rust adds: "Network is unreachable (os error 101)".
-                write!(
-                    f,
-                    "could not be sent: {}",
-                    text.split(" (os error").next().unwrap_or_default()
-                )
+                let why = error::text(&io::Error::from_raw_os_error(*errno));
+                write!(f, "could not be sent: {why}")
             }
             Self::Unresolved(why) | Self::Answered(why) => f.write_str(why),
         }

@@ -1,6 +1,7 @@
 //! Finding and checking a configuration: the file, what it says, and what of that can be checked on
 //! this machine.
 
+use crate::base::error;
 use crate::config;
 use crate::config::source::{ConfigSource, Loaded};
 use crate::config::{Config, ConfigProblem, DdnsSettings, Located, Overrides};
@@ -65,7 +66,7 @@ pub fn unreadable(source: &ConfigSource, e: &std::io::Error) -> Loaded {
         (None, true) => format!("Configuration file '{}' not found", source.file),
         _ => format!("Configuration file '{}' cannot be read: {}", source.file, error_text(e)),
     };
-    let (warnings, echo, short) = (Vec::new(), Vec::new(), crate::base::error::is_shortage(e));
+    let (warnings, echo, short) = (Vec::new(), Vec::new(), error::is_shortage(e));
     Loaded { config: None, errors: vec![error], warnings, echo, found: !missing, short, print: 0 }
 }
 

@@ -10,6 +10,7 @@ use libc::c_int;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::cerr;
+use crate::base::error;
 use crate::engine::world::{ChangeRefused, Delivery};
 use crate::kernel::news::{Message, Neighbour, News};
 use crate::kernel::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
@@ -85,7 +86,7 @@ impl Requests {
         match self.make(nothing) {
             Err(e)
                 if e.errno == libc::EPERM
-                    || crate::base::error::is_shortage(&io::Error::from_raw_os_error(e.errno)) =>
+                    || error::is_shortage(&io::Error::from_raw_os_error(e.errno)) =>
             {
                 Err(e)
             }

@@ -362,6 +362,10 @@ impl World for Real {
     }
 
     fn in_words(e: &io::Error) -> String {
+        super::error_text(e)
+    }
+
+    fn shortage_in_words(e: &io::Error) -> String {
         shortage::told(e)
     }
 

@@ -135,4 +135,13 @@ mod tests {
         }
         assert_eq!(hint(&io::Error::from_raw_os_error(libc::EACCES)), "");
     }
+    /// That a file is locked, for instance, is said with the same number.
+    #[test]
+    fn only_what_could_not_be_had_is_told_with_what_else_may_be_lacking() {
+        use crate::engine::world::World;
+        use crate::sys::real::Real;
+        let again = io::Error::from_raw_os_error(libc::EAGAIN);
+        assert_eq!(Real::in_words(&again), "Resource temporarily unavailable");
+        assert!(Real::shortage_in_words(&again).contains("LimitNPROC="));
+    }
 }

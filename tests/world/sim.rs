@@ -1059,6 +1059,10 @@ impl World for SimWorld {
         imon::base::error::text(e)
     }
 
+    fn shortage_in_words(e: &io::Error) -> String {
+        Self::in_words(e)
+    }
+
     fn random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;

@@ -27,6 +27,7 @@ use crate::routing::WanPath;
 use crate::sys::configuration;
 use crate::sys::netlink::Requests;
 use crate::sys::ping::Pinger;
+use crate::sys::real::Real;
 use crate::sys::signal::Signals;
 use crate::sys::{clock, error_text, files, shortage, terminal};
 use probes::{RunningTests, Which};
@@ -82,7 +83,10 @@ pub(super) fn run(ask: &CheckRequest, mut signals: Signals) -> u8 {
     };
     let mut picture = Picture::default();
     if let Err(e) = requests.look(&mut picture) {
-        return cannot(&format!("The kernel does not tell about the network: {e}"));
+        return cannot(&format!(
+            "The kernel does not tell about the network: {}",
+            e.in_words::<Real>()
+        ));
     }
     if let Some(Err(e)) = ask.selection.instance.as_deref().map(crate::config::instance::check) {
         return cannot(&e);
