@@ -7,8 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::addr::family::Family;
-use crate::base::time;
-use crate::base::time::{Instant, Wall};
+use crate::base::time::{self, Instant, Wall};
 use crate::config::{Overrides, edit, parse};
 use crate::dns::resolver;
 use crate::kernel::news::News;
@@ -17,13 +16,11 @@ use crate::monitor::ddns::answer;
 use crate::monitor::ddns::source::Source;
 use crate::monitor::ddns::survey::Survey;
 use crate::monitor::failover::choice::{Choice, Condition, Decision};
-use crate::monitor::updown;
-use crate::monitor::updown::Updown;
+use crate::monitor::updown::{self, Updown};
 use crate::monitor::{Effect, Observation};
 use crate::probe::round::{Checker, Plan, Settle};
 use crate::probe::stats::{Fraction, Millis, Stats};
-use crate::wire::dns;
-use crate::wire::dns::{Class, DnsQuestion, Name, RecordType};
+use crate::wire::dns::{self, Class, DnsQuestion, Name, RecordType};
 use crate::wire::icmp::{Codec, Received, Token};
 use crate::wire::rtnetlink;
 

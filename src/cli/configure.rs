@@ -7,20 +7,16 @@ use std::path::Path;
 use super::args::Selection;
 use super::{CONFIGURATION, OK, USAGE, check, complain, fail, print, with_signals};
 use crate::base::text::Clean;
-use crate::config;
 use crate::config::dialogue::{
     AnswerKind, Device, Given, Head, Machine, Prompt, QUESTIONS, fresh, head, prompt, typed, yes,
 };
-use crate::config::edit;
 use crate::config::source::{ConfigSource, Loaded};
-use crate::config::{MONITORS, instance};
+use crate::config::{self, MONITORS, edit, instance};
 use crate::dns::resolver;
 use crate::kernel::{MAIN, Picture};
-use crate::sys::configuration;
-use crate::sys::files;
-use crate::sys::files::ScriptFault;
+use crate::sys::files::{self, ScriptFault};
 use crate::sys::netlink::Requests;
-use crate::sys::{clock, error_text, signal, terminal};
+use crate::sys::{clock, configuration, error_text, signal, terminal};
 
 /// What to do.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

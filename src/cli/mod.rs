@@ -17,17 +17,12 @@ use crate::config::source::{ConfigSource, Loaded};
 use crate::engine::world::OpenError;
 use crate::engine::{Daemon, Start, StartRefused};
 use crate::event::Severity;
-use crate::sys;
-use crate::sys::configuration;
-use crate::sys::files::{Runtime, RuntimeError};
+use crate::sys::files::{self, Runtime, RuntimeError};
 use crate::sys::log::Logger;
 use crate::sys::notify::Notify;
 use crate::sys::real::Real;
-use crate::sys::shortage;
-use crate::sys::signal;
-use crate::sys::signal::Signals;
-use crate::sys::web_worker;
-use crate::sys::{clock, files};
+use crate::sys::signal::{self, Signals};
+use crate::sys::{self, clock, configuration, shortage, web_worker};
 use args::{Command, Invocation, Selection};
 
 /// Everything went well, or the daemon was asked to stop.

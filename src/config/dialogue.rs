@@ -2,13 +2,12 @@
 //! Prompts, their order, defaults and the file's keys are those of V2.99's `imon-configure`:
 //! scripts feed it.
 
-use crate::addr::scope;
 use std::net::Ipv4Addr;
 
+use crate::addr::scope;
 use crate::base::number;
 use crate::base::text::{Clean, nearest};
-use crate::config::edit;
-use crate::config::{Key, MONITORS, ValueKind, schema};
+use crate::config::{Key, MONITORS, ValueKind, edit, schema};
 use crate::kernel::Address;
 
 /// One question.

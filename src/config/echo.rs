@@ -3,8 +3,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::base::json;
-use crate::base::json::{JsonEntry, Value};
+use crate::base::json::{self, JsonEntry, Value};
 use crate::base::number;
 use crate::base::text::Clean;
 use crate::secret::mask;

@@ -37,19 +37,15 @@ pub mod source;
 mod updates;
 mod value;
 
-use crate::addr::scope;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use crate::base::json::MAX_BYTES;
-pub use echo::Section;
-pub use schema::{Key, MONITORS, ValueKind, schema};
-pub use updates::keys as update_keys;
-
 use crate::addr::family::Family;
 use crate::addr::host::Host;
+use crate::addr::scope;
 use crate::base::json::Document;
+pub use crate::base::json::MAX_BYTES;
 use crate::base::number::Plain;
 use crate::base::text::{Clean, nearest};
 use crate::monitor::ddns;
@@ -59,7 +55,10 @@ use crate::monitor::failover::ProbeKind;
 use crate::monitor::failover::health::{Limit, Quality};
 use crate::probe::round::Plan;
 use crate::routing::GatewaySource;
+pub use echo::Section;
+pub use schema::{Key, MONITORS, ValueKind, schema};
 use settings::{Complaints, Settings};
+pub use updates::keys as update_keys;
 use value::{ReadValue, Setting};
 
 /// What the command line says about settings. It wins over the file.

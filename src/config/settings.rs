@@ -5,8 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::schema::{Key, schema};
-use super::value;
-use super::value::Setting;
+use super::value::{self, Setting};
 use super::{ConfigProblem, SettingPlace, TargetSettings, Timing};
 use crate::addr::family::Family;
 use crate::addr::host::Host;

@@ -3,8 +3,7 @@
 use super::schema::Key;
 use super::value::{ReadValue, cut, invalid};
 use crate::addr::host;
-use crate::base::json;
-use crate::base::json::Value;
+use crate::base::json::{self, Value};
 use crate::base::text::nearest;
 use crate::monitor::ddns::source;
 use crate::monitor::ddns::update::{LONGEST_SECRET, Protocol, Secret, Update};

@@ -8,14 +8,11 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::instance;
 use super::schema::{Key, MAX_PATH, MAX_REMARK, ValueKind};
-use super::{ProbeKind, TargetSettings, updates};
+use super::{ProbeKind, TargetSettings, instance, updates};
 use crate::addr::family::Family;
-use crate::addr::host;
-use crate::addr::host::Host;
-use crate::base::json;
-use crate::base::json::Value;
+use crate::addr::host::{self, Host};
+use crate::base::json::{self, Value};
 use crate::base::text::{Clean, nearest};
 use crate::event::{Event, ON_REQUEST};
 use crate::monitor::ddns::source::Source;

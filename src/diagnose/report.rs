@@ -1,10 +1,11 @@
 //! What `imon check` prints.
 
+use std::fmt::Write as _;
+use std::time::Duration;
+
 use crate::base::json::fields::JsonWriter;
 use crate::base::text::Clean;
 use crate::probe::stats::Millis;
-use std::fmt::Write as _;
-use std::time::Duration;
 
 /// What became of a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,9 +12,8 @@ use crate::config::Config;
 use crate::event::Monitor;
 use crate::kernel::path::Bound;
 use crate::monitor::Observation;
-use crate::monitor::ddns;
-use crate::monitor::ddns::LookupId;
 use crate::monitor::ddns::update::UpdateOutcome;
+use crate::monitor::ddns::{self, LookupId};
 use crate::monitor::failover::Failover;
 
 impl<W: World> Daemon<W> {

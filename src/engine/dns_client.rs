@@ -11,8 +11,9 @@ use crate::base::time::Instant;
 use crate::dns::plausible;
 use crate::dns::resolver::{AskError, NameQuery};
 use crate::probe::{AskId, OpinionQuestion, Owner};
-use crate::wire::dns;
-use crate::wire::dns::{Class, DnsAnswer, DnsQuestion, MAX_MESSAGE, Name, RecordType, Reject};
+use crate::wire::dns::{
+    self, Class, DnsAnswer, DnsQuestion, MAX_MESSAGE, Name, RecordType, Reject,
+};
 
 const PORT: u16 = 53;
 /// A second opinion's socket is closed this long after its question; the monitor has mostly given

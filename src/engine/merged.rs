@@ -1,7 +1,8 @@
 //! Signals of a kind are obeyed once a second.
 
-use crate::base::time::Instant;
 use std::time::Duration;
+
+use crate::base::time::Instant;
 
 /// Signals of a kind are obeyed at most this often.
 pub(super) const MERGED: Duration = Duration::from_secs(1);

@@ -1,21 +1,19 @@
 //! The monitors that the configuration asks for.
 
+use std::rc::Rc;
+
 use super::host_table::{Files, Hosts, ProbePath};
 use super::network::Network;
 use super::world::World;
 use super::*;
 use crate::base::time::{Clock, Instant};
-use crate::config;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::event::Monitor;
 use crate::monitor::ddns::Ddns;
-use crate::monitor::failover;
-use crate::monitor::failover::Failover;
+use crate::monitor::failover::{self, Failover};
 use crate::monitor::ping::Ping;
-use crate::monitor::updown;
-use crate::monitor::updown::Updown;
+use crate::monitor::updown::{self, Updown};
 use crate::monitor::{Effect, Observation, Progress};
-use std::rc::Rc;
 
 /// From this many probes a second on, replies are collected for a few milliseconds instead of
 /// waking for each.

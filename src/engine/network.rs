@@ -21,8 +21,9 @@ use crate::kernel::news::{Message, News};
 use crate::kernel::path::Via;
 use crate::kernel::{Change, MAIN, PROTOCOL, Picture, Route, Rule, protocol_name};
 use crate::monitor::failover::damping::Damper;
-use crate::routing;
-use crate::routing::{Beside, BesideKind, LinkState, Part, Policy, Probed, RoutingView, WanPath};
+use crate::routing::{
+    self, Beside, BesideKind, LinkState, Part, Policy, Probed, RoutingView, WanPath,
+};
 
 /// What the kernel refused is tried again this often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);

@@ -10,8 +10,7 @@ use crate::base::time::Instant;
 use crate::kernel::path::Via;
 use crate::monitor::failover::ProbeKind;
 use crate::probe::{Owner, ProbeId, Reason};
-use crate::wire::dns;
-use crate::wire::dns::{Class, DnsQuestion, MAX_MESSAGE, Name, Rcode, RecordType, Reject};
+use crate::wire::dns::{self, Class, DnsQuestion, MAX_MESSAGE, Name, Rcode, RecordType, Reject};
 
 const DNS_PORT: u16 = 53;
 /// What is asked for: a name that exists, and that a forwarder asks others for now and then (RFC

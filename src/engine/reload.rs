@@ -1,5 +1,7 @@
 //! A configuration, old or new: all that can fail is prepared first, then everything is swapped.
 
+use std::rc::Rc;
+
 use super::host_table::{Files, Needs};
 use super::network::{Network, Unable};
 use super::web::Web;
@@ -10,7 +12,6 @@ use crate::base::time::Instant;
 use crate::config::{Config, Timing};
 use crate::engine::world::OpenError;
 use crate::event::{Monitor, Severity};
-use std::rc::Rc;
 
 /// Why imon cannot run.
 pub enum StartRefused {

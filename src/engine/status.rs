@@ -1,5 +1,7 @@
 //! The status file, and the watchdog of whoever started imon.
 
+use std::time::Duration;
+
 use super::world::{FileJob, World};
 use super::*;
 use crate::base::time::Instant;
@@ -7,9 +9,7 @@ use crate::event::Severity;
 use crate::monitor::ddns::Ddns;
 use crate::monitor::failover::Failover;
 use crate::monitor::updown::Updown;
-use crate::snapshot;
-use crate::snapshot::Sources;
-use std::time::Duration;
+use crate::snapshot::{self, Sources};
 
 /// The status is written at most this often after a change of state,
 pub(super) const STATUS_CHANGED: Duration = Duration::from_secs(1);

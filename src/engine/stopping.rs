@@ -1,13 +1,14 @@
 //! The end: scripts are waited for, what is to be written is written, routes are left as
 //! configured.
 
+use std::time::Duration;
+
 use super::web::Web;
 use super::world::{FileJob, World};
 use super::*;
 use crate::base::time::Instant;
 use crate::engine::scripts::LAST_GRACE;
 use crate::event::{Monitor, Severity};
-use std::time::Duration;
 
 /// At the end what is still to be written is waited for this long.
 pub(super) const WRITING: Duration = Duration::from_secs(2);

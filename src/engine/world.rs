@@ -6,16 +6,14 @@
 //! What is opened or started is a value of the world's own kind, which the loop keeps, gives back
 //! with each call, and drops when it is done with it.
 
-use crate::config::source;
-use std::fmt;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use crate::base::time::{Clock, Instant};
-use crate::config::source::Loaded;
+use crate::config::source::{self, Loaded};
 use crate::event::{Monitor, Severity};
 use crate::kernel::news::Message;
 use crate::kernel::path::{Families, Via};

@@ -12,8 +12,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::addr::family::Family;
-use crate::base::time;
-use crate::base::time::{Clock, Instant, Wall};
+use crate::base::time::{self, Clock, Instant, Wall};
 use crate::event::cause::Cause;
 use crate::probe::stats::{Fraction, Millis, Stats};
 use crate::probe::{Owner, Reason};

@@ -4,11 +4,12 @@
 
 pub mod mask;
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::secret::mask::HIDDEN;
-use std::fmt::Write as _;
 
 /// Stands in place of a text that contains a secret too short to be told from the words around it.
 pub const WITHHELD: &str = "(not shown: it may contain the secret)";

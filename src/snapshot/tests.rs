@@ -6,18 +6,15 @@ use serde_json::{Value, json};
 use super::*;
 use crate::addr::family::Family;
 use crate::base::time::Instant;
-use crate::monitor::ddns;
 use crate::monitor::ddns::sinks::SinkSetup;
 use crate::monitor::ddns::source::Source;
-use crate::monitor::ddns::{Found, LookupPath, NotFound, TrackSetup};
-use crate::monitor::failover;
-use crate::monitor::failover::WanSetup;
+use crate::monitor::ddns::{self, Found, LookupPath, NotFound, TrackSetup};
 use crate::monitor::failover::health::Quality;
+use crate::monitor::failover::{self, WanSetup};
 use crate::monitor::{Effect, Observation, updown};
 use crate::probe::ProbeId;
 use crate::probe::round::Plan;
-use crate::routing::LinkState;
-use crate::routing::WanPath;
+use crate::routing::{LinkState, WanPath};
 
 const MS: Duration = Duration::from_millis(1);
 /// When the clock of these tests says 0.

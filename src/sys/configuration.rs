@@ -1,16 +1,14 @@
 //! Finding and checking a configuration: the file, what it says, and what of that can be checked on
 //! this machine.
 
-use crate::base::error;
-use crate::config;
-use crate::config::source::{ConfigSource, Loaded};
-use crate::config::{Config, ConfigProblem, DdnsSettings, Located, Overrides};
-use crate::monitor::ddns::update::Secret;
-use crate::sys::error_text;
-use crate::sys::files;
-use crate::sys::files::ScriptFault;
-use crate::sys::secret;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use crate::base::error;
+use crate::config::source::{ConfigSource, Loaded};
+use crate::config::{self, Config, ConfigProblem, DdnsSettings, Located, Overrides};
+use crate::monitor::ddns::update::Secret;
+use crate::sys::files::{self, ScriptFault};
+use crate::sys::{error_text, secret};
 
 /// Longest configuration file that is read, in bytes.
 const LONGEST: u64 = 1024 * 1024;

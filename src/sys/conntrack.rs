@@ -7,8 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use socket2::Socket;
 
 use super::{files, netlink};
-use crate::wire::conntrack;
-use crate::wire::conntrack::Item;
+use crate::wire::conntrack::{self, Item};
 
 /// The kernel writes the list in pieces of at most this.
 const PIECE: usize = 32 * 1024;

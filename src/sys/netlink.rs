@@ -14,8 +14,7 @@ use crate::base::error;
 use crate::engine::world::{ChangeRefused, Delivery};
 use crate::kernel::news::{Message, Neighbour, News};
 use crate::kernel::{BROAD, Change, Link, MAIN, Picture, Route, Rule};
-use crate::wire::rtnetlink;
-use crate::wire::rtnetlink::Query;
+use crate::wire::rtnetlink::{self, Query};
 
 /// The kernel answers within the call; this is only against waiting for ever.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -12,8 +12,7 @@ use libc::c_int;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::cerr;
-use crate::wire::frame;
-use crate::wire::frame::{Answered, Hardware, Knock};
+use crate::wire::frame::{self, Answered, Hardware, Knock};
 use crate::wire::icmp::{Codec, Received, Token};
 
 /// Messages taken in one turn: a flood must not keep us here.

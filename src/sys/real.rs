@@ -1,38 +1,30 @@
 //! The world as it is, for the loop.
 
-use crate::config::source;
-use crate::engine::world;
-use std::fmt;
 use std::fs::File;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, io};
 
 use super::conntrack::Flush;
-use super::files::{Lock, Runtime};
+use super::files::{self, Lock, Runtime};
 use super::log::Logger;
 use super::netlink::{Events, Requests};
 use super::notify::Notify;
 use super::ping::Pinger;
 use super::poll::Poll;
-use super::process;
-use super::process::{Output, RunningProcess};
+use super::process::{self, Output, RunningProcess};
 use super::signal::Signals;
 use super::tcp::TcpOpening;
 use super::udp::UdpExchange;
 use super::worker::Worker;
 use super::writer::Writer;
-use super::{clock, files, memory, net, secret, shortage};
+use super::{clock, memory, net, secret, shortage};
 use crate::base::time::{Clock, Instant};
-use crate::config::source::Loaded;
-use crate::engine::world::Arrived;
-use crate::engine::world::ChangeRefused;
-use crate::engine::world::FileStamp;
-use crate::engine::world::OpenError;
+use crate::config::source::{self, Loaded};
 use crate::engine::world::{
-    Dialer, Done, Ending, FileJob, Kernel, Log, Pings, Processes, Record, Store, WaitSource,
-    Waited, World,
+    self, Arrived, ChangeRefused, Dialer, Done, Ending, FileJob, FileStamp, Kernel, Log, OpenError,
+    Pings, Processes, Record, Store, WaitSource, Waited, World,
 };
 use crate::event::{Monitor, Severity};
 use crate::kernel::news::Message;

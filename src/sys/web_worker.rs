@@ -4,7 +4,6 @@
 // Part of the shell: a worker may block.
 #![allow(clippy::disallowed_methods)]
 
-use crate::addr::scope;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -12,27 +11,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::addr::family::Family;
-use crate::base::time;
-use crate::base::time::Instant;
+use crate::addr::scope;
+use crate::base::time::{self, Instant};
 use crate::dns::resolver;
 use crate::kernel::path::Bound;
-use crate::monitor::ddns::answer::{LONGEST, LONGEST_TRACE, Refusal};
-use crate::monitor::ddns::source::{Service, SourceMeans};
-use crate::monitor::ddns::update;
-use crate::monitor::ddns::update::UpdateOutcome;
+use crate::monitor::ddns::answer::{self, LONGEST, LONGEST_TRACE, Refusal};
+use crate::monitor::ddns::source::{self, Service, SourceMeans};
+use crate::monitor::ddns::update::{self, UpdateOutcome};
 use crate::monitor::ddns::{Found, NotFound};
-use crate::monitor::ddns::{answer, source};
-use crate::sys::http;
-use crate::sys::http::Get;
-use crate::sys::worker;
-use crate::sys::worker::Worker;
+use crate::sys::http::{self, Get};
+use crate::sys::worker::{self, Worker};
 use crate::sys::{clock, confine, error_text, files, net, shortage, udp};
-use crate::web;
 use crate::web::{
-    LOOKUP_LIMIT, Page, TOO_LATE, Task, TaskJob, TaskReport, TaskResult, UPDATE_LIMIT,
+    self, LOOKUP_LIMIT, Page, TOO_LATE, Task, TaskJob, TaskReport, TaskResult, UPDATE_LIMIT,
 };
-use crate::wire::dns;
-use crate::wire::dns::{Class, DnsAnswer, DnsQuestion, Name, RecordType, Reject};
+use crate::wire::dns::{self, Class, DnsAnswer, DnsQuestion, Name, RecordType, Reject};
 
 /// One name server is waited for so long.
 const NAME_SERVER: Duration = Duration::from_millis(1200);

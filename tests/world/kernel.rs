@@ -31,9 +31,7 @@ mod seen;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use imon::kernel;
-use imon::kernel::Change;
-
+use imon::kernel::{self, Change};
 pub use neighbours::{Neighbour, state};
 pub use rules::{Action, Rule};
 pub use seen::{Ear, Heard};

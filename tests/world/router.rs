@@ -5,15 +5,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
 
-use imon::kernel;
-use imon::kernel::news::News;
-use imon::kernel::{Change, Link, MAIN, PROTOCOL, Picture};
-use imon::routing::{Policy, RoutingView};
-use imon::wire::rtnetlink::Query;
-
 use super::kernel::{
     Action, Address, Errno, Flow, Heard, Hop, Kernel, Kind, Mode, Route, Rule, scope,
 };
+use imon::kernel::news::News;
+use imon::kernel::{self, Change, Link, MAIN, PROTOCOL, Picture};
+use imon::routing::{Policy, RoutingView};
+use imon::wire::rtnetlink::Query;
 
 /// Its links.
 pub const LAN: u32 = 2;

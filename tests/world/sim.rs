@@ -7,8 +7,6 @@ mod disk;
 mod output;
 mod web;
 
-use imon::config::source;
-use imon::engine::world;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::convert::Infallible;
@@ -19,17 +17,18 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 use std::{fmt, io};
 
+use crate::internet::Internet;
+use crate::kernel::{self, Flow};
+use crate::networks::{Fate, Network};
+pub use dialer::Asked;
+use dialer::{Inbox, Lead, Trip};
+use disk::Unsynced;
 use imon::base::time::{Clock, Instant, Wall};
-use imon::config;
-use imon::config::Overrides;
-use imon::config::source::Loaded;
-use imon::engine::world::Arrived;
-use imon::engine::world::ChangeRefused;
-use imon::engine::world::FileStamp;
-use imon::engine::world::OpenError;
+use imon::config::source::{self, Loaded};
+use imon::config::{self, Overrides};
 use imon::engine::world::{
-    Done, Ending, FileJob, Kernel, Living, Log, Pings, Processes, Record, Store, WaitSource,
-    Waited, World,
+    self, Arrived, ChangeRefused, Done, Ending, FileJob, FileStamp, Kernel, Living, Log, OpenError,
+    Pings, Processes, Record, Store, WaitSource, Waited, World,
 };
 use imon::engine::{Daemon, Start};
 use imon::event::{Monitor, Severity};
@@ -40,13 +39,6 @@ use imon::monitor::ddns::update::Secret;
 use imon::web::Task;
 use imon::wire::icmp::{IcmpError, Received, Token};
 use imon::wire::rtnetlink::Query;
-
-use crate::internet::Internet;
-use crate::kernel::{self, Flow};
-use crate::networks::{Fate, Network};
-pub use dialer::Asked;
-use dialer::{Inbox, Lead, Trip};
-use disk::Unsynced;
 use output::{Printer, Words};
 use web::{Worker, Working};
 

@@ -15,11 +15,9 @@ use crate::diagnose::{
 };
 use crate::kernel::path::Bound;
 use crate::kernel::{MAIN, Picture, Route, protocol_name};
-use crate::routing;
-use crate::routing::{LinkState, Policy, RoutingView, WanPath};
-use crate::sys::files;
-use crate::sys::http;
+use crate::routing::{self, LinkState, Policy, RoutingView, WanPath};
 use crate::sys::netlink::Requests;
+use crate::sys::{files, http};
 
 /// So many errors, and one packet of so many, are worth a word.
 const ERRORS: u64 = 100;

@@ -1,10 +1,10 @@
 //! The questions of `imon check`, all side by side in one loop.
 
-use crate::addr::scope;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::addr::family::Family;
+use crate::addr::scope;
 use crate::base::time::Instant;
 use crate::diagnose::names::{Answers, KNOWN, NEAR, NameReply, OTHER};
 use crate::diagnose::{
@@ -19,12 +19,10 @@ use crate::routing::WanPath;
 use crate::sys::packet::{Came, PacketSocket};
 use crate::sys::ping::{Pinger, Sized, SizedHeard};
 use crate::sys::poll::Poll;
-use crate::sys::web_worker;
 use crate::sys::worker::Worker;
-use crate::sys::{clock, error_text, net, tcp, udp};
+use crate::sys::{clock, error_text, net, tcp, udp, web_worker};
 use crate::web::{GRACE, LOOKUP_LIMIT, Task, TaskJob, TaskReport, TaskResult};
-use crate::wire::dns;
-use crate::wire::dns::{Class, DnsQuestion, MAX_MESSAGE, Name, RecordType, Reject};
+use crate::wire::dns::{self, Class, DnsQuestion, MAX_MESSAGE, Name, RecordType, Reject};
 use crate::wire::frame::{Answered, Knock};
 use crate::wire::icmp::{Received, Token};
 

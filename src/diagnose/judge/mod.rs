@@ -3,7 +3,6 @@
 
 mod verdict;
 
-use crate::addr::scope;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::{
     Evidence, GatewayEvidence, LinkEvidence, NeighbourState, PathEvidence, Stage, TargetEvidence,
     TestReply,
 };
-use crate::addr::scope::Scope;
+use crate::addr::scope::{self, Scope};
 use crate::monitor::ddns::answer::Nat;
 use crate::probe::stats::Millis;
 use verdict::{NameFault, blames_names, dns_fault, portal};

@@ -7,8 +7,7 @@ use std::rc::Rc;
 use ureq::http::Uri;
 
 use crate::addr::family::Family;
-use crate::wire::dns;
-use crate::wire::dns::{DnsQuestion, Name};
+use crate::wire::dns::{self, DnsQuestion, Name};
 
 /// Longest URL that is taken, in bytes.
 pub const LONGEST_URL: usize = 1000;

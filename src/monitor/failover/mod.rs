@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use super::{Effect, Observation, Progress};
 use crate::base::time::Instant;
-use crate::event;
 use crate::event::cause::Cause;
-use crate::event::{Event, Monitor, Outage, Role, What};
+use crate::event::{self, Event, Monitor, Outage, Role, What};
 use crate::probe::Owner;
 use crate::probe::round::{Checker, Plan, Settle};
 use crate::routing::LinkState;

@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
+use super::parts;
 use imon::base::time::{Instant, Wall};
 use imon::diagnose::own::Own;
-use imon::dns::resolver;
-use imon::dns::resolver::{MAX_ASKING, Resolver};
+use imon::dns::resolver::{self, MAX_ASKING, Resolver};
 use imon::monitor::ddns::state::Saved;
 use imon::web::{Task, TaskReport, TaskResult};
 use imon::wire::dns;
-
-use super::parts;
 
 pub(super) const STATE_WORDS: &[&str] = &[
     "\"schema\":1",

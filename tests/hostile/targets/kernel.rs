@@ -2,15 +2,12 @@
 
 use std::net::Ipv4Addr;
 
+use super::Input;
 use imon::kernel::news::{Message, News};
 use imon::kernel::{Change, Picture, Route};
 use imon::routing::{GatewaySource, Policy, RoutingView, Uplink};
-use imon::wire::conntrack;
-use imon::wire::conntrack::Item;
-use imon::wire::rtnetlink;
-use imon::wire::rtnetlink::Query;
-
-use super::Input;
+use imon::wire::conntrack::{self, Item};
+use imon::wire::rtnetlink::{self, Query};
 
 const HEADER: usize = 16;
 

@@ -2,17 +2,15 @@
 
 use std::collections::HashSet;
 
-use imon::base::number;
-use imon::base::number::Plain;
-use imon::base::text::{Clean, nearest};
-use imon::base::time;
-use imon::base::time::Wall;
-use imon::base::time::date::Local;
-use imon::config::{Config, Overrides, edit, parse};
-use imon::secret::mask;
 use serde_json::Value;
 
 use super::{Input, assert_clean, parts};
+use imon::base::number::{self, Plain};
+use imon::base::text::{Clean, nearest};
+use imon::base::time::date::Local;
+use imon::base::time::{self, Wall};
+use imon::config::{Config, Overrides, edit, parse};
+use imon::secret::mask;
 
 pub(super) const CONFIG_WORDS: &[&str] = &[
     "\"enable\": true",

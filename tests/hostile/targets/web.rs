@@ -1,6 +1,5 @@
 //! Web servers: their pages, and their answers byte by byte; and the secrets that they may repeat.
 
-use imon::web;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -8,19 +7,17 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+use super::{Input, assert_clean, parts};
 use imon::addr::family::Family;
-use imon::base::time;
-use imon::base::time::Wall;
+use imon::base::time::{self, Wall};
 use imon::kernel::path::Bound;
-use imon::monitor::ddns::answer;
-use imon::monitor::ddns::answer::LONGEST;
+use imon::monitor::ddns::answer::{self, LONGEST};
 use imon::monitor::ddns::update::{AnswerReading, UpdateOutcome, outcome};
 use imon::secret::mask::HIDDEN;
 use imon::secret::{Secrets, WITHHELD};
-use imon::sys::http;
-use imon::sys::http::Get;
-
-use super::{Input, assert_clean, parts};
+use imon::sys::http::{self, Get};
+use imon::web;
 
 const SECRET: &str = "Zq7xTokenZ9kk3";
 

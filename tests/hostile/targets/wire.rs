@@ -3,16 +3,13 @@
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use imon::base::time::Instant;
-use imon::wire::dns;
-use imon::wire::dns::{
-    Class, DnsQuestion, MAX_MESSAGE, MAX_RECORDS, Name, Rcode, RecordType, Reject,
-};
-use imon::wire::frame;
-use imon::wire::frame::{Answered, Knock};
-use imon::wire::icmp::{Codec, REQUEST, Received, Token};
-
 use super::Input;
+use imon::base::time::Instant;
+use imon::wire::dns::{
+    self, Class, DnsQuestion, MAX_MESSAGE, MAX_RECORDS, Name, Rcode, RecordType, Reject,
+};
+use imon::wire::frame::{self, Answered, Knock};
+use imon::wire::icmp::{Codec, REQUEST, Received, Token};
 
 type Fixed = BuildHasherDefault<DefaultHasher>;
 

@@ -1,10 +1,10 @@
 //! Who is on a link, as far as the kernel knows. Nobody asks or answers here: what is learnt is set
 //! by the world around.
 
-use imon::kernel::news;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Errno, Kernel};
+use imon::kernel::news;
 
 /// States of a neighbour (`NUD_REACHABLE` and so on).
 pub mod state {

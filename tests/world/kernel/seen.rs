@@ -1,12 +1,10 @@
 //! The kernel as imon sees it: lists, answers and news in the types of the crate, with what can go
 //! wrong on the way.
 
-use imon::kernel;
-use imon::kernel::news::{Default6, Message, News as Said};
-use imon::kernel::{Change, MAIN, Picture};
-use imon::wire::rtnetlink::Query;
-
 use super::{Action, Address, Errno, Flow, Kernel, Kind, News, Route, Rule, scope};
+use imon::kernel::news::{Default6, Message, News as Said};
+use imon::kernel::{self, Change, MAIN, Picture};
+use imon::wire::rtnetlink::Query;
 
 /// A list that changes while it is written is asked for again, this often.
 const TRIES: usize = 5;

@@ -1,28 +1,25 @@
 //! Workers: processes that ask a page, a name server or a provider, by the simulated networks.
 
-use imon::addr::scope;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use imon::addr::family::Family;
-use imon::dns::resolver;
-use imon::kernel::path::Bound;
-use imon::kernel::{TCP, UDP};
-use imon::monitor::ddns::answer;
-use imon::monitor::ddns::source::SourceMeans;
-use imon::monitor::ddns::update;
-use imon::monitor::ddns::update::{Request, UpdateOutcome};
-use imon::monitor::ddns::{Found, NotFound};
-use imon::secret::Secrets;
-use imon::web::{LOOKUP_LIMIT, TOO_LATE, Task, TaskJob, TaskReport, TaskResult, UPDATE_LIMIT};
-
 use super::dialer::Trip;
 use super::{Arrival, SimWorld};
 use crate::internet::{self, DNS, Look, Manner, Taken};
 use crate::networks::Fate;
+use imon::addr::family::Family;
+use imon::addr::scope;
+use imon::dns::resolver;
+use imon::kernel::path::Bound;
+use imon::kernel::{TCP, UDP};
+use imon::monitor::ddns::source::SourceMeans;
+use imon::monitor::ddns::update::{self, Request, UpdateOutcome};
+use imon::monitor::ddns::{Found, NotFound, answer};
+use imon::secret::Secrets;
+use imon::web::{LOOKUP_LIMIT, TOO_LATE, Task, TaskJob, TaskReport, TaskResult, UPDATE_LIMIT};
 
 /// How long a process takes to begin.
 const BEGIN: Duration = Duration::from_millis(5);
