@@ -1,9 +1,9 @@
 //! What the monitors want done: probes, questions, routes, publications, words.
 
+use super::Daemon;
 use super::host_table::ProbePath;
 use super::network::Network;
 use super::world::World;
-use super::*;
 use crate::addr::scope;
 use crate::base::time::{Instant, Wall};
 use crate::engine::scripts::{CallTicket, ScriptCall};
@@ -107,7 +107,7 @@ impl<W: World> Daemon<W> {
 
     /// A private address of the name server is warned about when the configuration is read; behind
     /// a name it shows only now.
-    pub(super) fn warn_of_private_server(&mut self, server: Owner) {
+    fn warn_of_private_server(&mut self, server: Owner) {
         let Some(name) = self.hosts.name(server).filter(|_| !self.warned_of_server) else { return };
         let Some(address) = self.hosts.address(server).ok().filter(|a| scope::is_private(*a))
         else {
@@ -165,12 +165,7 @@ impl<W: World> Daemon<W> {
     }
 
     /// Pings by the way of a WAN, whose socket may not have been to be had the last time.
-    pub(super) fn ping_by(
-        &mut self,
-        wan: usize,
-        to: std::net::IpAddr,
-        token: &Token,
-    ) -> std::io::Result<()> {
+    fn ping_by(&mut self, wan: usize, to: std::net::IpAddr, token: &Token) -> std::io::Result<()> {
         let result = self.world.ping(&mut self.pinger, Some(wan), to, token);
         let via =
             self.network.as_ref().filter(|_| result.is_err()).and_then(|network| network.via(wan));
@@ -183,7 +178,7 @@ impl<W: World> Daemon<W> {
         }
     }
 
-    pub(super) fn emit(&mut self, event: &Event) {
+    fn emit(&mut self, event: &Event) {
         let world = &mut self.world;
         event.log(self.actions.has_script(), &mut |severity, line| {
             world.log(severity, Some(event.monitor), line)

@@ -1,13 +1,18 @@
 //! What comes in: news of the kernel, replies, answers, suspends.
 
+use std::time::Duration;
+
+use super::Daemon;
 use super::world::World;
-use super::*;
 use crate::base::time::Instant;
 use crate::event::{Monitor, Severity};
 use crate::monitor::Observation;
 use crate::monitor::failover::choice::Condition;
 use crate::probe::{ProbeId, Reason};
 use crate::wire::icmp::{Received, Token};
+
+/// A jump of the time spent suspended that is one: the two clocks are not read at the same instant.
+const SUSPENDED: Duration = Duration::from_millis(500);
 
 impl<W: World> Daemon<W> {
     /// Brings what the links are like to whatever depends on it, and to the monitor, which may

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::base::time::Instant;
 
 /// Signals of a kind are obeyed at most this often.
-pub(super) const MERGED: Duration = Duration::from_secs(1);
+const MERGED: Duration = Duration::from_secs(1);
 
 /// What a signal asks for.
 #[derive(Default)]

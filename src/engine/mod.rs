@@ -35,20 +35,16 @@ use dns_client::Questions;
 pub use effects::environment;
 use host_table::Hosts;
 use merged::Merged;
-use monitors::{BULK_RATE, Monitors};
+use monitors::Monitors;
 use network::Network;
 use probe_socket::Contacts;
 use reload::Prepared;
 pub use reload::StartRefused;
 use status::StatusFile;
-use stopping::LEAVE_AGAIN;
 use waiting::Quiet;
 use web::Web;
 use world::{Waited, World};
 use writer::Writing;
-
-/// A jump of the time spent suspended that is one: the two clocks are not read at the same instant.
-const SUSPENDED: Duration = Duration::from_millis(500);
 
 /// What the program brings to the loop.
 pub struct Start<W> {

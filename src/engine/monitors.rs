@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::host_table::{Files, Hosts, ProbePath};
 use super::network::Network;
+use super::web;
 use super::world::World;
-use super::*;
 use crate::base::time::{Clock, Instant};
 use crate::config::{self, Config};
 use crate::event::Monitor;
@@ -14,10 +14,6 @@ use crate::monitor::failover::{self, Failover};
 use crate::monitor::ping::Ping;
 use crate::monitor::updown::{self, Updown};
 use crate::monitor::{Effect, Observation, Progress};
-
-/// From this many probes a second on, replies are collected for a few milliseconds instead of
-/// waking for each.
-pub(super) const BULK_RATE: f64 = 200.0;
 
 #[derive(Default)]
 pub(super) struct Monitors {

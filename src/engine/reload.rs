@@ -1,17 +1,27 @@
 //! A configuration, old or new: all that can fail is prepared first, then everything is swapped.
 
 use std::rc::Rc;
+use std::time::Duration;
 
+use super::Daemon;
 use super::host_table::{Files, Needs};
+use super::monitors::Monitors;
 use super::network::{Network, Unable};
 use super::web::Web;
 use super::world::World;
-use super::*;
 use crate::base::error;
 use crate::base::time::Instant;
 use crate::config::{Config, Timing};
 use crate::engine::world::OpenError;
 use crate::event::{Monitor, Severity};
+
+/// What the kernel does not let go of an earlier configuration's routes and rules is tried again
+/// after this.
+const LEAVE_AGAIN: Duration = Duration::from_secs(1);
+
+/// From this many probes a second on, replies are collected for a few milliseconds instead of
+/// waking for each.
+const BULK_RATE: f64 = 200.0;
 
 /// Why imon cannot run.
 pub enum StartRefused {
@@ -208,7 +218,7 @@ impl<W: World> Daemon<W> {
 
     /// Puts a configuration in the place of the one there is. What its settings leave as it was
     /// goes on, what is under way included.
-    pub(super) fn take_over(
+    fn take_over(
         &mut self,
         now: Instant,
         config: &Config,
@@ -268,7 +278,7 @@ impl<W: World> Daemon<W> {
     }
 
     /// Routes and rules of another configuration in place of those there are.
-    pub(super) fn put_network(
+    fn put_network(
         &mut self,
         new: Option<Network<W>>,
         config: &Config,

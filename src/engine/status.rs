@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::Daemon;
 use super::world::{FileJob, World};
-use super::*;
 use crate::base::time::Instant;
 use crate::event::Severity;
 use crate::monitor::ddns::Ddns;
@@ -12,14 +12,12 @@ use crate::monitor::updown::Updown;
 use crate::snapshot::{self, Sources};
 
 /// The status is written at most this often after a change of state,
-pub(super) const STATUS_CHANGED: Duration = Duration::from_secs(1);
-
+const STATUS_CHANGED: Duration = Duration::from_secs(1);
 /// and for the numbers' sake not sooner than this (with one probe a second, every 10 s was 8 % of
 /// all processor time),
-pub(super) const STATUS_NUMBERS: Duration = Duration::from_secs(30);
-
+const STATUS_NUMBERS: Duration = Duration::from_secs(30);
 /// but at a wake-up that comes anyway, if one comes until then.
-pub(super) const STATUS_AT_LAST: Duration = Duration::from_secs(40);
+const STATUS_AT_LAST: Duration = Duration::from_secs(40);
 
 #[derive(Default)]
 pub(super) struct StatusFile {

@@ -5,17 +5,13 @@ use std::time::Duration;
 
 use super::web::Web;
 use super::world::{FileJob, World};
-use super::*;
+use super::{Daemon, Phase};
 use crate::base::time::Instant;
 use crate::engine::scripts::LAST_GRACE;
 use crate::event::{Monitor, Severity};
 
 /// At the end what is still to be written is waited for this long.
-pub(super) const WRITING: Duration = Duration::from_secs(2);
-
-/// What the kernel does not let go of an earlier configuration's routes and rules is tried again
-/// after this.
-pub(super) const LEAVE_AGAIN: Duration = Duration::from_secs(1);
+const WRITING: Duration = Duration::from_secs(2);
 
 impl<W: World> Daemon<W> {
     /// Begins to end: what runs is asked to end, so that no child is left.

@@ -2,8 +2,8 @@
 
 use super::network::Network;
 use super::web::Web;
-use super::world::{Waited, World};
-use super::*;
+use super::world::{WaitSource, Waited, World};
+use super::{Daemon, Phase};
 use crate::base::time::Instant;
 use crate::monitor::ddns::Ddns;
 use crate::monitor::failover::Failover;
@@ -19,7 +19,7 @@ pub(super) struct Quiet {
     /// When to wake up for the others.
     pub(super) wake: Option<Instant>,
     /// The list of descriptors is made, and stays as it is.
-    pub(super) listed: bool,
+    listed: bool,
 }
 
 impl<W: World> Daemon<W> {
@@ -41,7 +41,7 @@ impl<W: World> Daemon<W> {
     }
 
     /// When somebody else than the monitors wants to be woken.
-    pub(super) fn others_wake_at(&self) -> Option<Instant> {
+    fn others_wake_at(&self) -> Option<Instant> {
         let network = self.network.as_ref().and_then(Network::poll_at);
         let (hosts, questions, actions) =
             (self.hosts.poll_at(), self.questions.poll_at(), self.actions.poll_at());
@@ -87,13 +87,13 @@ impl<W: World> Daemon<W> {
             return self.world.wait(until);
         }
         self.world.watch_nothing();
-        self.world.watch(Waited::Signals, world::WaitSource::Signals);
+        self.world.watch(Waited::Signals, WaitSource::Signals);
         if matches!(self.phase, Phase::Running) {
             // Collected replies are taken at each wake-up: none is worth one of its own.
             if self.bulk {
-                self.world.watch(Waited::Pings, world::WaitSource::Collected);
+                self.world.watch(Waited::Pings, WaitSource::Collected);
             } else {
-                self.world.watch(Waited::Pings, world::WaitSource::Pings(&self.pinger));
+                self.world.watch(Waited::Pings, WaitSource::Pings(&self.pinger));
             }
             if let Some(network) = &self.network {
                 network.add_to(&mut self.world);
@@ -101,7 +101,7 @@ impl<W: World> Daemon<W> {
             self.contacts.add_to(&mut self.world);
             self.questions.add_to(&mut self.world);
             if self.world.has_unlogged() {
-                self.world.watch(Waited::Log, world::WaitSource::Log);
+                self.world.watch(Waited::Log, WaitSource::Log);
             }
         }
         if let Some(web) = &self.web {
