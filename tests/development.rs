@@ -8,43 +8,16 @@
     reason = "test code, not imon's core"
 )]
 
+mod project;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use project::{files, read, root};
 use serde_json::Value;
 
 const REQUIREMENTS: &str = "docs/development/requirements.md";
 const THREAT_MODEL: &str = "docs/development/threat-model.md";
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: impl AsRef<Path>) -> String {
-    let path = root().join(path);
-    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-/// Returns all files below these folders whose names end with `.extension`.
-fn files(folders: &[&str], extension: &str) -> Vec<PathBuf> {
-    let mut left: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
-    let mut found = Vec::new();
-    while let Some(folder) = left.pop() {
-        for entry in
-            std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
-        {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                left.push(path);
-            } else if path.extension().is_some_and(|it| it == extension) {
-                found.push(path);
-            }
-        }
-    }
-    assert!(!found.is_empty(), "{folders:?} have no .{extension}");
-    found
-}
 
 /// The families of ids.
 const FAMILIES: &str = "BDVSCUN";

@@ -2,8 +2,12 @@
 //! docs/development/architecture.md.
 #![allow(clippy::disallowed_methods, clippy::panic, reason = "test code, not imon's core")]
 
+mod project;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use project::{files, read, root};
 
 /// Top-level modules from the lowest layer to the highest. Modules of one layer do not know each
 /// other.
@@ -26,25 +30,18 @@ const LAYERS: [&[&str]; 13] = [
 const LONGEST_LOOP: usize = 400;
 
 fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    root().join("src")
 }
 
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in
-        std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten()
-    {
-        let path = entry.path();
-        if path.is_dir() {
-            files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
+/// All files of the source, each by its path in it.
+fn sources() -> Vec<PathBuf> {
+    let inside = |path: PathBuf| path.strip_prefix(source()).map(Path::to_path_buf).ok();
+    files(&["src"], "rs").into_iter().filter_map(inside).collect()
 }
 
 /// A file's code without comments and without its tests.
 fn code(path: &Path) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let text = read(source().join(path));
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     text.lines()
         .filter(|line| !line.trim_start().starts_with("//"))
@@ -86,26 +83,23 @@ fn used(code: &str) -> BTreeSet<String> {
 #[test]
 fn a_module_uses_only_modules_of_lower_layers() {
     let layer = |module: &str| LAYERS.iter().position(|layer| layer.contains(&module));
-    let mut paths = Vec::new();
-    files(&source(), &mut paths);
     let (mut wrong, mut edges) = (Vec::new(), 0);
-    for path in &paths {
-        let inside = path.strip_prefix(source()).unwrap_or(path);
-        let Some(first) = inside.iter().next().and_then(|first| first.to_str()) else { continue };
+    for path in sources() {
+        let Some(first) = path.iter().next().and_then(|first| first.to_str()) else { continue };
         let module = first.trim_end_matches(".rs");
         if ["lib", "main"].contains(&module) || path.ends_with("tests.rs") {
             continue;
         }
         let Some(own) = layer(module) else {
-            panic!("{}: the module {module} has no layer", inside.display())
+            panic!("{}: the module {module} has no layer", path.display())
         };
-        for other in used(&code(path)) {
+        for other in used(&code(&path)) {
             if other == module || layer(&other).is_none() {
                 continue;
             }
             edges += 1;
             if layer(&other) >= Some(own) {
-                wrong.push(format!("{} uses crate::{other}", inside.display()));
+                wrong.push(format!("{} uses crate::{other}", path.display()));
             }
         }
     }
@@ -115,7 +109,7 @@ fn a_module_uses_only_modules_of_lower_layers() {
 
 #[test]
 fn every_layer_is_there() {
-    let lib = code(&source().join("lib.rs"));
+    let lib = code(Path::new("lib.rs"));
     let declared: BTreeSet<&str> = lib
         .lines()
         .filter_map(|line| line.trim().strip_suffix(';')?.rsplit_once("mod ").map(|(_, name)| name))
@@ -127,10 +121,8 @@ fn every_layer_is_there() {
 /// A folder's module is `mod.rs` in it, never a file of its name beside it.
 #[test]
 fn one_convention_for_module_files() {
-    let mut paths = Vec::new();
-    files(&source(), &mut paths);
-    for path in paths {
-        let beside = path.with_extension("");
+    for path in sources() {
+        let beside = source().join(&path).with_extension("");
         assert!(!beside.is_dir(), "{} belongs into {}/mod.rs", path.display(), beside.display());
     }
 }
@@ -143,20 +135,17 @@ fn a_list_in_braces_is_read() {
 
 #[test]
 fn the_loop_fits_on_a_few_screens() {
-    let path = source().join("engine/mod.rs");
-    let lines = std::fs::read_to_string(&path).map_or(0, |text| text.lines().count());
-    assert!((1..=LONGEST_LOOP).contains(&lines), "{}: {lines} lines", path.display());
+    let lines = read("src/engine/mod.rs").lines().count();
+    assert!((1..=LONGEST_LOOP).contains(&lines), "{lines} lines");
 }
 
 /// A reader who meets a name anywhere knows which type it is.
 #[test]
 fn a_types_bare_name_is_unique_and_none_has_an_alias() {
-    let mut paths = Vec::new();
-    files(&source(), &mut paths);
     let mut types: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut aliases = Vec::new();
-    for path in paths.iter().filter(|path| !path.ends_with("tests.rs")) {
-        let inside = path.strip_prefix(source()).unwrap_or(path).display().to_string();
+    for path in sources().iter().filter(|path| !path.ends_with("tests.rs")) {
+        let inside = path.display().to_string();
         for line in code(path).lines() {
             let words: Vec<&str> =
                 line.split_whitespace().filter(|word| !word.starts_with("pub")).collect();

@@ -64,7 +64,7 @@ use ddns::{Found, LookupId, LookupPath, NotFound};
 pub enum Effect {
     /// Send an echo request to the host.
     Probe(ProbeId),
-    /// Ask the name server; for [`About::Name`](crate::probe::About::Name) about this name.
+    /// Ask the name server; for [`OpinionQuestion::Name`](crate::probe::OpinionQuestion::Name) about this name.
     Ask(AskId, Rc<str>),
     /// The host did not answer: if it is a name, look it up again soon.
     Refresh(Owner),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::NameServer;
 use crate::wire::dns::{NameError, Rcode};
 
-/// Why an [`Ask`](super::Ask) got no answer that could be read.
+/// Why an [`NameQuery`](super::NameQuery) got no answer that could be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AskError {
     /// Nothing listens on the server's port (ECONNREFUSED).

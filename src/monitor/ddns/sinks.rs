@@ -52,7 +52,7 @@ impl SinceStamp {
     }
 }
 
-/// What is to be told to whom. [`crate::monitor::Seen::Published`] is the answer.
+/// What is to be told to whom. [`crate::monitor::Observation::Published`] is the answer.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Publication {
     /// Names the sink: family, WAN and the sink's name.
