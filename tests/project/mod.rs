@@ -21,7 +21,7 @@ pub(crate) fn files(folders: &[&str], extension: &str) -> Vec<PathBuf> {
         for entry in
             std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
         {
-            let path = entry.unwrap().path();
+            let path = entry.unwrap_or_else(|e| panic!("{}: {e}", folder.display())).path();
             if path.is_dir() {
                 left.push(path);
             } else if path.extension().is_some_and(|it| it == extension) {
